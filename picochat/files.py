@@ -1,0 +1,90 @@
+"""Writing that is all or nothing, and fingerprints of what was read.
+
+A file or folder under its final name is always whole: it is written beside its place under a temporary name
+(``.name.tmp-<pid>``), flushed to disk, and renamed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Hex sha256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_files({Path(path): json.dumps(value, indent=2, ensure_ascii=False) + "\n"})
+
+
+def write_files(texts: Mapping[Path, str]) -> None:
+    """Write several text files so that they appear together: all are complete on disk before the first is renamed.
+
+    Raises:
+        UserError: a folder cannot be created or written, or the disk is full; no final name was touched.
+    """
+    temporary = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in texts}
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary[path].open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in texts:
+            temporary[path].replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or next(iter(texts))}: {error.strerror}") from error
+    finally:
+        for leftover in temporary.values():
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a fresh folder to fill; when the block ends without an error it takes the place of ``path``.
+
+    An older folder of that name is moved aside first and deleted last, so a reader finds the old one or the new one.
+    """
+    final = Path(path)
+    building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
+    old = final.with_name(f".{final.name}.old-{os.getpid()}")
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        yield building
+        if final.exists():
+            final.rename(old)
+        try:
+            building.rename(final)
+        except OSError:
+            if old.exists():
+                old.rename(final)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or final}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_existing(paths: list[Path], *, force: bool) -> None:
+    """Raise UserError if one of ``paths`` exists and ``force`` was not given."""
+    for path in paths:
+        if path.exists() and not force:
+            raise UserError(f"{path} exists already; add --force to replace it, or choose another place")

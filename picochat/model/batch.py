@@ -1,0 +1,37 @@
+"""What a training step eats. Made by datamodules, consumed by model.module. `B` packed rows, `T` = context length."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+IGNORE_INDEX = -100  # torch's own default: a label that is not learnt
+
+
+class Batch(NamedTuple):
+    """One micro-batch of packed rows.
+
+    Two documents, [BOS a b END] and [BOS c END], packed into a row of eight; only "b END" and "c END" are answers.
+    An example of n tokens takes n - 1 places, because inputs and targets are shifted here, once, for each document:
+
+        input_ids     BOS   a    b  BOS   c  PAD  PAD  PAD
+        labels       -100   b  END    c END -100 -100 -100      labels[t] is the target OF position t (already shifted)
+        position_ids    0   1    2    0   1    0    1    2
+        document_ids    1   1    1    2   2    0    0    0      0 = padding
+        lane_ids        4   4    4    0   0   -1   -1   -1      index into the datamodule's `lanes`
+
+    Attributes:
+        input_ids: [B, T] int64.
+        labels: [B, T] int64, `IGNORE_INDEX` where nothing is learnt; never needs another shift.
+        position_ids: [B, T] int64, restarts at 0 with every document.
+        document_ids: [B, T] int32, 1, 2, … within each row, 0 on padding; attention stays inside equal ids.
+        lane_ids: [B, T] int16, -1 on padding; which lane of the mixture a position belongs to.
+        step_tokens: [] int64, supervised tokens of the WHOLE optimizer step: all micro-batches, all ranks. For
+            validation: of this batch.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    position_ids: Tensor
+    document_ids: Tensor
+    lane_ids: Tensor
+    step_tokens: Tensor

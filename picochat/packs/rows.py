@@ -1,0 +1,187 @@
+"""The two JSONL contracts. In: files of chat or eval rows. Out: validated rows (plain dicts). Next: datamodules, evidence.
+
+A *chat row* teaches; it ends with the assistant:
+
+    {"id": "capability-train-000007", "key": "add:15+27", "messages": [{"role": "user", "content": "What is 27 + 15?"},
+     {"role": "assistant", "content": "7 + 5 = 12, write 2 carry 1\\n…\\nFinal answer: 42"}], "answer": "42",
+     "answer_style": "scratchpad", "category": "bench_math_addition", "stage": "two_digit_carry", "phrasing": "known",
+     "mixture_profile": "capability", "mixture_component": "weak_skills", "mixture_benchmark_profile": "weak_skills"}
+
+An *eval row* asks; it ends with the user and holds at least one check (``answer``, ``must_include``, …). Its
+``reference`` is the whole reply that a perfect student would give; validation loss is measured on it.
+
+Fields that picochat does not know survive reading and writing. Rows of other tools (``user`` + ``assistant`` or
+``prompt`` + ``completion`` in place of ``messages``) are read too.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from picochat.errors import UserError
+from picochat.files import write_files
+
+Row = dict[str, Any]
+Message = dict[str, str]
+Kind = Literal["chat", "eval"]
+
+ROLES = ("system", "user", "assistant")
+LANE_FIELDS = ("mixture_profile", "mixture_component", "mixture_benchmark_profile", "category", "stage", "phrasing")
+CHECK_FIELDS = (
+    "answer",
+    "must_include",
+    "must_include_any",
+    "must_not_include",
+    "correct_choice",
+    "max_words",
+    "answerable",
+)
+
+
+def read_rows(path: str | Path, kind: Kind) -> list[Row]:
+    """Read and validate a whole file.
+
+    Raises:
+        UserError: no such file, an empty file, or a bad line; the message names file and line.
+    """
+    rows = [row for _, row in iter_rows(path, kind)]
+    if not rows:
+        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
+    return rows
+
+
+def iter_rows(path: str | Path, kind: Kind) -> Iterator[tuple[int, Row]]:
+    """Yield (line number from 1, row); blank lines are skipped, a BOM and CRLF are understood."""
+    try:
+        with Path(path).open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+                if line.strip():
+                    try:
+                        yield number, parse_row(line, kind)
+                    except ValueError as error:
+                        raise UserError(f"{path}:{number}: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse_row(line: bytes | str, kind: Kind) -> Row:
+    """Parse one line into a validated row with ``messages``.
+
+    Raises:
+        ValueError: in words that continue "FILE:LINE: ".
+    """
+    try:
+        text = line.decode("utf-8") if isinstance(line, bytes) else line
+        row = json.loads(text, object_pairs_hook=_no_duplicate_keys)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 (byte {error.start + 1} of the line)") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"is a JSON {type(row).__name__}; an object is expected")
+    return validate_row(row, kind)
+
+
+def validate_row(row: Row, kind: Kind) -> Row:
+    """Check one row's fields and return it with ``messages`` in place of the spellings of other tools."""
+    row = _with_messages(row, kind)
+    messages = row["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("'messages' must be a non-empty list of {role, content}")
+    for index, message in enumerate(messages):
+        _check_message(index, message, messages)
+    last = messages[-1]["role"]
+    if kind == "chat" and last != "assistant":
+        raise ValueError(f"a chat row must end with the assistant, this one ends with the {last}")
+    if kind == "eval":
+        if last != "user":
+            raise ValueError(f"an eval row must end with the user, this one ends with the {last}")
+        if not any(field in row for field in CHECK_FIELDS):
+            raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
+    for field in (*LANE_FIELDS, "id", "key", "answer", "answer_style", "reference"):
+        if field in row and row[field] is not None and not isinstance(row[field], str):
+            raise ValueError(f"'{field}' must be a string, not {type(row[field]).__name__}")
+    return row
+
+
+def conversation(row: Row) -> list[Message] | None:
+    """The messages that a perfect student would have produced, or None where the row does not say.
+
+    A chat row is its own conversation; an eval row gets its ``reference`` (or its ``answer``) as the last turn.
+    """
+    messages: list[Message] = row["messages"]
+    if messages[-1]["role"] == "assistant":
+        return messages
+    reply = row.get("reference") or row.get("answer")
+    return [*messages, {"role": "assistant", "content": reply}] if reply else None
+
+
+def prompt_text(row: Row) -> str:
+    """The last user turn."""
+    messages: list[Message] = row["messages"]
+    return next(message["content"] for message in reversed(messages) if message["role"] == "user")
+
+
+def dump_rows(rows: Iterable[Row]) -> str:
+    """JSONL text of the rows, one line each, keys in the order they have."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSONL, atomically."""
+    write_files({Path(path): dump_rows(rows)})
+
+
+def _with_messages(row: Row, kind: Kind) -> Row:
+    if "messages" in row:
+        return row
+    for asked, answered in (("user", "assistant"), ("prompt", "completion")):
+        if isinstance(row.get(asked), str):
+            messages = [{"role": "user", "content": row[asked]}]
+            if isinstance(row.get("system"), str):
+                messages.insert(0, {"role": "system", "content": row["system"]})
+            if kind == "chat":
+                if not isinstance(row.get(answered), str):
+                    raise ValueError(f"has '{asked}' but no text in '{answered}'")
+                messages.append({"role": "assistant", "content": row[answered]})
+            rest = {key: value for key, value in row.items() if key not in (asked, answered, "system")}
+            return {**rest, "messages": messages}
+    raise ValueError("needs 'messages' (or 'user' + 'assistant', or 'prompt' + 'completion')")
+
+
+def _check_message(index: int, message: Any, messages: list[Any]) -> None:
+    where = f"messages[{index}]"
+    if (
+        not isinstance(message, dict)
+        or not isinstance(message.get("role"), str)
+        or not isinstance(message.get("content"), str)
+    ):
+        raise ValueError(f"{where} must be an object with the strings 'role' and 'content'")
+    role, content = message["role"], message["content"]
+    if role not in ROLES:
+        raise ValueError(f"{where} has the role '{role}'; known roles are {', '.join(ROLES)}")
+    if role == "system" and index > 0:
+        raise ValueError(f"{where}: a system message may only come first")
+    if index > 0 and role == messages[index - 1]["role"]:
+        raise ValueError(f"{where}: two {role} turns follow each other")
+    if role != "system" and not content.strip():
+        raise ValueError(f"{where}: the {role} turn is empty")
+    if "\x00" in content:
+        raise ValueError(f"{where} holds a NUL character")
+    try:
+        content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where} holds half of a surrogate pair (character {error.start + 1})") from error
+
+
+def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"has the key '{twice}' twice")
+    return row
