@@ -1,0 +1,154 @@
+"""dataset_pack.json, the file that names a data set. In: its path. Out: ``DatasetPack``. Next: mixture, datamodules.
+
+    {"name": "stories", "description": "…", "corpus": "corpus.jsonl",
+     "chat": "chat_task_mixture_capability.jsonl", "eval": "eval_task_mixture_capability.jsonl"}
+
+``corpus`` is a path or an object with exactly one of ``input`` (a path) and ``recipe``; ``chat_input`` and
+``eval_input`` are read as ``chat`` and ``eval``. Relative paths count from the file's own folder and need not exist
+yet; keys that picochat does not know survive. To *promote* is to point ``chat`` and ``eval`` at newly made files.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+from picochat.files import write_files
+
+FILE_NAME = "dataset_pack.json"
+_ALIASES = {"chat": ("chat", "chat_input"), "eval": ("eval", "eval_input")}
+
+
+@dataclass(frozen=True)
+class DatasetPack:
+    """A validated dataset_pack.json: where it lies and what it says, unknown keys included."""
+
+    path: Path
+    data: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name it gives itself, or else the name of its folder."""
+        return str(self.data.get("name") or self.path.absolute().parent.name)
+
+    @property
+    def corpus_path(self) -> Path | None:
+        """The corpus file or folder; None where the pack names none, or only a recipe for one."""
+        corpus = self.data.get("corpus")
+        return self._resolve(corpus.get("input") if isinstance(corpus, dict) else corpus)
+
+    @property
+    def chat_path(self) -> Path | None:
+        """The chat rows, or None."""
+        return self._resolve(self.data.get(_key_in_use(self.data, "chat")))
+
+    @property
+    def eval_path(self) -> Path | None:
+        """The eval rows, or None."""
+        return self._resolve(self.data.get(_key_in_use(self.data, "eval")))
+
+    def _resolve(self, value: str | None) -> Path | None:
+        return None if value is None else self.path.parent / value  # an absolute value stands by itself
+
+
+def load_dataset_pack(path: str | Path) -> DatasetPack:
+    """Read and check a dataset_pack.json, or the one inside the folder ``path``.
+
+    Raises:
+        UserError: no such file, not JSON, or a key with a value that cannot be meant.
+    """
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    try:
+        data = json.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file; `picochat data import --out-dir {file.parent}` makes one") from error
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: is not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}:{error.lineno}: is not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise UserError(f"{file}: is nested too deeply for a dataset pack") from error
+    _check(file, data)
+    return DatasetPack(file, data)
+
+
+def dataset_pack_text(
+    *,
+    name: str,
+    description: str,
+    corpus: str,
+    chat: str | None = None,
+    eval: str | None = None,  # noqa: A002 - the key's own name
+    extra: dict[str, Any] | None = None,
+) -> str:
+    """The JSON text of a new pack; ``extra`` holds further keys (provenance)."""
+    data: dict[str, Any] = {"name": name, "description": description, "corpus": corpus}
+    data |= {key: value for key, value in (("chat", chat), ("eval", eval)) if value is not None}
+    return _dump(data | (extra or {}))
+
+
+def promoted_text(pack: DatasetPack, chat: Path, eval: Path) -> str:  # noqa: A002 - the key's own name
+    """The pack's JSON text with ``chat`` and ``eval`` (or the alias it uses) replaced, and nothing else.
+
+    A task pack writes it together with its own files, so that they appear at once.
+    """
+    new = {_key_in_use(pack.data, "chat"): chat, _key_in_use(pack.data, "eval"): eval}
+    return _dump(pack.data | {key: _relative(file, pack.path.parent) for key, file in new.items()})
+
+
+def promote(pack: DatasetPack, chat: Path, eval: Path) -> None:  # noqa: A002 - the key's own name
+    """Point the pack on disk at ``chat`` and ``eval``, atomically."""
+    write_files({pack.path: promoted_text(pack, chat, eval)})
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """``file`` as seen from ``folder``, with / on every system.
+
+    Links are followed first: a `..` behind a linked folder leads to the parent of the folder that the link points at.
+    """
+    target = Path(os.path.realpath(file.parent)) / file.name
+    try:
+        return Path(os.path.relpath(target, os.path.realpath(folder))).as_posix()
+    except ValueError:  # another drive on Windows
+        return target.as_posix()
+
+
+def _key_in_use(data: dict[str, Any], key: str) -> str:
+    return next((name for name in _ALIASES[key] if name in data), key)
+
+
+def _dump(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _check(file: Path, data: Any) -> None:
+    if not isinstance(data, dict):
+        raise UserError(f"{file}: holds a JSON {type(data).__name__}; an object is expected")
+    for key in ("name", "description"):
+        if data.get(key) is not None and not isinstance(data[key], str):
+            raise UserError(f"{file}: '{key}' must be a string, not {type(data[key]).__name__}")
+    for names in _ALIASES.values():
+        if all(name in data for name in names):
+            raise UserError(f"{file}: has both '{names[0]}' and '{names[1]}'; keep one of them")
+        for name in names:
+            _check_path(file, f"'{name}'", data.get(name))
+    corpus = data.get("corpus")
+    if isinstance(corpus, dict):
+        given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
+        if len(given) != 1:
+            found = "both" if given else "neither"
+            raise UserError(f"{file}: 'corpus' needs exactly one of 'input' and 'recipe'; it has {found}")
+        if given == ["input"]:
+            _check_path(file, "'corpus.input'", corpus["input"])
+    else:
+        _check_path(file, "'corpus'", corpus, otherwise=" or an object with one of 'input' and 'recipe'")
+
+
+def _check_path(file: Path, key: str, value: Any, otherwise: str = "") -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip() or "\x00" in value):
+        raise UserError(f"{file}: {key} must be a path{otherwise}, not {json.dumps(value)}")
