@@ -1,0 +1,279 @@
+"""Text to tokens and back. In: conversations and documents. Out: ids and which of them are learnt. Next: datamodules.
+
+A conversation becomes one flat run of ids. Control tokens stand in angle brackets; nothing is put between them:
+
+    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
+       0      0    0 0 0 …        0         0         1 1 …          1      supervised: the reply and its <|end|>
+
+Control tokens have the ids 0…5. Text is encoded with control tokens switched off, so a user who types ``<|end|>`` gets
+seven ordinary characters. The chat template in ``tokenizer_config.json`` gives the same ids through transformers (which
+does read control tokens inside a message; only picochat's own way is safe against them).
+
+Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
+read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from picochat.errors import UserError
+from picochat.files import sha256_text, write_files
+
+SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + 256
+ROLES = ("system", "user", "assistant")
+
+# Contractions, words with the space before them, one digit, punctuation with the space before it, white space up to
+# the space that belongs to the next word, other white space.
+_SPLIT = r"'(?i:[sdmt]|ll|ve|re)\b| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+_TEXTS_AT_ONCE = 8192  # encode_batch keeps every Encoding of a call alive: bounded memory, all cores busy
+
+
+class Rendered(NamedTuple):
+    """A conversation as tokens: ``supervised[t]`` says that ``ids[t]`` itself is to be learnt (as a target)."""
+
+    ids: list[int]
+    supervised: list[bool]
+
+
+@dataclass(frozen=True)
+class TurnFormat:
+    """How turns are written: ``start``; for each message ``opening`` (with its role), content, ``end``, ``after``."""
+
+    start: str
+    opening: str
+    end: str
+    after: str
+    pad: str
+    document_start: str
+    document_end: str
+
+    def chat_template(self) -> str:
+        """The Jinja template with the same result; one line, because some renderers keep line breaks."""
+        before, after = (json.dumps(part) for part in self.opening.split("{role}"))
+        closing = json.dumps(self.end + self.after)
+        return (
+            (f"{{{{ {json.dumps(self.start)} }}}}" if self.start else "")
+            + "{% for message in messages %}"
+            + f"{{{{ {before} + message['role'] + {after} + message['content'] + {closing} }}}}"
+            + "{% endfor %}{% if add_generation_prompt %}"
+            + f"{{{{ {before} + 'assistant' + {after} }}}}"
+            + "{% endif %}"
+        )
+
+
+PICOCHAT = TurnFormat("<|bos|>", "<|{role}|>", "<|end|>", "", "<|pad|>", "<|bos|>", "<|end|>")
+CHATML = TurnFormat("", "<|im_start|>{role}\n", "<|im_end|>", "\n", "<|endoftext|>", "", "<|endoftext|>")
+
+
+class ChatTokenizer:
+    """A tokenizer that knows turns. Made by `train_tokenizer` or `ChatTokenizer.load`.
+
+    Args:
+        content: what a ``tokenizer.json`` holds.
+        origin: the file's name, for error messages.
+
+    Attributes:
+        vocab_size: number of ids.
+        bos_id: the id that every rendered conversation begins with.
+        end_id: the id behind every reply.
+        pad_id: the id that fills rows.
+        stop_ids: ids at which a reply is over: ``end_id`` and every other control token.
+        fingerprint: sha256 of ``content``; a checkpoint remembers it.
+
+    Raises:
+        UserError: not a tokenizer, or one whose turns picochat does not know.
+    """
+
+    def __init__(self, content: str, origin: str = "tokenizer.json") -> None:
+        try:
+            self._tokenizer: Any = Tokenizer.from_str(content)
+        except Exception as error:  # tokenizers raises bare Exception
+            raise UserError(f"{origin} is not a tokenizer.json of the tokenizers library: {error}") from error
+        self._tokenizer.encode_special_tokens = True  # control tokens inside text are text
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._content = content
+        self.format = _turn_format(self._tokenizer, origin)
+        self.fingerprint = sha256_text(content)
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
+
+        self._start = self._control(self.format.start)
+        self._opening = {role: self._control(self.format.opening.format(role=role)) for role in ROLES}
+        self._end = self._control(self.format.end)
+        self._after = self._control(self.format.after)
+        self._document_start = self._control(self.format.document_start)
+        self._document_end = self._control(self.format.document_end)
+        self.bos_id = (*self._start, *self._opening["user"])[0]
+        self.end_id = self._end[0]
+        self.pad_id = self._control(self.format.pad)[0]
+        others = {self.bos_id, self.pad_id, *(opening[0] for opening in self._opening.values()), *self._document_end}
+        self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others - {self.end_id}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._content,)  # the library's own pickling forgets encode_special_tokens
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ChatTokenizer":
+        """Load a ``tokenizer.json``, or the one in a model folder."""
+        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+        try:
+            # newline="": the fingerprint is that of the file's bytes, whatever ends its lines
+            with file.open(encoding="utf-8", newline="") as opened:
+                content = opened.read()
+        except OSError as error:
+            remedy = "make one with `picochat tok train --dataset-pack PACK --vocab-size 512 --out tokenizer.json`"
+            raise UserError(f"cannot read the tokenizer {file}: {error.strerror}; {remedy}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file} is not a tokenizer.json: it is not UTF-8") from error
+        return cls(content, str(file))
+
+    @property
+    def chat_template(self) -> str:
+        """Jinja text that renders conversations as `render` does."""
+        return self.format.chat_template()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; never a control token, whatever the text."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """Text of ids. Bytes that are no UTF-8 become ``\\ufffd``."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def render(self, messages: Sequence[dict[str, str]], add_generation_prompt: bool = False) -> Rendered:
+        """Turn a conversation into ids and their supervision.
+
+        Args:
+            messages: ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.
+            add_generation_prompt: end with the opening of an assistant turn, ready to be continued.
+
+        Raises:
+            UserError: an unknown role, or a system message that is not the first.
+        """
+        contents = [self.encode(message["content"]) for message in messages]
+        return self._assemble(messages, contents, add_generation_prompt)
+
+    def render_batch(
+        self, conversations: Iterable[Sequence[dict[str, str]]], add_generation_prompt: bool = False
+    ) -> list[Rendered]:
+        """`render` for many conversations at once, on all cores."""
+        conversations = list(conversations)
+        contents = iter(self._encode_all(m["content"] for messages in conversations for m in messages))
+        return [
+            self._assemble(messages, [next(contents) for _ in messages], add_generation_prompt)
+            for messages in conversations
+        ]
+
+    def document(self, text: str) -> list[int]:
+        """A document of the base stage: start, text, end."""
+        return [*self._document_start, *self.encode(text), *self._document_end]
+
+    def documents(self, texts: Iterable[str]) -> list[list[int]]:
+        """`document` for many texts at once, on all cores."""
+        return [[*self._document_start, *ids, *self._document_end] for ids in self._encode_all(texts)]
+
+    def config(self) -> dict[str, Any]:
+        """What ``tokenizer_config.json`` holds; transformers loads it without code of ours."""
+        token = self._tokenizer.id_to_token
+        return {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": token(self.bos_id),
+            "eos_token": token(self.end_id),
+            "pad_token": token(self.pad_id),
+            "clean_up_tokenization_spaces": False,
+            "chat_template": self.chat_template,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder."""
+        config = json.dumps(self.config(), indent=2, ensure_ascii=False) + "\n"
+        write_files({Path(folder) / "tokenizer.json": self._content, Path(folder) / "tokenizer_config.json": config})
+
+    def write(self, path: str | Path) -> None:
+        """Write the one file ``tokenizer.json``, which is enough to load."""
+        write_files({Path(path): self._content})
+
+    def _assemble(
+        self, messages: Sequence[dict[str, str]], contents: list[list[int]], add_generation_prompt: bool
+    ) -> Rendered:
+        ids = [*self._start]
+        supervised = [False] * len(ids)
+        for index, (message, content) in enumerate(zip(messages, contents, strict=True)):
+            role = message["role"]
+            if role not in self._opening or (role == "system" and index > 0):
+                known = "system (first only), user, assistant"
+                raise UserError(f"message {index + 1} has the role '{role}'; roles are {known}")
+            ids += [*self._opening[role], *content, *self._end, *self._after]
+            learnt = role == "assistant"
+            supervised += [False] * len(self._opening[role])
+            supervised += [learnt] * (len(content) + len(self._end))
+            supervised += [False] * len(self._after)
+        if add_generation_prompt:
+            ids += self._opening["assistant"]
+            supervised += [False] * len(self._opening["assistant"])
+        return Rendered(ids, supervised)
+
+    def _encode_all(self, texts: Iterable[str]) -> list[list[int]]:
+        remaining = iter(texts)
+        ids: list[list[int]] = []
+        while part := list(islice(remaining, _TEXTS_AT_ONCE)):
+            encodings = self._tokenizer.encode_batch_fast(part, add_special_tokens=False)
+            ids += [encoding.ids for encoding in encodings]
+        return ids
+
+    def _control(self, text: str) -> tuple[int, ...]:
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
+    """Learn a byte-level BPE vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
+
+    Raises:
+        UserError: ``vocab_size`` is below 262, or above what the texts can fill; the message names what can be reached.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"
+        raise UserError(f"a vocabulary of {vocab_size} is too small: {parts} make {SMALLEST_VOCABULARY}")
+    tokenizer: Any = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,  # a pair seen once would be learnt by heart
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,  # prints blank lines where there is no terminal
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    reached = tokenizer.get_vocab_size()
+    if reached < vocab_size:
+        remedy = f"ask for {reached} or fewer (--vocab-size {reached}), or give more text"
+        raise UserError(f"the text is too small for a vocabulary of {vocab_size}: {reached} can be reached; {remedy}")
+    return ChatTokenizer(tokenizer.to_str(pretty=True))
+
+
+def _turn_format(tokenizer: Any, origin: str) -> TurnFormat:
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    if special.issuperset(SPECIAL_TOKENS):
+        return PICOCHAT
+    if special.issuperset({"<|im_start|>", "<|im_end|>"}):
+        end = CHATML.document_end if CHATML.document_end in special else CHATML.end
+        return TurnFormat(CHATML.start, CHATML.opening, CHATML.end, CHATML.after, end, "", end)
+    found = ", ".join(sorted(special)[:8]) or "none"
+    expected = f"{' '.join(SPECIAL_TOKENS)} (picochat) or <|im_start|> <|im_end|> (ChatML)"
+    raise UserError(f"{origin} has no turn tokens that picochat knows: it needs {expected} and has {found}")
