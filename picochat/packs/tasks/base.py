@@ -1,0 +1,149 @@
+"""What a skill is. In: nothing but a seed. Out: problems whose answers and steps are known. Next: packs.mixture.
+
+A *task* is one category of rows (``bench_math_addition``). It lists its problems, stage by stage, and can put each of
+them into words:
+
+    stages               {"two_digit_carry": 0.6, "three_digit": 0.4}         shares of the category's rows
+    values(stage)        [(15, 27), (15, 28), …]                              every problem once, in a fixed order
+    key(stage, value)    "add:15+27"                                          commuted operands share a key
+    phrasings(…)         known: ("What is {a} + {b}?", …)   new: (…)          new ones are never trained on
+    pose(…)              Problem(prompt="What is 27 + 15?", answer="42", steps=("27 + 15", "7 + 5 = 12, …"))
+
+The sha256 of the key decides whether a problem is for training or for evaluation, in every pack and with every seed:
+what one pack holds out, no other pack trains on.
+"""
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+Side = Literal["train", "eval"]
+Phrasing = Literal["known", "new"]
+Family = str | Sequence[str]
+"""One way of asking: a template, or several that differ in a detail only (the thing counted, the order of operands)."""
+
+EVAL_SHARE = 0.2
+"""The share of all keys that is held out."""
+
+T = TypeVar("T")
+
+
+def side_of(key: str) -> Side:
+    """The side that a key belongs to, for ever: the first 32 bits of its sha256, read as a fraction, are < 0.2 or not.
+
+    (Python's own ``hash`` of a string changes from run to run.)
+    """
+    fraction = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+    return "eval" if fraction < EVAL_SHARE else "train"
+
+
+class Draw:
+    """Random choices that are the same on every machine and Python version: only ``Random.random()`` is promised to stay.
+
+    >>> Draw(42, "names", 7).below(10) == Draw(42, "names", 7).below(10)
+    True
+    """
+
+    __slots__ = ("_random",)
+
+    def __init__(self, seed: int, *purpose: object) -> None:
+        self._random = random.Random("/".join(map(str, (seed, *purpose)))).random
+
+    def below(self, n: int) -> int:
+        """A whole number from 0 to n - 1."""
+        return int(self._random() * n)
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self._random() < probability
+
+    def pick(self, options: Sequence[T]) -> T:
+        """One of the options."""
+        return options[int(self._random() * len(options))]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The items in a random order (Fisher and Yates), the original untouched."""
+        deck, draw = list(items), self._random
+        for last in range(len(deck) - 1, 0, -1):
+            other = int(draw() * (last + 1))
+            deck[last], deck[other] = deck[other], deck[last]
+        return deck
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem in words, with everything that a teacher knows about it.
+
+    Args:
+        prompt: what the user says.
+        reply: the whole reply in direct style.
+        answer: the short exact answer that an eval row checks; empty where only ``checks`` can judge (identity).
+        steps: the lines of the scratchpad, without the last one (``Final answer: …``); empty: there is no scratchpad.
+        checks: further fields of the eval row (``must_include_any``, ``choice_labels``, …; REFERENCE: scoring).
+        answerable: False where a good reply declines.
+        fact: what a row of knowledge teaches or asks ("capital:France"); eval rows are marked ``knowledge: "taught"``
+            when some training row of the pack teaches their fact, else ``"probe"``.
+        tags: further fields for chat and eval row alike.
+        content: the words that make this problem this one (operands, the word to be spelled); a run of eight words that
+            eval and training share is contamination only if it holds all of them. None: whatever the template did not say.
+    """
+
+    prompt: str
+    reply: str
+    answer: str = ""
+    steps: tuple[str, ...] = ()
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    answerable: bool = True
+    fact: str | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    content: tuple[str, ...] | None = None
+
+    @property
+    def scratchpad(self) -> str:
+        """The whole reply in scratchpad style; the direct one where there are no steps."""
+        return "\n".join((*self.steps, f"Final answer: {self.answer}")) if self.steps else self.reply
+
+
+class Task(ABC):
+    """One category of problems. A subclass sets the class fields and writes ``values``, ``key`` and ``pose``."""
+
+    category: ClassVar[str]
+    stages: ClassVar[Mapping[str, float]]
+    """Share of each stage in the category's rows; they sum to 1, easy stages first."""
+    known: ClassVar[Sequence[Family]] = ()
+    """Phrasings for training and evaluation. A family is drawn first, then a template in it."""
+    new: ClassVar[Sequence[Family]] = ()
+    """Phrasings for evaluation alone (may be empty)."""
+
+    @abstractmethod
+    def values(self, stage: str) -> Sequence[Any]:
+        """Every problem of the stage once, in a fixed order. A long sequence may make its items when asked for them."""
+
+    @abstractmethod
+    def key(self, stage: str, value: Any) -> str:
+        """The canonical name of a problem, e.g. ``add:15+27``; no two values of a task share one."""
+
+    @abstractmethod
+    def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
+        """Put the problem into the words of one template; ``draw`` varies what need not be fixed (names, wording).
+
+        Two different (value, template) pairs give two different prompts.
+        """
+
+    def side(self, stage: str, value: Any) -> Side:
+        """Where the problem belongs: the hash of its key, unless something larger is held out whole (a word, a fact)."""
+        return side_of(self.key(stage, value))
+
+    def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
+        """The families of templates for a problem; the same for all unless a task says otherwise."""
+        return self.known if phrasing == "known" else self.new
+
+    def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
+        """What is wrong with the problem's steps or answer, found by reading them back; None when they are right.
+
+        Every problem of a pack passes through here; one fault stops the build.
+        """
+        return None
