@@ -1,0 +1,73 @@
+"""The word list: its size and spread, and what a user's own list may hold."""
+
+import re
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from picochat.errors import UserError
+from picochat.packs.words import common_words, load_words
+
+
+def letters(count: int) -> list[str]:
+    """``count`` different three-letter words: aaa, baa, caa, …"""
+    return [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}a" for i in range(count)]
+
+
+def test_there_are_four_thousand_words_of_three_to_ten_letters_each_once_and_sorted() -> None:
+    words = common_words()
+    assert len(words) >= 4000
+    assert list(words) == sorted(set(words))
+    assert [word for word in words if not re.fullmatch("[a-z]{3,10}", word)] == []
+
+
+def test_every_length_from_three_to_ten_has_two_hundred_words() -> None:
+    lengths = Counter(map(len, common_words()))
+    assert min(lengths[n] for n in range(3, 11)) >= 200
+    assert sorted(lengths) == list(range(3, 11))
+
+
+def test_every_first_letter_but_x_occurs() -> None:
+    assert set("abcdefghijklmnopqrstuvwyz") == {word[0] for word in common_words()}
+
+
+def test_the_file_is_one_word_a_line() -> None:
+    text = resources.files("picochat.packs").joinpath("words.txt").read_text(encoding="ascii")
+    assert text == "".join(word + "\n" for word in common_words())
+
+
+@pytest.mark.parametrize("word", ["january", "monday", "london", "peter", "damn", "hell"])
+def test_names_and_swear_words_are_absent(word: str) -> None:
+    assert word not in common_words()
+
+
+def test_a_users_list_is_sorted_deduplicated_and_may_hold_comments(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(("\ufeff# mine\n\n" + "\r\n".join(reversed(letters(100))) + "\r\nbaa \n").encode())
+    assert load_words(path) == tuple(sorted(letters(100)))
+
+
+@pytest.mark.parametrize("bad", ["Word", "don't", "ab", "two words", "naïve", "a" * 21])
+def test_a_bad_word_is_named_by_file_and_line(tmp_path: Path, bad: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join([*letters(4), bad, *letters(200)]), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_words(path)
+    assert str(error.value).startswith(f"{path}:5: ")
+
+
+def test_too_few_words_are_refused_with_both_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(letters(99)))
+    with pytest.raises(UserError, match="holds 99 different words; a word list needs at least 100"):
+        load_words(path)
+
+
+def test_a_missing_or_unreadable_list_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read the word list"):
+        load_words(tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        load_words(tmp_path / "latin.txt")
