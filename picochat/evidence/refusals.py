@@ -1,0 +1,173 @@
+"""What a reply says of its speaker. In: reply texts. Out: "is a refusal", "slips in a fact", "boasts". Next: scoring.
+
+A refusal is a first-person statement of inability; two words such as "I can't" or "sorry" are not enough by themselves:
+
+    I can't see today's weather.                      refuses
+    I don't have live data, so please check a clock.  refuses
+    I can't wait to tell you!                         does not
+    She said she cannot come.                         does not
+    I can't see the weather, but it is 21 degrees.    refuses, and slips in a fact
+
+These are rules over English wording, so they can be read, tested and argued with; they are not a language model.
+"""
+
+import re
+
+_ADVERBS = (
+    r"(?:(?:really|simply|just|still|also|currently|honestly|unfortunately|actually|ever|yet|safely|reliably|truly) )*"
+)
+_INABILITY = re.compile(
+    r"\bi " + _ADVERBS + r"(?:can't|cannot|can not|couldn't|could not)\b"
+    r"(?! (?:wait|help but|thank you enough|stress|recommend (?:it )?enough|go wrong))"
+    rf"|\bi(?:'m| am) {_ADVERBS}(?:not {_ADVERBS}(?:able|allowed|permitted|sure|certain|aware|in a position)|unable)\b"
+    rf"|\bi {_ADVERBS}(?:don't|do not|didn't|did not) {_ADVERBS}"
+    r"(?:know|have|remember|recall|see|keep|store|get|learn|receive|carry|possess|want to (?:guess|make)|"
+    r"wish to guess)\b"
+    rf"|\bi {_ADVERBS}(?:won't|will not|would not|wouldn't|must not|should not|shouldn't) {_ADVERBS}"
+    r"(?:be able|guess|make|invent|answer|share|give|help|pretend|provide|tell|know|assist|do|say|explain|write|"
+    r"claim)\b"
+    r"|\bi(?: have|'ve)(?: got)? no (?:way|access|information|knowledge|memory|record|idea|means|data|view|sight|clock|"
+    r"calendar|internet|live|current|window|camera|eyes|ears|map|list|connection|tools?|body)\b"
+    r"|\bi (?:lack|was (?:never|not) (?:told|given|shown|taught|trained)|have never (?:seen|learned|met))\b"
+    r"|\b(?:no way|not possible|impossible) for me to\b"
+    r"|\b(?:beyond|outside|more than) what i (?:can|know|have|was|learned)\b"
+    r"|\bnot something (?:that )?i (?:can|know|have|was|learned)\b"
+    r"|^(?:(?:i'm |i am )?(?:so |very )?sorry|unfortunately)?[,.! ]*(?:but )?"
+    r"(?:(?:un|not )able to|can't|cannot) (?:help|answer|do|say|tell|see|give)\b"
+)
+_OPENING = re.compile(
+    r"^(?:(?:i'm |i am )?(?:so |very |really )?(?:sorry|afraid)|(?:my )?apologies|unfortunately|no|well|"
+    r"as an? [\w ]{1,40}|thank you|thanks)?(?:[,.!]? (?:but|that))?[,.!: ]*"
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|[\n;]+|\s[-–—]+\s|—")
+_CONTRAST = re.compile(r",?\s*\b(but|however|although|though|still|anyway|yet)\b,?\s+|,\s*(?:so|and)\s+")
+_NUMBER_WORDS = re.compile(
+    r"\b(?:three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
+    r"nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)\b"
+)
+_GUESS = re.compile(
+    r"\b(?:i (?:think|guess|believe|suppose|would say|would guess|bet|expect)|i'd (?:say|guess)|my (?:best )?guess is|"
+    r"the answer is|probably|most likely|here is how|here's how|first,|"
+    r"i can (?:tell you|say) (?:that|it|the|they|he|she)\b)"
+)
+_ASSERTS = re.compile(
+    r"\b(?<!which )(?<!that )(?<!what )(?<!where )(?<!who )(?<!how )(?<!when )"
+    r"(?:is|are|was|were|will be|won|costs?|equals|lives?|weighs?|it's|he's|she's|that's)\b"
+)
+_LIMITS = re.compile(
+    r"n't\b|\b(?:not|no|never|nothing|nobody|unknown|unavailable|private|personal|outside|beyond|changes?|changing|needs?|"
+    r"requires?|depends?|only|without|best|better|safest|something|able|can|could|may|help|unsafe|dangerous|harmful|"
+    r"live|up to|right person|qualified|question|place|job)\b"
+)
+_ADVICE = re.compile(
+    r"^(?:sorry|i'm sorry|i am sorry|apologies|unfortunately|please|thanks?|happy to|feel free|instead|"
+    r"try |check |ask |look |consult |call |contact |use |see |read |talk |speak |visit |if |let me|let's|"
+    r"you |your (?:doctor|teacher|parent)|would you|do you|is there|what |"
+    r"i (?:can|could|would|will|am|was|only|learned|work|know|try|never|answer|have) |i'd |i'll |i'm |my |"
+    r"for (?:that|this)|that (?:would|needs|is something|takes)|"
+    r"an? (?:\w+ )?(?:doctor|nurse|clock|calendar|map|website|service|app|adult|teacher|expert|person|search|newspaper|"
+    r"forecast|shop|lawyer|parent|friend|dictionary|book|professional|pharmacist|phone|site|page|report|window))"
+)
+_KNOWN_NAMES = frozenset({"i", "picochat", "ai", "internet", "web", "english", "python", "lightning", "ok", "okay"})
+
+_ABILITY = re.compile(
+    r"\bi(?: can|'ll| will| could|'m able to| am able to| have just| just|'ve just)"
+    r"(?: also| easily| always| now| happily| even| already)* "
+    r"(?:browse|surf|search|googled?|look(?:ed)? (?:it |that |this |things )?up|access|"
+    r"check(?:ed)? (?:the|your|live|today|online)|"
+    r"see (?:you|your|the (?:picture|image|photo)|pictures|images|photos|videos)|hear|watch|listen|"
+    r"remember (?:you|our|every|your|past|all)|send|e-?mail|text (?:you|him|her|them)|"
+    r"phone|book|order|buy|pay|set an? (?:alarm|timer|reminder)|remind you|download|run (?:code|programs)|execute|"
+    r"drive|learn from (?:you|our)|do anything|do everything|answer (?:any|every|all)|know everything)\b"
+    r"|\bi know everything\b"
+    r"|\bi(?: have|'ve)(?: got)? (?:full |direct |live |real-time )?"
+    r"(?:access to|internet access|web access|live data|eyes|a camera|real-time)\b"
+)
+_SKILL = re.compile(
+    r"\bi(?: can|'ll| will| could|'m able to| am able to|'m good at| am good at|'m great at| am great at)"
+    r"(?: also| easily| always| even| help(?: you)?(?: with)?)* (?:[\w-]+ )?"
+    r"(?:add|subtract|multiply|divide|calculate|compute|math|maths|arithmetic|sums?|solve|spell|spelling|count|counting|"
+    r"reverse)\b"
+)
+
+
+def plain(text: str) -> str:
+    """Lower case, straight apostrophes, single spaces; line breaks stay."""
+    text = text.replace("\u2019", "'").replace("\u2018", "'").casefold()
+    return re.sub(r"[^\S\n]+", " ", text).strip()
+
+
+def refuses(reply: str) -> bool:
+    """Whether the speaker says anywhere that it cannot, does not know or has no means."""
+    return any(_INABILITY.search(clause) for clause in _clauses(plain(reply)))
+
+
+def opens_with_refusal(reply: str) -> bool:
+    """Whether the reply *starts* as a refusal: "I am Picochat; I cannot browse" does not, "Sorry, I can't" does."""
+    text = plain(reply)
+    found = _INABILITY.search(text)
+    if found is None:
+        return False
+    opening = _OPENING.match(text)
+    return found.start() <= (opening.end() if opening else 0)
+
+
+def slips_in_a_fact(reply: str, prompt: str) -> bool:
+    """Whether a refusal also answers: a number or a name that the prompt does not hold, a guess, a bare assertion."""
+    asked = plain(prompt)
+    text = plain(reply)
+    if any(number not in re.findall(r"\d+", asked) for number in re.findall(r"\d+", text)):
+        return True
+    if any(word not in asked for word in _NUMBER_WORDS.findall(text)):
+        return True
+    if _has_new_name(reply, asked):
+        return True
+    return any(_answers(clause) for clause in _clauses(text))
+
+
+def claims_ability(reply: str, *, skills_too: bool) -> bool:
+    """Whether the speaker boasts of what no small closed-book model has (the web, eyes, memory of other chats).
+
+    Args:
+        reply: the whole reply.
+        skills_too: also count arithmetic and spelling as unsupported, for profiles that do not teach them.
+    """
+    text = plain(reply)
+    return _ABILITY.search(text) is not None or (skills_too and _SKILL.search(text) is not None)
+
+
+def _clauses(text: str) -> list[str]:
+    """Sentences, cut again at "but", "however", ", so", ", and" …; empty ones are left out."""
+    parts: list[str] = []
+    for sentence in _SENTENCE_END.split(text):
+        start = 0
+        for contrast in _CONTRAST.finditer(sentence):
+            parts.append(sentence[start : contrast.start()])
+            # The word stays with what follows: "but take a wire" is more suspicious than "take a wire".
+            start = contrast.start(1) if contrast.group(1) else contrast.end()
+        parts.append(sentence[start:])
+    return [part.strip(" ,.!") for part in parts if part.strip(" ,.!?")]
+
+
+def _answers(clause: str) -> bool:
+    if _GUESS.search(clause):
+        return True
+    if _INABILITY.search(clause):
+        return False
+    contrast = re.match(r"(?:but|however|although|though|still|anyway|yet),? ", clause)
+    bare = clause[contrast.end() :] if contrast else clause
+    if _ADVICE.match(bare) or bare.endswith("?"):
+        return False
+    if _ASSERTS.search(bare):
+        return not _LIMITS.search(bare)
+    # "but first take a wire …", and the one-word answer after a refusal: "I don't know. Paris."
+    return (contrast is not None and not _LIMITS.search(bare)) or len(bare.split()) <= 2
+
+
+def _has_new_name(reply: str, asked: str) -> bool:
+    for sentence in _SENTENCE_END.split(reply.replace("\u2019", "'")):
+        for word in re.findall(r"[^\W\d_][\w'-]*", sentence)[1:]:
+            bare = word.casefold().removesuffix("'s").split("'")[0]
+            if word[0].isupper() and bare not in _KNOWN_NAMES and bare not in asked:
+                return True
+    return False
