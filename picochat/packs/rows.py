@@ -1,4 +1,4 @@
-"""The two JSONL contracts. In: files of chat or eval rows. Out: validated rows (plain dicts). Next: datamodules, evidence.
+"""The JSONL contracts. In: files of chat or eval rows. Out: validated rows (plain dicts). Next: datamodules, evidence.
 
 A *chat row* teaches; it ends with the assistant:
 

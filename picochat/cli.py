@@ -1,0 +1,127 @@
+"""The command line. The first word decides: fit | validate | test | predict → LightningCLI, all others → `commands`.
+
+Nothing heavy is imported here; each command imports what it needs when it runs.
+"""
+
+import argparse
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from picochat import __version__
+from picochat.errors import UserError
+
+GROUPS = {  # command group → (module, what it is for)
+    "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
+    "tok": ("picochat.commands.tok", "train a tokenizer"),
+    "train": ("picochat.commands.train", "train the base or an SFT stage (fills in a config and runs fit)"),
+    "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
+}
+TRAINER = {  # LightningCLI's own subcommands
+    "fit": "train from a config, such as `picochat fit --config capability.yaml`",
+    "validate": "measure the losses of the validation sets",
+    "test": "measure the loss of the eval set",
+    "predict": "answer the eval rows of a datamodule",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with hyphenated flags, one-sentence errors and the nearest name."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            what = action.metavar or "/".join(action.option_strings) or action.dest
+            self.error(f"{what}: unknown value '{value}'{nearest(str(value), known)}; known: {', '.join(known)}")
+
+    def flags(self) -> list[str]:
+        """All long flags."""
+        return [flag for flag in self._option_string_actions if flag.startswith("--")]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run one command line; `args` stands for sys.argv[1:].
+
+    Returns None always (a returned object would become exit status 1).
+
+    Raises:
+        SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        _dispatch(words)
+    except UserError as error:
+        print(f"picochat: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("picochat: stopped by Ctrl-C", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """' (did you mean X?)' where a known name is close, else ''."""
+    found = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _dispatch(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+    elif words[0] in ("-V", "--version"):
+        print(f"picochat {__version__}")
+    elif words[0] in TRAINER:
+        from picochat.commands.fit import run_trainer
+
+        run_trainer(words)
+    elif words[0] in GROUPS:
+        _run_group(words)
+    else:
+        known = [*TRAINER, *GROUPS]
+        raise UserError(f"unknown command '{words[0]}'{nearest(words[0], known)}; known commands: {', '.join(known)}")
+
+
+def _overview() -> str:
+    lines = [__import__("picochat").__doc__ or "", "", "usage: picochat COMMAND …      each has --help", ""]
+    lines += [f"  {name:<10}{text}" for name, text in TRAINER.items()]
+    lines += [f"  {name:<10}{text}" for name, (_, text) in GROUPS.items()]
+    lines += ["", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"]
+    return "\n".join(lines)
+
+
+def _run_group(words: list[str]) -> None:
+    module_name, purpose = GROUPS[words[0]]
+    group = Parser(prog=f"picochat {words[0]}", description=purpose)
+    subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    importlib.import_module(module_name).add_parser(subparsers)
+    command: Parser | None = subparsers.choices.get(words[1]) if len(words) > 1 else None
+    arguments = normalise(words[1:], command.flags()) if command else words[1:]
+    namespace, unknown = group.parse_known_args(arguments)
+    if unknown:
+        flags = command.flags() if command else []
+        raise UserError(
+            f"unknown argument '{unknown[0]}'{nearest(unknown[0].split('=')[0], flags)}; "
+            f"see `picochat {' '.join(words[:2])} --help`"
+        )
+    namespace.run(namespace)
+
+
+def normalise(words: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Accept `--sft_rows 5` and `sft_rows=5` as spellings of `--sft-rows 5`."""
+    known = set(flags)
+    result = []
+    for word in words:
+        match = re.match(r"(?:--)?([A-Za-z][\w-]*)(=.*)?$", word, flags=re.DOTALL)
+        flag = "--" + match[1].replace("_", "-") if match else ""
+        spelt = match is not None and flag in known and (word.startswith("--") or match[2] is not None)
+        result.append(flag + (match[2] or "") if match and spelt else word)
+    return result

@@ -1,0 +1,117 @@
+"""`picochat fit | validate | test | predict`: LightningCLI over ChatModule and any datamodule.
+
+In: a config (a file, or the bare name of a shipped one) and overrides. Out: a run folder, `trainer.default_root_dir`.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, Namespace
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from picochat.callbacks import AtomicCheckpointIO
+from picochat.cli import TRAINER
+from picochat.commands.configs import find_configs
+from picochat.errors import UserError
+from picochat.files import write_files
+from picochat.model.module import ChatModule
+from picochat.packs.rows import dump_rows
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            text = self.parser.dump(self.config, skip_none=False, skip_unknown=True)
+            write_files({Path(trainer.default_root_dir) / self.config_filename: text})
+
+
+class PicochatCLI(LightningCLI):
+    """LightningCLI with picochat's run folder: a logger, atomic checkpoints, and no silent overwriting."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)  # Lightning's own warns whenever sys.argv holds something too
+
+    def _parse_ckpt_path(self) -> None:
+        """Settings come from the config alone; a checkpoint brings state, never settings."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--force", type=bool, default=False, help="Start over in a run folder that holds a run.")
+
+    def before_instantiate_classes(self) -> None:
+        config: Namespace = self.config[self.subcommand]
+        root = Path(config.trainer.default_root_dir)
+        if config.trainer.logger in (None, True):
+            config.trainer.logger = Namespace(
+                class_path="picochat.callbacks.RunLogger", init_args=Namespace(save_dir=str(root))
+            )
+        if config.trainer.enable_progress_bar is None:
+            config.trainer.enable_progress_bar = sys.stderr.isatty()
+        if self.subcommand == "fit" and config.ckpt_path is None and not config.force:
+            found = next((name for name in ("last.ckpt", "best_checkpoint") if (root / name).exists()), None)
+            if found == "last.ckpt":
+                raise UserError(
+                    f"{root} holds a run already; resume it with --ckpt_path {root / found}, start over with "
+                    "--force=true, or choose another trainer.default_root_dir"
+                )
+            if found:
+                raise UserError(
+                    f"{root} holds a run already; start over with --force=true, or choose another "
+                    "trainer.default_root_dir"
+                )
+        config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        plugins = self._get(self.config_init, "trainer").get("plugins") or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        return super().instantiate_trainer(plugins=[*plugins, AtomicCheckpointIO()], **kwargs)
+
+    def after_predict(self) -> None:
+        """Write what `predict` returned to <run>/predictions.jsonl."""
+        batches = self.trainer.predict_loop.predictions
+        path = Path(self.trainer.default_root_dir) / "predictions.jsonl"
+        write_files({path: dump_rows(row for batch in batches for row in batch)})
+        print(f"wrote {path}")
+
+
+def run_trainer(words: list[str]) -> None:
+    """Run one LightningCLI command line, such as ["fit", "--config", "capability.yaml"]."""
+    words = find_configs([_underscored(word) for word in words])
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)  # a user's my_callbacks.py; behind everything else, so that it can shadow nothing
+    quiet = {"exit_on_error": False}
+    try:
+        PicochatCLI(
+            ChatModule,
+            LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"default_root_dir": "runs/fit"},
+            seed_everything_default=42,
+            auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
+            load_from_checkpoint_support=False,
+            parser_kwargs={**quiet, **{name: dict(quiet) for name in TRAINER}},
+            args=words,
+        )
+    except ArgumentError as error:
+        raise UserError(_one_sentence(str(error), words[0])) from error
+
+
+def _underscored(word: str) -> str:
+    """`--trainer.max-steps=5` and `trainer.max_steps=5` → `--trainer.max_steps=5`."""
+    if re.match(r"[A-Za-z_][\w.-]*=", word):
+        word = f"--{word}"
+    flag, equals, value = word.partition("=")
+    return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else word
+
+
+def _one_sentence(message: str, subcommand: str) -> str:
+    """The part of a parser's message that a user can act on."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return f"{subcommand}: {' '.join(lines)}; see `picochat {subcommand} --help`"

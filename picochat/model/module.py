@@ -1,0 +1,211 @@
+"""The Lightning adapter around the decoder. In: batches of a picochat datamodule. Out: gradients, logged losses.
+
+The one training path: every stage (base, capability, release) is this module with another datamodule. Next:
+picochat.callbacks writes the checkpoint folders, picochat.evidence asks what was learnt.
+
+Token-exact loss. With A micro-batches a step and W ranks, Lightning divides every loss by A and DDP averages gradients
+over W. The plan knows the supervised tokens N of the whole step, so each micro-batch returns
+
+    loss = Σ nll · A · W / N        A and W cancel; the step's gradient is that of Σ nll / N over all its tokens
+
+whatever way the step was cut: (8 rows × A 4), (32 × 1) and 2 ranks × (16 × 1) give the same gradients.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torchmetrics import Metric
+
+from picochat.errors import UserError
+from picochat.model.batch import IGNORE_INDEX, Batch
+from picochat.model.checkpoint import check_tokenizer, load_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.generation import generate
+from picochat.model.loss import supervised_nll
+from picochat.model.optim import OptimizerConfig, build_optimizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.rows import Row
+
+
+class ChatData(Protocol):
+    """What the module asks of its datamodule."""
+
+    chat_tokenizer: ChatTokenizer
+    lanes: list[str]
+    val_names: list[str]
+    context_length: int
+
+
+class LaneLoss(Metric):
+    """Negative log-likelihood per supervised token, in all and per lane; sums are reduced over ranks, means are not.
+
+    Args:
+        lanes: the names that `lane_ids` of a batch index.
+    """
+
+    higher_is_better = False
+    full_state_update = False
+    nll: Tensor
+    tokens: Tensor
+
+    def __init__(self, lanes: list[str]) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.add_state("nll", torch.zeros(len(lanes), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("tokens", torch.zeros(len(lanes), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, nll: Tensor, lane_ids: Tensor) -> None:
+        """Add supervised positions: nll [n] in nats, lane_ids [n]."""
+        lane_ids = lane_ids.long()
+        self.nll.index_add_(0, lane_ids, nll.to(self.nll.dtype))
+        self.tokens.index_add_(0, lane_ids, torch.ones_like(nll, dtype=self.tokens.dtype))
+
+    def compute(self) -> dict[str, Tensor]:
+        """{"loss": nats per token, "loss/<lane>": …} with the lanes that had tokens."""
+        result = {"loss": self.nll.sum() / self.tokens.sum()}
+        for lane, nll, tokens in zip(self.lanes, self.nll, self.tokens, strict=True):
+            if tokens > 0:
+                result[f"loss/{lane}"] = nll / tokens
+        return result
+
+
+class ChatModule(LightningModule):
+    """A chat model in training.
+
+    Args:
+        decoder: the size of a fresh model (its vocabulary and context come from the data). Unused with a checkpoint.
+        checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
+        optimizer: which optimizer, and its rates.
+        compile: compile the decoder with torch.compile.
+        matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
+            torch.set_float32_matmul_precision. 'default' leaves torch as it is.
+
+    Raises:
+        UserError: the checkpoint does not exist, or its tokenizer is not the data's.
+    """
+
+    def __init__(
+        self,
+        decoder: DecoderConfig | None = None,
+        checkpoint: str | None = None,
+        optimizer: OptimizerConfig | None = None,
+        compile: bool = False,  # noqa: A002 - torch's own word for it
+        matmul_precision: Literal["default", "highest", "high", "medium"] = "default",
+    ) -> None:
+        super().__init__()
+        # No save_hyperparameters(): the run's config.yaml is the record, and a resumed run takes its settings from there.
+        self.decoder_config = decoder or DecoderConfig()
+        self.checkpoint = checkpoint
+        self.optimizer_config = optimizer or OptimizerConfig()
+        self.compile_decoder = compile
+        self.matmul_precision = matmul_precision
+        self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
+        self.lane_losses = torch.nn.ModuleDict()
+        self._step_nll: Tensor | float = 0.0
+        if checkpoint is not None and not (Path(checkpoint) / "config.json").is_file():
+            raise UserError(
+                f"model.checkpoint: {checkpoint} is no model folder; train the base first with "
+                "`picochat fit --config base.yaml`, or name another folder"
+            )
+
+    @property
+    def data(self) -> ChatData:
+        """The datamodule of the running trainer."""
+        return cast(ChatData, cast(Any, self.trainer).datamodule)
+
+    @property
+    def chat_tokenizer(self) -> ChatTokenizer:
+        """The tokenizer that the weights belong to."""
+        return self.data.chat_tokenizer
+
+    def configure_model(self) -> None:
+        """Build or load the decoder. Lightning calls this after the datamodule's prepare_data and setup."""
+        if self.decoder is not None:
+            return
+        if self.checkpoint is not None:
+            check_tokenizer(self.checkpoint, self.chat_tokenizer)
+            self.decoder = load_checkpoint(self.checkpoint).decoder
+        else:
+            config = dataclasses.replace(
+                self.decoder_config,
+                vocab_size=self.chat_tokenizer.vocab_size,
+                max_position_embeddings=max(self.decoder_config.max_position_embeddings, self.data.context_length),
+            )
+            self.decoder = Decoder(config)
+        self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
+        if self.compile_decoder:
+            self.decoder.compile()
+
+    def setup(self, stage: str) -> None:
+        if self.matmul_precision != "default":
+            torch.set_float32_matmul_precision(self.matmul_precision)
+        self.lane_losses = torch.nn.ModuleDict(
+            {name: LaneLoss(self.data.lanes) for name in (*self.data.val_names, "test")}
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.decoder, self.optimizer_config)
+
+    def nll(self, batch: Batch) -> Tensor:
+        """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""
+        hidden = self.decoder(batch.input_ids, batch.position_ids, batch.document_ids)
+        return supervised_nll(self.decoder, hidden, batch.labels)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        nll = self.nll(batch).sum()
+        self._step_nll = self._step_nll + nll.detach() / batch.step_tokens
+        return nll * (self.trainer.accumulate_grad_batches * self.trainer.world_size) / batch.step_tokens
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the loss of the whole step: mean over its supervised tokens, all micro-batches and ranks."""
+        self.log("train/loss", self._step_nll, prog_bar=True, sync_dist=True, reduce_fx="sum")
+        self._step_nll = 0.0
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._measure(self.data.val_names[dataloader_idx], batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        for name in self.data.val_names:
+            self._log_losses(name)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_losses("test")
+
+    def predict_step(self, batch: list[Row], batch_idx: int) -> list[Row]:
+        """Answer eval rows greedily; each comes back with its `reply`."""
+        tokenizer = self.chat_tokenizer
+        prompts = [tokenizer.render(row["messages"], add_generation_prompt=True).ids for row in batch]
+        replies = generate(self.decoder, tokenizer, prompts, max_new_tokens=self.data.context_length)
+        return [{**row, "reply": reply.text} for row, reply in zip(batch, replies, strict=True)]
+
+    def provenance(self) -> dict[str, Any]:
+        """Where these weights come from; written to picochat.json beside them."""
+        return {
+            "parent": self.checkpoint,
+            "global_step": self.trainer.global_step,
+            "max_steps": self.trainer.max_steps,
+            "optimizer": dataclasses.asdict(self.optimizer_config),
+            "config": "config.yaml",
+        }
+
+    def _measure(self, name: str, batch: Batch) -> None:
+        learnt = batch.labels != IGNORE_INDEX
+        cast(LaneLoss, self.lane_losses[name]).update(self.nll(batch), batch.lane_ids[learnt])
+
+    def _log_losses(self, name: str) -> None:
+        metric = cast(LaneLoss, self.lane_losses[name])
+        losses = metric.compute()
+        metric.reset()
+        bytes_per_token = getattr(self.data, "bytes_per_token", None)
+        if bytes_per_token:  # the base stage: comparable between tokenizers
+            losses["bits_per_byte"] = losses["loss"] / (math.log(2) * bytes_per_token)
+        for key, value in losses.items():
+            self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", rank_zero_only=False)
