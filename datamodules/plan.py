@@ -1,0 +1,185 @@
+"""Which packed rows an optimizer step sees. In: length, supervised tokens and lane of every example. Out: bins of
+examples by number. Next: base, which turns them into batches.
+
+The plan is an endless stream of bins (packed rows), cut from blocks. Block b is a pure function of (seed, b): draw
+`block_size` examples, pack them, shuffle the bins. A run reads the stream from some bin on, a fixed number a step:
+
+    blocks    |        block 0         |      block 1      |         block 2          | …      examples: block_size each
+    bins      | 0  1  2  3  4  5  6  7 | 8  9 10 11 12 13  | 14 15 16 17 18 19 20 21  | …
+    steps     |  step 0   |  step 1   |  step 2    |  step 3    |  step 4    |          …       4 bins a step
+
+    step 2, batch_size 1, 2 ranks, 2 micro-batches        rank 0   rank 1
+                                       micro-batch 0        8        9
+                                       micro-batch 1       10       11
+
+Ranks, workers and micro-batches only decide who reads which bin of a step, so the stream is the same however a run is
+split. Every rank knows the whole plan, and with it the supervised tokens of the whole step, without asking anybody.
+"""
+
+import bisect
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from picochat.datamodules.packing import Bins, IntArray, PackingName, pack
+from picochat.datamodules.sampling import deal, derive_key, permutation, quotas
+
+DEFAULT_BLOCK_SIZE = 65_536  # examples; packs to within a permille of everything at once, in some 20 ms
+_BLOCKS_KEPT = 8
+
+
+class Block(NamedTuple):
+    """One block of the stream: its bins in the order in which they are read, and the supervised tokens of each [bins]."""
+
+    bins: Bins
+    tokens: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class DataPlan:
+    """The endless stream of packed rows.
+
+    Args:
+        lengths: [examples] places that each example takes in a row (its tokens less one).
+        supervised: [examples] tokens of it that are learnt.
+        lanes: [examples] index of the category that sampling goes by.
+        capacity: places in a row, that is the context length.
+        seed: another seed, another order of everything.
+        alpha: exponent of the sampling, see sampling.py.
+        packing: ``bos_bestfit`` or ``separate``.
+        block_size: examples a block; None takes all examples, at most 65,536.
+        anchor: (number, first bin) of a block from which to count, so that a resumed run need not pack what lies
+            before it; bins before the anchor cannot be asked for.
+    """
+
+    lengths: IntArray
+    supervised: IntArray
+    lanes: IntArray
+    capacity: int
+    seed: int = 42
+    alpha: float = 0.5
+    packing: PackingName = "bos_bestfit"
+    block_size: int | None = None
+    anchor: tuple[int, int] = (0, 0)
+    _firsts: list[int] = field(init=False, repr=False)  # first bin of block anchor, anchor + 1, …; grows as asked for
+    _recent: dict[int, Block] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_firsts", [self.anchor[1]])
+
+    @property
+    def draws(self) -> int:
+        """Examples a block."""
+        return self.block_size or min(len(self.lengths), DEFAULT_BLOCK_SIZE)
+
+    @cached_property
+    def quotas(self) -> IntArray:
+        """[lanes] examples that every block draws from each lane."""
+        return quotas(np.bincount(self.lanes), self.alpha, self.draws)
+
+    @cached_property
+    def rows_by_lane(self) -> list[IntArray]:
+        """The examples of each lane, in file order."""
+        by_lane = np.argsort(self.lanes, kind="stable")
+        return np.split(by_lane, np.cumsum(np.bincount(self.lanes))[:-1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Two plans with the same fingerprint are the same stream."""
+        settings = (self.capacity, self.seed, float(self.alpha), self.packing, self.draws)
+        digest = hashlib.sha256(repr(settings).encode())
+        for column in (self.lengths, self.supervised, self.lanes):
+            digest.update(np.ascontiguousarray(column, dtype=np.int32).data)
+        return digest.hexdigest()
+
+    def draw(self, number: int) -> IntArray:
+        """The examples of a block, shuffled; an example may come more than once when its lane is small."""
+        parts = [
+            rows[deal(len(rows), number * quota, quota, derive_key(self.seed, "deal", lane))]
+            for lane, (rows, quota) in enumerate(zip(self.rows_by_lane, self.quotas.tolist(), strict=True))
+            if quota
+        ]
+        # Examples of one length are packed in the order they come in; unshuffled, lanes would meet lanes of their rank.
+        return np.concatenate(parts)[permutation(self.draws, derive_key(self.seed, "draw", number))]
+
+    def block(self, number: int) -> Block:
+        """Draw, pack, shuffle."""
+        if number not in self._recent:
+            examples = self.draw(number)
+            packed = pack(self.lengths[examples], self.capacity, self.packing)
+            packed = packed.take(permutation(len(packed), derive_key(self.seed, "bins", number)))
+            bins = Bins(order=examples[packed.order], starts=packed.starts)
+            tokens = np.add.reduceat(self.supervised[bins.order], bins.starts[:-1], dtype=np.int64)
+            while len(self._recent) >= _BLOCKS_KEPT:
+                del self._recent[next(iter(self._recent))]
+            self._recent[number] = Block(bins, tokens)
+        return self._recent[number]
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """(number, first bin) of the block that holds bin `index`.
+
+        Raises:
+            ValueError: the bin lies before the anchor.
+        """
+        number, first = self.anchor
+        if index < first:
+            raise ValueError(f"bin {index} lies before the plan's anchor, block {number} at bin {first}")
+        while self._firsts[-1] <= index:
+            self._firsts.append(self._firsts[-1] + len(self.block(number + len(self._firsts) - 1).bins))
+        place = bisect.bisect_right(self._firsts, index) - 1
+        return number + place, self._firsts[place]
+
+    def bins(self, start: int, count: int) -> list[IntArray]:
+        """The examples of each of the bins `start` … `start + count - 1` of the stream."""
+        return [bins[index] for bins, _, chosen in self._pieces(start, count) for index in chosen]
+
+    def tokens(self, start: int, count: int) -> int:
+        """Supervised tokens in the bins `start` … `start + count - 1`."""
+        return sum(int(tokens[chosen.start : chosen.stop].sum()) for _, tokens, chosen in self._pieces(start, count))
+
+    def _pieces(self, start: int, count: int) -> list[tuple[Bins, IntArray, range]]:
+        pieces = []
+        while count > 0:
+            number, first = self.locate(start)
+            bins, tokens = self.block(number)
+            stop = min(start - first + count, len(bins))
+            pieces.append((bins, tokens, range(start - first, stop)))
+            count -= stop - (start - first)
+            start = first + stop
+        return pieces
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the bins of an optimizer step are dealt out, and where in the stream a run stands.
+
+    Args:
+        batch_size: packed rows a micro-batch, on each rank.
+        accumulate: micro-batches an optimizer step.
+        world_size: ranks.
+        first_step: an optimizer step (from 0) whose first bin is known; a run that was resumed with another split
+            counts from there.
+        first_bin: that bin.
+    """
+
+    batch_size: int
+    accumulate: int = 1
+    world_size: int = 1
+    first_step: int = 0
+    first_bin: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Packed rows an optimizer step, over all micro-batches and ranks."""
+        return self.batch_size * self.accumulate * self.world_size
+
+    def step_start(self, step: int) -> int:
+        """The first bin of an optimizer step."""
+        return self.first_bin + (step - self.first_step) * self.rows
+
+    def start(self, step: int, micro: int, rank: int) -> int:
+        """The first of the `batch_size` bins that `rank` reads for micro-batch `micro` of the step."""
+        return self.step_start(step) + (micro * self.world_size + rank) * self.batch_size
