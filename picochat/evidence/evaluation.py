@@ -1,0 +1,257 @@
+"""Answering eval rows. In: eval rows and something that answers. Out: predictions and report. Next: evidence.report.
+
+    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► lanes.summarise ─► report dict
+
+`evaluate` takes anything that answers, so a callback passes the module that is being trained and a test passes a
+dictionary. `evaluate_checkpoint` is the whole of `picochat eval chat` up to the writing of files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import picochat
+from picochat.errors import UserError
+from picochat.evidence.lanes import GATES, TAGS, Prediction, summarise
+from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
+from picochat.files import sha256_file
+from picochat.packs.rows import Message, Row, iter_rows, prompt_text
+
+if TYPE_CHECKING:
+    from picochat.model.checkpoint import Checkpoint
+    from picochat.model.decoder import Decoder
+    from picochat.model.tokenizer import ChatTokenizer
+
+
+class Reply(Protocol):
+    """What an answerer gives back for one conversation; `picochat.model.generation.Reply` is one."""
+
+    @property
+    def text(self) -> str:
+        """The visible reply."""
+
+    @property
+    def raw_text(self) -> str:
+        """The continuation with its special tokens."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the turn was ended rather than cut off."""
+
+
+class Answerer(Protocol):
+    """Anything that answers conversations ending with the user."""
+
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Reply]:
+        """One reply for each conversation, in order."""
+
+    def choice_scores(
+        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float]]:
+        """The log-likelihood of each label as the reply, for each conversation, in order."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How replies are made; `temperature` 0 is greedy and needs no seed.
+
+    Args:
+        max_new_tokens: tokens after which a reply is cut off (and fails by `length`).
+        temperature: 0 for the most likely token each time.
+        top_k: sample among the k most likely tokens only.
+        top_p: sample among the most likely tokens that hold this share of the probability.
+        seed: of the sampling.
+        batch_size: conversations answered at a time; changes the speed, never the verdicts.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 42
+    batch_size: int = 64
+
+
+class ModelAnswerer:
+    """Answers with a decoder in memory."""
+
+    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: Decoding, *, progress: bool = False):
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+        self.decoding = decoding
+        self.progress = progress
+
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Reply]:
+        """Generate one reply for each conversation."""
+        from picochat.model.generation import generate
+
+        prompts = self._prompts(conversations)
+        return generate(self.decoder, self.tokenizer, prompts, **asdict(self.decoding), progress=self.progress)
+
+    def choice_scores(
+        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float]]:
+        """Score each label as the reply to its conversation."""
+        from picochat.model.generation import choice_scores
+
+        prompts = self._prompts(conversations)
+        return choice_scores(self.decoder, self.tokenizer, prompts, [list(names) for names in labels])
+
+    def _prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
+        rendered = [self.tokenizer.render(list(messages), add_generation_prompt=True) for messages in conversations]
+        return [one.ids for one in rendered]
+
+
+def load_eval_rows(path: str | Path) -> list[Row]:
+    """Read an eval file and make sure that every check in it can be applied.
+
+    Raises:
+        UserError: no such file, no rows, or a bad row, named by file and line.
+    """
+    rows = []
+    for number, row in iter_rows(path, "eval"):
+        try:
+            check_row(row)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: {error}") from error
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
+    return rows
+
+
+def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:
+    """Let the answerer answer every row and judge the replies; predictions come in the order of the rows."""
+    written = [index for index, row in enumerate(rows) if not is_choice(row)]
+    chosen = [index for index, row in enumerate(rows) if is_choice(row)]
+    predictions: dict[int, Prediction] = {}
+    if written:
+        replies = answerer.reply([rows[index]["messages"] for index in written])
+        for index, reply in zip(written, replies, strict=True):
+            row = rows[index]
+            verdict = score(row, reply.text, raw=reply.raw_text, finished=reply.finished)
+            predictions[index] = _prediction(index, row, verdict, reply.text, reply.raw_text, None)
+    if chosen:
+        labels = [rows[index]["choice_labels"] for index in chosen]
+        scores = answerer.choice_scores([rows[index]["messages"] for index in chosen], labels)
+        for index, names, values in zip(chosen, labels, scores, strict=True):
+            verdict = score_choice(rows[index], values)
+            by_label = dict(zip(names, values, strict=True))
+            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", None, by_label)
+    return [predictions[index] for index in range(len(rows))]
+
+
+def evaluate(
+    rows: Sequence[Row], answerer: Answerer, gates: Mapping[str, float] = GATES
+) -> tuple[list[Prediction], dict[str, Any]]:
+    """Answer and judge rows; returns the predictions and the lanes, gates and claims (`lanes.summarise`)."""
+    predictions = answer_rows(rows, answerer)
+    return predictions, summarise(predictions, gates)
+
+
+def evaluate_checkpoint(
+    input_path: str | Path,
+    checkpoint: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    decoding: Decoding | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    gates: Mapping[str, float] = GATES,
+    progress: bool = False,
+) -> tuple[list[Prediction], dict[str, Any]]:
+    """Evaluate a model folder on an eval file; returns predictions and the whole content of `eval_report.json`.
+
+    Raises:
+        UserError: an unreadable input or checkpoint, or a tokenizer that is not the checkpoint's.
+    """
+    rows = load_eval_rows(input_path)
+    decoding = decoding or Decoding()
+    loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
+    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
+    predictions, body = evaluate(rows, answerer, gates)
+    head = {
+        "kind": "eval chat",
+        "picochat": picochat.__version__,
+        "pack": {"path": str(input_path), "sha256": sha256_file(input_path), "rows": len(rows)},
+        "model": describe_model(checkpoint, loaded.provenance),
+        "settings": {**asdict(decoding), "device": device, "precision": precision, "gates": dict(gates)},
+    }
+    return predictions, {**head, **body}
+
+
+def load_model(
+    checkpoint: str | Path, *, tokenizer: str | Path | None = None, device: str = "auto", precision: str = "auto"
+) -> "Checkpoint":
+    """Load a model folder onto a device for inference, and make sure that a tokenizer given beside it is its own.
+
+    Args:
+        checkpoint: a model folder.
+        tokenizer: a tokenizer.json or model folder to compare with the checkpoint's own.
+        device: "cpu", "cuda", "mps", or "auto" for the best there is.
+        precision: "float32", "bf16", "fp16", or "auto": bf16 on a GPU that has it, float32 elsewhere.
+    """
+    import torch
+
+    from picochat.model.checkpoint import load_checkpoint
+
+    device = pick_device(device)
+    dtypes = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if precision not in dtypes:
+        raise UserError(f"--precision {precision} is not known; choose float32, bf16, fp16 or auto")
+    loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
+    if tokenizer is not None:
+        from picochat.model.tokenizer import ChatTokenizer
+
+        if ChatTokenizer.load(tokenizer).fingerprint != loaded.tokenizer.fingerprint:
+            raise UserError(
+                f"--tokenizer {tokenizer} is not the tokenizer of the checkpoint {checkpoint}; "
+                "leave --tokenizer out to use the checkpoint's own"
+            )
+    loaded.decoder.eval()
+    return loaded
+
+
+def pick_device(device: str) -> str:
+    """Resolve "auto", and refuse a device that this machine has not."""
+    import torch
+
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if here[name])
+    if not here.get(device.partition(":")[0], False):
+        raise UserError(f"--device {device} is not available on this machine; use --device auto")
+    return device
+
+
+def describe_model(checkpoint: str | Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The `model` entry of a report: folder, fingerprint of the weights, and where they came from."""
+    folder = Path(checkpoint)
+    return {
+        "folder": str(folder),
+        "sha256": sha256_file(folder / "model.safetensors"),
+        "provenance": dict(provenance),
+    }
+
+
+def _prediction(
+    index: int, row: Row, verdict: Verdict, reply: str, raw: str | None, scores: dict[str, float] | None
+) -> Prediction:
+    return Prediction(
+        index=index,
+        id=row.get("id"),
+        prompt=prompt_text(row),
+        reply=reply,
+        raw_reply=raw,
+        expected=row.get("answer") or row.get("correct_choice") or row.get("reference"),
+        passed=verdict.passed,
+        reasons=verdict.reasons,
+        candidate=verdict.candidate,
+        steps_correct=verdict.steps_correct,
+        answerable=row.get("answerable"),
+        choice_scores=scores,
+        tags={field: row[field] for field in TAGS if row.get(field)},
+    )

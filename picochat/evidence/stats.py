@@ -1,0 +1,143 @@
+"""Intervals and tests for shares of rows. In: counts, rates. Out: intervals, p-values. Next: evidence.lanes, compare.
+
+All intervals are two-sided 95 %. Tests of paired runs look at the rows on which they differ; a 2 × 2 table is given as
+
+                    B passes   B fails
+    A passes            a          b
+    A fails             c          d
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, mean, variance
+from typing import NamedTuple
+
+Z95 = NormalDist().inv_cdf(0.975)  # 1.959964
+
+
+class Interval(NamedTuple):
+    """Both ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+def wilson(passed: float, n: float) -> Interval:
+    """Wilson's score interval for a share; stays inside [0, 1] and is of use at 0 % and 100 % as well.
+
+    Source: Wilson (1927), JASA 22, 209-212. `passed` may be a mean over runs and thus no whole number.
+
+    >>> [round(end, 3) for end in wilson(50, 50)]
+    [0.929, 1.0]
+    """
+    if n == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = passed / n, Z95 * Z95
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return Interval(0.0 if passed == 0 else centre - half, 1.0 if passed == n else centre + half)
+
+
+def adjusted_for_chance(rate: float, chance: float) -> float:
+    """0 at the chance level, 1 when all is right, negative below chance: (rate - chance) / (1 - chance)."""
+    return (rate - chance) / (1 - chance)
+
+
+def mcnemar_exact(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value of McNemar's test: were the rows that only one run passes split by a fair coin?
+
+    >>> mcnemar_exact(0, 6)
+    0.03125
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_a + only_b
+    return float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = running
+    return corrected
+
+
+def paired_difference(a: float, b: float, c: float, d: float) -> Interval:
+    """Interval of (share A passes) - (share B passes) on the same rows: Newcombe's hybrid score interval.
+
+    Source: Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10. The counts may be means over runs.
+    """
+    n = a + b + c + d
+    if n == 0:
+        return Interval(-1.0, 1.0)
+    rate_a, rate_b = (a + b) / n, (a + c) / n
+    low_a, high_a = wilson(a + b, n)
+    low_b, high_b = wilson(a + c, n)
+    phi = _correlation(a, b, c, d)
+    down_a, up_a = rate_a - low_a, high_a - rate_a
+    down_b, up_b = rate_b - low_b, high_b - rate_b
+    below = math.sqrt(max(0.0, down_a**2 - 2 * phi * down_a * up_b + up_b**2))
+    above = math.sqrt(max(0.0, down_b**2 - 2 * phi * down_b * up_a + up_a**2))
+    difference = (b - c) / n
+    return Interval(max(-1.0, difference - below), min(1.0, difference + above))
+
+
+class RunSpread(NamedTuple):
+    """How much the difference of two arms varies because each arm is only a sample of possible runs.
+
+    Attributes:
+        error: standard error of the difference of the arms' mean rates; 0 where no arm has two runs.
+        quantile: the t quantile that makes a 95 % half-width of it.
+        p_value: two-sided, of "no difference", from the runs alone; None where no arm has two runs.
+    """
+
+    error: float
+    quantile: float
+    p_value: float | None
+
+
+def run_spread(rates_a: Sequence[float], rates_b: Sequence[float]) -> RunSpread:
+    """Welch's t over runs. An arm of one run adds nothing: its variation is unknown, and the caller says so in words.
+
+    rates_a [0.80, 0.90], rates_b [0.60, 0.70]: error = sqrt(0.005/2 + 0.005/2) = 0.0707, 2 degrees of freedom,
+    t = 0.2/0.0707 = 2.83, p = 0.106.
+    """
+    parts = [(variance(rates) / len(rates), len(rates) - 1) for rates in (rates_a, rates_b) if len(rates) > 1]
+    if not parts:
+        return RunSpread(0.0, 0.0, None)
+    from scipy.stats import t
+
+    total = sum(part for part, _ in parts)
+    difference = abs(mean(rates_a) - mean(rates_b))
+    if total < 1e-18:
+        return RunSpread(0.0, 0.0, 1.0 if difference < 1e-9 else 0.0)
+    freedom = total**2 / sum(part**2 / degrees for part, degrees in parts)
+    error = math.sqrt(total)
+    return RunSpread(error, float(t.ppf(0.975, freedom)), float(2 * t.sf(difference / error, freedom)))
+
+
+def widen(difference: float, rows: Interval, spread: RunSpread) -> Interval:
+    """Add the variation between runs to an interval over rows: independent, so half-widths add as squares."""
+    runs = spread.quantile * spread.error
+    return Interval(
+        max(-1.0, difference - math.hypot(difference - rows.low, runs)),
+        min(1.0, difference + math.hypot(rows.high - difference, runs)),
+    )
+
+
+def _correlation(a: float, b: float, c: float, d: float) -> float:
+    """Phi of the 2 × 2 table, pulled towards 0 by Newcombe's continuity correction when positive."""
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    if margins <= 0:
+        return 0.0
+    product = a * d - b * c
+    if product > 0:
+        product = max(0.0, product - (a + b + c + d) / 2)
+    return product / math.sqrt(margins)

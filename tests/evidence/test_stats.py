@@ -1,0 +1,138 @@
+"""Intervals and tests against cases computed by hand, published, or given by scipy."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from picochat.evidence.stats import (
+    Interval,
+    RunSpread,
+    adjusted_for_chance,
+    holm,
+    mcnemar_exact,
+    paired_difference,
+    run_spread,
+    widen,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("passed", "n", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_intervals(passed: int, n: int, low: float, high: float) -> None:
+    assert wilson(passed, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 400), st.data())
+def test_wilson_agrees_with_scipy(n: int, data: st.DataObject) -> None:
+    from scipy.stats import binomtest
+
+    passed = data.draw(st.integers(0, n))
+    expected = binomtest(passed, n).proportion_ci(method="wilson")
+    assert wilson(passed, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_no_rows_say_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert paired_difference(0, 0, 0, 0) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p_value"),
+    [
+        (0, 0, 1.0),
+        (0, 1, 1.0),  # 2 · 1/2
+        (0, 6, 0.03125),  # 2 / 64
+        (1, 7, 0.0703125),  # 2 · (1 + 8) / 256
+        (10, 0, 0.001953125),  # 2 / 1024
+        (4, 4, 1.0),
+    ],
+)
+def test_exact_mcnemar_by_hand(only_a: int, only_b: int, p_value: float) -> None:
+    assert mcnemar_exact(only_a, only_b) == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "corrected"),
+    [
+        ([], []),
+        ([0.2], [0.2]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),  # 3·0.01; 2·0.03; max(0.06, 1·0.04)
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.04, 0.001], [0.04, 0.002]),
+    ],
+)
+def test_holm_by_hand(raw: list[float], corrected: list[float]) -> None:
+    assert holm(raw) == pytest.approx(corrected)
+
+
+def test_paired_difference_by_hand() -> None:
+    # a, b, c, d = 36, 12, 2, 0: A passes 48/50, B 38/50. Wilson A 0.8654-0.9890, B 0.6259-0.8570.
+    # phi = (0 - 24) / sqrt(48·2·38·12) = -24/209.2 = -0.1147.
+    # below = sqrt(0.0946² + 2·0.1147·0.0946·0.0970 + 0.0970²) = 0.1431; above = sqrt(0.1341² + … + 0.0290²) = 0.1404
+    assert paired_difference(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=2e-4)
+
+
+def test_paired_difference_of_equal_runs_is_centred_and_narrower_the_more_rows_agree() -> None:
+    few, many = paired_difference(10, 5, 5, 10), paired_difference(100, 5, 5, 100)
+    assert few.low == pytest.approx(-few.high)
+    assert many.high < few.high / 2
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_paired_difference_holds_its_estimate_and_mirrors_when_the_arms_are_swapped(
+    a: int, b: int, c: int, d: int
+) -> None:
+    if a + b + c + d == 0:
+        return
+    low, high = paired_difference(a, b, c, d)
+    assert -1 <= low <= (b - c) / (a + b + c + d) <= high <= 1
+    assert paired_difference(a, c, b, d) == pytest.approx((-high, -low))
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    import numpy as np
+
+    # Truth: both pass 70 %, only A 15 %, only B 5 %, neither 10 %, so the difference is 0.10; n = 80 rows, 2,000 draws.
+    tables = np.random.default_rng(7).multinomial(80, [0.70, 0.15, 0.05, 0.10], size=2_000)
+    covered = sum(low <= 0.10 <= high for low, high in (paired_difference(*map(float, table)) for table in tables))
+    assert 0.935 <= covered / 2_000 <= 0.985
+
+
+def test_run_spread_by_hand() -> None:
+    # variances 0.005 and 0.005, two runs each: error sqrt(0.005) = 0.07071, 2 degrees of freedom, t = 2.8284
+    spread = run_spread([0.80, 0.90], [0.60, 0.70])
+    assert spread.error == pytest.approx(0.0707107, abs=1e-6)
+    assert spread.quantile == pytest.approx(4.3027, abs=1e-4)  # the t table's value for 2 degrees of freedom
+    assert spread.p_value == pytest.approx(1 - 2.8284271 / math.sqrt(2.8284271**2 + 2), abs=1e-6)  # closed form at 2
+
+
+def test_single_runs_have_no_spread_to_speak_of() -> None:
+    assert run_spread([0.8], [0.6]) == RunSpread(0.0, 0.0, None)
+
+
+def test_runs_that_agree_to_the_row_add_nothing_to_the_interval() -> None:
+    assert run_spread([0.8, 0.8], [0.6, 0.6]) == RunSpread(0.0, 0.0, 0.0)
+    assert run_spread([0.8, 0.8], [0.8]) == RunSpread(0.0, 0.0, 1.0)
+
+
+def test_between_run_variation_widens_the_interval() -> None:
+    rows = Interval(0.1, 0.4)
+    # half-widths 0.15 below and above, and 2 · 0.1 = 0.2 between runs: sqrt(0.15² + 0.2²) = 0.25
+    assert widen(0.25, rows, RunSpread(0.1, 2.0, 0.5)) == pytest.approx((0.0, 0.5))
+    assert widen(0.25, rows, RunSpread(0.0, 0.0, None)) == pytest.approx(rows)
+
+
+def test_a_rate_at_chance_adjusts_to_nothing() -> None:
+    assert adjusted_for_chance(0.25, 0.25) == 0.0
+    assert adjusted_for_chance(1.0, 0.25) == 1.0
+    assert adjusted_for_chance(0.625, 0.25) == pytest.approx(0.5)
