@@ -1,7 +1,7 @@
 """Every scoring rule with replies that pass and replies that fail, all written by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.evidence.scoring import REASONS, check_row, echoes, is_looping, normalise, score, score_choice
@@ -273,11 +273,13 @@ def test_a_check_that_cannot_be_applied_is_refused_by_name(checks: dict[str, obj
         check_row(ask("What?", **checks))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=-99_999, max_value=99_999), st.integers(min_value=-99_999, max_value=99_999))
 def test_one_number_passes_for_itself_and_for_no_other(wanted: int, said: int) -> None:
     row = ask("Which number?", answer=str(wanted), answer_style="direct")
@@ -285,6 +287,7 @@ def test_one_number_passes_for_itself_and_for_no_other(wanted: int, said: int) -
     assert score(row, f"{said:,}.").passed == (wanted == said)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_reply_whatever_breaks_the_scoring(reply: str, raw: str) -> None:
     for row in (SUM, SUM_WITH_WORK, WHO, WEATHER):

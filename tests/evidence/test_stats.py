@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from picochat.evidence.stats import (
     Interval,
@@ -32,10 +34,9 @@ def test_wilson_gives_the_published_intervals(passed: int, n: int, low: float, h
     assert wilson(passed, n) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_wilson_agrees_with_scipy(n: int, data: st.DataObject) -> None:
-    from scipy.stats import binomtest
-
     passed = data.draw(st.integers(0, n))
     expected = binomtest(passed, n).proportion_ci(method="wilson")
     assert wilson(passed, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
@@ -88,6 +89,7 @@ def test_paired_difference_of_equal_runs_is_centred_and_narrower_the_more_rows_a
     assert many.high < few.high / 2
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_paired_difference_holds_its_estimate_and_mirrors_when_the_arms_are_swapped(
     a: int, b: int, c: int, d: int
@@ -100,8 +102,6 @@ def test_paired_difference_holds_its_estimate_and_mirrors_when_the_arms_are_swap
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    import numpy as np
-
     # Truth: both pass 70 %, only A 15 %, only B 5 %, neither 10 %, so the difference is 0.10; n = 80 rows, 2,000 draws.
     tables = np.random.default_rng(7).multinomial(80, [0.70, 0.15, 0.05, 0.10], size=2_000)
     covered = sum(low <= 0.10 <= high for low, high in (paired_difference(*map(float, table)) for table in tables))
