@@ -1,0 +1,18 @@
+"""Callbacks from training to evidence; each works alone in any Lightning project."""
+
+from picochat.callbacks.atomic_io import AtomicCheckpointIO
+from picochat.callbacks.best_checkpoint import BestCheckpoint
+from picochat.callbacks.grad_clip import GradientClip
+from picochat.callbacks.last_checkpoint import LastCheckpoint
+from picochat.callbacks.lr_schedule import LRSchedule, lr_factor
+from picochat.callbacks.run_logger import RunLogger
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "BestCheckpoint",
+    "GradientClip",
+    "LRSchedule",
+    "LastCheckpoint",
+    "RunLogger",
+    "lr_factor",
+]

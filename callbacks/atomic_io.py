@@ -1,0 +1,83 @@
+"""Resumable checkpoints that are whole or absent, and that cannot run code.
+
+In: the dictionary Lightning wants to keep. Out: a file under its final name, complete and on the disk. Next: the same
+plugin, when a run resumes.
+
+Lightning's own writer goes through a temporary file in the system's temporary folder and moves it. When that folder is
+another file system (a tmpfs, a container's volume) the move is a copy, and a kill during the copy leaves a truncated
+`last.ckpt` under its final name, the old one gone. Here the temporary file lies beside its place:
+
+    .last.ckpt.tmp-4711  ── written, fsync ──►  rename ──►  last.ckpt      the old file or the new one, never a part
+
+Usable in any Lightning project:
+
+    trainer:
+      plugins: [picochat.callbacks.AtomicCheckpointIO]
+
+    Trainer(plugins=[AtomicCheckpointIO()])
+"""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+
+from picochat.errors import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints atomically; read them with `weights_only`, so a hostile file is refused and not executed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        final = Path(path)
+        building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with building.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            building.replace(final)
+            _sync_folder(final.parent)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its zip writer
+            reason = error.strerror if isinstance(error, OSError) else f"is the disk full? ({error})"
+            raise UserError(f"cannot write the checkpoint {final}: {reason}; the previous one is intact") from error
+        finally:
+            building.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, location: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint; `weights_only` is always true.
+
+        Raises:
+            UserError: the file is missing, cut short, or holds anything but tensors and plain values.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"checkpoint {path} does not exist; name the last.ckpt of a run folder")
+        try:
+            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{path} cannot be resumed: it is damaged, or holds more than tensors and plain values; "
+                "name a last.ckpt that picochat wrote"
+            ) from error
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise UserError(f"{path} is no training checkpoint; name the last.ckpt of a run folder")
+        return checkpoint
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last beyond a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""Gradients that are too long are shortened; gradients that are no numbers are not used.
+
+In: the accumulated, unscaled, all-reduced gradients right before an optimizer step. Out: the same gradients with a
+global norm of at most `max_norm`, or none at all. Next: the optimizer.
+
+    norm    0.5   3.0    nan    0.7        max_norm 1.0
+    used    0.5   1.0   (none)  0.7        a skipped step moves neither weights nor optimizer state
+    skipped   0     0      1      1        `train/skipped_steps`
+
+Usable in any Lightning project in place of `gradient_clip_val` (which neither logs the norm nor survives a NaN):
+
+    trainer:
+      callbacks:
+        - class_path: picochat.callbacks.GradientClip
+          init_args: {max_norm: 1.0}
+
+    Trainer(callbacks=[GradientClip(max_norm=1.0)])
+"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
+from torch import Tensor
+from torch.optim import Optimizer
+
+from picochat.errors import UserError
+
+
+class GradientClip(Callback):
+    """Clip the global gradient norm, log it, and skip steps whose gradients are not finite.
+
+    Under DDP every rank sees the same all-reduced gradients (a NaN on one rank is a NaN on all), so all ranks skip
+    together without talking. Under FSDP the norm is computed over the shards of all ranks.
+
+    Logs `train/grad_norm` (before clipping) and `train/skipped_steps` (since the run began, resumes included).
+
+    Args:
+        max_norm: the longest global L2 norm that reaches the optimizer; `inf` only measures and skips.
+        max_skipped: how many steps in a row may be skipped before the run stops with an error. fp16's loss scaler
+            overflows about ten times while it looks for its scale; bf16 and float32 never should.
+    """
+
+    def __init__(self, max_norm: float = 1.0, max_skipped: int = 20) -> None:
+        if not max_norm > 0:
+            raise UserError(f"max_norm is {max_norm}; use a length above 0, or .inf to skip non-finite steps only")
+        if max_skipped < 0:
+            raise UserError(f"max_skipped is {max_skipped}; use 0 to stop at the first non-finite gradient")
+        self.max_norm = max_norm
+        self.max_skipped = max_skipped
+        self.skipped_steps = 0
+        self._in_a_row = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.gradient_clip_val:
+            raise UserError("trainer.gradient_clip_val and GradientClip would both clip; remove one of them")
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not parameters:  # another callback took this step's gradients away
+            return
+        norm = _clip(trainer, parameters, self.max_norm)
+        # One synchronisation with the device per optimizer step; the decision cannot be made without it.
+        if torch.isfinite(norm):
+            self._in_a_row = 0
+            pl_module.log("train/grad_norm", norm)
+        else:
+            self._skip(trainer, parameters)
+        pl_module.log("train/skipped_steps", float(self.skipped_steps))
+
+    def _skip(self, trainer: Trainer, parameters: list[torch.nn.Parameter]) -> None:
+        for parameter in parameters:
+            parameter.grad = None  # optimizers pass over it: no momentum, no weight decay, no step count
+        self.skipped_steps += 1
+        self._in_a_row += 1
+        if self._in_a_row > self.max_skipped:
+            raise UserError(
+                f"the gradients were not finite at optimizer step {trainer.global_step + 1}{describe_step(trainer)}, "
+                f"{self._in_a_row} times in a row; lower the learning rate, use precision bf16-mixed or 32-true, "
+                "or look at these rows, then resume from the last checkpoint"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"skipped_steps": self.skipped_steps, "in_a_row": self._in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.skipped_steps = state_dict["skipped_steps"]
+        self._in_a_row = state_dict["in_a_row"]
+
+
+def describe_step(trainer: Trainer) -> str:
+    """ " (rows 3, 17 of lane identity)" when the datamodule can tell which rows a step consists of, otherwise ""."""
+    describe = getattr(getattr(trainer, "datamodule", None), "describe_step", None)
+    return f" ({describe(trainer.global_step + 1)})" if callable(describe) else ""
+
+
+def _clip(trainer: Trainer, parameters: list[torch.nn.Parameter], max_norm: float) -> Tensor:
+    """Scale the gradients in place to a norm of at most `max_norm`; the norm before, [] float32."""
+    if isinstance(trainer.strategy, FSDPStrategy):  # each rank holds a part of every gradient
+        fsdp_root = trainer.strategy.model
+        norm: Tensor = fsdp_root.clip_grad_norm_(max_norm)  # type: ignore[union-attr, operator]
+        return norm
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # a DTensor under ModelParallelStrategy

@@ -1,0 +1,127 @@
+"""Learning rates as arithmetic: warm-up, then cosine, linear or no decay.
+
+In: the number of the optimizer step about to happen. Out: absolute learning rates in the optimizer, and `train/lr` in
+the log. Next: the optimizer, which reads the rate when it steps.
+
+Base rate 1, `warmup_steps` 2, `max_steps` 6, `min_lr_ratio` 0:
+
+    step           1     2     3     4     5     6
+    none          .5     1     1     1     1     1
+    linear        .5     1   .75    .5   .25     0
+    cosine        .5     1   .85    .5   .15     0
+
+Usable in any Lightning project, beside any optimizer and without a `configure_optimizers` scheduler:
+
+    trainer:
+      max_steps: 180
+      callbacks:
+        - class_path: picochat.callbacks.LRSchedule
+          init_args: {warmup_steps: 20, decay: cosine, min_lr_ratio: 0.1}
+
+    Trainer(max_steps=180, callbacks=[LRSchedule(warmup_steps=20, decay="cosine", min_lr_ratio=0.1)])
+"""
+
+import math
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from picochat.errors import UserError
+
+Decay = Literal["none", "linear", "cosine"]
+
+
+def lr_factor(step: int, warmup_steps: int, max_steps: int, decay: Decay, min_lr_ratio: float) -> float:
+    """The share of the base learning rate that optimizer step `step` uses.
+
+    Args:
+        step: the optimizer step about to happen, counted from 1. Beyond `max_steps` the last factor stays.
+        warmup_steps: steps of linear warm-up; the base rate is first reached at this step. 0 = no warm-up.
+        max_steps: the step at which the decay ends.
+        decay: the shape after the warm-up.
+        min_lr_ratio: the factor at `max_steps` (ignored by "none", which stays at 1).
+    """
+    if step <= warmup_steps:
+        return step / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, max_steps - warmup_steps))
+    if decay == "cosine":
+        return min_lr_ratio + (1 - min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2
+    if decay == "linear":
+        return min_lr_ratio + (1 - min_lr_ratio) * (1 - progress)
+    return 1.0
+
+
+class LRSchedule(Callback):
+    """Write the rate of every parameter group before every optimizer step, and log it.
+
+    Each group keeps its own base rate: the one its optimizer was built with in THIS process. A checkpoint's rates are
+    overwritten, so `--model.learning_rate` changed on resume takes effect and a restored rate never does. The schedule
+    has no state: the rate is a function of the step.
+
+    With several optimizers (manual optimization) Lightning's `global_step` and `max_steps` count every optimizer's
+    steps; they are divided by the number of optimizers, which is right when all of them step in turn.
+
+    Args:
+        warmup_steps: optimizer steps (not micro-batches) of linear warm-up.
+        decay: what follows the warm-up.
+        min_lr_ratio: final rate as a share of the base rate, 0 to 1.
+        max_steps: the step at which the decay ends; by default the trainer's `max_steps`, or what its epochs come to.
+    """
+
+    def __init__(
+        self,
+        warmup_steps: int = 0,
+        decay: Decay = "cosine",
+        min_lr_ratio: float = 0.1,
+        max_steps: int | None = None,
+    ) -> None:
+        if warmup_steps < 0:
+            raise UserError(f"warmup_steps is {warmup_steps}; use 0 for no warm-up, or the number of warm-up steps")
+        if decay not in ("none", "linear", "cosine"):
+            raise UserError(f"decay is {decay!r}; use none, linear or cosine")
+        if not 0 <= min_lr_ratio <= 1:
+            raise UserError(f"min_lr_ratio is {min_lr_ratio}; it is a share of the base rate, from 0 to 1")
+        if max_steps is not None and max_steps < 1:
+            raise UserError(f"max_steps is {max_steps}; use the step at which the decay ends, or leave it out")
+        self.warmup_steps = warmup_steps
+        self.decay: Decay = decay
+        self.min_lr_ratio = min_lr_ratio
+        self.max_steps = max_steps
+        self._base_rates: list[list[float]] = []  # [optimizer][group], read before a checkpoint is restored
+        self._steps = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning restores optimizer states after this hook: these are still the rates of the present settings.
+        if trainer.lr_scheduler_configs:
+            raise UserError(
+                "LRSchedule and a scheduler from configure_optimizers would both set the rates; keep one of them"
+            )
+        self._base_rates = [
+            [float(group["lr"]) for group in optimizer.param_groups] for optimizer in trainer.optimizers
+        ]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Here the loaders exist already, so asking for their length disturbs no resumed position.
+        total = self.max_steps or (trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches)
+        if math.isinf(total):
+            raise UserError("LRSchedule cannot know where the decay ends; set trainer.max_steps, or its own max_steps")
+        self._steps = int(total) if self.max_steps else int(total) // max(1, len(trainer.optimizers))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        step = trainer.global_step // max(1, len(trainer.optimizers)) + 1  # the step that this (micro-)batch is part of
+        factor = lr_factor(step, self.warmup_steps, self._steps, self.decay, self.min_lr_ratio)
+        rates: dict[str, float] = {}
+        for index, (optimizer, bases) in enumerate(zip(trainer.optimizers, self._base_rates, strict=True)):
+            for group, base, name in zip(optimizer.param_groups, bases, _group_names(optimizer), strict=True):
+                group["lr"] = base * factor
+                rates["/".join(["train/lr", *([str(index)] * (len(trainer.optimizers) > 1)), *name])] = base * factor
+        # The group with the largest base stands for the schedule's shape under the plain name.
+        pl_module.log_dict({"train/lr": max(rates.values()), **rates})
+
+
+def _group_names(optimizer: Optimizer) -> list[list[str]]:
+    """[[]] for a single group; otherwise each group's own `name`, or its index."""
+    if len(optimizer.param_groups) == 1:
+        return [[]]
+    return [[str(group.get("name", index))] for index, group in enumerate(optimizer.param_groups)]

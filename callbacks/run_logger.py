@@ -1,0 +1,163 @@
+"""One `metrics.csv` per run that survives kills and resumes.
+
+In: what the run logs. Out: `<save_dir>/metrics.csv`, one row per log call, `step` first. Next: the report's curves.
+
+    step,epoch,train/loss,train/lr,val/loss       step = optimizer steps done, as in trainer.global_step
+    10,0,5.81,0.002,                              each row is in the file as soon as it is logged
+    20,0,4.07,0.004,
+    20,0,,,4.11
+
+A run that was killed at step 57 and resumes from a checkpoint of step 50 drops the rows beyond 50 and goes on from
+there: no step is missing, none is there twice. Lightning's own CSVLogger deletes the file instead. A run that starts
+over starts a new file.
+
+Usable in any Lightning project:
+
+    trainer:
+      logger:
+        class_path: picochat.callbacks.RunLogger
+        init_args: {save_dir: runs/demo}
+
+    Trainer(logger=RunLogger("runs/demo"))
+"""
+
+import csv
+import io
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor
+from torch.nn import Module
+
+from picochat.errors import UserError
+from picochat.files import write_files
+
+
+class RunLogger(Logger):
+    """Append the metrics of `fit` to `<save_dir>/metrics.csv`; validate, test and predict leave the file alone.
+
+    Args:
+        save_dir: the run's folder; it need not exist.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self._save_dir = save_dir
+        self.path = Path(save_dir) / "metrics.csv"
+        self._fields: list[str] = []  # the header of the file as it is
+        self._last: dict[str, Any] = {}
+        self._fitting = False
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return self._save_dir
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The run's config.yaml is the record of its settings."""
+
+    def log_graph(self, model: Module, input_array: Tensor | None = None) -> None:
+        # The one call that shows a logger its trainer, made before a checkpoint's training state is restored.
+        trainer = cast(Any, model).trainer
+        self._fitting = trainer.training or trainer.sanity_checking
+        if self._fitting and not any(isinstance(callback, _RowKeeper) for callback in trainer.callbacks):
+            trainer.callbacks.insert(0, _RowKeeper(self))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if not self._fitting:
+            return
+        # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.
+        row: dict[str, Any] = {"step": (step or 0) + 1, **metrics}
+        if row == self._last:  # written before already, together with a checkpoint
+            return
+        self._last = row
+        if new := row.keys() - set(self._fields):
+            self._rewrite([*self._fields, *new], self._read())
+        self._append(row)
+
+    @rank_zero_only
+    def keep_until(self, step: int) -> None:
+        """Forget the rows of later steps: they are about to be made again. 0 forgets everything."""
+        rows = [row for row in self._read() if int(row["step"]) <= step] if step > 0 else []
+        self._last = {}
+        self._fields = []
+        self.path.unlink(missing_ok=True) if not rows else self._rewrite([*rows[0]], rows)
+
+    def _read(self) -> list[dict[str, str]]:
+        """The rows of the file; a last line that a kill cut short is left out."""
+        if not self.path.is_file():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+
+    def _rewrite(self, fields: list[str], rows: list[dict[str, str]]) -> None:
+        self._fields = ["step", *sorted(set(fields) - {"step"})]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._fields, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_files({self.path: text.getvalue()})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        line = io.StringIO(newline="")
+        csv.DictWriter(line, self._fields, restval="", lineterminator="\n").writerow(row)
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(line.getvalue())
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Force the rows to the disk, so that none is behind a checkpoint even when the machine dies."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+class _RowKeeper(Callback):
+    """Keeps the file in step with the checkpoints. The logger puts it first among the trainer's callbacks."""
+
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+        self._row_is_due = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.logger.keep_until(trainer.global_step)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._row_is_due = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._row_is_due = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._row_is_due = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._row_is_due = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # A checkpoint written in on_train_batch_end holds this step, but Lightning logs the step's row only afterwards:
+        # a kill in between would lose the row, since the resumed run begins at the next step.
+        if self._row_is_due:
+            others, trainer.loggers = trainer.loggers, [self.logger]
+            trainer._logger_connector.update_train_step_metrics()
+            trainer.loggers = others
+        self.logger.flush()

@@ -1,0 +1,125 @@
+"""The learning rate is arithmetic, and what a checkpoint remembers of it does not matter."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from tiny import Line, loader, trainer
+
+from picochat.callbacks import LastCheckpoint, LRSchedule, lr_factor
+from picochat.errors import UserError
+
+
+@pytest.mark.parametrize(("step", "rate"), [(1, 5e-7), (20, 1e-5), (100, 5.5e-6), (180, 1e-6)])
+def test_the_recipe_s_rates_come_out(step: int, rate: float) -> None:
+    assert 1e-5 * lr_factor(step, 20, 180, "cosine", 0.1) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("decay", "factors"),
+    [
+        ("none", [0.5, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 0.75, 0.5, 0.25, 0]),
+        ("cosine", [0.5, 1, 0.8535534, 0.5, 0.1464466, 0]),
+    ],
+)
+def test_six_steps_follow_the_drawing(decay: str, factors: list[float]) -> None:
+    assert [lr_factor(step, 2, 6, decay, 0.0) for step in range(1, 7)] == pytest.approx(factors)  # type: ignore[arg-type]
+
+
+def test_the_end_stays_at_the_floor_and_no_warm_up_starts_at_the_base() -> None:
+    assert lr_factor(500, 20, 180, "linear", 0.1) == pytest.approx(0.1)
+    assert lr_factor(1, 0, 10**9, "cosine", 0.0) == pytest.approx(1.0)
+    assert lr_factor(5, 5, 5, "cosine", 0.1) == 1.0  # nothing but warm-up
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_each_optimizer_step_uses_its_own_rate(tmp_path: Path, accumulate: int) -> None:
+    module = Line(lr=1.0)
+    callback = LRSchedule(warmup_steps=2, decay="linear", min_lr_ratio=0.0)
+    trainer(tmp_path, [callback], max_steps=6, accumulate_grad_batches=accumulate).fit(module, loader())
+    expected = [0.5, 1, 0.75, 0.5, 0.25, 0]
+    assert module.rates == pytest.approx([rate for rate in expected for _ in range(accumulate)])
+
+
+def test_a_rate_changed_on_resume_takes_effect_and_a_restored_one_never_does(tmp_path: Path) -> None:
+    first = Line(lr=1.0)
+    callbacks = lambda: [LRSchedule(decay="none"), LastCheckpoint(4)]  # noqa: E731
+    trainer(tmp_path, callbacks(), max_steps=4, enable_checkpointing=True).fit(first, loader())
+    resumed = Line(lr=0.25)
+    second = trainer(tmp_path, callbacks(), max_steps=6, enable_checkpointing=True)
+    second.fit(resumed, loader(), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
+    assert first.rates == [1.0] * 4
+    assert resumed.rates == [0.25] * 2
+    assert second.optimizers[0].state_dict()["state"][0]["step"] == 6  # the optimizer's state was restored
+
+
+class TwoGroups(Line):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            [{"params": [self.layer.weight], "lr": 0.2, "name": "matrices"}, {"params": [self.layer.bias], "lr": 0.1}]
+        )
+
+
+def test_every_group_keeps_its_own_base_rate_and_its_own_curve_in_the_log(tmp_path: Path) -> None:
+    fit = trainer(tmp_path, [LRSchedule(warmup_steps=4)], max_steps=2)
+    fit.fit(TwoGroups(), loader())
+    logged = {name: float(value) for name, value in fit.callback_metrics.items() if name.startswith("train/lr")}
+    assert logged == pytest.approx({"train/lr": 0.1, "train/lr/matrices": 0.1, "train/lr/1": 0.05})
+
+
+class TwoOptimizers(Line):
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.seen: list[list[float]] = []
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        loss = self.error(batch)
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        self.manual_backward(loss)
+        self.seen.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:  # type: ignore[override]
+        return [torch.optim.SGD([self.layer.weight], lr=0.4), torch.optim.SGD([self.layer.bias], lr=0.2)]
+
+
+def test_two_optimizers_that_step_in_turn_share_one_schedule(tmp_path: Path) -> None:
+    module = TwoOptimizers()
+    callback = LRSchedule(warmup_steps=2, decay="linear", min_lr_ratio=0.0)
+    trainer(tmp_path, [callback], max_steps=8).fit(module, loader())  # 8 of Lightning's steps are 4 batches
+    expected = [[0.2, 0.1], [0.4, 0.2], [0.2, 0.1], [0.0, 0.0]]
+    assert [rate for rates in module.seen for rate in rates] == pytest.approx([r for rates in expected for r in rates])
+
+
+def test_epochs_without_max_steps_give_the_length(tmp_path: Path) -> None:
+    module = Line(lr=1.0)
+    trainer(tmp_path, [LRSchedule(decay="linear", min_lr_ratio=0.0)], max_steps=-1, max_epochs=2).fit(
+        module, loader(rows=4)
+    )
+    assert module.rates == pytest.approx([0.75, 0.5, 0.25, 0.0])
+
+
+class Scheduled(Line):
+    def configure_optimizers(self) -> LightningModule:  # type: ignore[override]
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]  # type: ignore[return-value]
+
+
+def test_two_schedules_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="keep one of them"):
+        trainer(tmp_path, [LRSchedule()]).fit(Scheduled(), loader())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"warmup_steps": -1}, {"decay": "exponential"}, {"min_lr_ratio": 1.5}, {"max_steps": 0}]
+)
+def test_settings_out_of_range_are_named(settings: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=next(iter(settings))):
+        LRSchedule(**settings)  # type: ignore[arg-type]

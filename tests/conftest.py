@@ -1,0 +1,29 @@
+"""What all tests share: nothing is written outside pytest's temporary folders, and torch keeps to one thread."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for torch here and in every subprocess: tests run beside each other
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it warns when a process forks after use
+
+_NOT_OURS = [
+    # lightning 2.6 asks torch ≥ 2.12 in the old way (lightning/pytorch/utilities/_pytree.py)
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in _NOT_OURS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """$PICOCHAT_CACHE for this session, subprocesses included; ~/.cache is never touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PICOCHAT_CACHE", str(folder))
+        yield folder
