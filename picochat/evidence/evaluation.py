@@ -176,7 +176,7 @@ def evaluate_checkpoint(
         "picochat": picochat.__version__,
         "pack": {"path": str(input_path), "sha256": sha256_file(input_path), "rows": len(rows)},
         "model": describe_model(checkpoint, loaded.provenance),
-        "settings": {**asdict(decoding), "device": device, "precision": precision, "gates": dict(gates)},
+        "settings": {**asdict(decoding), "device": device, "precision": precision},
     }
     return predictions, {**head, **body}
 

@@ -91,11 +91,6 @@ def skill(category: str) -> str:
     return category
 
 
-def lane_path(prediction: Prediction) -> str:
-    """ "benchmark profile / component / category": the rows of the printed table."""
-    return " / ".join(prediction.tag(field) for field in ("mixture_benchmark_profile", "mixture_component", "category"))
-
-
 GROUPINGS = {
     "by_benchmark_profile": lambda p: p.tag("mixture_benchmark_profile"),
     "by_component": lambda p: p.tag("mixture_component"),
@@ -104,7 +99,6 @@ GROUPINGS = {
     "by_stage": lambda p: p.tag("stage"),
     "by_phrasing": lambda p: p.tag("phrasing"),
     "by_style": lambda p: p.tag("answer_style"),
-    "by_lane": lane_path,
 }
 
 
@@ -121,6 +115,7 @@ def summarise(predictions: Sequence[Prediction], gates: Mapping[str, float] = GA
     report: dict[str, Any] = {"overall": bucket(predictions)}
     for grouping in GROUPINGS:
         report[grouping] = {name: bucket(rows) for name, rows in sorted(grouped(predictions, grouping).items())}
+    report["table"] = table(predictions)
     report["gates"] = [
         gate
         for profile, rows in sorted(grouped(predictions, "by_benchmark_profile").items())
@@ -128,6 +123,20 @@ def summarise(predictions: Sequence[Prediction], gates: Mapping[str, float] = GA
     ]
     report["claims"] = claims(predictions, report["gates"])
     return report
+
+
+def table(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The printed table: benchmark profile, inside it component, inside it category; each line a lane with its `path`.
+
+    [{"path": ["weak_skills"], "n": 346, …}, {"path": ["weak_skills", "weak_skills"], …},
+     {"path": ["weak_skills", "weak_skills", "bench_math_addition"], …}, …]
+    """
+    lanes: dict[tuple[str, ...], list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        path = tuple(prediction.tag(f) for f in ("mixture_benchmark_profile", "mixture_component", "category"))
+        for depth in (1, 2, 3):
+            lanes[path[:depth]].append(prediction)
+    return [{"path": list(path), **bucket(lanes[path])} for path in sorted(lanes)]
 
 
 def bucket(predictions: Sequence[Prediction]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ A reply passes when there is no reason against it. Steps of a scratchpad are che
 the verdict: a wrong step with a right result passes, with `steps_correct` below 1.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -107,6 +108,10 @@ def is_choice(row: Row) -> bool:
 
 def check_row(row: Row) -> None:
     """Raise ValueError, in words that continue "FILE:LINE: ", when a check of the row cannot be applied."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a surrogate pair") from error
     for field in ("must_include", "must_not_include", "steps", "choice_labels"):
         if field in row and not _is_texts(row[field]):
             raise ValueError(f"'{field}' must be a list of strings")

@@ -1,0 +1,54 @@
+"""Answerers without a model, and the making of eval rows."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from picochat.packs.rows import Message, Row
+
+
+@dataclass(frozen=True)
+class SpokenReply:
+    text: str
+    raw_text: str
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class Parrot:
+    """Says what `speak` makes of the last user turn; likes the first label best."""
+
+    speak: Callable[[str], str]
+
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[SpokenReply]:
+        texts = [self.speak(messages[-1]["content"]) for messages in conversations]
+        return [SpokenReply(text, f"{text}<|end|>") for text in texts]
+
+    def choice_scores(
+        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        return [[math.log(1 / (place + 1)) for place in range(len(names))] for names in labels]
+
+
+def eval_row(prompt: str, category: str, benchmark_profile: str, **fields: object) -> Row:
+    return {
+        "id": f"row-{prompt}",
+        "messages": [{"role": "user", "content": prompt}],
+        "category": category,
+        "stage": fields.pop("stage", "one"),
+        "phrasing": fields.pop("phrasing", "known"),
+        "mixture_profile": "capability",
+        "mixture_component": "weak_skills" if benchmark_profile == "weak_skills" else "behavior_anchor",
+        "mixture_benchmark_profile": benchmark_profile,
+        **fields,
+    }
+
+
+def perfect(prompt: str) -> str:
+    """What a perfect student says to the prompts of `rows`."""
+    if prompt.endswith("+ 2?"):
+        a = int(prompt[0])
+        return f"{a} + 2 = {a + 2}\nFinal answer: {a + 2}"
+    if prompt.startswith("Who"):
+        return "I am Picochat."
+    return "I have no clock." if prompt.startswith("What time") else " ".join(prompt)
