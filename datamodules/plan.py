@@ -32,7 +32,7 @@ _BLOCKS_KEPT = 8
 
 
 class Block(NamedTuple):
-    """One block of the stream: its bins in the order in which they are read, and the supervised tokens of each [bins]."""
+    """One block of the stream: its bins in the order of reading, and the supervised tokens of each [bins]."""
 
     bins: Bins
     tokens: IntArray

@@ -1,0 +1,166 @@
+"""From tokens to tensors. In: a store, and which spans of it are examples. Out: `model.batch.Batch`. Next: loaders.
+
+Inputs and targets are shifted here, once, for each example: n tokens take n - 1 places of a row. A document that is
+longer than the context becomes several examples; each begins with BOS and reads the last tokens of the one before
+again, so that no token is asked for without what stands before it, and every token is asked for exactly once:
+
+    document   BOS a b c d e f g END        context 5, 2 tokens read again
+    example 0  BOS a b c d e                learns a b c d e
+    example 1  BOS d e f g END              learns f g END; d and e are only read
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from picochat.datamodules.packing import IntArray
+from picochat.datamodules.store import TokenStore
+from picochat.model.batch import IGNORE_INDEX, Batch
+from picochat.model.tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Spans of a store's tokens, each of which is packed whole.
+
+    Attributes:
+        store: the tokens.
+        rows: [examples] the row of the store that each comes from.
+        begins, ends: [examples] example i is ``store.tokens[begins[i]:ends[i]]``, behind `prefix` where it reads again.
+        reread: [examples] how many of its first tokens were learnt by the example before it; 0 for a row's first.
+        lanes: [examples] lane of each.
+        prefix: the ids that a continued document begins with.
+    """
+
+    store: TokenStore
+    rows: IntArray
+    begins: IntArray
+    ends: IntArray
+    reread: IntArray
+    lanes: IntArray
+    prefix: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> IntArray:
+        """[examples] places that each takes in a row: its tokens less one."""
+        prefixed = np.where(self.reread > 0, len(self.prefix), 0)
+        return (self.ends - self.begins + prefixed - 1).astype(np.int32)
+
+    @property
+    def supervised(self) -> IntArray:
+        """[examples] targets that each learns."""
+        if self.store.learnt is not None:
+            return self.store.supervised[self.rows]
+        return (self.ends - self.begins - np.maximum(self.reread, 1)).astype(np.int32)
+
+    def __getitem__(self, index: int) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """(ids [tokens], whether each is learnt as a target [tokens])."""
+        span = slice(int(self.begins[index]), int(self.ends[index]))
+        ids = self.store.tokens[span].astype(np.int64)
+        learnt = np.ones(len(ids), dtype=bool) if self.store.learnt is None else self.store.learnt[span].astype(bool)
+        if reread := int(self.reread[index]):
+            learnt[:reread] = False
+            ids = np.concatenate([np.array(self.prefix, dtype=np.int64), ids])
+            learnt = np.concatenate([np.zeros(len(self.prefix), dtype=bool), learnt])
+        return ids, learnt
+
+
+def whole_rows(store: TokenStore, rows: IntArray, lanes: IntArray) -> Examples:
+    """Every row as one example."""
+    offsets = np.asarray(store.offsets)
+    return Examples(store, rows, offsets[rows], offsets[rows + 1], np.zeros(len(rows), dtype=np.int32), lanes)
+
+
+def split_rows(
+    store: TokenStore, rows: IntArray, context_length: int, reread: int, prefix: tuple[int, ...]
+) -> Examples:
+    """Rows cut where they do not fit the context, as drawn above.
+
+    Args:
+        reread: tokens that a continuing example reads again, from 1 to less than the context.
+    """
+    offsets = np.asarray(store.offsets)
+    starts, stops = offsets[rows], offsets[rows + 1]
+    first = context_length + 1  # tokens that fit the first example
+    more = first - len(prefix) - reread  # new tokens of each example after it
+    pieces = 1 + np.maximum(0, -(-(stops - starts - first) // more))
+    of_row = np.repeat(np.arange(len(rows)), pieces)
+    number = np.arange(len(of_row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    ends = np.minimum(starts[of_row] + first + number * more, stops[of_row])
+    again = np.where(number > 0, reread, 0).astype(np.int32)
+    begins = np.where(number > 0, starts[of_row] + first + (number - 1) * more - reread, starts[of_row])
+    return Examples(store, rows[of_row], begins, ends, again, np.zeros(len(of_row), dtype=np.int16), prefix)
+
+
+def make_batch(
+    examples: Examples, bins: Sequence[IntArray], context_length: int, pad_id: int, step_tokens: int | None = None
+) -> Batch:
+    """Lay bins of examples out as rows; an empty bin is a row of padding.
+
+    Args:
+        step_tokens: supervised tokens of the whole optimizer step; None counts those of this batch.
+    """
+    shape = (len(bins), context_length)
+    inputs = np.full(shape, pad_id, dtype=np.int64)
+    labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
+    positions = np.zeros(shape, dtype=np.int64)
+    documents = np.zeros(shape, dtype=np.int32)
+    lanes = np.full(shape, -1, dtype=np.int16)
+    for row, members in enumerate(bins):
+        place = 0
+        for document, index in enumerate(members.tolist(), start=1):
+            ids, learnt = examples[index]
+            span = slice(place, place + len(ids) - 1)
+            inputs[row, span] = ids[:-1]
+            labels[row, span] = np.where(learnt[1:], ids[1:], IGNORE_INDEX)
+            positions[row, span] = np.arange(len(ids) - 1)
+            documents[row, span] = document
+            lanes[row, span] = examples.lanes[index]
+            place = span.stop
+        positions[row, place:] = np.arange(context_length - place)
+    if step_tokens is None:
+        step_tokens = int((labels != IGNORE_INDEX).sum())
+    return Batch(
+        input_ids=torch.from_numpy(inputs),
+        labels=torch.from_numpy(labels),
+        position_ids=torch.from_numpy(positions),
+        document_ids=torch.from_numpy(documents),
+        lane_ids=torch.from_numpy(lanes),
+        step_tokens=torch.tensor(max(step_tokens, 1)),  # with nothing to learn the loss is 0, not 0 / 0
+    )
+
+
+def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence[str]) -> str:
+    """One packed row as text: a line for each document, with its lane; what is learnt stands between ⟦ and ⟧.
+
+    document 1 [bench_math_addition] <|bos|><|user|>2 + 3?<|end|><|assistant|>⟦Final answer: 5<|end|>⟧
+    """
+    ids, labels, documents = batch.input_ids[row], batch.labels[row], batch.document_ids[row]
+    lines = []
+    for document in range(1, int(documents.max()) + 1):
+        places = torch.nonzero(documents == document).flatten()
+        targets = labels[places]
+        # the tokens of the document: its inputs, and behind the last of them its last target
+        tokens = [*ids[places].tolist(), int(targets[-1])]
+        learnt = [False, *(targets != IGNORE_INDEX).tolist()]
+        lane = lanes[int(batch.lane_ids[row, places[0]])]
+        lines.append(f"document {document} [{lane}] {_marked(tokens, learnt, tokenizer)}")
+    padding = int((documents == 0).sum())
+    return "\n".join([*lines, *([f"padding {padding} places"] if padding else [])])
+
+
+def _marked(tokens: list[int], learnt: list[bool], tokenizer: ChatTokenizer) -> str:
+    text, start = "", 0
+    for stop in range(1, len(tokens) + 1):
+        if stop == len(tokens) or learnt[stop] != learnt[start]:
+            run = [token for token in tokens[start:stop] if token != IGNORE_INDEX]
+            part = tokenizer.decode(run, skip_special_tokens=False)
+            text += f"⟦{part}⟧" if learnt[start] else part
+            start = stop
+    return text

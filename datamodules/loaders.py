@@ -1,0 +1,147 @@
+"""What Lightning iterates. In: a plan and how the run is split. Out: batches by number. Next: the trainer.
+
+A training run is one long epoch: micro-batch m of the run is step m // A, part m % A. Lightning asks for the length of
+an epoch and counts batches itself, so the loader's length is the *total* of the run while its iteration begins where
+the optimizer stands. Nothing counts what a loader yielded: workers fetch ahead, and a count would resume too late.
+
+    run of 40 steps × 2 micro-batches, resumed at optimizer step 17:      len 80, yields 34, 35, … 79
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from lightning import Trainer
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from picochat.datamodules.batches import Examples, make_batch
+from picochat.datamodules.packing import Bins
+from picochat.datamodules.plan import DataPlan, Split
+from picochat.model.batch import Batch
+from picochat.packs.rows import Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBatches(Dataset[Batch]):
+    """The micro-batches of one rank, by their number in the run."""
+
+    plan: DataPlan
+    split: Split
+    rank: int
+    examples: Examples
+    context_length: int
+    pad_id: int
+
+    def __getitem__(self, number: int) -> Batch:
+        step, micro = divmod(number, self.split.accumulate)
+        bins = self.plan.bins(self.split.start(step, micro, self.rank), self.split.batch_size)
+        tokens = self.plan.tokens(self.split.step_start(step), self.split.rows)
+        return make_batch(self.examples, bins, self.context_length, self.pad_id, tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class EvalBatches(Dataset[Batch]):
+    """Every bin once, over all ranks. All ranks have the same number of batches; what is missing is padding.
+
+    5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [- -]
+    """
+
+    bins: Bins
+    batch_size: int
+    rank: int
+    world_size: int
+    examples: Examples
+    context_length: int
+    pad_id: int
+
+    def __len__(self) -> int:
+        return -(-len(self.bins) // (self.batch_size * self.world_size))
+
+    def __getitem__(self, number: int) -> Batch:
+        start = (number * self.world_size + self.rank) * self.batch_size
+        empty = self.bins.order[:0]
+        bins = [self.bins[i] if i < len(self.bins) else empty for i in range(start, start + self.batch_size)]
+        return make_batch(self.examples, bins, self.context_length, self.pad_id)
+
+
+@dataclass(frozen=True, eq=False)
+class RowBatches(Dataset[list[Row]]):
+    """Rows themselves, in lists: rank r has the rows r, r + W, r + 2·W, …"""
+
+    rows: Sequence[Row]
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __getitem__(self, number: int) -> list[Row]:
+        return list(self.rows[number * self.batch_size : (number + 1) * self.batch_size])
+
+
+class _From(Sampler[int]):
+    """The numbers from where the run stands to its end; asked anew whenever iteration begins."""
+
+    def __init__(self, start: Callable[[], int], total: int) -> None:
+        self.start = start
+        self.total = total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start(), self.total))
+
+    def __len__(self) -> int:
+        return self.total
+
+
+class Loader(Generic[T]):
+    """A DataLoader that Lightning leaves as it is.
+
+    Lightning rebuilds a bare DataLoader under several ranks with a sampler of its own, which would deal every bin out
+    twice over, and asks for more workers than these batches need. The two state methods tell it that the loader can
+    be resumed; the state is the optimizer step, so there is nothing to keep here.
+    """
+
+    def __init__(self, dataset: Dataset[T], total: int, workers: int, start: Callable[[], int] = lambda: 0) -> None:
+        self.loader: DataLoader[T] = DataLoader(
+            dataset,
+            batch_size=None,  # an item is a whole batch already
+            sampler=_From(start, total),
+            num_workers=workers,
+            persistent_workers=False,
+        )
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: see the class."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing: see the class."""
+
+
+def align_batch_counter(trainer: Trainer, accumulate: int) -> None:
+    """Make Lightning's count of micro-batches say what the optimizer step says, when a run is resumed.
+
+    A checkpoint counts micro-batches of the split it was saved under, and may lie between two optimizer steps (its
+    half-summed gradients are gone). Lightning decides by that count when to step, to validate and to end:
+
+        saved at step 17 with A = 4      counter 68      resumed with A = 2      34
+        saved after micro-batch 70       counter 70      resumed with A = 4      68, the step is done again
+    """
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    now, total = cast(_ProcessedTracker, progress.current), cast(_ProcessedTracker, progress.total)
+    # Saved inside on_train_batch_end, a batch is not `completed` yet; Lightning tells by that where it stopped.
+    open_batch = int(now.ready == now.started == now.processed == now.completed + 1)
+    done = trainer.global_step * accumulate
+    before = total.ready - now.ready
+    for counter, count in ((now, done), (total, before + done)):
+        counter.ready = counter.started = counter.processed = count
+        counter.completed = count - open_batch
+    progress.is_last_batch = False

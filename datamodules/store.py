@@ -1,0 +1,213 @@
+"""Tokens on disk, made once. In: chunks of tokenised rows. Out: a folder of flat arrays that ranks and loader workers
+map into memory. Next: batches.
+
+    rows              header.json      what the arrays are, their sha256, what they were made from
+    BOS a b END       tokens.bin       BOS a b END BOS c END      uint16; uint32 from 65,537 ids on
+    BOS c END         learnt.bin         0 0 1   1   0 1   1      uint8; only where not everything is learnt
+                      offsets.bin      0 4 7                      int64, row i is tokens[offsets[i]:offsets[i + 1]]
+                      supervised.bin   2 2                        int32, learnt tokens of the row that are targets
+                      lines.bin        1 2                        int64, where the row stood, from 1
+                      hashes.bin       …                          uint32, of what must not be on both sides
+                      sizes.bin        …                          int64, UTF-8 bytes of the row's text
+                      tags.bin         0 1                        int16, [rows, fields] into header["tags"]
+
+The folder's name holds the key, a hash of the rows' file, the tokenizer, its template and the format below. So a
+changed file, tokenizer or template is another folder; what is damaged is seen by size and sha256 and made again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from picochat.errors import UserError
+from picochat.files import sha256_file, write_json
+from picochat.model.tokenizer import ChatTokenizer
+
+FORMAT = 1  # raise it whenever the arrays or the way they are made change
+ROWS_AT_ONCE = 8192
+
+IntArray = npt.NDArray[np.integer]
+
+
+class Chunk(NamedTuple):
+    """Some tokenised rows; every list has one entry a row.
+
+    Attributes:
+        ids: the tokens.
+        learnt: which of them are learnt; None says all, and then of every chunk.
+        lines: where each row stood.
+        keys: texts whose hash decides the side (held out or not).
+        tags: {field: value of each row}.
+        sizes: UTF-8 bytes of each row's text.
+    """
+
+    ids: Sequence[Sequence[int]]
+    learnt: Sequence[Sequence[bool]] | None
+    lines: Sequence[int]
+    keys: Sequence[str]
+    tags: dict[str, Sequence[str]]
+    sizes: Sequence[int]
+
+
+class TokenStore:
+    """A finished folder, opened. Pickles as its path, so that workers map the same pages.
+
+    Attributes:
+        header: what header.json holds.
+        tokens: [tokens] the ids of all rows, one after the other.
+        learnt: [tokens] uint8, or None when everything is learnt.
+        offsets, supervised, lines, hashes, sizes: [rows], see the module's drawing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.header: dict[str, Any] = json.loads((folder / "header.json").read_text("utf-8"))
+        self.tokens = self._array("tokens")
+        self.learnt = self._array("learnt") if "learnt" in self.header["arrays"] else None
+        self.offsets = self._array("offsets")
+        self.supervised = self._array("supervised")
+        self.lines = self._array("lines")
+        self.hashes = self._array("hashes")
+        self.sizes = self._array("sizes")
+        self._tags = self._array("tags").reshape(len(self), -1)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenStore, (self.folder,)
+
+    def tag(self, field: str) -> tuple[list[str], IntArray]:
+        """(values, index of its value for each row [rows]) of a tag."""
+        return self.header["tags"][field], self._tags[:, list(self.header["tags"]).index(field)]
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        entry = self.header["arrays"][name]
+        if not entry["bytes"]:  # an empty file cannot be mapped
+            return np.zeros(0, dtype=entry["dtype"])
+        return np.memmap(self.folder / f"{name}.bin", dtype=entry["dtype"], mode="r")
+
+
+def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
+    """The name's hash: the same files' bytes, tokenizer, template and format give the same key."""
+    parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
+    return hashlib.sha256("\n".join([*parts, *(sha256_file(file) for file in files)]).encode()).hexdigest()[:20]
+
+
+def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
+    """Open the store in `folder`; None if there is none or it is damaged.
+
+    Args:
+        verify: compare the sha256 of every array as well, not its size alone. One process does it for all.
+    """
+    try:
+        store = TokenStore(folder)
+        arrays = store.header["arrays"]
+        whole = store.header["format"] == FORMAT and all(
+            (folder / f"{name}.bin").stat().st_size == entry["bytes"]
+            and (not verify or sha256_file(folder / f"{name}.bin") == entry["sha256"])
+            for name, entry in arrays.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return store if whole else None
+
+
+def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: dict[str, Any]) -> TokenStore:
+    """Write the store of `chunks` (streamed, never held) under `folder`, which appears when it is whole.
+
+    Several machines may do so at once on a shared disk: the first to finish wins, the others take what it made.
+
+    Args:
+        extra: further entries of the header; filled while the chunks are made, read when they are done.
+    """
+    building = folder.with_name(f".{folder.name}.tmp-{socket.gethostname()}-{os.getpid()}")
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        header = _write_arrays(building, chunks, vocab_size)
+        write_json(building / "header.json", {**header, **extra})
+        store = find_store(folder, verify=True)
+        if store is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                building.rename(folder)
+            except OSError:  # another machine was faster
+                if find_store(folder, verify=False) is None:
+                    raise
+            store = TokenStore(folder)
+        return store
+    except OSError as error:
+        raise UserError(f"cannot write the token cache {folder}: {error.strerror}; set data.work_dir") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dict[str, Any]:
+    """Append chunk after chunk to the arrays' files; return the header."""
+    dtypes = {"tokens": "<u2" if vocab_size <= 1 << 16 else "<u4", "learnt": "u1", "supervised": "<i4", "lines": "<i8"}
+    dtypes |= {"hashes": "<u4", "sizes": "<i8", "tags": "<i2", "offsets": "<i8"}
+    files = {name: (folder / f"{name}.bin").open("wb") for name in dtypes}
+    values: dict[str, dict[str, int]] = {}
+    total = 0
+    try:
+        files["offsets"].write(np.zeros(1, "<i8").tobytes())
+        for chunk in chunks:
+            if not chunk.ids:
+                continue
+            columns, total = _columns(chunk, values, total)
+            for name, column in columns.items():
+                files[name].write(column.astype(dtypes[name]).tobytes())
+    finally:
+        for file in files.values():
+            file.close()
+    if not (folder / "learnt.bin").stat().st_size:
+        (folder / "learnt.bin").unlink()
+    arrays: dict[str, dict[str, Any]] = {
+        name: {"dtype": dtype, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for name, dtype in dtypes.items()
+        if (path := folder / f"{name}.bin").exists()
+    }
+    tags = {field: list(known) for field, known in values.items()}
+    return {"format": FORMAT, "rows": arrays["offsets"]["bytes"] // 8 - 1, "tags": tags, "arrays": arrays}
+
+
+def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The chunk as arrays, and the number of tokens behind it; `values` learns the tags that are new."""
+    lengths = np.array([len(ids) for ids in chunk.ids])
+    ends = np.cumsum(lengths)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "tokens": np.fromiter(chain.from_iterable(chunk.ids), dtype=np.uint32, count=ends[-1]),
+        "offsets": total + ends,
+        "lines": np.array(chunk.lines),
+        "hashes": np.array([side_hash(key) for key in chunk.keys], dtype=np.uint32),
+        "sizes": np.array(chunk.sizes),
+        "supervised": lengths - 1,  # the first token is nobody's target
+    }
+    if chunk.learnt is not None:
+        learnt = np.fromiter(chain.from_iterable(chunk.learnt), dtype=np.uint8, count=ends[-1])
+        firsts = ends - lengths
+        columns["learnt"] = learnt
+        columns["supervised"] = np.add.reduceat(learnt, firsts, dtype=np.int64) - learnt[firsts]
+    indices = []
+    for field, column in chunk.tags.items():
+        seen = values.setdefault(field, {})
+        indices.append([seen.setdefault(value, len(seen)) for value in column])
+    if any(len(seen) > np.iinfo(np.int16).max for seen in values.values()):
+        raise UserError("a tag of the rows has more than 32,767 different values; tags name lanes, not rows")
+    columns["tags"] = np.array(indices).T
+    return columns, total + int(ends[-1])
+
+
+def side_hash(key: str) -> int:
+    """The bits that decide whether whatever bears this key is held out, as in `picochat.packs.corpus.is_held_out`."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
