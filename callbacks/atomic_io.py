@@ -18,7 +18,6 @@ Usable in any Lightning project:
 """
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise UserError(f"checkpoint {path} does not exist; name the last.ckpt of a run folder")
         try:
             checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except Exception as error:  # arbitrary bytes make the unpickler fail in arbitrary ways
             raise UserError(
                 f"{path} cannot be resumed: it is damaged, or holds more than tensors and plain values; "
                 "name a last.ckpt that picochat wrote"

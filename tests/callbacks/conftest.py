@@ -1,4 +1,4 @@
-"""The callbacks are tried in plain Lightning projects, whose loaders draw advice from Lightning that is beside the point."""
+"""The callbacks are tried in plain Lightning projects, whose simple loaders draw advice that is beside the point."""
 
 from pathlib import Path
 

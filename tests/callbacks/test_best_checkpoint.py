@@ -1,0 +1,98 @@
+"""The folders hold the weights of the best validation and of the end, whole, across resumes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
+from tiny import Line, loader, trainer
+
+from picochat.callbacks import BestCheckpoint, LastCheckpoint
+from picochat.errors import UserError
+
+
+class Scripted(Line):
+    """Validation values are what the test says; `at` holds the weight after each validation."""
+
+    def __init__(self, values: list[float]) -> None:
+        super().__init__()
+        self.values = values
+        self.at: list[float] = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        step = self.trainer.global_step
+        self.log("val/score", self.values[step - 1])
+        self.at.append(float(self.layer.weight.detach()))
+
+
+def fit(root: Path, module: LightningModule, callbacks: list[Callback], steps: int, **settings: Any) -> Trainer:
+    run = trainer(root, callbacks, max_steps=steps, val_check_interval=1, enable_checkpointing=True)
+    run.fit(module, loader(), loader(rows=2), **settings)
+    return run
+
+
+def saved_weight(root: Path, name: str = "best_checkpoint") -> float:
+    return float(load_file(root / name / "model.safetensors")["layer.weight"])
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", 1), ("max", 2)])
+def test_best_holds_the_weights_of_the_best_validation_and_last_those_of_the_end(
+    tmp_path: Path, mode: str, best: int
+) -> None:
+    module = Scripted([2.0, 1.0, 3.0, 2.5])
+    callback = BestCheckpoint(monitor="val/score", mode=mode)  # type: ignore[arg-type]
+    fit(tmp_path, module, [callback, LastCheckpoint()], 4)
+    assert len(set(module.at)) == 4
+    assert saved_weight(tmp_path) == module.at[best]
+    assert saved_weight(tmp_path, "last_checkpoint") == module.at[3]
+    assert callback.best_step == best + 1
+
+
+def test_a_nan_is_never_the_best(tmp_path: Path) -> None:
+    module = Scripted([float("nan"), 2.0, float("nan")])
+    fit(tmp_path, module, [BestCheckpoint(monitor="val/score"), LastCheckpoint()], 3)
+    assert saved_weight(tmp_path) == module.at[1]
+
+
+def test_the_best_value_survives_a_resume(tmp_path: Path) -> None:
+    fit(tmp_path, first := Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
+    resumed = Scripted(
+        [0.0, 0.0, 4.0, 3.0]
+    )  # 0.0 belongs to steps that were done before; 4.0 and 3.0 are worse than 1.0
+    fit(tmp_path, resumed, [BestCheckpoint("val/score"), LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
+    assert len(resumed.at) == 2
+    assert saved_weight(tmp_path) == first.at[0]
+    assert saved_weight(tmp_path, "last_checkpoint") == resumed.at[1]
+
+
+def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = Scripted([1.0, 2.0])
+    with caplog.at_level("INFO"):
+        fit(tmp_path, module, [BestCheckpoint(monitor="val/loss"), LastCheckpoint()], 2)
+    assert saved_weight(tmp_path) == saved_weight(tmp_path, "last_checkpoint") == module.at[1]
+    assert "val/loss was never logged, so best_checkpoint holds the last weights" in caplog.text
+
+
+def test_an_own_export_is_used(tmp_path: Path) -> None:
+    class Json(BestCheckpoint):
+        def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
+            folder.mkdir(exist_ok=True)
+            (folder / "step.json").write_text(json.dumps(trainer.global_step))
+
+    fit(tmp_path, Scripted([2.0, 1.0, 3.0]), [Json(monitor="val/score"), LastCheckpoint()], 3)
+    assert (tmp_path / "best_checkpoint" / "step.json").read_text() == "2"
+
+
+def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file, where the run folder should be")
+    with pytest.raises(UserError, match=r"^cannot write .*run"):
+        fit(tmp_path / "run", Scripted([1.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 1)
+
+
+def test_an_unknown_mode_is_named() -> None:
+    with pytest.raises(UserError, match="mode is 'lower'"):
+        BestCheckpoint(mode="lower")  # type: ignore[arg-type]

@@ -1,0 +1,105 @@
+"""Long gradients are shortened, non-finite ones move nothing, and a run that meets too many ends with their place."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tiny import Line, loader, trainer, weights
+
+from picochat.callbacks import GradientClip
+from picochat.errors import UserError
+
+
+class Norms(Callback):
+    """The norm that reaches the optimizer; listed after GradientClip."""
+
+    def __init__(self) -> None:
+        self.after: list[float] = []
+        self.logged: list[float] = []
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        self.after.append(math.sqrt(sum(float((g**2).sum()) for g in gradients)))
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self.logged.append(float(trainer.callback_metrics["train/grad_norm"]))
+
+
+def test_a_long_gradient_is_shortened_to_the_limit_and_its_full_length_is_logged(tmp_path: Path) -> None:
+    norms = Norms()
+    # Batch (x, y) = (-1, -3), (-31/33, -95/33) …: the first gradients are far longer than 0.5.
+    trainer(tmp_path, [GradientClip(max_norm=0.5), norms], max_steps=2).fit(Line(), loader())
+    assert norms.after == pytest.approx([0.5, 0.5], rel=1e-4)
+    assert all(norm > 2 for norm in norms.logged)
+
+
+def test_a_short_gradient_is_left_alone(tmp_path: Path) -> None:
+    norms = Norms()
+    trainer(tmp_path, [GradientClip(max_norm=1000.0), norms], max_steps=2).fit(Line(), loader())
+    assert norms.after == pytest.approx(norms.logged)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_bad_step_moves_neither_weights_nor_optimizer_state(tmp_path: Path, bad: float) -> None:
+    clean, spoilt = Line(), Line(spoil=lambda step: bad if step == 3 else 1.0)
+    clip = GradientClip()
+    one = trainer(tmp_path, [GradientClip()], max_steps=2)
+    one.fit(clean, loader())
+    two = trainer(tmp_path, [clip], max_steps=3)
+    two.fit(spoilt, loader())
+    assert not math.isfinite(spoilt.losses[2])
+    assert clip.skipped_steps == 1
+    assert float(two.callback_metrics["train/skipped_steps"]) == 1
+    assert weights(spoilt) == weights(clean)
+    assert two.optimizers[0].state_dict()["state"][0]["step"] == 2
+
+
+def test_skips_that_are_not_in_a_row_do_not_stop_the_run(tmp_path: Path) -> None:
+    clip = GradientClip(max_skipped=1)
+    trainer(tmp_path, [clip]).fit(Line(spoil=lambda step: math.nan if step % 2 else 1.0), loader())
+    assert clip.skipped_steps == 4
+
+
+def test_one_bad_micro_batch_skips_its_whole_step_only(tmp_path: Path) -> None:
+    clip = GradientClip()
+    module = Line(spoil=lambda step: math.nan if step == 2 else 1.0)
+    fit = trainer(tmp_path, [clip], max_steps=3, accumulate_grad_batches=2)
+    fit.fit(module, loader())
+    assert clip.skipped_steps == 1
+    assert fit.optimizers[0].state_dict()["state"][0]["step"] == 2
+    assert all(math.isfinite(value) for values in weights(module).values() for value in values)
+
+
+def test_too_many_skips_in_a_row_stop_and_name_the_step(tmp_path: Path) -> None:
+    module = Line(spoil=lambda step: math.nan if step >= 3 else 1.0)
+    with pytest.raises(UserError, match=r"optimizer step 5, 3 times in a row; lower the learning rate"):
+        trainer(tmp_path, [GradientClip(max_skipped=2)]).fit(module, loader())
+
+
+def test_the_datamodule_is_asked_for_the_rows_of_the_step(tmp_path: Path) -> None:
+    class Telling(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.datamodule = type("Data", (), {"describe_step": lambda self, step: f"row {step}7 of identity"})()  # type: ignore[attr-defined]
+
+        def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+            trainer.datamodule = None  # type: ignore[attr-defined]
+
+    module = Line(spoil=lambda step: math.nan)
+    with pytest.raises(UserError, match=r"step 1 \(row 17 of identity\), 1 times in a row"):
+        trainer(tmp_path, [GradientClip(max_skipped=0), Telling()]).fit(module, loader())
+
+
+def test_two_clippers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="both clip"):
+        trainer(tmp_path, [GradientClip()], gradient_clip_val=1.0).fit(Line(), loader())
+
+
+@pytest.mark.parametrize("settings", [{"max_norm": 0.0}, {"max_norm": math.nan}, {"max_skipped": -1}])
+def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(settings))):
+        GradientClip(**settings)
