@@ -1,0 +1,21 @@
+"""What is taught. In: profiles, tasks, corpora. Out: dataset packs, chat and eval rows. Next: picochat.datamodules."""
+
+from picochat.packs.corpus import import_corpus
+from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack
+from picochat.packs.mixture import build_task_pack
+from picochat.packs.pack_report import TaskPackReport
+from picochat.packs.profiles import Component, Profile
+from picochat.packs.tasks.base import Draw, Problem, Task
+
+__all__ = [
+    "Component",
+    "DatasetPack",
+    "Draw",
+    "Problem",
+    "Profile",
+    "Task",
+    "TaskPackReport",
+    "build_task_pack",
+    "import_corpus",
+    "load_dataset_pack",
+]

@@ -41,7 +41,7 @@ def side_of(key: str) -> Side:
 
 
 class Draw:
-    """Random choices that are the same on every machine and Python version: only ``Random.random()`` is promised to stay.
+    """Random choices, the same on every machine and Python version (only ``Random.random()`` is promised to stay).
 
     >>> Draw(42, "names", 7).below(10) == Draw(42, "names", 7).below(10)
     True
@@ -87,8 +87,8 @@ class Problem:
         fact: what a row of knowledge teaches or asks ("capital:France"); eval rows are marked ``knowledge: "taught"``
             when some training row of the pack teaches their fact, else ``"probe"``.
         tags: further fields for chat and eval row alike.
-        content: the words that make this problem this one (operands, the word to be spelled); a run of eight words that
-            eval and training share is contamination only if it holds all of them. None: whatever the template did not say.
+        content: the words that make this problem this one (operands, the word to be spelled); a run of eight words
+            that eval and training share is contamination only if it holds all of them. None: every run of eight counts.
     """
 
     prompt: str
@@ -134,7 +134,7 @@ class Task(ABC):
         """
 
     def side(self, stage: str, value: Any) -> Side:
-        """Where the problem belongs: the hash of its key, unless something larger is held out whole (a word, a fact)."""
+        """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word)."""
         return side_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:

@@ -1,0 +1,198 @@
+"""Was an eval row met in training? In: entries of both sides, a corpus. Out: counts. Next: packs.pack_report.
+
+Five questions, from plain to subtle:
+
+    keys         the same problem on both sides
+    prompts      the same question, word for word
+    8-grams      eight words in a row of an eval question and its answer, in a training row
+    near copies  questions whose 3-word shingles overlap by 80 % (Jaccard)
+    corpus       the same 8-grams in the base corpus
+
+Rows made from templates share long runs of words by design ("how many times does the letter"). Such a run counts only
+if it holds what makes the problem this problem: both operands, the word to be spelled. Rows from elsewhere have no
+template: there every run counts. So a clean pack is ``ready``, and one real leak makes it ``blocked``.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from math import ceil
+from typing import Any, NamedTuple
+
+N = 8  # words in a row
+SHINGLE = 3  # words
+NEAR = 0.8  # Jaccard similarity of the shingles
+_EXAMPLES = 5
+_WORD = re.compile(r"\w+")
+
+Gram = tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    """One row, as contamination sees it."""
+
+    key: str
+    prompt: str
+    reply: str
+    """In training the whole reply, in evaluation the short answer (the steps are the method, not the problem)."""
+    content: tuple[str, ...] | None = None
+    """The words that a shared run must hold to count; None: every run counts."""
+    taught: bool = False
+    """A fact that the training rows are meant to teach, asked in other words: looked at for keys and prompts alone."""
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Numbers of eval rows that were met on the other side, with a few examples in words."""
+
+    eval_rows: int
+    train_rows: int
+    shared_keys: int
+    shared_prompts: int
+    train_ngrams: int
+    near_duplicates: int
+    corpus_ngrams: int | None
+    """None: the corpus was not looked at; ``corpus`` says why."""
+    corpus: str
+    examples: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """``ready`` when nothing was met, ``blocked`` otherwise."""
+        met = (self.shared_keys, self.shared_prompts, self.train_ngrams, self.near_duplicates, self.corpus_ngrams or 0)
+        return "blocked" if any(met) else "ready"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report's JSON."""
+        return {"status": self.status, **asdict(self), "ngram_words": N, "near_duplicate_jaccard": NEAR}
+
+
+class Screen:
+    """What must not appear in training text: the eval rows, indexed once, asked per text.
+
+    The eval side is indexed because it is the smaller one; a training row or a document then costs a few set look-ups.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._grams: dict[Gram, list[int]] = defaultdict(list)
+        for row, entry in enumerate(entries):
+            for gram in _own_grams(entry):
+                self._grams[gram].append(row)
+        self._index = _NearIndex(entries)
+
+    def runs(self, text: str) -> set[int]:
+        """Eval rows that share a run of eight words with the text."""
+        words = _words(text)
+        if self._grams.keys().isdisjoint(_ngrams(words, N)):
+            return set()
+        return {row for gram in _ngrams(words, N) if gram in self._grams for row in self._grams[gram]}
+
+    def near(self, prompt: str) -> set[int]:
+        """Eval rows whose question is a near copy of the prompt."""
+        return self._index.near(prompt)
+
+
+def check(
+    train: Sequence[Entry], evaluation: Sequence[Entry], corpus: Iterable[str] | None, corpus_note: str
+) -> Contamination:
+    """Compare the two sides of a pack, and its eval side with the corpus (texts of documents), if there is one."""
+    screen = Screen(evaluation)
+    keys, prompts = {entry.key for entry in train}, {_plain(entry.prompt) for entry in train}
+    met: dict[str, set[int]] = {
+        "key": {row for row, entry in enumerate(evaluation) if entry.key in keys},
+        "prompt": {row for row, entry in enumerate(evaluation) if _plain(entry.prompt) in prompts},
+        "run": set(),
+        "near": set(),
+        "corpus": set(),
+    }
+    examples: list[str] = []
+    for entry in train:
+        runs, near = screen.runs(f"{entry.prompt} {entry.reply}"), screen.near(entry.prompt)
+        for row in sorted((runs - met["run"]) | (near - met["near"]))[:_EXAMPLES]:
+            examples.append(f"eval '{evaluation[row].prompt}' against training '{entry.prompt}'")
+        met["run"] |= runs
+        met["near"] |= near
+    for text in corpus or ():
+        met["corpus"] |= screen.runs(text)
+    examples += [
+        f"eval '{evaluation[row].prompt}' against the corpus" for row in islice(sorted(met["corpus"]), _EXAMPLES)
+    ]
+    return Contamination(
+        eval_rows=len(evaluation),
+        train_rows=len(train),
+        shared_keys=len(met["key"]),
+        shared_prompts=len(met["prompt"]),
+        train_ngrams=len(met["run"]),
+        near_duplicates=len(met["near"]),
+        corpus_ngrams=None if corpus is None else len(met["corpus"]),
+        corpus=corpus_note,
+        examples=tuple(examples[:_EXAMPLES]),
+    )
+
+
+class _NearIndex:
+    """Finds near copies without comparing all pairs (prefix filtering, as in Bayardo et al. 2007, "All pairs").
+
+    Two sets of n and m shingles with Jaccard >= t share at least t·max(n, m) of them. Sort every eval set by how rare
+    its shingles are; if a training set shares t·n of the n, it shares one of the first n - ⌈t·n⌉ + 1. Only those, the
+    rare ones (they hold the operands, the word), are indexed, so the lists behind them stay short.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._content = [
+            None if entry.content is None else frozenset(_words(" ".join(entry.content))) for entry in entries
+        ]
+        self._sets = [frozenset() if entry.taught else _shingles(_words(entry.prompt)) for entry in entries]
+        frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
+        self._rare: dict[Gram, list[int]] = defaultdict(list)
+        for row, shingles in enumerate(self._sets):
+            ordered = sorted(shingles, key=lambda shingle: (frequency[shingle], shingle))
+            for shingle in ordered[: len(ordered) - _at_least(len(ordered)) + 1]:
+                self._rare[shingle].append(row)
+
+    def near(self, prompt: str) -> set[int]:
+        words = _words(prompt)
+        shingles = _shingles(words)
+        hits = self._rare.keys() & shingles
+        if not hits:
+            return set()
+        present = set(words)
+        return {
+            row
+            for row in {row for hit in hits for row in self._rare[hit]}
+            if ((content := self._content[row]) is None or content <= present)
+            and (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
+        }
+
+
+def _at_least(size: int) -> int:
+    return ceil(NEAR * size - 1e-9)  # (0.8 * 35 must not become 28.000000000000004, hence 29)
+
+
+def _own_grams(entry: Entry) -> Iterator[Gram]:
+    if entry.taught:
+        return
+    grams = _ngrams(_words(f"{entry.prompt} {entry.reply}"), N)
+    if entry.content is None:
+        yield from grams
+    else:
+        content = frozenset(_words(" ".join(entry.content)))
+        yield from (gram for gram in grams if content.issubset(gram))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _plain(prompt: str) -> str:
+    return " ".join(prompt.lower().split())
+
+
+def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
+    return zip(*(words[start:] for start in range(n)), strict=False)
+
+
+def _shingles(words: list[str]) -> frozenset[Gram]:
+    return frozenset(_ngrams(words, SHINGLE)) if len(words) >= SHINGLE else frozenset((tuple(words),))

@@ -1,0 +1,174 @@
+"""What a mixture is made of. In: a profile's name. Out: components, categories, stages and their rows. Next: mixture.
+
+    capability ─┬─ 0.72 weak_skills ──────┬─ bench_math_addition ─┬─ single_digit      (shares of a task's stages
+                │                         ├─ bench_spelling_count └─ two_digit …        are the task's own)
+                │                         └─ …
+                └─ 0.28 behavior_anchor ──┬─ 0.85 identity
+                                          └─ 0.15 refusal
+
+``largest_remainder`` turns shares into whole rows on each of the three levels, so what is asked for is what comes out.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeVar
+
+from picochat.errors import UserError
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One lane of a mixture.
+
+    Args:
+        name: goes into ``mixture_component``.
+        weight: share of the profile's rows.
+        benchmark_profile: goes into ``mixture_benchmark_profile``.
+        tasks: share of each task in the component's rows. A task is named by its category, by an entry point of the
+            group ``picochat.tasks``, or by a class path (``my_tasks.Roman``).
+        source: "offline" (generated), or "asked": whatever ``--source`` says.
+        answer_style: "direct", "scratchpad", or "asked": whatever ``--skill-answer-style`` says.
+    """
+
+    name: str
+    weight: float
+    benchmark_profile: str
+    tasks: Mapping[str, float]
+    source: Literal["offline", "asked"] = "offline"
+    answer_style: Literal["direct", "scratchpad", "asked"] = "asked"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named mixture; the weights of its components sum to 1."""
+
+    name: str
+    components: tuple[Component, ...]
+
+    def __post_init__(self) -> None:
+        for what, shares in (
+            ("the components", {component.name: component.weight for component in self.components}),
+            *((f"the tasks of {component.name}", component.tasks) for component in self.components),
+        ):
+            total = sum(map(_exact, shares.values()))
+            if total != 1 or min(shares.values()) <= 0:
+                raise UserError(
+                    f"profile {self.name}: the shares of {what} must be above 0 and sum to 1, not {float(total)}"
+                )
+
+
+def largest_remainder(total: int, shares: Mapping[K, float]) -> dict[K, int]:
+    """Split ``total`` into whole numbers by shares: whole parts first, then one more by largest remainder.
+
+    >>> largest_remainder(480, {"weak_skills": 0.72, "behavior_anchor": 0.28})
+    {'weak_skills': 346, 'behavior_anchor': 134}
+    """
+    whole = sum(map(_exact, shares.values()))
+    exact = {name: total * _exact(share) / whole for name, share in shares.items()}
+    parts = {name: int(part) for name, part in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: parts[name] - exact[name])  # a stable sort: ties go to the first
+    for name in by_remainder[: total - sum(parts.values())]:
+        parts[name] += 1
+    return parts
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of that name: built in, registered by a package (``picochat.profiles``), or a path ``module.name``.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    found = load_registered(name, "picochat.profiles", f"profile (built in: {', '.join(PROFILES)})")
+    if not isinstance(found, Profile):
+        raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
+    return found
+
+
+def load_registered(name: str, group: str, what: str) -> Any:
+    """The object behind an entry point of ``group`` or behind a dotted path.
+
+    Raises:
+        UserError: no entry point of that name, and no importable path either.
+    """
+    from importlib.metadata import entry_points  # 25 ms that a built-in profile need not wait for
+
+    for point in entry_points(group=group, name=name):
+        return point.load()
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        registered = sorted(point.name for point in entry_points(group=group))
+        others = f"; installed packages add {', '.join(registered)}" if registered else ""
+        raise UserError(f"there is no {what} named '{name}'{others}; a path like my_module.name works as well")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UserError(f"cannot load {name}: there is no module {error.name}") from error
+    except AttributeError as error:
+        raise UserError(f"cannot load {name}: {error}") from error
+
+
+def _exact(share: float) -> Fraction:
+    """0.72 as 72/100: sums of shares and quotas must not depend on binary rounding."""
+    return Fraction(str(share))
+
+
+_BEHAVIOR = {"identity": 0.85, "refusal": 0.15}
+# Arithmetic 55 %, spelling 45 %. No choice, identity or refusal in here: the anchor carries identity and refusal, and
+# the recipe lets a capability pack claim nothing about knowledge.
+_SKILLS = {
+    "bench_math_addition": 0.19,
+    "bench_math_subtraction": 0.15,
+    "bench_math_multiplication": 0.11,
+    "bench_math_removal": 0.10,
+    "bench_spelling_count": 0.12,
+    "bench_spelling_first": 0.06,
+    "bench_spelling_last": 0.06,
+    "bench_spelling_spaced": 0.10,
+    "bench_spelling_reverse": 0.11,
+}
+# Choice 34 %, math 24 %, spelling 20 %, identity 8 %, refusal 14 %.
+_FULL = {
+    "bench_choice_science": 0.12,
+    "bench_choice_language": 0.10,
+    "bench_choice_world": 0.12,
+    "bench_math_addition": 0.08,
+    "bench_math_subtraction": 0.06,
+    "bench_math_multiplication": 0.05,
+    "bench_math_removal": 0.05,
+    "bench_spelling_count": 0.06,
+    "bench_spelling_first": 0.03,
+    "bench_spelling_last": 0.03,
+    "bench_spelling_spaced": 0.04,
+    "bench_spelling_reverse": 0.04,
+    "identity": 0.08,
+    "refusal": 0.14,
+}
+
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("release", (Component("release_behavior", 1.0, "release_behavior", _BEHAVIOR, answer_style="direct"),)),
+        Profile(
+            "capability",
+            (
+                Component("weak_skills", 0.72, "weak_skills", _SKILLS),
+                Component("behavior_anchor", 0.28, "release_behavior", _BEHAVIOR, answer_style="direct"),
+            ),
+        ),
+        Profile(
+            "balanced",
+            (
+                Component("release_behavior", 0.25, "release_behavior", _BEHAVIOR, answer_style="direct"),
+                Component("weak_skills", 0.45, "weak_skills", _SKILLS),
+                Component("benchmark", 0.30, "full", _FULL, source="asked"),
+            ),
+        ),
+        Profile("benchmark", (Component("benchmark", 1.0, "full", _FULL, source="asked"),)),
+    )
+}

@@ -1,0 +1,364 @@
+"""Arithmetic by column. In: nothing. Out: sums, differences, products and stories with their working. Next: mixture.
+
+A column's line adds the two digits and what was carried; the last line writes all that is left. A line of a difference
+borrows by writing the upper digit with ten more. Products are running sums, numbered, the smaller factor as the count:
+
+    27 + 15                       52 - 17                       3 x 8                    (stories: the first two
+    7 + 5 = 12, write 2, carry 1  12 - 7 = 5, write 5, borrow 1 2: 8 + 8 = 16             one after the other)
+    2 + 1 + 1 = 4, write 4        5 - 1 - 1 = 3, write 3        3: 16 + 8 = 24
+    Final answer: 42              Final answer: 35              Final answer: 24
+
+``read_columns`` and ``read_product`` read such lines back and share no code with what wrote them.
+"""
+
+import re
+from collections.abc import Sequence
+from math import isqrt
+from typing import ClassVar
+
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
+
+_THINGS = (
+    "apples", "books", "buttons", "cards", "coins", "cookies", "cups", "dolls", "eggs", "flowers", "forks", "keys",
+    "lemons", "marbles", "nuts", "pears", "pencils", "pens", "plates", "plums", "rings", "rocks", "seeds", "shells",
+    "spoons", "stamps", "stars", "sticks", "stones", "toys",
+)  # fmt: skip
+_NAMES = (
+    "Ana",
+    "Ben",
+    "Cora",
+    "Dan",
+    "Eva",
+    "Finn",
+    "Gina",
+    "Hugo",
+    "Iris",
+    "Jack",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+)
+
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
+
+
+def _both(*templates: str) -> tuple[tuple[str, str], ...]:
+    """Each template in both orders of the operands: the problem is the same, the sentence is not."""
+    swap = {"{a}": "{b}", "{b}": "{a}"}
+    return tuple((text, re.sub(r"\{[ab]\}", lambda slot: swap[slot[0]], text)) for text in templates)
+
+
+def _of_things(*templates: str) -> tuple[tuple[str, ...], ...]:
+    """Each template once for each kind of thing, as one family."""
+    return tuple(tuple(text.replace("{things}", thing) for thing in _THINGS) for text in templates)
+
+
+def _without_things(families: Sequence[Family]) -> tuple[Family, ...]:
+    """What can be asked of 0 and 1 as well; "1 apples" cannot."""
+    return tuple(family for family in families if len(family) != len(_THINGS))
+
+
+class _PairsFrom(Sequence[Pair]):
+    """All pairs low <= a <= b < low + rows, made when asked for (405,450 of them for three digits).
+
+    Row b - low holds the pairs (low, b), …, (b, b): item i lies in row r, the largest with r (r + 1) / 2 <= i.
+    """
+
+    def __init__(self, low: int, rows: int) -> None:
+        self.low, self.rows = low, rows
+
+    def __len__(self) -> int:
+        return self.rows * (self.rows + 1) // 2
+
+    def __getitem__(self, item: int) -> Pair:  # type: ignore[override]  # slices are not needed
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        row = (isqrt(8 * item + 1) - 1) // 2
+        return self.low + item - row * (row + 1) // 2, self.low + row
+
+
+def _column_sums(a: int, b: int) -> list[str]:
+    lines, carry, place = [f"{a} + {b}"], 0, 1
+    largest = max(a, b, 1)
+    while place <= largest:
+        x, y = a // place % 10, b // place % 10
+        total = x + y + carry
+        line = f"{x} + {y} + 1 = {total}" if carry else f"{x} + {y} = {total}"
+        place *= 10
+        carries = total > 9 and place <= largest
+        lines.append(f"{line}, write {total - 10}, carry 1" if carries else f"{line}, write {total}")
+        carry = total // 10
+    return lines
+
+
+def _column_differences(a: int, b: int) -> list[str]:
+    lines, borrow, place = [f"{a} - {b}"], 0, 1
+    while place <= max(a, 1):
+        x, y = a // place % 10, b // place % 10
+        left = x - y - borrow
+        upper = x + 10 if left < 0 else x
+        line = f"{upper} - {y} - 1 = {left % 10}" if borrow else f"{upper} - {y} = {left % 10}"
+        lines.append(f"{line}, write {left % 10}, borrow 1" if left < 0 else f"{line}, write {left}")
+        borrow = int(left < 0)
+        place *= 10
+    return lines
+
+
+_COLUMN = re.compile(r"(\d+) ([+-]) (\d)(?: [+-] (1))? = (\d+), write (\d+)(?:, (carry|borrow) 1)?")
+
+
+def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
+    """Read one sum or difference worked by column back: (first operand, second operand with its sign, result).
+
+    Raises:
+        ValueError: a line does not follow from the operands or from the line before; says which.
+    """
+    header = re.fullmatch(r"(\d+) ([+-]) (\d+)", lines[0])
+    if not header:
+        raise ValueError(f"'{lines[0]}' is no sum and no difference")
+    upper, sign, lower = header[1], header[2], header[3]
+    width = max(len(upper), len(lower))
+    columns = list(zip(reversed(upper.zfill(width)), reversed(lower.zfill(width)), strict=True))
+    if len(lines) != 1 + width:
+        raise ValueError(f"{width} columns but {len(lines) - 1} lines")
+    kept, written = 0, ""
+    for place, (line, (x, y)) in enumerate(zip(lines[1:], columns, strict=True)):
+        parts = _COLUMN.fullmatch(line)
+        if not parts or parts[2] != sign:
+            raise ValueError(f"'{line}' is no column")
+        left, third, result, write = int(parts[1]), int(parts[4] or 0), int(parts[5]), parts[6]
+        borrows = parts[7] == "borrow"
+        if (left, int(parts[3]), third) != (int(x) + 10 * borrows, int(y), kept):
+            raise ValueError(f"'{line}' does not hold the digits of column {place + 1} and what was kept")
+        if result != (left + int(y) + third if sign == "+" else left - int(y) - third):
+            raise ValueError(f"'{line}' is calculated wrongly")
+        last = place == width - 1
+        if (int(write), parts[7]) != (result if last else result % 10, _kept(sign, result, borrows, last)):
+            raise ValueError(f"'{line}' writes or keeps the wrong digit")
+        kept, written = int(parts[7] is not None), write + written
+    return int(upper), int(sign + lower), int(written)
+
+
+def _kept(sign: str, result: int, borrows: bool, last: bool) -> str | None:
+    if sign == "-":
+        return "borrow" if borrows and not last else None
+    return "carry" if result > 9 and not last else None
+
+
+def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
+    """Read running sums back: (count, what is added, result); ValueError as above."""
+    header = re.fullmatch(r"(\d+) x (\d+)", lines[0])
+    if not header:
+        raise ValueError(f"'{lines[0]}' is no product")
+    count, each = int(header[1]), int(header[2])
+    total = each
+    for number, line in enumerate(lines[1:], start=2):
+        if line != f"{number}: {total} + {each} = {total + each}":
+            raise ValueError(f"'{line}' does not follow")
+        total += each
+    if len(lines) != count:
+        raise ValueError(f"{len(lines) - 1} additions make {len(lines)} times {each}, not {count}")
+    return count, each, total
+
+
+class Addition(Task):
+    """Sums up to three digits. Values: (a, b) with a <= b."""
+
+    category = "bench_math_addition"
+    stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_carry": 0.35, "three_digit": 0.3}
+    known = (
+        *_both(
+            "What is {a} + {b}?", "{a} + {b} = ?", "What is {a} plus {b}?", "Add {a} and {b}.", "Calculate {a} + {b}."
+        ),
+        *_both("Work out the sum of {a} and {b}.", "How much is {a} plus {b}?", "Please add {b} to {a}."),
+        *_of_things("There are {a} {things} on a table and {b} {things} in a box. How many {things} are there?"),
+        *_of_things("You have {b} {things} and find {a} more. How many {things} do you have?"),
+        *_of_things("A box holds {a} {things} and a bag holds {b}. How many {things} do they hold?"),
+    )
+    new = (
+        *_both("Find {a} + {b}.", "What do {a} and {b} make together?", "Tell me the total of {a} and {b}."),
+        *_of_things("A shop sells {a} {things} today and {b} {things} tomorrow. How many {things} does it sell?"),
+    )
+    bare_known, bare_new = _without_things(known), _without_things(new)
+
+    def values(self, stage: str) -> Sequence[Pair]:
+        if stage == "single_digit":
+            return _PairsFrom(0, 10)
+        if stage == "three_digit":
+            return _PairsFrom(100, 900)
+        carries = stage == "two_digit_carry"
+        return [(a, b) for a, b in _PairsFrom(10, 90) if (a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9) == carries]
+
+    def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
+        if value[0] > 1:
+            return super().phrasings(stage, value, phrasing)
+        return self.bare_known if phrasing == "known" else self.bare_new
+
+    def key(self, stage: str, value: Pair) -> str:
+        return f"add:{value[0]}+{value[1]}"
+
+    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
+        a, b = value
+        first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
+        answer = str(a + b)
+        steps = tuple(_column_sums(first, second))
+        return Problem(template.format(a=a, b=b), answer, answer, steps, content=(str(a), str(b)))
+
+    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
+        try:
+            first, second, total = read_columns(problem.steps)
+        except ValueError as error:
+            return str(error)
+        right = sorted((first, second)) == list(value) and str(total) == problem.answer and total == sum(value)
+        return None if right else f"{value} gives {problem.answer} after {total}"
+
+
+class Subtraction(Task):
+    """Differences up to three digits, never below nought. Values: (small, large)."""
+
+    category = "bench_math_subtraction"
+    stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_borrow": 0.35, "three_digit": 0.3}
+    known = (
+        ("What is {a} - {b}?", "{a} - {b} = ?"),
+        ("What is {a} minus {b}?", "How much is {a} minus {b}?"),
+        ("Subtract {b} from {a}.", "Take {b} away from {a}."),
+        ("Calculate {a} - {b}.", "Please calculate {a} - {b}.", "Calculate {a} minus {b}."),
+        ("Work out the difference of {a} and {b}.", "What is the difference of {a} and {b}?"),
+        *_of_things("There are {a} {things} in a box. {b} are taken out. How many {things} are left?"),
+        *_of_things("You have {a} {things} and lose {b}. How many {things} do you have?"),
+        *_of_things("Of {a} {things} in a bag, {b} are given away. How many {things} stay in the bag?"),
+    )
+    new = (
+        ("Find {a} - {b}.", "Find {a} minus {b}."),
+        ("What is left of {a} after taking {b}?", "How much more than {b} is {a}?"),
+        *_of_things("A shop has {a} {things} and sells {b} of them. How many {things} remain?"),
+    )
+    bare_known, bare_new = _without_things(known), _without_things(new)
+
+    def values(self, stage: str) -> Sequence[Pair]:
+        if stage == "single_digit":
+            return _PairsFrom(0, 10)
+        if stage == "three_digit":
+            return _PairsFrom(100, 900)
+        borrows = stage == "two_digit_borrow"
+        return [(small, large) for small, large in _PairsFrom(10, 90) if (large % 10 < small % 10) == borrows]
+
+    def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
+        if value[0] > 1:
+            return super().phrasings(stage, value, phrasing)
+        return self.bare_known if phrasing == "known" else self.bare_new
+
+    def key(self, stage: str, value: Pair) -> str:
+        return f"sub:{value[1]}-{value[0]}"
+
+    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
+        b, a = value
+        answer = str(a - b)
+        return Problem(
+            template.format(a=a, b=b), answer, answer, tuple(_column_differences(a, b)), content=(str(a), str(b))
+        )
+
+    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
+        try:
+            a, b, left = read_columns(problem.steps)
+        except ValueError as error:
+            return str(error)
+        right = (-b, a) == value and str(left) == problem.answer and left == value[1] - value[0]
+        return None if right else f"{value} gives {problem.answer} after {left}"
+
+
+class Multiplication(Task):
+    """Products of 2 to 12. Values: (a, b) with a <= b."""
+
+    category = "bench_math_multiplication"
+    stages: ClassVar = {"times_table": 1.0}
+    known = (
+        *_both("What is {a} x {b}?", "{a} x {b} = ?", "What is {a} times {b}?", "Multiply {a} by {b}."),
+        *_both("Calculate {a} x {b}.", "Calculate {a} times {b}.", "How much is {a} times {b}?"),
+        *_both("Work out the product of {a} and {b}.", "Please multiply {a} and {b}."),
+        *_of_things("There are {a} boxes with {b} {things} in each. How many {things} are there?"),
+        *_of_things("There are {b} boxes with {a} {things} in each. How many {things} are there?"),
+        *_of_things("{a} children have {b} {things} each. How many {things} do they have together?"),
+        *_of_things("How many {things} are in {b} bags if each bag holds {a} {things}?"),
+        *_of_things("You buy {a} packs of {b} {things}. How many {things} do you buy?"),
+    )
+    new = (
+        *_both("Find {a} x {b}.", "Tell me the product of {a} and {b}.", "What do you get for {a} times {b}?"),
+        *_of_things("A shop packs {a} bags of {b} {things}. How many {things} does it pack?"),
+        *_of_things("{b} tables carry {a} {things} each. How many {things} are on the tables?"),
+    )
+
+    def values(self, stage: str) -> Sequence[Pair]:
+        return _PairsFrom(2, 11)
+
+    def key(self, stage: str, value: Pair) -> str:
+        return f"mul:{value[0]}x{value[1]}"
+
+    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
+        count, each = value
+        sums = (f"{number}: {each * (number - 1)} + {each} = {each * number}" for number in range(2, count + 1))
+        answer = str(count * each)
+        steps = (f"{count} x {each}", *sums)
+        return Problem(template.format(a=count, b=each), answer, answer, steps, content=(str(count), str(each)))
+
+    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
+        try:
+            count, each, total = read_product(problem.steps)
+        except ValueError as error:
+            return str(error)
+        right = (count, each) == value and str(total) == problem.answer and total == value[0] * value[1]
+        return None if right else f"{value} gives {problem.answer} after {total}"
+
+
+class Removal(Task):
+    """Stories that add, then take away. Values: (a, b, c) with a <= b, asking for a + b - c.
+
+    The working of a story holds a whole sum and a whole difference. So a story may be trained on only if both of them
+    are for training; a held-out story holds at least one that is held out.
+    """
+
+    category = "bench_math_removal"
+    stages: ClassVar = {"story": 1.0}
+    known = (
+        *_of_things("{name} has {a} {things} and gets {b} more. Then {name} gives {c} away. How many are left?"),
+        *_of_things("There are {b} {things} in a bag. {name} adds {a} and takes {c} out. How many are in the bag?"),
+        *_of_things("{name} finds {a} {things}, buys {b} more and loses {c}. How many {things} does {name} have?"),
+        *_of_things("A box holds {b} {things}. {a} are added, {c} are removed. How many {things} are in the box?"),
+    )
+    new = (
+        *_of_things("{name} made {a} {things} on Monday and {b} on Friday, then sold {c}. How many {things} remain?"),
+        *_of_things("At first {name} owns {b} {things}. {a} arrive later, {c} get lost. How many does {name} own?"),
+    )
+
+    def values(self, stage: str) -> Sequence[Triple]:
+        return [(a, b, c) for a, b in _PairsFrom(3, 47) for c in range(2, a + b)]
+
+    def key(self, stage: str, value: Triple) -> str:
+        return "rem:{}+{}-{}".format(*value)
+
+    def side(self, stage: str, value: Triple) -> Side:
+        a, b, c = value
+        trained = side_of(f"add:{a}+{b}") == side_of(f"sub:{a + b}-{c}") == "train"
+        return "train" if trained else "eval"
+
+    def pose(self, stage: str, value: Triple, template: str, draw: Draw) -> Problem:
+        a, b, c = value
+        first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
+        answer = str(a + b - c)
+        steps = (*_column_sums(first, second), *_column_differences(a + b, c))
+        prompt = template.format(a=a, b=b, c=c, name=draw.pick(_NAMES))
+        return Problem(prompt, answer, answer, steps, content=(str(a), str(b), str(c)))
+
+    def fault(self, stage: str, value: Triple, problem: Problem) -> str | None:
+        second = next((i for i, line in enumerate(problem.steps) if re.fullmatch(r"\d+ - \d+", line)), 1)
+        try:
+            first, more, total = read_columns(problem.steps[:second])
+            start, less, left = read_columns(problem.steps[second:])
+        except ValueError as error:
+            return str(error)
+        a, b, c = value
+        right = sorted((first, more)) == [a, b] and total == start and -less == c and left == a + b - c
+        return None if right and str(left) == problem.answer else f"{value} gives {problem.answer} after {left}"
