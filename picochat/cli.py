@@ -9,7 +9,7 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from picochat import __version__
 from picochat.errors import UserError
@@ -31,9 +31,9 @@ TRAINER = {  # LightningCLI's own subcommands
 class Parser(argparse.ArgumentParser):
     """argparse with hyphenated flags, one-sentence errors and the nearest name."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
+        super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
@@ -80,6 +80,9 @@ def _dispatch(words: list[str]) -> None:
     elif words[0] in ("-V", "--version"):
         print(f"picochat {__version__}")
     elif words[0] in TRAINER:
+        from picochat.commands.configs import find_configs
+
+        words = find_configs(words)  # before the slow imports: a wrong name is said at once
         from picochat.commands.fit import run_trainer
 
         run_trainer(words)

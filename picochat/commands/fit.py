@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+import torch
+from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from picochat.callbacks import AtomicCheckpointIO
+from picochat.callbacks import AtomicCheckpointIO, RunLogger
 from picochat.cli import TRAINER
-from picochat.commands.configs import find_configs
 from picochat.errors import UserError
 from picochat.files import write_files
 from picochat.model.module import ChatModule
@@ -43,12 +44,10 @@ class PicochatCLI(LightningCLI):
         parser.add_argument("--force", type=bool, default=False, help="Start over in a run folder that holds a run.")
 
     def before_instantiate_classes(self) -> None:
-        config: Namespace = self.config[self.subcommand]
+        config = self.config[self.subcommand]
         root = Path(config.trainer.default_root_dir)
-        if config.trainer.logger in (None, True):
-            config.trainer.logger = Namespace(
-                class_path="picochat.callbacks.RunLogger", init_args=Namespace(save_dir=str(root))
-            )
+        if config.trainer.precision is None:
+            config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
         if config.trainer.enable_progress_bar is None:
             config.trainer.enable_progress_bar = sys.stderr.isatty()
         if self.subcommand == "fit" and config.ckpt_path is None and not config.force:
@@ -66,9 +65,12 @@ class PicochatCLI(LightningCLI):
         config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        plugins = self._get(self.config_init, "trainer").get("plugins") or []
-        plugins = plugins if isinstance(plugins, list) else [plugins]
-        return super().instantiate_trainer(plugins=[*plugins, AtomicCheckpointIO()], **kwargs)
+        settings = self._get(self.config_init, "trainer")
+        plugins = settings.get("plugins") or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
+        if settings.get("logger") in (None, True):
+            kwargs["logger"] = RunLogger(settings["default_root_dir"])
+        return super().instantiate_trainer(**kwargs)
 
     def after_predict(self) -> None:
         """Write what `predict` returned to <run>/predictions.jsonl."""
@@ -80,7 +82,7 @@ class PicochatCLI(LightningCLI):
 
 def run_trainer(words: list[str]) -> None:
     """Run one LightningCLI command line, such as ["fit", "--config", "capability.yaml"]."""
-    words = find_configs([_underscored(word) for word in words])
+    words = [_underscored(word) for word in words]
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; behind everything else, so that it can shadow nothing
@@ -99,8 +101,18 @@ def run_trainer(words: list[str]) -> None:
             parser_kwargs={**quiet, **{name: dict(quiet) for name in TRAINER}},
             args=words,
         )
-    except ArgumentError as error:
+    except (ArgumentError, MisconfigurationException) as error:
         raise UserError(_one_sentence(str(error), words[0])) from error
+
+
+def _has_bf16(accelerator: str) -> bool:
+    """Whether the device that `accelerator` means multiplies bf16 in hardware; emulated it is slower than fp32."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
+        return False
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def _underscored(word: str) -> str:

@@ -78,7 +78,8 @@ class ChatModule(LightningModule):
     """A chat model in training.
 
     Args:
-        decoder: the size of a fresh model (its vocabulary and context come from the data). Unused with a checkpoint.
+        decoder: the size of a fresh model (its vocabulary and context come from the data). With a checkpoint: what
+            its size must be, or null.
         checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
         optimizer: which optimizer, and its rates.
         compile: compile the decoder with torch.compile.
@@ -98,8 +99,8 @@ class ChatModule(LightningModule):
         matmul_precision: Literal["default", "highest", "high", "medium"] = "default",
     ) -> None:
         super().__init__()
-        # No save_hyperparameters(): the run's config.yaml is the record, and a resumed run takes its settings from there.
-        self.decoder_config = decoder or DecoderConfig()
+        # No save_hyperparameters(): a resumed run takes its settings from config.yaml, never from its checkpoint.
+        self.asked_decoder = decoder
         self.checkpoint = checkpoint
         self.optimizer_config = optimizer or OptimizerConfig()
         self.compile_decoder = compile
@@ -130,11 +131,12 @@ class ChatModule(LightningModule):
         if self.checkpoint is not None:
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
+            self._refuse_other_size(self.decoder.config)
         else:
             config = dataclasses.replace(
-                self.decoder_config,
+                self.asked_decoder or DecoderConfig(),
                 vocab_size=self.chat_tokenizer.vocab_size,
-                max_position_embeddings=max(self.decoder_config.max_position_embeddings, self.data.context_length),
+                max_position_embeddings=self.data.context_length,
             )
             self.decoder = Decoder(config)
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
@@ -195,6 +197,15 @@ class ChatModule(LightningModule):
             "optimizer": dataclasses.asdict(self.optimizer_config),
             "config": "config.yaml",
         }
+
+    def _refuse_other_size(self, found: DecoderConfig) -> None:
+        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
+            asked = getattr(self.asked_decoder or found, field)
+            if asked != getattr(found, field):
+                raise UserError(
+                    f"model.decoder.{field} is {asked}, but {self.checkpoint} has {getattr(found, field)}; leave "
+                    "model.decoder out to take the checkpoint's size"
+                )
 
     def _measure(self, name: str, batch: Batch) -> None:
         learnt = batch.labels != IGNORE_INDEX

@@ -1,0 +1,95 @@
+"""What the command line says before any work begins: help, version, unknown words, spellings."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picochat import __version__
+from picochat.cli import GROUPS, TRAINER, main, normalise
+
+
+def picochat(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "picochat", *words], capture_output=True, text=True, cwd=cwd)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line on stderr with which a command line is refused."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("picochat: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_version_and_overview_need_no_torch_and_name_every_command() -> None:
+    code = "import sys; from picochat.cli import main; main(['-h']); main(['-V']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == [f"picochat {__version__}", "False"]
+    for name in (*TRAINER, *GROUPS):
+        assert any(line.startswith(f"  {name} ") for line in lines)
+
+
+def test_unknown_command_names_the_nearest_one() -> None:
+    done = picochat("tran", "sft")
+    assert done.returncode == 2
+    assert "unknown command 'tran' (did you mean train?)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_flag_names_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "data", "task-pack", "--dataset-pack", "p.json", "--sft-row", "5")
+    assert "unknown argument '--sft-row' (did you mean --sft-rows?)" in message
+
+
+def test_unknown_choice_names_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(
+        capsys,
+        "train",
+        "sft",
+        "--input",
+        "a",
+        "--checkpoint",
+        "b",
+        "--out-dir",
+        "c",
+        "--steps",
+        "1",
+        "--lr-decay",
+        "cosin",
+    )
+    assert "--lr-decay: unknown value 'cosin' (did you mean cosine?)" in message
+
+
+def test_missing_required_flag_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--checkpoint" in refusal(capsys, "train", "sft", "--input", "a", "--out-dir", "c", "--steps", "1")
+
+
+def test_unknown_config_lists_the_shipped_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "fit", "--config", "capabilty.yaml")
+    assert "no config capabilty.yaml (did you mean capability.yaml?)" in message
+    assert "scale/h100-pilot.yaml" in message
+
+
+def test_underscores_and_key_value_are_spellings_of_a_flag() -> None:
+    words = ["task-pack", "--sft_rows", "5", "eval_rows=6", "--out-dir=a_b", "note=1", "x=y"]
+    assert normalise(words, ["--sft-rows", "--eval-rows", "--out-dir"]) == [
+        "task-pack", "--sft-rows", "5", "--eval-rows=6", "--out-dir=a_b", "note=1", "x=y",
+    ]  # fmt: skip
+
+
+def test_every_command_has_help_with_purpose_and_example(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [("data", "import"), ("data", "task-pack"), ("data", "inspect"), ("tok", "train"), ("train", "base"),
+                ("train", "sft"), ("eval", "chat"), ("eval", "sft-fit"), ("eval", "compare")]  # fmt: skip
+    for group, command in commands:
+        with pytest.raises(SystemExit) as stop:
+            main([group, command, "--help"])
+        text = capsys.readouterr().out
+        assert stop.value.code == 0
+        assert f"usage: picochat {group} {command}" in text
+        assert f"picochat {group} {command}" in text.split("example", 1)[1]
