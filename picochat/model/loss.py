@@ -1,0 +1,47 @@
+"""Next-token loss of the supervised positions, and only of them. In: hidden states, labels. Next: module.
+
+    labels     -100   b  END  -100  END  -100          (already shifted: labels[t] is the target of position t)
+    gathered            b  END        END              3 rows of the head and the softmax instead of 6
+
+The head multiplies only gathered rows. Where rows × vocabulary would be large, it goes in chunks whose logits are made
+again in the backward pass, so no more than one chunk of logits exists at any time.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.utils.checkpoint import checkpoint
+
+from picochat.model.batch import IGNORE_INDEX
+from picochat.model.decoder import Decoder
+
+_LOGITS_AT_ONCE = 2**25  # entries: 128 MiB in float32, and as much again for their gradient
+
+
+def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_once: int = _LOGITS_AT_ONCE) -> Tensor:
+    """Negative log-likelihood, in nats, of every supervised position.
+
+    Args:
+        decoder: whose head is used.
+        hidden: [B, T, hidden_size] of `Decoder.forward`.
+        labels: [B, T], already shifted; positions with `IGNORE_INDEX` are left out.
+        logits_at_once: entries of logits beyond which rows are taken in chunks.
+
+    Returns:
+        [n] float32, n the number of supervised positions, in row-major order.
+    """
+    flat = labels.flatten()
+    learnt = (flat != IGNORE_INDEX).nonzero().flatten()
+    rows, targets = hidden.flatten(0, 1).index_select(0, learnt), flat.index_select(0, learnt)
+    chunk = max(1, logits_at_once // decoder.config.vocab_size)
+    if len(rows) <= chunk:
+        return _nll(decoder, rows, targets)
+    parts = [
+        checkpoint(_nll, decoder, rows[i : i + chunk], targets[i : i + chunk], use_reentrant=False)
+        for i in range(0, len(rows), chunk)
+    ]
+    return torch.cat(parts)
+
+
+def _nll(decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(decoder.logits(rows).float(), targets, reduction="none")

@@ -1,0 +1,157 @@
+"""One optimizer over two rules. In: a decoder and its settings. Out: a torch Optimizer. Next: module, callbacks.
+
+    group        what                              rule (name: muon)           rule (name: adamw)          decays
+    matrices     projections inside the blocks     Muon, matrix_learning_rate  AdamW, learning_rate        yes
+    embeddings   embedding, head                   AdamW, learning_rate        AdamW, learning_rate        no
+    norms        norm weights                      AdamW, learning_rate        AdamW, learning_rate        no
+
+Muon (Jordan et al. 2024) makes each matrix's momentum nearly orthogonal before it is applied, so that all directions
+move by the same amount.
+
+Groups carry their ``name`` and their own ``lr``; a schedule multiplies each from its own base. The two rules live
+behind one Optimizer, because Lightning's automatic optimization, gradient scaling and checkpoints want one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+
+from picochat.errors import UserError
+
+_MATRIX_RATIO = 5.0  # 0.02 to 0.004, the pair that the demo was tuned with
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Which rule, and its rates.
+
+    Args:
+        name: muon (matrices by Muon, the rest by AdamW) or adamw (everything by AdamW).
+        learning_rate: base rate of AdamW.
+        matrix_learning_rate: base rate of Muon; null: five times learning_rate. Unused by adamw.
+        weight_decay: of the matrices; embeddings and norms never decay.
+        betas: of AdamW.
+        momentum: of Muon.
+
+    Raises:
+        UserError: a setting out of range.
+    """
+
+    name: Literal["muon", "adamw"] = "muon"
+    learning_rate: float = 0.004
+    matrix_learning_rate: float | None = None
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    momentum: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.name not in ("muon", "adamw"):
+            raise UserError(f"optimizer.name is '{self.name}'; known are muon and adamw")
+        for name in ("learning_rate", "matrix_learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise UserError(f"optimizer.{name} is {value}; it must be 0 or more")
+        for name, value in (("betas", max(self.betas)), ("betas", min(self.betas)), ("momentum", self.momentum)):
+            if not 0 <= value < 1:
+                raise UserError(f"optimizer.{name} holds {value}; it must be at least 0 and below 1")
+
+
+def build_optimizer(decoder: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """An optimizer over all trainable parameters of ``decoder``.
+
+    Raises:
+        UserError: Muon over parameters that are not whole matrices (sharded and flattened ones).
+    """
+    matrices, embeddings, norms = _groups(decoder)
+    device = next(decoder.parameters()).device.type
+    fused = device in ("cpu", "cuda", "mps")
+    rest = [
+        {"params": embeddings, "name": "embeddings", "weight_decay": 0.0},
+        {"params": norms, "name": "norms", "weight_decay": 0.0},
+    ]
+    if config.name == "adamw":
+        groups = [{"params": matrices, "name": "matrices", "weight_decay": config.weight_decay}, *rest]
+        return JoinedOptimizer([AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)])
+    if any(matrix.ndim != 2 for matrix in matrices):
+        raise UserError("optimizer.name is muon, which needs whole matrices; use adamw where the weights are sharded")
+    rate = config.matrix_learning_rate
+    muon = Muon(
+        [{"params": matrices, "name": "matrices"}],
+        lr=config.learning_rate * _MATRIX_RATIO if rate is None else rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    return JoinedOptimizer([muon, AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=fused)])
+
+
+class JoinedOptimizer(Optimizer):
+    """Several optimizers that step, save and load as one.
+
+    ``param_groups`` and ``state`` are the parts' own objects, so a rate that a schedule writes here is the part's rate.
+
+    Args:
+        parts: optimizers over disjoint parameters.
+    """
+
+    def __init__(self, parts: list[Optimizer]) -> None:
+        self._parts = parts
+        self._joined = False
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__([dict(group) for group in groups], {})
+        self.param_groups = groups
+        self._share()
+        self._joined = True
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Step every part. Parameters without a gradient are left as they are."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what ``state_dict()`` gave."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only while it is built: a later group would belong to no part."""
+        if self._joined:
+            raise NotImplementedError("a joined optimizer takes no further parameters; build it anew")
+        super().add_param_group(param_group)
+
+    def _share(self) -> None:
+        first = 0
+        for part in self._parts:
+            last = first + len(part.param_groups)
+            part.param_groups = self.param_groups[first:last]
+            part.state = self.state
+            first = last
+
+
+def _groups(decoder: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    matrices, embeddings, norms = [], [], []
+    for name, parameter in decoder.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.endswith("norm.weight"):
+            norms.append(parameter)
+        elif ".layers." in f".{name}":
+            matrices.append(parameter)
+        else:
+            embeddings.append(parameter)
+    return matrices, embeddings, norms
