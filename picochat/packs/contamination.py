@@ -15,7 +15,7 @@ template: there every run counts. So a clean pack is ``ready``, and one real lea
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from math import ceil
@@ -25,7 +25,7 @@ N = 8  # words in a row
 SHINGLE = 3  # words
 NEAR = 0.8  # Jaccard similarity of the shingles
 _EXAMPLES = 5
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+|[-+=×/]")  # the sign is part of a problem: 45 + 10 is not 45 - 10
 
 Gram = tuple[str, ...]
 
@@ -141,9 +141,7 @@ class _NearIndex:
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._content = [
-            None if entry.content is None else frozenset(_words(" ".join(entry.content))) for entry in entries
-        ]
+        self._content = [_content(entry) for entry in entries]
         self._sets = [frozenset() if entry.taught else _shingles(_words(entry.prompt)) for entry in entries]
         frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
         self._rare: dict[Gram, list[int]] = defaultdict(list)
@@ -158,11 +156,10 @@ class _NearIndex:
         hits = self._rare.keys() & shingles
         if not hits:
             return set()
-        present = set(words)
         return {
             row
             for row in {row for hit in hits for row in self._rare[hit]}
-            if ((content := self._content[row]) is None or content <= present)
+            if _holds(words, self._content[row])
             and (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
         }
 
@@ -175,11 +172,17 @@ def _own_grams(entry: Entry) -> Iterator[Gram]:
     if entry.taught:
         return
     grams = _ngrams(_words(f"{entry.prompt} {entry.reply}"), N)
-    if entry.content is None:
-        yield from grams
-    else:
-        content = frozenset(_words(" ".join(entry.content)))
-        yield from (gram for gram in grams if content.issubset(gram))
+    content = _content(entry)
+    yield from (gram for gram in grams if _holds(gram, content))
+
+
+def _content(entry: Entry) -> Mapping[str, int]:
+    return Counter(_words(" ".join(entry.content or ())))
+
+
+def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:
+    """Whether all of the content is there, and as often: 8 x 8 needs both of them."""
+    return all(words.count(word) >= times for word, times in content.items())
 
 
 def _words(text: str) -> list[str]:
