@@ -67,9 +67,11 @@ class ResumableLoader(DataLoader[Any]):
         """The position is the trainer's."""
 
 
-def run(root: Path, extra: list[Callback], resume: bool = False, accumulate: int = 1, **settings: Any) -> Line:
+def run(
+    root: Path, extra: list[Callback], resume: bool = False, accumulate: int = 1, every: int = 5, **settings: Any
+) -> Line:
     module = Line()
-    callbacks: list[Callback] = [LRSchedule(warmup_steps=3), BestCheckpoint(), LastCheckpoint(every_n_steps=5), *extra]
+    callbacks: list[Callback] = [LRSchedule(warmup_steps=3), BestCheckpoint(), LastCheckpoint(every), *extra]
     fit = trainer(
         root,
         callbacks,
@@ -141,6 +143,13 @@ def test_accumulation_saves_once_a_step_and_resumes_there(tmp_path: Path) -> Non
     resumed = run(tmp_path / "killed", [], resume=True, accumulate=2)
     assert weights(resumed) == weights(whole)
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+def test_a_run_that_dies_at_its_last_step_still_leaves_its_folders_when_resumed(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, [Kill(22)], every=11)
+    run(tmp_path, [], resume=True, every=11)
+    assert (tmp_path / "last_checkpoint" / "model.safetensors").is_file()
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
