@@ -12,7 +12,7 @@ is said about what it would have tested.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def skill(category: str) -> str:
     return category
 
 
-GROUPINGS = {
+GROUPINGS: Mapping[str, Callable[[Prediction], str]] = {
     "by_benchmark_profile": lambda p: p.tag("mixture_benchmark_profile"),
     "by_component": lambda p: p.tag("mixture_component"),
     "by_skill": lambda p: skill(p.tag("category")),

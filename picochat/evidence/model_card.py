@@ -1,0 +1,98 @@
+"""The model card. In: a checkpoint folder and the report of its evaluation. Out: README.md in that folder.
+
+The card claims what the report claims and nothing else: a lane that the pack did not test is "not tested".
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+from picochat.evidence.lanes import percent
+from picochat.evidence.report import COLUMNS, cells, choice_sentence, claim_lines, clip, interval, md, md_table
+from picochat.files import sha256_file, write_files
+
+_HEADER = """---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- picochat
+---"""
+
+
+def write_model_card(checkpoint: str | Path, report: Mapping[str, Any]) -> Path:
+    """Write README.md into the model folder and return its path.
+
+    Raises:
+        UserError: the report is about other weights than the folder's.
+    """
+    folder = Path(checkpoint)
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{folder} is not a model folder: it has no model.safetensors")
+    found, measured = sha256_file(weights), report["model"]["sha256"]
+    if found != measured:
+        raise UserError(
+            f"the report is about other weights (sha256 {measured[:12]}) than {weights} ({found[:12]}); "
+            "run `eval chat` on this checkpoint"
+        )
+    path = folder / "README.md"
+    write_files({path: model_card(folder.resolve(), report)})
+    return path
+
+
+def model_card(folder: Path, report: Mapping[str, Any]) -> str:
+    """The card's text.
+
+    Args:
+        folder: gives the card its title: RUN/best_checkpoint is called RUN.
+        report: content of eval_report.json.
+    """
+    name = folder.parent.name if folder.name in ("best_checkpoint", "last_checkpoint") else folder.name
+    overall, settings = report["overall"], report["settings"]
+    profiles = {row["path"][0] for row in report["table"]}
+    decoding = ", ".join(
+        f"{key} {settings[key]}" for key in ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
+    )
+    parts = [
+        _HEADER,
+        f"# {md(name)}",
+        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; "
+        "this card claims what was measured on held-out rows.",
+        "## Claims",
+        "\n".join(f"- {line}" for line in claim_lines(report["claims"])),
+        "## Evaluation",
+        f"{report['pack']['rows']} held-out rows, {percent(overall['rate'])} passed "
+        f"(95 % interval {interval(overall['ci95'])}); decoding: {md(decoding)}.",
+        md_table(
+            ["lane", *COLUMNS],
+            [[md(" / ".join(dict.fromkeys(row["path"]))), *cells(row)] for row in report["table"]],
+        ),
+    ]
+    if overall["choice"]:
+        parts.append(choice_sentence(overall["choice"]))
+    if "full" in profiles:
+        parts.append("Rows of the profile `full` are broad research diagnostics, not a basis for a public claim.")
+    parts += [
+        "## Use",
+        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'folder = "."  # this folder\n'
+        "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)\n```",
+        "## Where it comes from",
+        md_table(["what", "value"], _origin(report)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(report: Mapping[str, Any]) -> list[list[str]]:
+    facts = {
+        "model.safetensors": f"sha256 {report['model']['sha256']}",
+        "eval rows": f"sha256 {report['pack']['sha256']}",
+        "picochat": report["picochat"],
+        **report["model"]["provenance"],
+    }
+    return [
+        [md(key), md(clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 600))]
+        for key, value in facts.items()
+    ]
