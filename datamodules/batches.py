@@ -10,7 +10,7 @@ again, so that no token is asked for without what stands before it, and every to
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,11 @@ class Examples:
         if self.store.learnt is not None:
             return self.store.supervised[self.rows]
         return (self.ends - self.begins - np.maximum(self.reread, 1)).astype(np.int32)
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Examples":
+        """The examples where `chosen` [examples] is true."""
+        rows, lanes, reread = self.rows[chosen], self.lanes[chosen], self.reread[chosen]
+        return replace(self, rows=rows, lanes=lanes, reread=reread, begins=self.begins[chosen], ends=self.ends[chosen])
 
     def __getitem__(self, index: int) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """(ids [tokens], whether each is learnt as a target [tokens])."""

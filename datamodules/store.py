@@ -33,7 +33,6 @@ from picochat.files import sha256_file, write_json
 from picochat.model.tokenizer import ChatTokenizer
 
 FORMAT = 1  # raise it whenever the arrays or the way they are made change
-ROWS_AT_ONCE = 8192
 
 IntArray = npt.NDArray[np.integer]
 

@@ -1,0 +1,10 @@
+"""Balanced: release behaviour, skills and benchmark questions together; a research diagnostic."""
+
+from picochat.datamodules.base import ChatDataModule
+
+
+class BalancedDataModule(ChatDataModule):
+    """Rows of the balanced profile, made when they are missing."""
+
+    profile = "balanced"
+    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "source", "seed")

@@ -1,0 +1,273 @@
+"""Chat rows for training. In: JSONL files of chat and eval rows, or a profile to make them of. Out: packed batches.
+Next: picochat.model.module.
+
+    chat rows ── hash of the problem's key ──► train ──► plan ──► train_dataloader
+                                          └──► val ─────────────► val_dataloader[0]  "val"    the same kinds of problems
+    eval rows with their gold replies ──────────────────────────► val_dataloader[1]  "eval"   what the pack tests
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from picochat.datamodules.batches import Examples, whole_rows
+from picochat.datamodules.loaders import Loader, RowBatches
+from picochat.datamodules.packing import PackingName
+from picochat.datamodules.plan import DataPlan
+from picochat.datamodules.prepare import cache_folder, ensure_task_pack, ensure_tokenizer, task_pack_paths
+from picochat.datamodules.sampling import ALPHAS
+from picochat.datamodules.store import TokenStore
+from picochat.datamodules.stream import StreamDataModule
+from picochat.datamodules.tokenise import tokens_of_rows
+from picochat.errors import UserError
+from picochat.model.batch import Batch
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.dataset_pack import FILE_NAME, load_dataset_pack
+from picochat.packs.rows import LANE_FIELDS, Kind, Row, read_rows
+
+
+class ChatDataModule(StreamDataModule):
+    """Chat rows from files. The profiles' datamodules (release, capability, …) make the files when they are missing.
+
+    Args:
+        chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
+        eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
+        tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
+            Null: tokenizer.json beside the dataset pack.
+        dataset_pack: dataset_pack.json; made there with a corpus of stories if it does not exist. Null: one in the
+            cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
+        work_dir: folder for what is made here, the task pack and the tokens. Null: the dataset pack's folder.
+        batch_size: packed rows of a micro-batch, on each device.
+        context_length: tokens of a packed row.
+        packing: bos_bestfit (whole examples, best fit decreasing) or separate (one example a row).
+        sampling: uniform over rows, category_sqrt (a category's share grows with the root of its rows), or
+            category_balanced (the same share for each category). The unit is examples, before packing.
+        sampling_alpha: exponent of a category's rows in its share, in place of `sampling`: 1 uniform, 0.5 root, 0 same.
+        sampling_tag: the tag of the rows that names the category: category, mixture_component, stage, …
+        block_size: examples that are drawn and packed at a time. Null: all, at most 65,536.
+        seed: order of the rows; another seed, another order.
+        val_fraction: share of the chat rows that is held out for `val/loss`, by problem, so that no problem is on both
+            sides.
+        on_long: what becomes of rows that do not fit the context: error (they are listed) or drop (they are counted).
+        num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
+        vocab_size: size of the tokenizer, if it is learnt here.
+        sft_rows: chat rows of the task pack, if it is made here (1,600).
+        eval_rows: eval rows of the task pack, if it is made here (320).
+        skill_answer_style: whether skills answer with their working (scratchpad) or directly, if the pack is made here.
+        source: where benchmark rows come from, if the pack is made here: offline, hub, or auto.
+        pack_seed: seed of the task pack, if it is made here.
+
+    Attributes:
+        dropped: rows too long for the context, by lane, of train and val.
+        without_reference: eval rows that name no gold reply and so have no loss.
+    """
+
+    profile: ClassVar[str | None] = None
+    pack_settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        chat_input: str | None = None,
+        eval_input: str | None = None,
+        tokenizer: str | None = None,
+        dataset_pack: str | None = None,
+        work_dir: str | None = None,
+        batch_size: int = 16,
+        context_length: int = 256,
+        packing: PackingName = "bos_bestfit",
+        sampling: Literal["uniform", "category_sqrt", "category_balanced"] = "category_sqrt",
+        sampling_alpha: float | None = None,
+        sampling_tag: str = "category",
+        block_size: int | None = None,
+        seed: int = 42,
+        val_fraction: float = 0.05,
+        on_long: Literal["error", "drop"] = "error",
+        num_workers: int = 0,
+        vocab_size: int = 512,
+        sft_rows: int | None = None,
+        eval_rows: int | None = None,
+        skill_answer_style: Literal["direct", "scratchpad"] | None = None,
+        source: Literal["offline", "auto", "hub"] | None = None,
+        pack_seed: int | None = None,
+    ) -> None:
+        super().__init__(batch_size, context_length, num_workers)
+        if not 0 <= val_fraction < 1:
+            raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
+        if sampling_tag not in LANE_FIELDS:
+            raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
+        if block_size is not None and block_size < 1:
+            raise UserError(f"data.block_size must be at least 1, not {block_size}")
+        self.chat_input, self.eval_input = chat_input, eval_input
+        self.pack_path = Path(dataset_pack) if dataset_pack else cache_folder() / FILE_NAME
+        self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
+        self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
+        self.owns_work_dir = work_dir is None and dataset_pack is None
+        self.packing: PackingName = packing
+        self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
+        self.sampling_tag = sampling_tag
+        self.block_size = block_size
+        self.seed = seed
+        self.val_fraction = val_fraction
+        self.on_long = on_long
+        self.vocab_size = vocab_size
+        given = {
+            "sft_rows": sft_rows,
+            "eval_rows": eval_rows,
+            "skill_answer_style": skill_answer_style,
+            "source": source,
+            "seed": pack_seed,
+        }
+        self.task_pack = {name: value for name, value in given.items() if value is not None}
+        self._refuse_unused()
+        self.dropped: dict[str, int] = {}
+        self.without_reference = 0
+
+    def prepare_data(self) -> None:
+        """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
+        self.check_trainer()
+        tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
+        if self.profile and self.chat_input is None:
+            settings, replace = self.task_pack, self.owns_work_dir
+            ensure_task_pack(self.profile, self.work_dir, self.pack_path, settings, replace=replace)
+        self._stores(tokenizer, verify=True)
+
+    def setup(self, stage: str) -> None:
+        """Open the tokens, decide the sides, and plan."""
+        self.check_trainer()
+        self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
+        stores = self._stores(self.chat_tokenizer, verify=False)
+        self.lanes = sorted({value for store in stores.values() for value in store.tag(self.sampling_tag)[0]})
+        self.dropped = {}
+        fitting = {kind: self._fitting(kind, store) for kind, store in stores.items()}
+        chat = fitting["chat"]
+        held_out = self._held_out(chat.store)[chat.rows]
+        train, val = chat.take(~held_out), chat.take(held_out)
+        evaluations = {"val": val} if len(val) else {}
+        if "eval" in fitting:
+            evaluations["eval"] = fitting["eval"]
+            self.without_reference = stores["eval"].header["without_reference"]
+        self.val_names = list(evaluations)
+        plan = DataPlan(
+            lengths=train.lengths,
+            supervised=train.supervised,
+            lanes=train.lanes,
+            capacity=self.context_length,
+            seed=self.seed,
+            alpha=self.alpha,
+            packing=self.packing,
+            block_size=self.block_size,
+        )
+        self.start_stream(train, evaluations, plan)
+
+    def test_dataloader(self) -> Loader[Batch]:
+        """The whole eval set with its gold replies."""
+        self._eval_file()
+        return self.eval_loader("eval")
+
+    def predict_dataloader(self) -> Loader[list[Row]]:
+        """The eval rows themselves, in lists of `batch_size`; the ranks share them."""
+        rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        rows = read_rows(self._eval_file(), "eval")[rank::world]
+        batches = RowBatches(rows, self.batch_size)
+        return Loader(batches, len(batches), workers=0)
+
+    def summary(self) -> list[str]:
+        """Rows and where they come from, for `describe`."""
+        files = self._files()
+        lines = [f"train  {len(self._train):,} rows of {files['chat']}"]
+        for name in self.val_names:
+            source = f"held out of them by problem ({self.val_fraction:g})" if name == "val" else str(files["eval"])
+            lines.append(f"{name:<5}  {len(self._evaluations[name]):,} rows, {source}")
+        if self.without_reference:
+            lines.append(f"       {self.without_reference:,} eval rows name no gold reply and have no loss")
+        if self.dropped:
+            lines.append(f"dropped, longer than {self.context_length}: {_counts(self.dropped)}")
+        return [*lines, f"sampling by {self.sampling_tag}, alpha {self.alpha:g}; {self.plan_summary()}"]
+
+    def _files(self) -> dict[Kind, Path]:
+        """The files of rows that there are, by kind."""
+        chat: Path | None
+        evaluation: Path | None
+        if self.chat_input is not None:
+            chat, evaluation = Path(self.chat_input), None
+        elif self.profile is not None:
+            chat, evaluation = task_pack_paths(self.profile, self.work_dir)
+        else:
+            pack = load_dataset_pack(self.pack_path)
+            chat, evaluation = pack.chat_path, pack.eval_path
+        if self.eval_input is not None:
+            evaluation = Path(self.eval_input)
+        if chat is None:
+            raise UserError(
+                f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "
+                "(`picochat data task-pack`), or use a profile's datamodule such as CapabilityDataModule"
+            )
+        return {"chat": chat, "eval": evaluation} if evaluation is not None else {"chat": chat}
+
+    def _eval_file(self) -> Path:
+        files = self._files()
+        if "eval" not in files:
+            raise UserError("there are no eval rows; give data.eval_input")
+        return files["eval"]
+
+    def _stores(self, tokenizer: ChatTokenizer, *, verify: bool) -> dict[Kind, TokenStore]:
+        cache = self.work_dir / "tokens"
+        stores = {
+            kind: tokens_of_rows(path, kind, tokenizer, cache, verify=verify) for kind, path in self._files().items()
+        }
+        if not len(stores["chat"]):
+            raise UserError(f"{self._files()['chat']}: holds no rows; one JSON object per line is expected")
+        return stores
+
+    def _fitting(self, kind: Kind, store: TokenStore) -> Examples:
+        """The rows that fit the context; what does not is refused or counted, never cut."""
+        values, column = store.tag(self.sampling_tag)
+        lanes = np.array([self.lanes.index(value) for value in values], dtype=np.int16)[column]
+        examples = whole_rows(store, np.arange(len(store)), lanes)
+        long = examples.lengths > self.context_length
+        if long.any():
+            counts = Counter(self.lanes[lane] for lane in lanes[long].tolist())
+            if self.on_long == "error":
+                needed = int(examples.lengths.max())
+                file = self._files()[kind]
+                places = ", ".join(f"{file}:{line}" for line in store.lines[long][:3].tolist())
+                raise UserError(
+                    f"{long.sum():,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
+                    f"{places}{', …' if long.sum() > 3 else ''}); set it to {needed}, or set data.on_long=drop"
+                )
+            for lane, count in counts.items():
+                self.dropped[lane] = self.dropped.get(lane, 0) + count
+        return examples.take(~long)
+
+    def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
+        """[rows] whether each is for validation: decided by the hash of its problem, so rows of one problem agree."""
+        if not self.val_fraction:
+            return np.zeros(len(store), dtype=bool)
+        hashes = np.asarray(store.hashes)
+        chosen = hashes / 2**32 < self.val_fraction
+        if not chosen.any():
+            chosen = hashes == hashes.min()  # a small set still gets a problem to validate on
+        if chosen.all():
+            raise UserError(f"data.val_fraction={self.val_fraction} holds out every problem; set it lower, or to 0")
+        return chosen
+
+    def _refuse_unused(self) -> None:
+        """No setting is ignored: what has no effect is an error."""
+        allowed = self.pack_settings if self.chat_input is None else ()
+        for name in self.task_pack:
+            if name not in allowed:
+                shown = "pack_seed" if name == "seed" else name
+                why = (
+                    "the rows of data.chat_input are made already"
+                    if self.chat_input
+                    else (f"{type(self).__name__} makes no rows that depend on it")
+                )
+                raise UserError(f"data.{shown} has no effect here: {why}; leave it out")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{lane} {count:,}" for lane, count in sorted(counts.items()))

@@ -1,0 +1,10 @@
+"""Benchmark: choice questions, maths and spelling, with a little identity and refusal."""
+
+from picochat.datamodules.base import ChatDataModule
+
+
+class BenchmarkDataModule(ChatDataModule):
+    """Rows of the benchmark profile, made when they are missing."""
+
+    profile = "benchmark"
+    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "source", "seed")

@@ -1,0 +1,10 @@
+"""Capability: fragile closed-book skills (short arithmetic, spelling) with identity and refusal as anchors."""
+
+from picochat.datamodules.base import ChatDataModule
+
+
+class CapabilityDataModule(ChatDataModule):
+    """Rows of the capability profile, made when they are missing."""
+
+    profile = "capability"
+    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "seed")

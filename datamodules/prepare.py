@@ -1,0 +1,106 @@
+"""What is missing is made, once. In: the paths that a datamodule was given. Out: files at these paths. Next: store.
+
+    dataset_pack.json ── missing: the built-in stories ──► corpus.jsonl beside it
+    tokenizer.json    ── missing: learnt from the corpus
+    chat_task_mixture_<profile>.jsonl, eval_… ── missing: made by build_task_pack
+
+Only one process of a machine runs this (Lightning's prepare_data); the others find the files.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info
+from tqdm import tqdm
+
+from picochat.errors import UserError
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.packs.corpus import import_corpus
+from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
+from picochat.packs.documents import iter_documents
+from picochat.packs.mixture import build_task_pack
+
+
+def cache_folder() -> Path:
+    """Where files go when no path is given: $PICOCHAT_CACHE, or ~/.cache/picochat."""
+    return Path(os.environ.get("PICOCHAT_CACHE") or Path.home() / ".cache" / "picochat")
+
+
+def ensure_dataset_pack(path: Path) -> DatasetPack:
+    """Load the pack; where there is none, import the built-in stories and let it name them."""
+    file = path / FILE_NAME if path.is_dir() or not path.suffix else path
+    if not file.exists():
+        if file.name != FILE_NAME:
+            raise UserError(f"data.dataset_pack: {file} does not exist, and stories are only made as {FILE_NAME}")
+        rank_zero_info(f"making a corpus of stories: {file}")
+        import_corpus("stories", file.parent)
+    return load_dataset_pack(file)
+
+
+def corpus_of(pack: DatasetPack) -> Path:
+    """The pack's corpus.
+
+    Raises:
+        UserError: the pack names none.
+    """
+    if pack.corpus_path is None:
+        raise UserError(f'{pack.path} names no corpus; add "corpus": "FILE" to it')
+    return pack.corpus_path
+
+
+def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTokenizer:
+    """Load the tokenizer; where there is none, learn it from the pack's corpus."""
+    if not path.exists():
+        if path.suffix != ".json":
+            raise UserError(f"data.tokenizer: {path} does not exist; name a model folder, or a .json file to be made")
+        corpus = corpus_of(ensure_dataset_pack(dataset_pack))
+        rank_zero_info(f"learning a tokenizer of {vocab_size} tokens from {corpus}: {path}")
+        texts = (document.text for document in iter_documents(corpus))
+        train_tokenizer(tqdm(texts, desc="tokenizer", unit=" documents", disable=None), vocab_size).write(path)
+    return ChatTokenizer.load(path)
+
+
+def ensure_task_pack(
+    profile: str, folder: Path, dataset_pack: Path, settings: dict[str, Any], *, replace: bool
+) -> tuple[Path, Path]:
+    """(chat rows, eval rows) of a profile in `folder`; made where they are missing.
+
+    Args:
+        settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
+        replace: make a pack again whose settings are others, as in the cache folder; else refuse.
+
+    Raises:
+        UserError: the folder holds a pack of other settings.
+    """
+    chat, evaluation = task_pack_paths(profile, folder)
+    report = folder / f"task_mixture_{profile}.json"
+    present = [path for path in (chat, evaluation) if path.exists()]
+    made_with = _settings_of(report)
+    others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
+    if len(present) == 2 and not others:
+        return chat, evaluation
+    if present and not replace:
+        wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
+        raise UserError(
+            f"{folder} holds {'a task pack made with ' + wrong if others else 'half a task pack'}; "
+            "delete it, or choose another data.work_dir"
+        )
+    rank_zero_info(f"making the task pack {profile}: {chat}")
+    pack = ensure_dataset_pack(dataset_pack)
+    build_task_pack(pack.path, profile=profile, out_dir=folder, promote=False, force=True, **settings)
+    return chat, evaluation
+
+
+def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
+    """Where the chat rows and the eval rows of a profile's task pack lie."""
+    return folder / f"chat_task_mixture_{profile}.jsonl", folder / f"eval_task_mixture_{profile}.jsonl"
+
+
+def _settings_of(report: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(report.read_text("utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
