@@ -1,0 +1,181 @@
+"""The plan: one endless stream of bins, whoever reads it, in whatever split, from wherever."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picochat.datamodules.plan import DataPlan, Split
+
+
+def small_plan(seed: int = 42, examples: int = 300, block_size: int | None = None, alpha: float = 0.5) -> DataPlan:
+    numbers = np.arange(examples)
+    return DataPlan(
+        lengths=5 + numbers * 7 % 50,
+        supervised=1 + numbers * 3 % 5,
+        lanes=(numbers % 10 == 0).astype(np.int16),  # a tenth of the rows in lane 1
+        capacity=64,
+        seed=seed,
+        alpha=alpha,
+        block_size=block_size,
+    )
+
+
+def test_every_block_holds_exactly_the_quotas() -> None:
+    plan = small_plan(block_size=100)  # 270 and 30 rows, roots 16.43 : 5.48 = 3 : 1
+    assert plan.quotas.tolist() == [75, 25]
+    for number in range(5):
+        lanes = plan.lanes[plan.block(number).bins.order]
+        assert np.bincount(lanes).tolist() == [75, 25]
+
+
+def test_no_row_comes_again_before_its_lane_is_exhausted() -> None:
+    plan = small_plan(block_size=100)
+    counts = np.zeros(300, dtype=int)
+    for number in range(12):  # a block's draws are shuffled, so the claim holds at the end of each block
+        counts += np.bincount(plan.draw(number), minlength=300)
+        for lane in (0, 1):
+            of_lane = counts[plan.lanes == lane]
+            assert of_lane.max() - of_lane.min() <= 1
+    assert counts[plan.lanes == 0].min() == 3  # 12 · 75 / 270 = 3.3: both lanes did come round
+    assert counts[plan.lanes == 1].min() == 10
+
+
+def test_one_block_is_one_epoch_of_a_small_set() -> None:
+    plan = small_plan(alpha=1.0)
+    assert plan.draws == 300
+    assert sorted(plan.block(0).bins.order.tolist()) == list(range(300))
+    assert plan.block(1).bins.order.tolist() != plan.block(0).bins.order.tolist()
+
+
+def test_bins_hold_whole_examples_within_capacity_and_know_their_supervised_tokens() -> None:
+    plan = small_plan()
+    block = plan.block(0)
+    for members, tokens in zip(block.bins, block.tokens.tolist(), strict=True):
+        assert plan.lengths[members].sum() <= 64
+        assert plan.supervised[members].sum() == tokens
+    assert plan.tokens(0, len(block.bins)) == plan.supervised[block.bins.order].sum()
+
+
+def test_another_seed_is_another_order_and_the_same_seed_the_same() -> None:
+    assert small_plan(1).block(0).bins.order.tolist() == small_plan(1).block(0).bins.order.tolist()
+    assert small_plan(1).block(0).bins.order.tolist() != small_plan(2).block(0).bins.order.tolist()
+    assert small_plan(1).fingerprint == small_plan(1).fingerprint != small_plan(2).fingerprint
+
+
+@given(st.integers(0, 400), st.integers(1, 90))
+@settings(deadline=None)
+def test_any_window_is_that_part_of_the_stream(start: int, count: int) -> None:
+    plan = small_plan(block_size=80)
+    whole = [members.tolist() for members in plan.bins(0, start + count)]
+    assert [members.tolist() for members in small_plan(block_size=80).bins(start, count)] == whole[start:]
+    tokens = sum(int(plan.supervised[members].sum()) for members in plan.bins(start, count))
+    assert plan.tokens(start, count) == tokens
+
+
+def test_an_anchored_plan_goes_on_with_the_same_stream_and_never_packs_what_lies_before() -> None:
+    plan = small_plan(block_size=80)
+    expected = [members.tolist() for members in plan.bins(200, 30)]
+    number, first = plan.locate(200)
+    assert number > 3
+    anchored = replace(small_plan(block_size=80), anchor=(number, first))
+    assert [members.tolist() for members in anchored.bins(200, 30)] == expected
+    assert min(anchored._recent) == number
+    with pytest.raises(ValueError, match="anchor"):
+        anchored.bins(first - 1, 1)
+
+
+def test_steps_are_dealt_out_as_drawn() -> None:
+    split = Split(batch_size=1, accumulate=2, world_size=2)
+    assert split.step_start(2) == 8
+    assert [[split.start(2, micro, rank) for rank in (0, 1)] for micro in (0, 1)] == [[8, 9], [10, 11]]
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), st.integers(0, 20), st.integers(0, 50), st.integers(0, 100)
+)
+def test_ranks_and_micro_batches_partition_a_step(
+    batch: int, accumulate: int, world: int, first_step: int, later: int, first_bin: int
+) -> None:
+    split = Split(batch, accumulate, world, first_step, first_bin)
+    step = first_step + later
+    read = [
+        split.start(step, micro, rank) + row
+        for micro in range(accumulate)
+        for rank in range(world)
+        for row in range(batch)
+    ]
+    assert read == list(range(split.step_start(step), split.step_start(step + 1)))
+
+
+@pytest.mark.parametrize("other", [Split(8, 4), Split(16, 2), Split(16, 1, 2), Split(1, 4, 8)])
+def test_the_bins_of_a_step_do_not_depend_on_the_split(other: Split) -> None:
+    assert other.rows == 32
+    assert other.step_start(7) == Split(32).step_start(7) == 224
+
+
+def test_a_run_resumed_with_another_split_goes_on_where_it_stood() -> None:
+    before = Split(batch_size=8, accumulate=2)
+    after = Split(batch_size=4, world_size=3, first_step=17, first_bin=before.step_start(17))
+    assert after.step_start(17) == 272
+    assert after.step_start(18) == 284
+
+
+def test_1024_ranks_read_every_bin_of_ten_million_rows_once_without_talking() -> None:
+    rng = np.random.default_rng(0)
+    rows = 10**7
+    plan = DataPlan(
+        lengths=rng.integers(20, 200, rows, dtype=np.int32),
+        supervised=np.ones(rows, dtype=np.int32),
+        lanes=(np.arange(rows) % 14).astype(np.int16),
+        capacity=512,
+        alpha=1.0,
+    )
+    split = Split(batch_size=4, accumulate=2, world_size=1024)
+    step = 3  # its 8,192 bins lie in the third and the fourth block
+    assert plan.locate(split.step_start(step))[0] < plan.locate(split.step_start(step + 1) - 1)[0]
+    starts = [split.start(step, micro, rank) for micro in range(2) for rank in range(1024)]
+    assert np.add.outer(starts, np.arange(4)).ravel().tolist() == list(range(3 * 8192, 4 * 8192))
+    rank_700 = plan.bins(split.start(step, 1, 700), 4)
+    alone = DataPlan(plan.lengths, plan.supervised, plan.lanes, 512, alpha=1.0).bins(split.start(step, 1, 700), 4)
+    assert [members.tolist() for members in rank_700] == [members.tolist() for members in alone]
+    start = time.perf_counter()
+    plan.block(9)
+    assert time.perf_counter() - start < 2  # 0.03 on a quiet machine
+
+
+@pytest.mark.slow
+def test_an_epoch_of_ten_million_rows_over_1024_ranks_reads_every_row_once() -> None:
+    rng = np.random.default_rng(0)
+    rows = 152 * 65_536
+    plan = DataPlan(
+        rng.integers(20, 200, rows, dtype=np.int32),
+        np.ones(rows, dtype=np.int32),
+        np.zeros(rows, dtype=np.int16),
+        512,
+        alpha=1.0,
+    )
+    bins = sum(len(plan.block(number).bins) for number in range(152))
+    split = Split(batch_size=4, accumulate=2, world_size=1024)
+    seen = np.zeros(rows, dtype=np.int8)
+    for step in range(-(-bins // split.rows)):
+        for micro in range(2):
+            for rank in range(1024):
+                start = split.start(step, micro, rank)
+                for members in plan.bins(start, max(0, min(4, bins - start))):
+                    seen[members] += 1
+    assert (seen == 1).all()
+
+
+def test_the_pure_core_needs_no_torch() -> None:
+    code = (
+        "import sys, picochat.datamodules, picochat.datamodules.plan, picochat.datamodules.sampling\n"
+        "import picochat.datamodules.packing\n"
+        "sys.exit(int(any(name in sys.modules for name in ('torch', 'lightning', 'tokenizers'))))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
