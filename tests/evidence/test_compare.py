@@ -1,0 +1,163 @@
+"""Paired comparisons: by hand where numbers are small, by construction where they are not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from students import Parrot, eval_row
+
+from picochat.errors import UserError
+from picochat.evidence.compare import compare_runs, points
+from picochat.evidence.compare_report import compare_html, compare_markdown, compare_table, write_compare
+from picochat.evidence.evaluation import evaluate
+from picochat.evidence.report import write_eval
+from picochat.packs.rows import Row
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Write an evaluation in which the named rows pass: 100 sums ("s0" …) and 100 identity rows ("i0" …)."""
+    rows: list[Row] = [
+        eval_row(f"s{i}", "bench_math_addition", "weak_skills", answer="yes", answer_style="direct") for i in range(100)
+    ] + [eval_row(f"i{i}", "identity", "release_behavior", must_include=["yes"]) for i in range(100)]
+
+    def make(name: str, passing: set[str], sha256: str = "ab" * 32, **settings: object) -> Path:
+        predictions, body = evaluate(rows, Parrot(lambda prompt: "yes" if prompt in passing else "<b>no</b>"))
+        report: dict[str, Any] = {
+            "kind": "eval chat",
+            "picochat": "0.1.0",
+            "pack": {"path": "eval.jsonl", "sha256": sha256, "rows": len(rows)},
+            "model": {"folder": name, "sha256": name * 8, "provenance": {}},
+            "settings": {"temperature": 0.0, "seed": 42, "max_new_tokens": 256, **settings},
+            **body,
+        }
+        write_eval(tmp_path / name, report, predictions, "<html>")
+        return tmp_path / name
+
+    return make
+
+
+def sums(*numbers: int) -> set[str]:
+    return {f"s{n}" for n in numbers}
+
+
+EVERYBODY = {f"i{n}" for n in range(100)}
+
+
+def test_one_run_against_another_by_hand(make_run: MakeRun) -> None:
+    a = make_run("old", EVERYBODY | sums(*range(10)))  # sums 0-9
+    b = make_run("new", EVERYBODY | sums(*range(2, 26)))  # sums 2-25: two lost, sixteen gained
+    report = compare_runs([a], [b], names=("old", "new"))
+    lane = report["by_skill"]["math"]
+    assert (lane["n"], lane["rate_a"], lane["rate_b"]) == (100, 0.10, 0.24)
+    assert (lane["both"], lane["only_a"], lane["only_b"]) == (8, 2, 16)
+    assert lane["difference"] == pytest.approx(0.14)
+    assert lane["ci95"][0] == pytest.approx(0.0592, abs=2e-3)
+    assert lane["p"] == pytest.approx(2 * (1 + 18 + 153) / 2**18)  # C(18,0) + C(18,1) + C(18,2), both tails
+    assert lane["p_holm"] == pytest.approx(2 * lane["p"])  # two skills are tested
+    assert lane["test"] == "exact McNemar"
+    assert report["by_skill"]["identity"]["difference"] == 0
+    assert report["by_skill"]["identity"]["p"] == 1.0
+
+
+def test_flips_come_with_both_replies(make_run: MakeRun) -> None:
+    report = compare_runs([make_run("old", sums(1))], [make_run("new", sums(2))])
+    assert [(flip["index"], flip["direction"], flip["reply_a"], flip["reply_b"]) for flip in report["flips"]] == [
+        (1, "lost", "yes", "<b>no</b>"),
+        (2, "gained", "<b>no</b>", "yes"),
+    ]
+    assert report["flips"][0]["reasons_b"] == ["wrong_answer"]
+
+
+def test_different_eval_rows_are_refused_with_both_hashes(make_run: MakeRun) -> None:
+    a, b = make_run("old", set()), make_run("new", set(), sha256="cd" * 32)
+    with pytest.raises(UserError, match=r"different eval rows \(sha256 abababababab and cdcdcdcdcdcd\)"):
+        compare_runs([a], [b])
+    with pytest.raises(UserError, match="different eval rows"):
+        compare_runs([a], [make_run("other", set())], base=b)
+
+
+def test_the_same_weights_twice_are_no_two_runs(make_run: MakeRun) -> None:
+    a = make_run("old", set())
+    with pytest.raises(UserError, match="the same weights"):
+        compare_runs([a, a], [make_run("new", set())])
+
+
+def test_a_single_run_says_that_variation_between_runs_is_not_covered(make_run: MakeRun) -> None:
+    a, b = make_run("old", sums(1)), make_run("new", sums(2))
+    more = [make_run(f"new{n}", sums(n)) for n in (3, 4)]
+    both_single = compare_runs([a], [b], names=("old", "new"))["notes"][0]
+    assert both_single.startswith("old and new: a single run.")
+    assert "not the variation between training runs" in both_single
+    assert compare_runs([a], more, names=("old", "new"))["notes"][0].startswith("old: a single run.")
+    several = compare_runs([a, b], more)["notes"]
+    assert "include the variation between rows and between runs" in several[0]
+    assert not any("a single run" in note for note in several)
+
+
+def test_runs_that_differ_among_themselves_widen_the_interval_and_raise_p(make_run: MakeRun) -> None:
+    low = [make_run(f"a{n}", sums(*range(n))) for n in (10, 30)]  # rates 0.10 and 0.30, mean 0.20
+    high = [make_run(f"b{n}", sums(*range(n))) for n in (50, 70)]  # rates 0.50 and 0.70, mean 0.60
+    lane = compare_runs(low, high)["by_skill"]["math"]
+    assert lane["rates_a"] == [0.1, 0.3]
+    assert lane["difference"] == pytest.approx(0.4)
+    # Between runs: error = sqrt(0.02/2 + 0.02/2) = 0.1414, 2 degrees of freedom, 4.303 · 0.1414 = 0.61 each side.
+    assert lane["ci95"][0] < 0.4 - 0.6
+    assert lane["ci95"][1] == 1.0
+    assert lane["p"] == pytest.approx(0.1056, abs=1e-4)  # t = 2.828 at 2 degrees of freedom
+    steady = compare_runs(
+        [make_run(f"c{n}", sums(*range(n))) for n in (19, 20, 21)],
+        [make_run(f"d{n}", sums(*range(n))) for n in (59, 60, 61)],
+    )["by_skill"]["math"]
+    assert steady["ci95"][0] > 0.25
+    assert steady["p"] < 0.001
+
+
+def test_the_share_of_a_gain_that_was_kept(make_run: MakeRun) -> None:
+    base = make_run("base", EVERYBODY | sums(0, 1))
+    capability = make_run("capability", EVERYBODY | sums(*range(98)))
+    release = make_run("release", EVERYBODY | sums(*range(80)))
+    report = compare_runs([capability], [release], base=base, names=("capability", "release"))
+    gain = report["by_skill"]["math"]["gain"]
+    assert gain["kept"] == pytest.approx(0.78 / 0.96)
+    assert 0.70 < gain["kept_ci95"][0] < gain["kept"] < gain["kept_ci95"][1] < 0.92
+    assert report["by_skill"]["identity"]["gain"]["kept"] is None  # nothing was gained there
+    reading = next(line for line in report["readings"] if line.startswith("arithmetic"))
+    assert "release is lower than capability by 18.0 points" in reading
+    assert "release kept 81 % of the gain of capability" in reading
+    assert "kept" not in next(line for line in report["readings"] if line.startswith("identity"))
+
+
+def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: MakeRun) -> None:
+    a, b = make_run("old", EVERYBODY), make_run("new", EVERYBODY)
+    wide, narrow = (compare_runs([a], [b], margin=margin)["readings"] for margin in (0.05, 0.02))
+    assert wide[0].startswith("identity: equal within ±5 points (+0.0 points, 95 % interval -3.7 to +3.7")
+    assert "no difference shown, and not enough rows to call them equal within ±2 points" in narrow[0]
+
+
+def test_different_decoding_is_said(make_run: MakeRun) -> None:
+    a, b = make_run("old", set(), max_new_tokens=64), make_run("new", set(), max_new_tokens=256)
+    assert "The runs were decoded differently: max_new_tokens is 64 and 256." in compare_runs([a], [b])["notes"]
+
+
+def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:
+    report = compare_runs(
+        [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], base=make_run("base", set())
+    )
+    terminal, markdown, page = compare_table(report), compare_markdown(report), compare_html(report)
+    assert "+50.0" in terminal
+    assert "arithmetic: B is higher than A by 50.0 points" in terminal
+    assert "arithmetic: B is higher than A by 50.0 points" in page
+    assert "12 of 150:" in markdown
+    assert "30 of 150 rows that flipped" in page
+    assert "<b>no</b>" not in page
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    write_compare(tmp_path / "out", report)
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".html", ".json", ".md"]
+
+
+def test_points_have_their_sign() -> None:
+    assert (points(0.123), points(-0.05), points(-0.0)) == ("+12.3", "-5.0", "+0.0")
