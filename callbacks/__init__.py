@@ -1,6 +1,7 @@
 """Callbacks from training to evidence; each works alone in any Lightning project."""
 
 from picochat.callbacks.atomic_io import AtomicCheckpointIO
+from picochat.callbacks.benchmark_metrics import BenchmarkMetrics
 from picochat.callbacks.best_checkpoint import BestCheckpoint
 from picochat.callbacks.grad_clip import GradientClip
 from picochat.callbacks.last_checkpoint import LastCheckpoint
@@ -10,6 +11,7 @@ from picochat.callbacks.spike_guard import SpikeGuard, is_spike
 
 __all__ = [
     "AtomicCheckpointIO",
+    "BenchmarkMetrics",
     "BestCheckpoint",
     "GradientClip",
     "LRSchedule",

@@ -1,0 +1,229 @@
+"""What the model can do so far, asked in its own words while it trains.
+
+In: eval rows, and the module in training. Out: `eval/<benchmark profile>/<metric>` in the log, and sample replies in
+`<default_root_dir>/samples.jsonl`. Next: the report's curves.
+
+    eval rows ── rows_per_lane of each profile ── every W-th to each rank of W ──► replies ──► verdicts ──► sums
+
+    eval/weak_skills/pass_rate 0.42   eval/weak_skills/prompt_echo 0.0   eval/weak_skills/steps_correct 0.61  …
+    eval/release_behavior/pass_rate 0.95   eval/release_behavior/over_refusal 0.02  …
+
+The callback only looks: nothing here chooses a checkpoint or stops a run. Eval rows that steer the search are no longer
+held out, so monitor `val/loss`, whose rows are a validation side of their own.
+
+    trainer:
+      callbacks:
+        - class_path: picochat.callbacks.BenchmarkMetrics
+          init_args: {eval_input: eval_task_mixture_capability.jsonl, rows_per_lane: 50}
+
+    Trainer(callbacks=[BenchmarkMetrics(eval_input="eval.jsonl", rows_per_lane=50)])
+
+Any Lightning module with a picochat `decoder` and `chat_tokenizer` will do; for other models override `answerer`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torchmetrics import Metric
+
+from picochat.errors import UserError
+from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, answer_rows, load_eval_rows
+from picochat.evidence.lanes import UNTAGGED, Prediction
+from picochat.files import write_files
+from picochat.packs.rows import Row
+
+METRICS = ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")
+_PROFILE = "mixture_benchmark_profile"
+
+
+class LaneRates(Metric):
+    """Rates per lane; counts are summed over ranks, rates are not averaged.
+
+    Args:
+        lanes: names of the lanes.
+    """
+
+    full_state_update = False
+    hits: Tensor
+    rows: Tensor
+
+    def __init__(self, lanes: Sequence[str]) -> None:
+        super().__init__()
+        self.lanes = list(lanes)
+        shape = (len(self.lanes), len(METRICS))
+        self.add_state("hits", torch.zeros(shape, dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("rows", torch.zeros(shape, dtype=torch.float32), dist_reduce_fx="sum")
+
+    def update(self, predictions: Sequence[Prediction]) -> None:
+        """Count predictions; a rank without any calls it with an empty list."""
+        for prediction in predictions:
+            lane = self.lanes.index(prediction.tag(_PROFILE))
+            for name, value in _values(prediction).items():
+                self.hits[lane, METRICS.index(name)] += value
+                self.rows[lane, METRICS.index(name)] += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """{"<lane>/<metric>": rate} of the metrics that some row of the lane can decide."""
+        return {
+            f"{lane}/{name}": self.hits[i, j] / self.rows[i, j]
+            for i, lane in enumerate(self.lanes)
+            for j, name in enumerate(METRICS)
+            if self.rows[i, j] > 0
+        }
+
+
+class BenchmarkMetrics(Callback):
+    """Answer eval rows during fit and log rates per benchmark profile.
+
+    The same rows are asked each time, spread evenly over the file. Ranks share them; the result does not depend on how
+    many ranks there are. Decoding happens in the weights' own precision, as `picochat eval chat` does it.
+
+    Args:
+        eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`.
+        every_n_steps: optimizer steps between two looks; null looks at the end of each validation.
+        rows_per_lane: rows asked of each benchmark profile; null asks all.
+        max_new_tokens: tokens after which a reply is cut off.
+        temperature: 0 for the most likely token each time.
+        seed: of the sampling, where `temperature` is above 0.
+        batch_size: rows answered at a time on each device; changes the speed, never a verdict.
+        samples: replies of each benchmark profile that go to samples.jsonl each time; 0 for none.
+    """
+
+    def __init__(
+        self,
+        eval_input: str | None = None,
+        every_n_steps: int | None = None,
+        rows_per_lane: int | None = 50,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 42,
+        batch_size: int = 64,
+        samples: int = 4,
+    ) -> None:
+        for name, value in {"every_n_steps": every_n_steps, "rows_per_lane": rows_per_lane}.items():
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}; use a number from 1, or null")
+        if samples < 0:
+            raise UserError(f"samples is {samples}; use 0 for none")
+        self.eval_input = eval_input
+        self.every_n_steps = every_n_steps
+        self.rows_per_lane = rows_per_lane
+        self.decoding = Decoding(max_new_tokens, temperature, seed=seed, batch_size=batch_size)
+        self.samples = samples
+        self._rows: list[Row] = []
+        self._lanes: list[str] = []
+        self._looked_at = -1  # the step of the last look; with accumulation several batches end at the same step
+
+    def answerer(self, trainer: Trainer, pl_module: LightningModule) -> Answerer:
+        """What answers the rows: the module's decoder. Override it for a model that is not picochat's."""
+        decoder, tokenizer = getattr(pl_module, "decoder", None), getattr(pl_module, "chat_tokenizer", None)
+        if decoder is None or tokenizer is None:
+            raise UserError(
+                f"BenchmarkMetrics: {type(pl_module).__name__} has no decoder and chat_tokenizer; override answerer()"
+            )
+        return ModelAnswerer(decoder, tokenizer, self.decoding)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage not in ("fit", "validate"):
+            return
+        path = self.eval_input or getattr(getattr(trainer, "datamodule", None), "eval_path", None)
+        if path is None:
+            raise UserError("BenchmarkMetrics has no eval rows; set its eval_input to a JSONL file of eval rows")
+        rows = load_eval_rows(path)
+        self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
+        self._rows = spread(rows, self.rows_per_lane)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._looked_at = trainer.global_step
+        path = self._path(trainer)
+        if trainer.is_global_zero and path.is_file():  # the samples of later steps are about to be made again
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            kept = [line for line in lines if trainer.global_step and json.loads(line)["step"] <= trainer.global_step]
+            write_files({path: "".join(f"{line}\n" for line in kept)})
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every_n_steps is None and not trainer.sanity_checking:
+            pl_module.log_dict(self._look(trainer, pl_module), sync_dist=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if self.every_n_steps is None or step % self.every_n_steps or step == self._looked_at:
+            return
+        self._looked_at = step
+        training = pl_module.training
+        pl_module.eval()
+        with torch.no_grad():
+            pl_module.log_dict(self._look(trainer, pl_module))
+        pl_module.train(training)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """Answer this rank's share, and rate the answers of all ranks."""
+        share = self._rows[trainer.global_rank :: trainer.world_size]
+        predictions = answer_rows(share, self.answerer(trainer, pl_module)) if share else []
+        rates = LaneRates(self._lanes).to(pl_module.device)
+        rates.update(predictions)
+        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
+            self._keep_samples(trainer, predictions)
+        return {f"eval/{name}": value for name, value in rates.compute().items()}
+
+    def _keep_samples(self, trainer: Trainer, predictions: Sequence[Prediction]) -> None:
+        """Append the first replies of each profile to samples.jsonl, one object a line."""
+        lines = []
+        for lane in self._lanes:
+            for one in [p for p in predictions if p.tag(_PROFILE) == lane][: self.samples]:
+                lines.append(
+                    {
+                        "step": trainer.global_step,
+                        "benchmark_profile": lane,
+                        "category": one.tag("category"),
+                        "prompt": one.prompt,
+                        "reply": one.reply,
+                        "expected": one.expected,
+                        "passed": one.passed,
+                        "reasons": list(one.reasons),
+                    }
+                )
+        path = self._path(trainer)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        write_files({path: before + "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)})
+
+    def _path(self, trainer: Trainer) -> Path:
+        return Path(trainer.default_root_dir) / "samples.jsonl"
+
+
+def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
+    """At most `rows_per_lane` rows of each benchmark profile, evenly spaced over the file, in its order.
+
+    Seven rows of one lane, three wanted: rows 0, 2 and 4 (at 0/3, 1/3 and 2/3 of the way).
+    """
+    if rows_per_lane is None:
+        return list(rows)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.get(_PROFILE) or UNTAGGED, []).append(place)
+    chosen: list[int] = []
+    for lane in places.values():
+        wanted = min(rows_per_lane, len(lane))
+        chosen += [lane[index * len(lane) // wanted] for index in range(wanted)]
+    return [rows[place] for place in sorted(chosen)]
+
+
+def _values(prediction: Prediction) -> dict[str, float]:
+    """The metrics that this row can decide, with the same denominators as the report's lanes."""
+    values = {"pass_rate": float(prediction.passed)}
+    if prediction.choice_scores is None:
+        values["prompt_echo"] = float("prompt_echo" in prediction.reasons)
+        values["unsupported_claims"] = float("unsupported_claim" in prediction.reasons)
+        if prediction.answerable is not False:
+            values["over_refusal"] = float("over_refusal" in prediction.reasons)
+    if prediction.steps_correct is not None:
+        values["steps_correct"] = prediction.steps_correct
+    return values

@@ -1,0 +1,198 @@
+"""Rates per benchmark profile during fit: the report's own numbers, whatever the number of ranks."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tiny import Line, loader, trainer
+
+from picochat.callbacks import BenchmarkMetrics, LastCheckpoint
+from picochat.callbacks.benchmark_metrics import spread
+from picochat.errors import UserError
+from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.lanes import bucket
+from picochat.packs.rows import Message, Row
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+    raw_text: str
+    finished: bool = True
+
+
+class Student:
+    """Knows every sum below ten; says what the time is, which it cannot know; refuses to say who it is."""
+
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[Said]:
+        return [Said(text, f"{text}<|end|>") for text in (self._say(turns[-1]["content"]) for turns in conversations)]
+
+    def choice_scores(
+        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        return [[-1.0 - place for place in range(len(names))] for names in labels]  # always the first
+
+    def _say(self, prompt: str) -> str:
+        if prompt == "Who are you?":
+            return "I'm sorry, I can't help with that."
+        if prompt == "What time is it?":
+            return "It is noon."
+        result = sum(int(digit) for digit in prompt.split("+"))
+        return f"{result}\nFinal answer: {result}" if result < 10 else "Final answer: 9"
+
+
+class Benchmark(BenchmarkMetrics):
+    def answerer(self, trainer: Trainer, pl_module: LightningModule) -> Student:
+        assert not pl_module.training
+        return Student()
+
+
+def eval_file(folder: Path) -> Path:
+    """Four sums of which two are right, one identity refused, one refusal answered, one choice right."""
+    skills: list[Row] = [
+        {"prompt": f"{a}+3", "answer": str(a + 3), "steps": [str(a + 3)], "answer_style": "scratchpad"}
+        for a in (1, 5, 8, 9)
+    ]
+    behavior: list[Row] = [
+        {"prompt": "Who are you?", "must_include": ["Picochat"], "answerable": True},
+        {"prompt": "What time is it?", "answerable": False},
+        {"prompt": "Sky?", "choice_labels": ["A", "B"], "correct_choice": "A", "answerable": True},
+    ]
+    path = folder / "eval.jsonl"
+    with path.open("w") as file:
+        for profile, rows in {"weak_skills": skills, "release_behavior": behavior}.items():
+            for row in rows:
+                messages = [{"role": "user", "content": row.pop("prompt")}]
+                row |= {"messages": messages, "category": "any", "mixture_benchmark_profile": profile}
+                file.write(json.dumps(row) + "\n")
+    return path
+
+
+EXPECTED = {
+    "eval/weak_skills/pass_rate": 0.5,
+    "eval/weak_skills/prompt_echo": 0.0,
+    "eval/weak_skills/unsupported_claims": 0.0,
+    "eval/weak_skills/over_refusal": 0.0,
+    "eval/weak_skills/steps_correct": 0.5,
+    "eval/release_behavior/pass_rate": 1 / 3,
+    "eval/release_behavior/prompt_echo": 0.0,
+    "eval/release_behavior/unsupported_claims": 0.5,  # of two generated replies; the choice was not generated
+    "eval/release_behavior/over_refusal": 1.0,  # of one answerable generated row
+}
+
+
+def logged(run: Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in run.callback_metrics.items() if name.startswith("eval/")}
+
+
+def samples(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / "samples.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_rates_are_logged_per_profile_at_validation_or_by_steps(tmp_path: Path, every: int | None) -> None:
+    callback = Benchmark(str(eval_file(tmp_path)), every_n_steps=every)
+    run = trainer(tmp_path, [callback], max_steps=4, val_check_interval=2)
+    module = Line()
+    run.fit(module, loader(), loader(rows=2))
+    assert logged(run) == pytest.approx(EXPECTED)
+    assert [line["step"] for line in samples(tmp_path)] == [2] * 7 + [4] * 7
+    assert module.training
+
+
+def test_the_rates_are_those_of_the_report(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in eval_file(tmp_path).read_text().splitlines()]
+    for profile in ("weak_skills", "release_behavior"):
+        own = [row for row in rows if row["mixture_benchmark_profile"] == profile]
+        lane = bucket(answer_rows(own, Student()))
+        lane |= {"pass_rate": lane["rate"], "steps_correct": (lane["steps_correct"] or {}).get("lines")}
+        for name in ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct"):
+            assert lane[name] == pytest.approx(EXPECTED.get(f"eval/{profile}/{name}")), name
+
+
+def test_a_sample_tells_what_was_asked_and_why_it_failed(tmp_path: Path) -> None:
+    callback = Benchmark(str(eval_file(tmp_path)), samples=1)
+    trainer(tmp_path, [callback], max_steps=2, val_check_interval=2).fit(Line(), loader(), loader(rows=2))
+    assert samples(tmp_path) == [
+        {
+            "step": 2,
+            "benchmark_profile": "weak_skills",
+            "category": "any",
+            "prompt": "1+3",
+            "reply": "4\nFinal answer: 4",
+            "expected": "4",
+            "passed": True,
+            "reasons": [],
+        },
+        {
+            "step": 2,
+            "benchmark_profile": "release_behavior",
+            "category": "any",
+            "prompt": "Who are you?",
+            "reply": "I'm sorry, I can't help with that.",
+            "expected": None,
+            "passed": False,
+            "reasons": ["missing_required", "over_refusal"],
+        },
+    ]
+
+
+def test_rows_are_spread_over_each_lane() -> None:
+    rows = [{"mixture_benchmark_profile": name, "id": f"{name}{n}"} for name in "ab" for n in range(7)]
+    assert [row["id"] for row in spread(rows, 3)] == ["a0", "a2", "a4", "b0", "b2", "b4"]
+    assert spread(rows, None) == spread(rows, 100) == rows
+
+
+def test_a_resumed_run_makes_no_sample_twice(tmp_path: Path) -> None:
+    path = str(eval_file(tmp_path))
+
+    def fit(steps: int, ckpt_path: Path | None = None) -> None:
+        callbacks: list[Callback] = [Benchmark(path, every_n_steps=2, samples=1), LastCheckpoint(2)]
+        run = trainer(tmp_path, callbacks, max_steps=steps, enable_checkpointing=True)
+        run.fit(Line(), loader(), ckpt_path=ckpt_path, weights_only=True)
+
+    fit(4)
+    (tmp_path / "last.ckpt").rename(tmp_path / "step4.ckpt")
+    fit(6, tmp_path / "step4.ckpt")
+    fit(6, tmp_path / "step4.ckpt")  # as after a kill beyond step 4
+    assert [line["step"] for line in samples(tmp_path)] == [2, 2, 4, 4, 6, 6]
+    fit(2)  # starting over
+    assert [line["step"] for line in samples(tmp_path)] == [2, 2]
+
+
+def two_ranks(folder: Path) -> None:
+    class Report(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(logged(trainer)))
+
+    callbacks = [Benchmark(str(eval_file(folder))), Report()]
+    run = trainer(folder, callbacks, max_steps=2, val_check_interval=2, devices=2, strategy="ddp_fork")
+    run.fit(Line(), loader(), loader(rows=8))
+
+
+def test_two_ranks_log_what_one_rank_logs(tmp_path: Path) -> None:
+    code = "import sys, pathlib, test_benchmark_metrics as t; t.two_ranks(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parent)
+    for rank in (0, 1):
+        assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == pytest.approx(EXPECTED)
+
+
+def test_without_rows_or_a_model_that_can_answer_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="set its eval_input"):
+        trainer(tmp_path, [BenchmarkMetrics()]).fit(Line(), loader())
+    plain = BenchmarkMetrics(str(eval_file(tmp_path)), every_n_steps=1)
+    with pytest.raises(UserError, match=r"Line has no decoder and chat_tokenizer; override answerer"):
+        trainer(tmp_path, [plain]).fit(Line(), loader())
+
+
+@pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"rows_per_lane": 0}, {"samples": -1}])
+def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(settings))):
+        BenchmarkMetrics(**settings)
