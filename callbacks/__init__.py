@@ -7,6 +7,7 @@ from picochat.callbacks.grad_clip import GradientClip
 from picochat.callbacks.last_checkpoint import LastCheckpoint
 from picochat.callbacks.lr_schedule import LRSchedule, lr_factor
 from picochat.callbacks.run_logger import RunLogger
+from picochat.callbacks.run_report import RunReport
 from picochat.callbacks.spike_guard import SpikeGuard, is_spike
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LRSchedule",
     "LastCheckpoint",
     "RunLogger",
+    "RunReport",
     "SpikeGuard",
     "is_spike",
     "lr_factor",
