@@ -26,12 +26,12 @@ class Dealer:
     """Deals one stage's pairs on one side; all components of a pack share it, so that none repeats another.
 
     Args:
-        need: how many pairs will be asked for, at least.
+        need: how many pairs will be asked for.
+        values: the stage's values, of both sides.
     """
 
-    def __init__(self, task: Task, stage: str, side: Side, need: int, draw: Draw) -> None:
+    def __init__(self, task: Task, stage: str, side: Side, need: int, values: Sequence[Any], draw: Draw) -> None:
         self.task, self.stage, self._draw = task, stage, draw
-        values = task.values(stage)
         self.listed = len(values) < _LIST_UP_TO * need
         if self.listed:
             self.order = draw.shuffled([value for value in values if task.side(stage, value) == side])

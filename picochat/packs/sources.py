@@ -1,0 +1,265 @@
+"""Rows of public data sets. In: the hub, or a folder of snapshots. Out: problems in our form. Next: packs.making.
+
+Each source stands in for half of one lane of a component, as far as it has rows; what is missing is generated.
+
+    lane       training                     evaluation
+    choice     MMLU auxiliary_train         ARC Easy, ARC Challenge, MMLU test
+    math       GSM8K train                  GSM8K test
+    spelling   smol-smoltalk (chat)         -
+
+A folder of snapshots holds one folder per data set, by its full name or the last part of it, in the layout in which
+the hub stores it: ``cais/mmlu/all/test-00000-of-00001.parquet``, ``gsm8k/main/train-00000-of-00001.parquet``.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from picochat.errors import UserError
+from picochat.packs.profiles import largest_remainder
+from picochat.packs.tasks.base import Draw, Problem, Side
+
+LONGEST = 1000
+"""Characters of prompt and reply together; longer rows would not fit a small model's context."""
+_LABELS = ("A", "B", "C", "D", "E")
+_POOL = 10_000  # the records that rows are chosen from, at least (a split may have fewer) …
+_TRIES = 20  # … and at least so many for each row wanted
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """One split of one data set and how to read it."""
+
+    dataset: str
+    config: str | None
+    split: str
+    side: Side
+    lane: str
+    category: str
+    read: Callable[[Record], Problem | None]
+
+    @property
+    def name(self) -> str:
+        return " ".join(part for part in (self.dataset, self.config, self.split) if part)
+
+
+class HubRow(NamedTuple):
+    """A problem of a data set with its place in the mixture."""
+
+    dataset: str
+    lane: str
+    category: str
+    key: str
+    problem: Problem
+
+
+@dataclass
+class Outcome:
+    """What became of one source."""
+
+    name: str
+    side: Side
+    wanted: int
+    rows: int = 0
+    failure: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report: what is missing was generated."""
+        where = "training" if self.side == "train" else "eval"
+        said = f"{self.rows} of {self.wanted} {where} rows"
+        if self.failure:
+            said += f", failed: {self.failure}"
+        if self.rows < self.wanted:
+            said += f"; {self.wanted - self.rows} generated offline instead"
+        return {
+            "name": self.name,
+            "side": self.side,
+            "wanted": self.wanted,
+            "rows": self.rows,
+            "failure": self.failure,
+            "outcome": said,
+        }
+
+
+class SourceReader:
+    """Reads the sources of one pack and keeps a record of what happened.
+
+    Args:
+        mode: "auto" goes on without a source that fails; "hub" wants at least one to load.
+        folder: snapshots to read in place of the hub.
+    """
+
+    def __init__(self, mode: Literal["offline", "auto", "hub"], folder: Path | None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"--hub-dir {folder} is not a folder")
+        self.mode, self.folder = mode, folder
+        self.outcomes: list[Outcome] = []
+        self._unreachable = None if folder is not None else _why_unreachable()
+
+    def rows(
+        self, side: Side, lanes: Mapping[str, int], draw: Draw, accept: Callable[[HubRow], bool]
+    ) -> Iterator[HubRow]:
+        """Up to half of each lane's rows; ``accept`` says whether a row may be taken."""
+        for lane, total in lanes.items():
+            sources = [source for source in SOURCES if source.side == side and source.lane == lane]
+            for source, wanted in largest_remainder(total // 2, dict.fromkeys(sources, 1)).items() if sources else ():
+                outcome = Outcome(source.name, side, wanted)
+                self.outcomes.append(outcome)
+                try:
+                    for row in islice(_readable(source, self._records(source, wanted, draw), accept), wanted):
+                        outcome.rows += 1
+                        yield row
+                except _UnavailableError as error:
+                    outcome.failure = str(error)
+
+    def insist(self) -> None:
+        """Raise UserError if the mode is "hub" and nothing at all was read."""
+        if self.mode == "hub" and self.outcomes and not any(outcome.rows for outcome in self.outcomes):
+            failures = dict.fromkeys(
+                f"{outcome.name}: {outcome.failure or 'no usable row'}" for outcome in self.outcomes
+            )
+            raise UserError(f"--source hub loaded nothing ({'; '.join(failures)}); --source auto goes on without")
+
+    def _records(self, source: HubSource, wanted: int, draw: Draw) -> Iterable[Record]:
+        if self._unreachable:
+            raise _UnavailableError(self._unreachable)
+        return _stream(source, self.folder, wanted, draw)
+
+
+class _UnavailableError(Exception):
+    """A source cannot be read; the message says why, in one line."""
+
+
+def _readable(source: HubSource, records: Iterable[Record], accept: Callable[[HubRow], bool]) -> Iterator[HubRow]:
+    for record in records:
+        try:
+            problem = source.read(record)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise _UnavailableError(f"a record is not in the known form ({type(error).__name__}: {error})") from error
+        if problem is None or len(problem.prompt) + len(problem.scratchpad) > LONGEST:
+            continue
+        key = f"hub:{source.dataset}:{hashlib.sha256(problem.prompt.encode()).hexdigest()[:16]}"
+        row = HubRow(source.dataset, source.lane, source.category, key, problem)
+        if accept(row):
+            yield row
+
+
+def _why_unreachable() -> str | None:
+    """Why no data set can come from the hub, or None.
+
+    Asked once: the client's own retries would take half a minute for each source on a machine without a network.
+    """
+    if os.environ.get("HF_HUB_OFFLINE") or os.environ.get("HF_DATASETS_OFFLINE"):
+        return None  # only what the client has in its cache; it says so itself, and at once
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=5).close()
+    except urllib.error.HTTPError:
+        return None  # it answered
+    except (OSError, ValueError) as error:
+        return f"the hub cannot be reached ({getattr(error, 'reason', error)})"
+    return None
+
+
+def _stream(source: HubSource, folder: Path | None, wanted: int, draw: Draw) -> list[Record]:
+    """Enough records to choose from, in a random order."""
+    if importlib.util.find_spec("datasets") is None:
+        raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')")
+    import datasets  # 2 s: only who asks for public data waits
+
+    try:
+        if folder is None:
+            stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
+        else:
+            files = _files(folder, source)
+            kind = "parquet" if files[0].endswith(".parquet") else "json"
+            stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
+        return draw.shuffled(list(islice(stream, max(_POOL, _TRIES * wanted))))
+    except _UnavailableError:
+        raise
+    except Exception as error:  # whatever the client's many back ends raise
+        first_line = next(iter(str(error).splitlines()), "")
+        raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
+
+
+def _files(folder: Path, source: HubSource) -> list[str]:
+    """A snapshot's files of one split: their path names the configuration, their name begins with the split's."""
+    owner, _, name = source.dataset.partition("/")
+    cached = (folder / f"datasets--{owner}--{name}" / "snapshots").glob("*")
+    roots = [
+        root for root in (folder / owner / name, folder / f"{owner}--{name}", folder / name, *cached) if root.is_dir()
+    ]
+    if not roots:
+        raise _UnavailableError(f"{folder} holds no folder {source.dataset} or {name}")
+    kinds = (".parquet", ".jsonl", ".json")
+    inside = sorted(file for file in roots[0].rglob("*") if file.suffix in kinds and file.is_file())
+    files = [file for file in inside if re.match(rf"{source.split}\b", file.name)]
+    of_config = [file for file in files if source.config in file.relative_to(roots[0]).parts[:-1]]
+    chosen = of_config if source.config is not None else files
+    if not chosen:
+        wanted = f"{source.config}/{source.split}" if source.config else source.split
+        raise _UnavailableError(f"{roots[0]} holds no file {wanted}*.parquet, .jsonl or .json")
+    return [str(file) for file in chosen]
+
+
+def _chat(record: Record) -> Problem | None:
+    """smol-smoltalk: the first question and its reply."""
+    turns = [turn for turn in record["messages"] if turn["role"] != "system"]
+    roles = [turn["role"] for turn in turns[:2]]
+    if roles != ["user", "assistant"] or not all(turn["content"].strip() for turn in turns[:2]):
+        return None
+    return Problem(turns[0]["content"].strip(), turns[1]["content"].strip())
+
+
+def _mmlu(record: Record) -> Problem | None:
+    """MMLU: question, choices, answer as an index; auxiliary_train may be nested under "train"."""
+    record = record.get("train", record)
+    return _options(record["question"], record["choices"], int(record["answer"]))
+
+
+def _arc(record: Record) -> Problem | None:
+    """ARC: choices as two lists, labels A to E or 1 to 5."""
+    choices = record["choices"]
+    return _options(record["question"], choices["text"], list(choices["label"]).index(record["answerKey"]))
+
+
+def _options(question: str, choices: Iterable[str], right: int) -> Problem | None:
+    texts = [str(text).strip() for text in choices]
+    labels = list(_LABELS[: len(texts)])
+    if not 2 <= len(texts) <= len(_LABELS) or not question.strip():
+        return None
+    lines = [question.strip(), *(f"{label}. {text}" for label, text in zip(labels, texts, strict=True))]
+    prompt = "\n".join((*lines, "Answer with the letter."))
+    return Problem(
+        prompt, labels[right], labels[right], checks={"choice_labels": labels, "correct_choice": labels[right]}
+    )
+
+
+def _gsm8k(record: Record) -> Problem | None:
+    """GSM8K: the solution's lines, then "#### 42"; "<<6*7=42>>" are a calculator's notes."""
+    worked, mark, answer = record["answer"].partition("####")
+    answer = answer.strip().replace(",", "")
+    lines = tuple(line for line in re.sub(r"<<.*?>>", "", worked).strip().splitlines() if line.strip())
+    if not mark or not answer or not lines:
+        return None
+    return Problem(record["question"].strip(), answer, answer, lines)
+
+
+SOURCES = (
+    HubSource("HuggingFaceTB/smol-smoltalk", None, "train", "train", "spelling", "bench_chat_smoltalk", _chat),
+    HubSource("cais/mmlu", "all", "auxiliary_train", "train", "choice", "bench_choice_mmlu", _mmlu),
+    HubSource("openai/gsm8k", "main", "train", "train", "math", "bench_math_gsm8k", _gsm8k),
+    HubSource("allenai/ai2_arc", "ARC-Easy", "test", "eval", "choice", "bench_choice_arc_easy", _arc),
+    HubSource("allenai/ai2_arc", "ARC-Challenge", "test", "eval", "choice", "bench_choice_arc_challenge", _arc),
+    HubSource("cais/mmlu", "all", "test", "eval", "choice", "bench_choice_mmlu", _mmlu),
+    HubSource("openai/gsm8k", "main", "test", "eval", "math", "bench_math_gsm8k", _gsm8k),
+)
