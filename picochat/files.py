@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from picochat.errors import UserError
 
@@ -53,6 +53,31 @@ def write_files(texts: Mapping[Path, str]) -> None:
     finally:
         for leftover in temporary.values():
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[IO[str]]:
+    """Yield an open text file to stream into; when the block ends without an error it takes the place of ``path``.
+
+    Where the block fails, nothing stands at ``path`` that was not there before, nor a folder made for it.
+    """
+    final = Path(path)
+    temporary = final.with_name(f".{final.name}.tmp-{os.getpid()}")
+    made = [folder for folder in final.parents if not folder.exists()]  # innermost first
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(final)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or final}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty: it is in use now
+                folder.rmdir()
 
 
 @contextlib.contextmanager

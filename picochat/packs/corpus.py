@@ -1,0 +1,137 @@
+"""The text that the base stage learns from. In: stories, files, a hub data set. Out: a corpus. Next: tok, datamodules.
+
+    source ──import──► D/corpus.jsonl        {"text": "One windy morning …", "source": "stories"}   one document a line
+                       D/dataset_pack.json   names it, says how it was made and from what
+                       D/corpus.jsonl ──iter_documents──► Document(text, source), one by one
+
+An import streams: it keeps 16 bytes of hash for each document, by which a text that came before is dropped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from picochat import __version__
+from picochat.errors import UserError
+from picochat.files import atomic_file, refuse_existing, sha256_file, write_files
+from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
+from picochat.packs.documents import Document, corpus_files, iter_documents, stream_hub
+from picochat.packs.stories import story
+
+__all__ = ["Document", "import_corpus", "is_held_out", "iter_documents"]
+
+CORPUS_NAME = "corpus.jsonl"
+DEFAULT_STORIES = 20_000
+
+
+def is_held_out(text: str, fraction: float) -> bool:
+    """Whether a document is for validation: its sha256's first 32 bits, read as a fraction, lie below ``fraction``.
+
+    It depends on the text alone, so a document keeps its side when others are added, dropped or reordered.
+    """
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32 < fraction
+
+
+def import_corpus(
+    source: str | Path | Sequence[str | Path],
+    out_dir: str | Path,
+    documents: int | None = None,
+    seed: int = 42,
+    force: bool = False,
+    *,
+    text_field: str | None = None,
+    shards: int | None = None,
+) -> DatasetPack:
+    """Write ``out_dir/corpus.jsonl`` and the ``dataset_pack.json`` that names it.
+
+    Args:
+        source: "stories"; or files and folders; or ``hub:OWNER/NAME`` (``hub:OWNER/NAME:CONFIG``, ``hub:./FOLDER``).
+        out_dir: the folder to write to; other files in it are left alone.
+        documents: take the first so many (default: 20,000 stories, or all that the files hold).
+        seed: which stories are told; files are taken as they are.
+        force: replace an earlier corpus and pack in ``out_dir``.
+        text_field: the field or column that holds the text.
+        shards: of a hub data set, read the first so many of its files only.
+
+    Returns:
+        The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.
+    """
+    sources = [str(source)] if isinstance(source, str | Path) else [str(one) for one in source]
+    _check(sources, documents, shards)
+    corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
+    refuse_existing([corpus, pack], force=force)
+    inputs = [record for one in sources for record in _provenance(one, shards)]
+    limit = DEFAULT_STORIES if documents is None and sources == ["stories"] else documents
+    counts = _write(corpus, _all_documents(sources, seed, text_field, shards), limit)
+    provenance = {
+        "made_by": f"picochat {__version__} data import",
+        "seed": seed,
+        **counts,
+        "corpus_sha256": sha256_file(corpus),
+        "sources": inputs,
+    }
+    text = dataset_pack_text(
+        name=Path(out_dir).resolve().name,
+        description=f"{counts['documents']} documents from {', '.join(sources)}",
+        corpus=CORPUS_NAME,
+        extra={"provenance": provenance},
+    )
+    write_files({pack: text})
+    return load_dataset_pack(pack)
+
+
+def _check(sources: Sequence[str], documents: int | None, shards: int | None) -> None:
+    if not sources:
+        raise UserError("no source given; name `stories`, files or folders, or hub:OWNER/NAME")
+    if "stories" in sources and len(sources) > 1:
+        raise UserError("stories cannot be mixed with files; import them alone, then their corpus.jsonl with the files")
+    if documents is not None and documents < 1:
+        raise UserError(f"documents is {documents}; at least 1 is needed")
+    if shards is not None and (shards < 1 or not all(one.startswith("hub:") for one in sources)):
+        raise UserError(f"shards is {shards}; it is a number from 1 up, and for hub: sources only")
+
+
+def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> dict[str, int]:
+    counts = {"documents": 0, "characters": 0, "duplicates_dropped": 0}
+    seen: set[bytes] = set()
+    with atomic_file(corpus) as file, tqdm(total=limit, unit=" documents", desc="import", disable=None) as bar:
+        for document in documents:
+            digest = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
+            if digest in seen:
+                counts["duplicates_dropped"] += 1
+                continue
+            seen.add(digest)
+            file.write(json.dumps({"text": document.text, "source": document.source}, ensure_ascii=False) + "\n")
+            counts["documents"] += 1
+            counts["characters"] += len(document.text)
+            bar.update()
+            if counts["documents"] == limit:
+                break
+        if not counts["documents"]:
+            raise UserError("the source holds no text; nothing was imported")
+    return counts
+
+
+def _all_documents(sources: Sequence[str], seed: int, text_field: str | None, shards: int | None) -> Iterator[Document]:
+    for source in sources:
+        if source == "stories":
+            index = 0
+            while True:  # the caller stops; stories never end
+                yield Document(story(seed, index), "stories")
+                index += 1
+        elif source.startswith("hub:"):
+            yield from stream_hub(source, text_field, shards)
+        else:
+            yield from iter_documents(source, text_field=text_field)
+
+
+def _provenance(source: str, shards: int | None) -> list[dict[str, Any]]:
+    if source == "stories":
+        return [{"source": source}]
+    if source.startswith("hub:"):
+        return [{"source": source, "shards": shards}]
+    return [{"source": file.as_posix(), "sha256": sha256_file(file)} for file in corpus_files(source)]

@@ -1,0 +1,194 @@
+"""Texts of several formats as one stream of documents. In: files, a hub data set. Out: ``Document``. Next: corpus.
+
+    story.txt            "One day …\n\nThen …"                     one document; a long file becomes several
+    notes.jsonl          {"text": "One day …"}                     one document a line
+    part-0.parquet       a column of texts                         one document a row
+    a folder             all such files in it, in order of their names
+
+A .txt file longer than 8,000 characters becomes several documents, each of whole paragraphs; documents of the other
+formats stay whole, whatever their length. No more than one of them (or one batch of parquet rows) is in memory.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+
+TEXT_DOCUMENT = 8_000
+"""Characters after which a .txt file goes on in a new document at the next blank line."""
+_SUFFIXES = (".jsonl", ".parquet", ".txt")
+_TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document and where it came from (a file's path, a hub data set, "stories")."""
+
+    text: str
+    source: str
+
+
+def iter_documents(path: str | Path, *, text_field: str | None = None) -> Iterator[Document]:
+    """Yield the documents of a .jsonl, .txt or .parquet file, or of all such files in a folder by name.
+
+    Args:
+        path: the file or folder; hidden files and files of other kinds in a folder are passed over.
+        text_field: which field or column holds the text; ``text`` where it is not given (in .parquet files also another
+            usual name, or the only column of texts).
+
+    Raises:
+        UserError: nothing to read, or a bad line, named by file and line. Empty documents are skipped.
+    """
+    for file in corpus_files(path):
+        yield from _READERS[file.suffix.lower()](file, text_field)
+
+
+def corpus_files(path: str | Path) -> list[Path]:
+    """The files that ``iter_documents`` reads for a path."""
+    place = Path(path)
+    if place.is_dir():
+        inside = (file for file in place.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+        files = sorted(file for file in inside if not any(part[0] == "." for part in file.relative_to(place).parts))
+        if not files:
+            raise UserError(f"{path}: the folder holds no .jsonl, .txt or .parquet file")
+        return files
+    if not place.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if place.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"{path}: is no .jsonl, .txt or .parquet file; convert it to one of these, or rename it")
+    return [place]
+
+
+def _read_jsonl(file: Path, text_field: str | None) -> Iterator[Document]:
+    field = text_field or "text"
+    for number, line in _lines(file):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{file}:{number}: is not JSON: {error}") from error
+        if not isinstance(row, dict) or not isinstance(row.get(field), str):
+            found = ", ".join(map(str, row)) if isinstance(row, dict) else f"a JSON {type(row).__name__}"
+            raise UserError(
+                f"{file}:{number}: has no text in '{field}'; name the right field with --text-field ({found})"
+            )
+        yield from _documents(row[field], file.as_posix(), f"{file}:{number}")
+
+
+def _read_txt(file: Path, text_field: str | None) -> Iterator[Document]:
+    pending: list[str] = []
+    length = 0
+    for number, line in _lines(file):
+        # At a blank line once the document is long enough; where there is none, at any line end of twice that length.
+        if length >= TEXT_DOCUMENT and (not line.strip() or length >= 2 * TEXT_DOCUMENT):
+            yield from _documents("".join(pending), file.as_posix(), f"{file}:{number}")
+            pending, length = [], 0
+        pending.append(line)
+        length += len(line)
+    yield from _documents("".join(pending), file.as_posix(), str(file))
+
+
+def _read_parquet(file: Path, text_field: str | None) -> Iterator[Document]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{file}: reading it needs pyarrow: pip install 'picochat[parquet]'") from error
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            texts = [column.name for column in table.schema_arrow if pyarrow.types.is_string(column.type)]
+            texts += [column.name for column in table.schema_arrow if pyarrow.types.is_large_string(column.type)]
+            column = _text_column(str(file), texts, text_field)
+            number = 0
+            for batch in table.iter_batches(batch_size=256, columns=[column]):
+                for text in batch.column(0).to_pylist():
+                    number += 1
+                    yield from _documents(text or "", file.as_posix(), f"{file}: row {number}")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{file}: cannot be read as parquet: {error}") from error
+
+
+def stream_hub(source: str, text_field: str | None, shards: int | None) -> Iterator[Document]:
+    """Stream a data set of the Hugging Face hub, or a local folder in the same layout, file by file.
+
+    Args:
+        source: ``hub:OWNER/NAME``, ``hub:OWNER/NAME:CONFIG`` or ``hub:./FOLDER``; its ``train`` split is read.
+        text_field: the column that holds the text; found by its name or type where it is not given.
+        shards: read the first so many of its files only.
+
+    Raises:
+        UserError: `datasets` is missing, the data set cannot be loaded, or which column to read is unclear.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(f"{source}: reading it needs datasets: pip install 'picochat[hub]'") from error
+    name, _, config = source.removeprefix("hub:").partition(":")
+    try:
+        stream = datasets.load_dataset(name, config or None, split="train", streaming=True)
+        if shards is not None and shards > stream.num_shards:
+            raise UserError(f"{source}: has {stream.num_shards} shards, {shards} were asked for")
+        columns: dict[str, Any] = stream.features or next(iter(stream.take(1)), {})
+        texts = [
+            key for key, kind in columns.items() if isinstance(kind, str) or "string" in getattr(kind, "dtype", "")
+        ]
+        column = _text_column(source, texts, text_field)
+        for shard in range(shards or stream.num_shards):
+            for number, row in enumerate(stream.shard(stream.num_shards, shard), start=1):
+                yield from _documents(row[column] or "", source, f"{source}: shard {shard}, row {number}")
+    except UserError:
+        raise
+    except Exception as error:  # the library raises anything from network errors to those of a dozen file formats
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{source}: cannot be loaded: {reason[0]}") from error
+
+
+_READERS: dict[str, Callable[[Path, str | None], Iterator[Document]]] = {
+    ".jsonl": _read_jsonl,
+    ".txt": _read_txt,
+    ".parquet": _read_parquet,
+}
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, text[:-2] + "\n" if text.endswith("\r\n") else text
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file}:{number}: is not UTF-8 (byte {error.start + 1} of the line); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _documents(text: str, source: str, place: str) -> Iterator[Document]:
+    """The document, if there is text in it."""
+    text = text.strip()
+    if "\x00" in text:
+        raise UserError(f"{place}: holds a NUL character; is this a text?")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place}: holds half of a surrogate pair (character {error.start + 1})") from error
+    if text:
+        yield Document(text, source)
+
+
+def _text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
+    if wanted is not None:
+        found = [wanted] if wanted in columns else []
+    else:
+        found = [name for name in _TEXT_COLUMNS if name in columns][:1] or list(columns)
+    if len(found) != 1:
+        raise UserError(
+            f"{place}: {'no column of texts is called ' + wanted if wanted else 'which column holds the text?'}; "
+            f"name one with --text-field ({', '.join(columns) or 'there is none'})"
+        )
+    return found[0]
