@@ -99,7 +99,11 @@ class TokenStore:
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
     """The name's hash: the same files' bytes, tokenizer, template and format give the same key."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
-    return hashlib.sha256("\n".join([*parts, *(sha256_file(file) for file in files)]).encode()).hexdigest()[:20]
+    try:
+        parts += [sha256_file(file) for file in files]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:

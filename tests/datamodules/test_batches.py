@@ -1,0 +1,100 @@
+"""Batches: shifted once, isolated, labelled; long documents split so that every token is asked for exactly once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from picochat.datamodules.batches import make_batch, render_row, split_rows, whole_rows
+from picochat.datamodules.store import Chunk, TokenStore, build_store
+from picochat.model.tokenizer import ChatTokenizer
+
+BOS, END, PAD = 0, 9, 7
+
+
+def store_of(folder: Path, documents: list[list[int]], learnt: list[list[bool]] | None = None) -> TokenStore:
+    names = [str(number) for number in range(len(documents))]
+    chunk = Chunk(documents, learnt, range(len(documents)), names, {"category": names}, [0] * len(documents))
+    return build_store(folder / "store", [chunk], 10, {})
+
+
+def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> None:
+    yes, no = True, False
+    store = store_of(tmp_path, [[BOS, 1, 2, END], [BOS, 3, END]], [[no, no, yes, yes], [no, no, yes]])
+    examples = whole_rows(store, np.arange(2), np.array([4, 0]))
+    batch = make_batch(examples, [np.array([0, 1])], 8, PAD)
+    assert batch.input_ids.tolist() == [[BOS, 1, 2, BOS, 3, PAD, PAD, PAD]]
+    assert batch.labels.tolist() == [[-100, 2, END, -100, END, -100, -100, -100]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
+    assert batch.document_ids.tolist() == [[1, 1, 1, 2, 2, 0, 0, 0]]
+    assert batch.lane_ids.tolist() == [[4, 4, 4, 0, 0, -1, -1, -1]]
+    assert batch.step_tokens.item() == 3
+    assert [str(tensor.dtype) for tensor in batch] == [f"torch.int{bits}" for bits in (64, 64, 64, 32, 16, 64)]
+    assert examples.lengths.tolist() == [3, 2]
+    assert examples.supervised.tolist() == [2, 1]
+
+
+def test_an_empty_bin_is_padding(tmp_path: Path) -> None:
+    examples = whole_rows(store_of(tmp_path, [[BOS, 1, END]]), np.arange(1), np.array([0]))
+    batch = make_batch(examples, [np.array([0]), np.array([], dtype=int)], 4, PAD)
+    assert batch.input_ids.tolist() == [[BOS, 1, PAD, PAD], [PAD] * 4]
+    assert batch.document_ids[1].tolist() == [0] * 4
+    assert batch.step_tokens.item() == 2
+
+
+def test_a_long_document_is_split_as_drawn(tmp_path: Path) -> None:
+    document = [BOS, *(1, 2, 3, 4, 5, 6, 8), END]  # BOS a b c d e f g END
+    examples = split_rows(store_of(tmp_path, [document]), np.arange(1), 5, 2, (BOS,))
+    parts = [examples[index] for index in range(len(examples))]
+    assert [ids.tolist() for ids, _ in parts] == [[BOS, 1, 2, 3, 4, 5], [BOS, 4, 5, 6, 8, END]]
+    assert [learnt.tolist() for _, learnt in parts] == [[True] * 6, [False] * 3 + [True] * 3]
+    assert examples.lengths.tolist() == [5, 5]
+    assert examples.supervised.tolist() == [5, 3]
+
+
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=6),
+    st.integers(4, 12).flatmap(lambda context: st.tuples(st.just(context), st.integers(1, context - 2))),
+)
+def test_every_token_of_every_document_is_asked_for_once_behind_its_predecessors(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], context_and_overlap: tuple[int, int]
+) -> None:
+    context, overlap = context_and_overlap
+    documents, count = [], 1
+    for size in sizes:  # all tokens differ, so each can be followed
+        documents.append([BOS, *range(count, count + size)])
+        count += size
+    store = store_of(tmp_path_factory.mktemp("split"), documents)
+    examples = split_rows(store, np.arange(len(documents)), context, overlap, (BOS,))
+    asked: list[int] = []
+    for index in range(len(examples)):
+        ids, learnt = examples[index]
+        assert ids[0] == BOS
+        assert len(ids) - 1 == examples.lengths[index] <= context
+        assert learnt[1:].sum() == examples.supervised[index] > 0
+        targets = ids[1:][learnt[1:]]
+        asked += targets.tolist()
+        before = ids[:-1][learnt[1:]]
+        assert all(b == target - 1 or b == BOS for b, target in zip(before, targets, strict=True))
+        if examples.reread[index]:
+            assert before[0] != BOS  # the first token asked for has its predecessor before it
+    assert asked == list(range(1, count))
+
+
+def test_a_row_is_rendered_with_borders_lanes_and_what_is_learnt(tmp_path: Path, files: dict[str, str]) -> None:
+    tokenizer = ChatTokenizer.load(files["tokenizer"])
+    texts = [("How many?", "Two."), ("Who?", "A dog.")]
+    rendered = [
+        tokenizer.render([{"role": "user", "content": a}, {"role": "assistant", "content": b}]) for a, b in texts
+    ]
+    store = store_of(tmp_path, [one.ids for one in rendered], [one.supervised for one in rendered])
+    examples = whole_rows(store, np.arange(2), np.array([1, 0]))
+    used = int(examples.lengths.sum())
+    batch = make_batch(examples, [np.array([0, 1])], used + 3, tokenizer.pad_id)
+    assert render_row(batch, 0, tokenizer, ["who", "count"]).splitlines() == [
+        "document 1 [count] <|bos|><|user|>How many?<|end|><|assistant|>⟦Two.<|end|>⟧",
+        "document 2 [who] <|bos|><|user|>Who?<|end|><|assistant|>⟦A dog.<|end|>⟧",
+        "padding 3 places",
+    ]

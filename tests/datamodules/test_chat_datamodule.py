@@ -1,0 +1,214 @@
+"""The chat datamodule: sides, lanes, over-long rows, words about the mixture, and files made when they are missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_rows import chat_row, write_jsonl
+
+from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule
+from picochat.errors import UserError
+from picochat.model.batch import IGNORE_INDEX, Batch
+
+
+def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
+    dm = ChatDataModule(**{"batch_size": 4, "context_length": 128, **settings, **more})
+    dm.prepare_data()
+    dm.setup("fit")
+    return dm
+
+
+def keys(dm: ChatDataModule, side: str) -> set[str]:
+    rows = [json.loads(line) for line in Path(dm.chat_input or "").read_text().splitlines()]
+    examples = dm._train if side == "train" else dm._evaluations[side]
+    return {rows[index]["key"] for index in examples.rows.tolist()}
+
+
+def test_a_batch_has_named_fields_of_rows_by_context(files: dict[str, str]) -> None:
+    dm = ready(files)
+    batch = next(iter(dm.train_dataloader()))
+    assert isinstance(batch, Batch)
+    assert {name: tuple(tensor.shape) for name, tensor in batch._asdict().items()} == {
+        **dict.fromkeys(("input_ids", "labels", "position_ids", "document_ids", "lane_ids"), (4, 128)),
+        "step_tokens": (),
+    }
+    assert batch.step_tokens == (batch.labels != IGNORE_INDEX).sum()
+
+
+def test_every_document_begins_with_bos_and_positions_restart(files: dict[str, str]) -> None:
+    dm = ready(files)
+    for batch in dm.train_dataloader():
+        starts = (batch.position_ids == 0) & (batch.document_ids > 0)
+        assert (batch.input_ids[starts] == dm.chat_tokenizer.bos_id).all()
+        assert starts.sum() == sum(int(row.max()) for row in batch.document_ids)
+        assert (starts.sum(dim=1) > 1).any()  # packing did happen
+
+
+def test_sampling_by_root_gives_lanes_ten_six_and_four_of_twenty(files: dict[str, str]) -> None:
+    dm = ready(files, val_fraction=0, block_size=200)
+    assert dm.lanes == ["add", "identity", "spell"]
+    assert dm.plan.quotas.tolist() == [100, 40, 60]  # 100, 16 and 36 rows: roots 10 : 4 : 6
+
+
+def test_sampling_goes_by_another_tag_or_alpha(files: dict[str, str]) -> None:
+    dm = ready(files, val_fraction=0, block_size=152, sampling_tag="mixture_component", sampling_alpha=1.0)
+    assert dm.lanes == ["anchor", "skills"]
+    assert dm.plan.quotas.tolist() == [16, 136]
+
+
+def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [chat_row("add", number % 40, 1 + number // 40) for number in range(400)]  # ten phrasings a problem
+    dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}, val_fraction=0.25)
+    train, val = keys(dm, "train"), keys(dm, "val")
+    assert train | val == {f"add:{number}" for number in range(40)}
+    assert not train & val
+    assert 4 <= len(val) <= 16
+    assert len(dm._train) == 10 * len(train)
+
+
+def test_rows_without_a_key_are_split_by_what_they_ask(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [chat_row("add", number % 30, 1 + number // 30) for number in range(120)]
+    for row in rows:
+        del row["key"]
+    dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}, val_fraction=0.25)
+    numbers = {name: set((side.rows % 30).tolist()) for name, side in (("train", dm._train), *dm._evaluations.items())}
+    assert numbers["val"]
+    assert not numbers["train"] & numbers["val"]
+
+
+def test_a_tiny_set_still_holds_out_one_problem(files: dict[str, str]) -> None:
+    dm = ready(files, val_fraction=1e-9)
+    assert len(keys(dm, "val")) == 1
+
+
+def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[str, str]) -> None:
+    dm = ready(files, val_fraction=0.2)
+    assert dm.val_names == ["val", "eval"]
+    for name, loader in zip(dm.val_names, dm.val_dataloader(), strict=True):
+        first, second = list(loader), list(loader)
+        assert len(first) == len(loader)
+        assert all(torch.equal(a.input_ids, b.input_ids) for a, b in zip(first, second, strict=True))
+        assert sum(int(batch.document_ids.max(dim=1).values.sum()) for batch in first) == len(dm._evaluations[name])
+        assert sum(int(batch.step_tokens) for batch in first) == dm._evaluations[name].supervised.sum()
+    assert len(dm._evaluations["eval"]) == 20
+
+
+def test_without_a_held_out_share_only_the_eval_set_is_left(files: dict[str, str]) -> None:
+    assert ready(files, val_fraction=0).val_names == ["eval"]
+    assert ready({**files, "eval_input": None}, val_fraction=0).val_dataloader() == []
+
+
+def test_test_measures_and_predict_asks_the_eval_rows(files: dict[str, str]) -> None:
+    dm = ready(files)
+    assert sum(int(batch.document_ids.max(dim=1).values.sum()) for batch in dm.test_dataloader()) == 20
+    asked = [row for rows in dm.predict_dataloader() for row in rows]
+    assert [row["key"] for row in asked] == [f"add:{number}" for number in range(1000, 1020)]
+    with pytest.raises(UserError, match=r"data\.eval_input"):
+        ready({**files, "eval_input": None}).test_dataloader()
+
+
+def test_long_rows_are_refused_with_lane_and_line(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [chat_row("add", 1, 3), chat_row("spell", 2, 400), chat_row("add", 3, 3), chat_row("spell", 4, 500)]
+    path = write_jsonl(tmp_path / "chat.jsonl", rows)
+    with pytest.raises(UserError, match=rf"2 rows do not fit .*\(spell 2; {path}:2, {path}:4\); set it to \d+, or"):
+        ready({**files, "chat_input": str(path)}, val_fraction=0)
+
+
+def test_the_context_that_the_refusal_names_is_just_enough(files: dict[str, str], tmp_path: Path) -> None:
+    settings = {**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", [chat_row("spell", 2, 400)]))}
+    with pytest.raises(UserError) as refused:
+        ready(settings, val_fraction=0)
+    needed = int(str(refused.value).split("set it to ")[1].split(",")[0])
+    assert len(ready(settings, val_fraction=0, context_length=needed)._train) == 1
+    with pytest.raises(UserError):
+        ready(settings, val_fraction=0, context_length=needed - 1)
+
+
+def test_dropping_long_rows_is_told(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [chat_row("add", 1, 3), chat_row("spell", 2, 400), chat_row("add", 3, 3)]
+    settings = {**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}
+    dm = ready(settings, val_fraction=0, on_long="drop")
+    assert dm.dropped == {"spell": 1}
+    assert len(dm._train) == 2
+    assert "dropped, longer than 128: spell 1" in dm.describe()
+
+
+def test_describe_shows_rows_quota_and_realised_shares(files: dict[str, str]) -> None:
+    dm = ready(files, val_fraction=0, block_size=200)
+    table = dm.describe().splitlines()[-4:]
+    assert [line.split()[:4] for line in table] == [
+        ["lane", "rows", "drawn", "examples"],
+        ["add", "100", "100", "50.0%"],
+        ["identity", "16", "40", "20.0%"],
+        ["spell", "36", "60", "30.0%"],
+    ]
+    block = dm.plan.block(0).bins.order
+    spelling = block[dm.plan.lanes[block] == 2]
+    tokens = dm.plan.supervised[spelling].sum() / dm.plan.supervised[block].sum()
+    assert table[3].split()[4] == f"{tokens:.1%}"
+    assert tokens > 0.5  # long answers: a share of examples is not a share of tokens
+
+
+def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
+    with pytest.warns(UserWarning, match=r"no draw for identity \(16 rows\), spell \(36 rows\); raise"):
+        ready(files, val_fraction=0, block_size=1, sampling="category_balanced")
+
+
+def test_a_row_renders_as_text(files: dict[str, str]) -> None:
+    dm = ready(files)
+    batch = next(iter(dm.train_dataloader()))
+    first = dm.render_row(batch, 0).splitlines()[0]
+    assert first.startswith("document 1 [")
+    assert "<|assistant|>⟦" in first
+    assert first.endswith("<|end|>⟧")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_fraction": 1.0}, "val_fraction"),
+        ({"sampling_tag": "colour"}, "sampling_tag must be one of .*category"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"block_size": 0}, "block_size"),
+        ({"sft_rows": 100}, r"data\.sft_rows has no effect here: the rows of data\.chat_input are made"),
+        ({"tokenizer": "nowhere"}, "nowhere does not exist"),
+        ({"chat_input": "missing.jsonl"}, r"cannot read missing\.jsonl"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(
+    files: dict[str, str], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        ready(files, **settings)
+
+
+def test_a_profile_refuses_a_setting_that_it_does_not_use() -> None:
+    with pytest.raises(UserError, match=r"skill_answer_style has no effect here: ReleaseDataModule makes no"):
+        ReleaseDataModule(skill_answer_style="direct")
+    CapabilityDataModule(skill_answer_style="direct")
+    with pytest.raises(UserError, match=r"data\.source has no effect"):
+        CapabilityDataModule(source="hub")
+
+
+def test_workers_see_the_same_batches(files: dict[str, str]) -> None:
+    alone = [batch.input_ids for batch in ready(files).train_dataloader()]
+    shared = [batch.input_ids for batch in ready(files, num_workers=2).train_dataloader()]
+    assert len(alone) > 4
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_a_dataset_pack_without_chat_rows_says_how_to_get_some(files: dict[str, str], tmp_path: Path) -> None:
+    pack = tmp_path / "dataset_pack.json"
+    pack.write_text(json.dumps({"name": "empty", "corpus": "corpus.jsonl"}))
+    with pytest.raises(UserError, match=r"names no chat rows; give data\.chat_input, promote a task pack"):
+        ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
+
+
+def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path: Path) -> None:
+    pack = tmp_path / "dataset_pack.json"
+    pack.write_text(json.dumps({"name": "p", "chat": files["chat_input"], "eval": files["eval_input"]}))
+    dm = ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
+    assert np.bincount(dm.plan.lanes).sum() + len(dm._evaluations["val"]) == 152

@@ -1,0 +1,181 @@
+"""Resuming under Lightning: the stream goes on at the optimizer step, whatever the split, workers or time of saving."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from picochat.datamodules import ChatDataModule
+from picochat.errors import UserError
+from picochat.model.batch import IGNORE_INDEX, Batch
+
+
+class Probe(LightningModule):
+    """Learns one number and remembers what it was shown: {optimizer step: [(rows, step_tokens), …]}."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.shown: dict[int, list[tuple[list[list[int]], int]]] = {}
+        self.validated_at: list[int] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        seen = self.shown.setdefault(self.global_step, [])
+        seen.append((batch.input_ids.tolist(), int(batch.step_tokens)))
+        learnt = (batch.labels != IGNORE_INDEX).sum()
+        return self.weight * learnt * self.trainer.accumulate_grad_batches / batch.step_tokens
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if batch_idx == dataloader_idx == 0:
+            self.validated_at.append(self.global_step)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    def rows_of_steps(self) -> dict[int, list[list[int]]]:
+        return {step: [row for rows, _ in parts for row in rows] for step, parts in self.shown.items()}
+
+
+class SaveAfter(Callback):
+    """Saves behind a micro-batch, counted over the run, and stops the run there as a kill would."""
+
+    def __init__(self, path: Path, micro_batch: int) -> None:
+        self.path = path
+        self.micro_batch = micro_batch
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.micro_batch:
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
+
+
+def fit(
+    files: dict[str, str],
+    folder: Path,
+    *,
+    steps: int = 12,
+    batch_size: int = 4,
+    accumulate: int = 1,
+    workers: int = 0,
+    stop_after: int | None = None,
+    resume: bool = False,
+    **trainer_settings: Any,
+) -> Probe:
+    probe = Probe()
+    callbacks = [SaveAfter(folder / "saved.ckpt", stop_after)] if stop_after else []
+    trainer = Trainer(
+        max_steps=steps,
+        accumulate_grad_batches=accumulate,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        callbacks=callbacks,
+        **{"limit_val_batches": 0, **trainer_settings},
+    )
+    data = ChatDataModule(**files, batch_size=batch_size, context_length=128, num_workers=workers, block_size=60)
+    try:
+        trainer.fit(probe, data, ckpt_path=folder / "saved.ckpt" if resume else None, weights_only=False)
+    except SystemExit:  # Lightning's way out of a KeyboardInterrupt
+        assert stop_after
+    return probe
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop_after", [5, 9])  # inside an epoch of the 60-example blocks, and in a later block
+def test_a_resumed_run_is_shown_what_the_straight_run_is(
+    files: dict[str, str], tmp_path: Path, stop_after: int, workers: int
+) -> None:
+    straight = fit(files, tmp_path)
+    before = fit(files, tmp_path, stop_after=stop_after, workers=workers)
+    after = fit(files, tmp_path, resume=True, workers=workers)
+    assert sorted(straight.shown) == list(range(12))
+    assert sorted(before.shown) == list(range(stop_after))
+    assert sorted(after.shown) == list(range(stop_after, 12))
+    assert {**before.shown, **after.shown} == straight.shown
+    assert after.weight.item() == straight.weight.item()
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 1), (2, 4), (1, 8), (4, 2)])
+def test_a_run_resumed_with_another_split_of_the_step_is_shown_the_same_rows(
+    files: dict[str, str], tmp_path: Path, batch_size: int, accumulate: int
+) -> None:
+    straight = fit(files, tmp_path, accumulate=2)
+    fit(files, tmp_path, accumulate=2, stop_after=10)  # 5 optimizer steps of 8 rows
+    after = fit(files, tmp_path, batch_size=batch_size, accumulate=accumulate, resume=True)
+    expected = straight.rows_of_steps()
+    assert after.rows_of_steps() == {step: expected[step] for step in range(5, 12)}
+    assert all(len(parts) == accumulate for parts in after.shown.values())
+    tokens = {step: parts[0][1] for step, parts in straight.shown.items()}
+    assert all(tokens[step] == count for step, parts in after.shown.items() for _, count in parts)
+    assert after.weight.item() == pytest.approx(straight.weight.item(), rel=1e-6)
+
+
+def test_a_run_resumed_with_more_rows_a_step_goes_on_with_the_next_row(files: dict[str, str], tmp_path: Path) -> None:
+    straight = fit(files, tmp_path)
+    fit(files, tmp_path, stop_after=6)  # 24 rows
+    after = fit(files, tmp_path, batch_size=8, steps=9, resume=True)
+    stream = [row for rows in straight.rows_of_steps().values() for row in rows]
+    assert [row for rows in after.rows_of_steps().values() for row in rows] == stream[24:48]
+
+
+def test_a_run_resumed_twice_with_different_splits_goes_on(files: dict[str, str], tmp_path: Path) -> None:
+    straight = fit(files, tmp_path)
+    fit(files, tmp_path, stop_after=6)
+    fit(files, tmp_path, batch_size=2, accumulate=4, resume=True, stop_after=8 + 24)  # two steps of 8 rows: 40 by now
+    after = fit(files, tmp_path, steps=10, resume=True)
+    stream = [row for rows in straight.rows_of_steps().values() for row in rows]
+    assert [row for rows in after.rows_of_steps().values() for row in rows] == stream[40:48]
+
+
+def test_saved_between_two_optimizer_steps_the_step_is_done_again_whole(files: dict[str, str], tmp_path: Path) -> None:
+    straight = fit(files, tmp_path, accumulate=4)
+    fit(files, tmp_path, accumulate=4, stop_after=22)  # 5 steps and 2 micro-batches
+    after = fit(files, tmp_path, accumulate=4, resume=True)
+    assert after.shown == {step: straight.shown[step] for step in range(5, 12)}
+    assert after.weight.item() == straight.weight.item()
+
+
+def test_validation_falls_on_the_same_steps_after_resuming(files: dict[str, str], tmp_path: Path) -> None:
+    often = {"val_check_interval": 6, "check_val_every_n_epoch": None, "limit_val_batches": 1.0}
+    straight = fit(files, tmp_path, accumulate=2, **often)
+    before = fit(files, tmp_path, accumulate=2, stop_after=10, **often)
+    after = fit(files, tmp_path, accumulate=2, resume=True, **often)
+    assert straight.validated_at == [3, 6, 9, 12]
+    assert before.validated_at + after.validated_at == [3, 6, 9, 12]
+
+
+def test_a_finished_run_can_be_extended(files: dict[str, str], tmp_path: Path) -> None:
+    straight = fit(files, tmp_path)
+    fit(files, tmp_path, steps=7, stop_after=7)
+    after = fit(files, tmp_path, resume=True)
+    assert after.shown == {step: straight.shown[step] for step in range(7, 12)}
+
+
+def test_epochs_that_a_user_cuts_short_go_on_in_the_stream(files: dict[str, str], tmp_path: Path) -> None:
+    straight = fit(files, tmp_path)
+    assert fit(files, tmp_path, limit_train_batches=5).shown == straight.shown
+
+
+def test_epochs_that_end_inside_a_step_are_refused(files: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"limit_train_batches=5 ends inside an optimizer step"):
+        fit(files, tmp_path, accumulate=2, limit_train_batches=5)
+
+
+def test_a_run_without_an_end_is_refused(files: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"set trainer\.max_steps"):
+        fit(files, tmp_path, steps=-1, max_epochs=1)
+
+
+def test_other_rows_than_the_checkpoints_are_warned_about(files: dict[str, str], tmp_path: Path) -> None:
+    fit(files, tmp_path, stop_after=3)
+    changed = {**files, "eval_input": None, "seed": 7}
+    with pytest.warns(UserWarning, match="not those of the checkpoint; the run goes on at packed row 12"):
+        fit(changed, tmp_path, steps=4, resume=True)

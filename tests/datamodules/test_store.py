@@ -1,0 +1,144 @@
+"""The token store: made once, found again, made anew when anything it depends on changed or broke."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_rows import chat_row, eval_row, write_jsonl
+
+from picochat.datamodules import tokenise
+from picochat.datamodules.store import TokenStore
+from picochat.errors import UserError
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+
+ROWS = [chat_row("add", 1, 2), chat_row("spell", 2, 9), chat_row("add", 3, 1)]
+
+
+@pytest.fixture
+def tokenizer(files: dict[str, str]) -> ChatTokenizer:
+    return ChatTokenizer.load(files["tokenizer"])
+
+
+def open_rows(path: Path, tokenizer: ChatTokenizer, verify: bool = True) -> TokenStore:
+    return tokenise.tokens_of_rows(path, "chat", tokenizer, path.parent / "cache", verify=verify)
+
+
+def test_a_store_holds_tokens_supervision_lines_and_tags(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    path.write_text("\n" + path.read_text())  # a blank line: lines are the file's own
+    store = open_rows(path, tokenizer)
+    rendered = [tokenizer.render(row["messages"]) for row in ROWS]
+    assert store.learnt is not None
+    for index, one in enumerate(rendered):
+        span = slice(store.offsets[index], store.offsets[index + 1])
+        assert store.tokens[span].tolist() == one.ids
+        assert store.learnt[span].tolist() == one.supervised
+    assert store.tokens.dtype == np.uint16
+    assert store.supervised.tolist() == [sum(one.supervised) for one in rendered]
+    assert store.lines.tolist() == [2, 3, 4]
+    values, column = store.tag("category")
+    assert [values[index] for index in column] == ["add", "spell", "add"]
+    assert store.tag("stage")[0] == ["untagged"]
+
+
+def test_a_second_start_tokenises_nothing(
+    tmp_path: Path, tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    first = open_rows(path, tokenizer)
+    monkeypatch.setattr(ChatTokenizer, "render_batch", None)
+    assert open_rows(path, tokenizer).folder == first.folder
+
+
+def test_changed_rows_or_tokenizer_make_another_store(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    first = open_rows(path, tokenizer)
+    write_jsonl(path, ROWS[:2])
+    second = open_rows(path, tokenizer)
+    third = open_rows(path, train_tokenizer(["another text, other merges"] * 9, 270))
+    assert len({first.folder, second.folder, third.folder}) == 3
+    assert len(second) == 2
+
+
+def truncate(folder: Path) -> None:
+    tokens = folder / "tokens.bin"
+    tokens.write_bytes(tokens.read_bytes()[:-2])
+
+
+def flip_a_bit(folder: Path) -> None:
+    data = bytearray((folder / "tokens.bin").read_bytes())
+    data[5] ^= 1
+    (folder / "tokens.bin").write_bytes(bytes(data))
+
+
+def remove_a_file(folder: Path) -> None:
+    (folder / "lines.bin").unlink()
+
+
+def older_format(folder: Path) -> None:
+    header = json.loads((folder / "header.json").read_text())
+    (folder / "header.json").write_text(json.dumps({**header, "format": 0}))
+
+
+def half_a_header(folder: Path) -> None:
+    (folder / "header.json").write_text((folder / "header.json").read_text()[:50])
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove_a_file, older_format, half_a_header])
+def test_a_damaged_or_outdated_store_is_made_again(
+    tmp_path: Path, tokenizer: ChatTokenizer, damage: Callable[[Path], None]
+) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    store = open_rows(path, tokenizer)
+    expected, folder = store.tokens.tolist(), store.folder
+    del store
+    damage(folder)
+    again = open_rows(path, tokenizer)
+    assert again.tokens.tolist() == expected
+    assert again.folder == folder
+    assert [left.name for left in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_store_travels_to_workers_as_its_path(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    store = open_rows(write_jsonl(tmp_path / "chat.jsonl", ROWS * 500), tokenizer)
+    sent = pickle.dumps(store)
+    assert len(sent) < 500
+    assert pickle.loads(sent).tokens.tolist() == store.tokens.tolist()  # noqa: S301 - our own
+
+
+def test_a_bad_line_is_named_and_leaves_nothing(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    path.write_text(path.read_text() + '{"messages": []}\n')
+    with pytest.raises(UserError, match=r"chat\.jsonl:4: 'messages' must be"):
+        open_rows(path, tokenizer)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_eval_rows_are_completed_by_their_reference_and_counted_without(
+    tmp_path: Path, tokenizer: ChatTokenizer
+) -> None:
+    silent = {key: value for key, value in eval_row("add", 2, 3).items() if key not in ("reference", "answer")}
+    rows = [{**eval_row("add", 1, 3), "reference": "Ten."}, {**silent, "must_include": ["x"]}]
+    path = write_jsonl(tmp_path / "eval.jsonl", rows)
+    store = tokenise.tokens_of_rows(path, "eval", tokenizer, tmp_path / "cache", verify=True)
+    assert len(store) == 1
+    assert store.header["without_reference"] == 1
+    assert tokenizer.decode(store.tokens.tolist()).endswith("Ten.")
+
+
+def test_a_corpus_of_shards_is_one_store_in_which_everything_is_learnt(
+    tmp_path: Path, tokenizer: ChatTokenizer
+) -> None:
+    shards = tmp_path / "corpus"
+    shards.mkdir()
+    write_jsonl(shards / "a.jsonl", [{"text": "The dog went home."}, {"text": "Apples."}])
+    (shards / "b.txt").write_text("A fine morning.")
+    store = tokenise.tokens_of_corpus(shards, tokenizer, tmp_path / "cache", verify=True)
+    documents = [tokenizer.document(text) for text in ("The dog went home.", "Apples.", "A fine morning.")]
+    assert store.learnt is None
+    assert store.tokens.tolist() == [token for ids in documents for token in ids]
+    assert store.supervised.tolist() == [len(ids) - 1 for ids in documents]
+    assert store.sizes.tolist() == [18, 7, 15]
