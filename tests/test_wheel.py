@@ -1,0 +1,79 @@
+"""The wheel holds picochat and nothing else, with everything that picochat needs, and works where it is installed."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+FOLDERS = ("picochat", "datamodules", "callbacks", "configs")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, because setuptools leaves build/ and *.egg-info beside what it builds."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), cwd=source)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_only_picochat_lies_at_the_top(names: set[str]) -> None:
+    assert {name.split("/")[0] for name in names} == {"picochat"}
+
+
+def test_every_file_of_the_package_is_in_it(names: set[str]) -> None:
+    files = [path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
+    own = [path for path in files if "__pycache__" not in path.parts]
+    expected = {(path if path.parts[0] == "picochat" else "picochat" / path).as_posix() for path in own}
+    assert names == expected
+    assert {"picochat/py.typed", "picochat/packs/words.txt", "picochat/configs/capability.yaml"} <= names
+
+
+def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(target),
+        str(wheel),
+        cwd=tmp_path,
+    )
+    assert {path.name for path in target.iterdir() if "dist-info" not in path.name} == {"picochat", "bin"}
+    code = """
+import sys
+sys.path.insert(0, "site")
+import picochat, picochat.callbacks, picochat.datamodules, picochat.configs
+assert all(path.startswith(sys.argv[1]) for module in (picochat, picochat.callbacks) for path in module.__path__)
+from picochat.datamodules import CapabilityDataModule
+from picochat.cli import main
+main(["--version"])
+"""
+    version = run(sys.executable, "-P", "-c", code, str(target), cwd=tmp_path)
+    assert version.startswith("picochat ")
