@@ -8,7 +8,7 @@ from typing import Any
 from picochat.evidence.compare import points
 from picochat.evidence.html_charts import Bar, interval_bars
 from picochat.evidence.html_page import article, bullets, facts, filtered, page, paragraph, pre, section, table
-from picochat.evidence.lanes import percent
+from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import aligned, clip, md, md_table
 from picochat.files import write_files
 
@@ -21,6 +21,7 @@ _TABLES = {
     "by_stage": "By stage",
     "by_phrasing": "By phrasing",
     "by_style": "By answer style",
+    "by_knowledge": "By knowledge",
 }
 _FLIPS_MD, _FLIPS_HTML = 12, 15  # in all; of each category and direction. compare_report.json has all.
 
@@ -56,6 +57,8 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
         "\n".join(f"- {md(line)}" for line in report["notes"]),
     ]
     for grouping, title in _TABLES.items():
+        if list(report[grouping]) == [UNTAGGED]:
+            continue
         lanes = report[grouping].items()
         head = [grouping.removeprefix("by_"), *map(md, _columns(report))]
         parts += [f"## {title}", md_table(head, [[md(name), *_cells(lane)] for name, lane in lanes])]

@@ -9,17 +9,16 @@ dictionary. `evaluate_checkpoint` is the whole of `picochat eval chat` up to the
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.lanes import GATES, TAGS, Prediction, summarise
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
-from picochat.files import sha256_file
+from picochat.files import sha256_file, sha256_text
 from picochat.packs.rows import Message, Row, iter_rows, prompt_text
 
 if TYPE_CHECKING:
-    from picochat.model.checkpoint import Checkpoint
     from picochat.model.decoder import Decoder
     from picochat.model.tokenizer import ChatTokenizer
 
@@ -71,6 +70,14 @@ class Decoding:
     top_p: float | None = None
     seed: int = 42
     batch_size: int = 64
+
+
+class LoadedModel(NamedTuple):
+    """A model folder in memory, with the tokenizer that belongs to it."""
+
+    decoder: "Decoder"
+    tokenizer: "ChatTokenizer"
+    provenance: dict[str, Any]
 
 
 class ModelAnswerer:
@@ -183,18 +190,19 @@ def evaluate_checkpoint(
 
 def load_model(
     checkpoint: str | Path, *, tokenizer: str | Path | None = None, device: str = "auto", precision: str = "auto"
-) -> "Checkpoint":
+) -> LoadedModel:
     """Load a model folder onto a device for inference, and make sure that a tokenizer given beside it is its own.
 
     Args:
         checkpoint: a model folder.
-        tokenizer: a tokenizer.json or model folder to compare with the checkpoint's own.
+        tokenizer: a tokenizer.json or model folder; made sure to be the one that the weights were trained with.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
         precision: "float32", "bf16", "fp16", or "auto": bf16 on a GPU that has it, float32 elsewhere.
     """
     import torch
 
-    from picochat.model.checkpoint import load_checkpoint
+    from picochat.model.checkpoint import check_tokenizer, load_checkpoint
+    from picochat.model.tokenizer import ChatTokenizer
 
     device = pick_device(device)
     dtypes = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -203,16 +211,11 @@ def load_model(
     if precision not in dtypes:
         raise UserError(f"--precision {precision} is not known; choose float32, bf16, fp16 or auto")
     loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
-    if tokenizer is not None:
-        from picochat.model.tokenizer import ChatTokenizer
-
-        if ChatTokenizer.load(tokenizer).fingerprint != loaded.tokenizer.fingerprint:
-            raise UserError(
-                f"--tokenizer {tokenizer} is not the tokenizer of the checkpoint {checkpoint}; "
-                "leave --tokenizer out to use the checkpoint's own"
-            )
-    loaded.decoder.eval()
-    return loaded
+    if tokenizer is None:
+        return LoadedModel(loaded.decoder, loaded.tokenizer, loaded.provenance)
+    given = ChatTokenizer.load(tokenizer)
+    check_tokenizer(checkpoint, given)
+    return LoadedModel(loaded.decoder, given, loaded.provenance)
 
 
 def pick_device(device: str) -> str:
@@ -228,13 +231,15 @@ def pick_device(device: str) -> str:
 
 
 def describe_model(checkpoint: str | Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The `model` entry of a report: folder, fingerprint of the weights, and where they came from."""
+    """The `model` entry of a report: folder, fingerprint of the weights, and where they came from.
+
+    The fingerprint is the sha256 of model.safetensors, or of the shards' names and sha256 where there are several.
+    """
     folder = Path(checkpoint)
-    return {
-        "folder": str(folder),
-        "sha256": sha256_file(folder / "model.safetensors"),
-        "provenance": dict(provenance),
-    }
+    single = folder / "model.safetensors"
+    shards = "".join(f"{path.name} {sha256_file(path)}\n" for path in sorted(folder.glob("*.safetensors")))
+    sha256 = sha256_file(single) if single.is_file() else sha256_text(shards)
+    return {"folder": str(folder), "sha256": sha256, "provenance": dict(provenance)}
 
 
 def _prediction(

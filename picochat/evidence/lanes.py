@@ -44,6 +44,7 @@ TAGS = (
     "stage",
     "phrasing",
     "answer_style",
+    "knowledge",
 )
 
 
@@ -99,6 +100,7 @@ GROUPINGS: Mapping[str, Callable[[Prediction], str]] = {
     "by_stage": lambda p: p.tag("stage"),
     "by_phrasing": lambda p: p.tag("phrasing"),
     "by_style": lambda p: p.tag("answer_style"),
+    "by_knowledge": lambda p: p.tag("knowledge"),
 }
 
 

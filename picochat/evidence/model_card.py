@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
+from picochat.evidence.evaluation import describe_model
 from picochat.evidence.lanes import percent
 from picochat.evidence.report import COLUMNS, cells, choice_sentence, claim_lines, clip, interval, md, md_table
-from picochat.files import sha256_file, write_files
+from picochat.files import write_files
 
 _HEADER = """---
 library_name: transformers
@@ -28,13 +29,10 @@ def write_model_card(checkpoint: str | Path, report: Mapping[str, Any]) -> Path:
         UserError: the report is about other weights than the folder's.
     """
     folder = Path(checkpoint)
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise UserError(f"{folder} is not a model folder: it has no model.safetensors")
-    found, measured = sha256_file(weights), report["model"]["sha256"]
+    found, measured = describe_model(folder, {})["sha256"], report["model"]["sha256"]
     if found != measured:
         raise UserError(
-            f"the report is about other weights (sha256 {measured[:12]}) than {weights} ({found[:12]}); "
+            f"the report is about other weights (sha256 {measured[:12]}) than those in {folder} ({found[:12]}); "
             "run `eval chat` on this checkpoint"
         )
     path = folder / "README.md"

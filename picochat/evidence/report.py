@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.evidence.lanes import SKILL_NAMES, Prediction, percent
+from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, Prediction, percent
 from picochat.evidence.scoring import REASONS
 from picochat.files import sha256_file, write_files
 
@@ -28,6 +28,7 @@ _TABLES = (
     ("By stage", "by_stage"),
     ("By phrasing", "by_phrasing"),
     ("By answer style", "by_style"),
+    ("By knowledge", "by_knowledge"),
 )
 _SAMPLES = 12  # failures shown in Markdown; predictions.jsonl has all
 
@@ -111,6 +112,8 @@ def eval_markdown(report: Mapping[str, Any], predictions: Sequence[Prediction]) 
         gates = md_table(["gate", "limit", "measured", "95 % interval", ""], map(gate_cells, report["gates"]))
         parts += ["## Gates", gates]
     for title, grouping in _TABLES:
+        if list(report[grouping]) == [UNTAGGED]:
+            continue
         rows = [[md(name), *cells(lane)] for name, lane in report[grouping].items()]
         parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *COLUMNS], rows)]
     parts += ["## Why replies failed", _reasons(report["overall"]["reasons"])]

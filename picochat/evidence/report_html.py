@@ -6,7 +6,7 @@ from typing import Any
 from picochat.evidence.curves import Curves, charts
 from picochat.evidence.html_charts import Bar, interval_bars, line_chart
 from picochat.evidence.html_page import article, bullets, esc, facts, filtered, page, paragraph, pre, section, table
-from picochat.evidence.lanes import Prediction, grouped, percent
+from picochat.evidence.lanes import UNTAGGED, Prediction, grouped, percent
 from picochat.evidence.report import (
     COLUMNS,
     cells,
@@ -58,7 +58,7 @@ def eval_html(
             ),
             section("Rates with 95 % intervals", lane_bars(report, before)),
             section("Gates", _gates(report["gates"])),
-            *(_breakdown(report, name) for name in ("by_stage", "by_phrasing", "by_style")),
+            *(_breakdown(report, name) for name in ("by_stage", "by_phrasing", "by_style", "by_knowledge")),
             section("Why replies failed", _reasons(overall["reasons"])),
             section("Training curves", *(line_chart(title, drawn) for title, drawn in charts(curves or {}).items())),
             section("Replies", _replies(predictions)),
@@ -112,7 +112,9 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _breakdown(report: Mapping[str, Any], grouping: str) -> str:
-    name = {"by_stage": "stage", "by_phrasing": "phrasing", "by_style": "answer style"}[grouping]
+    if list(report[grouping]) == [UNTAGGED]:
+        return ""
+    name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_"))
     rows = [[lane, *cells(counted)] for lane, counted in report[grouping].items()]
     return section(f"By {name}", table([name, *COLUMNS], rows))
 

@@ -89,6 +89,19 @@ def paired_difference(a: float, b: float, c: float, d: float) -> Interval:
     return Interval(max(-1.0, difference - below), min(1.0, difference + above))
 
 
+def difference(passed_a: float, n_a: float, passed_b: float, n_b: float) -> Interval:
+    """Interval of (share of A) - (share of B) for two different sets of rows.
+
+    Source: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
+    """
+    (low_a, high_a), (low_b, high_b) = wilson(passed_a, n_a), wilson(passed_b, n_b)
+    share_a, share_b = passed_a / n_a, passed_b / n_b
+    return Interval(
+        share_a - share_b - math.hypot(share_a - low_a, high_b - share_b),
+        share_a - share_b + math.hypot(high_a - share_a, share_b - low_b),
+    )
+
+
 class RunSpread(NamedTuple):
     """How much the difference of two arms varies because each arm is only a sample of possible runs.
 

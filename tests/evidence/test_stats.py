@@ -12,6 +12,7 @@ from picochat.evidence.stats import (
     Interval,
     RunSpread,
     adjusted_for_chance,
+    difference,
     holm,
     mcnemar_exact,
     paired_difference,
@@ -106,6 +107,21 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     tables = np.random.default_rng(7).multinomial(80, [0.70, 0.15, 0.05, 0.10], size=2_000)
     covered = sum(low <= 0.10 <= high for low, high in (paired_difference(*map(float, table)) for table in tables))
     assert 0.935 <= covered / 2_000 <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10
+        ((56, 70, 48, 80), 0.0524, 0.3339),
+        ((9, 10, 3, 10), 0.1705, 0.8090),
+        ((0, 10, 0, 10), -0.2775, 0.2775),
+        ((10, 10, 0, 10), 0.6075, 1.0000),
+    ],
+)
+def test_difference_of_two_sets_gives_the_published_intervals(
+    counts: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    assert difference(*counts) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_run_spread_by_hand() -> None:

@@ -1,0 +1,191 @@
+"""Training rows against held-out rows: what was learnt by heart and what transfers."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from students import Parrot
+
+from picochat.errors import UserError
+from picochat.evidence.fit_report import fit_html, fit_markdown, fit_table
+from picochat.evidence.sft_fit import (
+    FitRow,
+    Forced,
+    held_out_beside,
+    measure_fit,
+    measure_rows,
+    pick_rows,
+    summarise_fit,
+    teacher_forced,
+)
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.packs.rows import Message, Row, write_rows
+
+
+def chat_row(number: int, category: str = "bench_math_addition") -> Row:
+    return {
+        "messages": [
+            {"role": "user", "content": f"{number} + 1?"},
+            {"role": "assistant", "content": f"{number} + 1 = {number + 1}\nFinal answer: {number + 1}"},
+        ],
+        "answer": str(number + 1),
+        "answer_style": "scratchpad",
+        "category": category,
+    }
+
+
+def eval_row(number: int) -> Row:
+    row = chat_row(number)
+    return {**row, "messages": row["messages"][:1], "reference": row["messages"][1]["content"]}
+
+
+def fixed(conversations: Sequence[Sequence[Message]]) -> list[Forced]:
+    return [Forced(nll=2.0, tokens=10, right=9) for _ in conversations]
+
+
+def by_heart(prompt: str) -> str:
+    """Knows the sums below 50 word for word, and answers 0 to all others."""
+    number = int(prompt.split()[0])
+    return f"{number} + 1 = {number + 1}\nFinal answer: {number + 1}" if number < 50 else "Final answer: 0"
+
+
+def measured(student: Parrot) -> list[FitRow]:
+    train, held_out = [chat_row(n) for n in range(40)], [eval_row(n) for n in range(45, 85)]
+    return [
+        *measure_rows("train", train, range(40), student, fixed),
+        *measure_rows("held_out", held_out, range(40), student, fixed),
+    ]
+
+
+def test_memorising_is_told_from_transfer() -> None:
+    report = summarise_fit(measured(Parrot(by_heart)))
+    sides = report["by_category"]["bench_math_addition"]
+    assert sides["train"]["exact"]["rate"] == sides["train"]["correct"]["rate"] == 1.0
+    assert sides["held_out"]["correct"]["passed"] == 5  # 45 to 49
+    assert report["readings"] == [
+        "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40, held-out 12.5 % of 40, "
+        "gap +87.5 points, 95 % interval +71.3 to +94.5)"
+    ]
+    learnt = summarise_fit(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
+    assert "learnt, and no gap to held-out rows is shown" in learnt["readings"][0]
+    assert learnt["overall"]["train"]["exact"]["rate"] == 0.0  # right, in words of its own
+    assert "not learnt yet" in summarise_fit(measured(Parrot(lambda prompt: "no")))["readings"][0]
+
+
+def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
+    rows = measured(Parrot(by_heart))
+    bucket = summarise_fit(rows)["overall"]["train"]
+    assert (bucket["tokens"], bucket["token_accuracy"], bucket["nll"]) == (400, 0.9, pytest.approx(0.2))
+
+
+def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
+    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "I am Picochat."}]}
+    (one,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)
+    assert (one.exact, one.correct) == (True, None)
+    report = summarise_fit([one])
+    assert report["overall"]["train"]["correct"] is None
+    assert report["readings"] == ["category (untagged): no answers to check on the train side"]
+
+
+def test_held_out_rows_without_a_reference_are_judged_but_not_forced() -> None:
+    row: Row = {"messages": [{"role": "user", "content": "1?"}], "must_include": ["Picochat"]}
+    (one,) = measure_rows("held_out", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)
+    assert (one.exact, one.correct, one.nll) == (None, True, None)
+
+
+def test_rows_are_picked_evenly_over_categories_and_the_same_each_time() -> None:
+    rows = [chat_row(n, "a") for n in range(2)] + [chat_row(n, "b") for n in range(50)]
+    rows += [chat_row(n, "c") for n in range(50)]
+    picked = pick_rows(rows, 42, seed=1)
+    assert picked == sorted(picked) == pick_rows(rows, 42, seed=1)
+    assert [sum(rows[index]["category"] == name for index in picked) for name in "abc"] == [2, 20, 20]
+    assert picked != pick_rows(rows, 42, seed=2)
+    assert pick_rows(rows, 1_000, seed=1) == list(range(102))
+
+
+def test_the_eval_file_of_the_pack_is_found_beside_the_input(tmp_path: Path) -> None:
+    chat, twin, other = (tmp_path / name for name in ("chat_x.jsonl", "eval_x.jsonl", "held.jsonl"))
+    assert held_out_beside(chat) is None
+    other.touch()
+    (tmp_path / "dataset_pack.json").write_text(
+        json.dumps({"name": "p", "corpus": "c.jsonl", "chat": "chat_x.jsonl", "eval": "held.jsonl"})
+    )
+    assert held_out_beside(chat) == other
+    assert held_out_beside(tmp_path / "chat_y.jsonl") is None  # the pack's eval belongs to another chat file
+    twin.touch()
+    assert held_out_beside(chat) == twin
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ChatTokenizer:
+    return train_tokenizer((f"{n} + 1 = {n + 1}\nFinal answer: {n + 1}. What is the sum?" for n in range(50)), 280)
+
+
+@pytest.fixture(scope="module")
+def decoder(tokenizer: ChatTokenizer) -> Decoder:
+    torch.manual_seed(3)
+    return Decoder(
+        DecoderConfig(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+        )
+    ).eval()
+
+
+def test_teacher_forcing_equals_the_sum_written_out_and_does_not_depend_on_the_batch(
+    decoder: Decoder, tokenizer: ChatTokenizer
+) -> None:
+    conversations = [chat_row(n)["messages"] for n in (3, 12, 700, 5)]
+    forced = teacher_forced(decoder, tokenizer, conversations, batch_size=1)
+    for one, other in zip(forced, teacher_forced(decoder, tokenizer, conversations, batch_size=3), strict=True):
+        assert one.nll == pytest.approx(other.nll, rel=1e-5)
+        assert (one.tokens, one.right) == (other.tokens, other.right)
+    rendered = tokenizer.render(conversations[2])
+    with torch.inference_mode():
+        scores = decoder.logits(decoder(torch.tensor([rendered.ids])))[0].log_softmax(-1)
+    places = [place for place, learnt in enumerate(rendered.supervised) if learnt]
+    by_hand = -sum(float(scores[place - 1, rendered.ids[place]]) for place in places)
+    assert forced[2].nll == pytest.approx(by_hand, rel=1e-5)
+    assert forced[2].tokens == len(places)
+    assert forced[2].nll / forced[2].tokens == pytest.approx(math.log(tokenizer.vocab_size), rel=0.2)
+
+
+def test_max_rows_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--max-rows must be at least 1, not 0"):
+        measure_fit(tmp_path / "chat.jsonl", tmp_path, max_rows=0)
+
+
+def test_a_row_without_a_question_is_named(tmp_path: Path) -> None:
+    write_rows(tmp_path / "chat.jsonl", [{"messages": [{"role": "assistant", "content": "hello"}]}])
+    with pytest.raises(UserError, match=r"chat\.jsonl:1: holds a reply and no question"):
+        measure_fit(tmp_path / "chat.jsonl", tmp_path)
+
+
+def test_the_three_forms_tell_the_same() -> None:
+    rows = measured(Parrot(lambda prompt: "<script>" if prompt.startswith("7") else by_heart(prompt)))
+    report = {
+        "picochat": "0.1.0",
+        "pack": {"path": "chat.jsonl", "sha256": "ab", "rows": 40, "measured": 40},
+        "held_out": None,
+        "model": {"folder": "runs/x", "sha256": "cd", "provenance": {}},
+        "settings": {"max_rows": 40},
+        **summarise_fit(rows),
+    }
+    terminal, markdown, page = fit_table(report), fit_markdown(report, rows), fit_html(report, rows)
+    assert "bench_math_addition  held-out" in terminal
+    assert "12.5 %" in terminal
+    assert "12.5 %" in page
+    assert "No held-out rows were found" in terminal
+    assert "12 of 36:" in markdown
+    assert "<script>" not in markdown
+    assert page.count("<script>") == 1
+    assert "&lt;script&gt;" in page
