@@ -71,7 +71,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.global_step == self._saved_step or getattr(trainer, "fast_dev_run", False):
             return
         self._saved_step = trainer.global_step
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE_NAME)
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE_NAME, weights_only=False)
 
 
 def _validation_follows(trainer: Trainer) -> bool:

@@ -3,8 +3,10 @@
 In: a config (a file, or the bare name of a shipped one) and overrides. Out: a run folder, `trainer.default_root_dir`.
 """
 
+import logging
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ class RunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            text = self.parser.dump(self.config, skip_none=False, skip_unknown=True)
+            text = self.parser.dump(self.config, skip_none=False)
             write_files({Path(trainer.default_root_dir) / self.config_filename: text})
 
 
@@ -48,8 +50,8 @@ class PicochatCLI(LightningCLI):
         root = Path(config.trainer.default_root_dir)
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
-        if config.trainer.enable_progress_bar is None:
-            config.trainer.enable_progress_bar = sys.stderr.isatty()
+        if config.weights_only is None:
+            config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if self.subcommand == "fit" and config.ckpt_path is None and not config.force:
             found = next((name for name in ("last.ckpt", "best_checkpoint") if (root / name).exists()), None)
             if found == "last.ckpt":
@@ -70,6 +72,8 @@ class PicochatCLI(LightningCLI):
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         if settings.get("logger") in (None, True):
             kwargs["logger"] = RunLogger(settings["default_root_dir"])
+        if settings.get("enable_progress_bar") is None:
+            kwargs["enable_progress_bar"] = sys.stderr.isatty()
         return super().instantiate_trainer(**kwargs)
 
     def after_predict(self) -> None:
@@ -86,6 +90,9 @@ def run_trainer(words: list[str]) -> None:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; behind everything else, so that it can shadow nothing
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
+    # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
     quiet = {"exit_on_error": False}
     try:
         PicochatCLI(
@@ -103,6 +110,11 @@ def run_trainer(words: list[str]) -> None:
         )
     except (ArgumentError, MisconfigurationException) as error:
         raise UserError(_one_sentence(str(error), words[0])) from error
+
+
+def _is_about_this_run(record: logging.LogRecord) -> bool:
+    """False for Lightning's advertisements and for devices that are not used."""
+    return not record.getMessage().startswith(("💡 Tip", "TPU available", "GPU available: False"))
 
 
 def _has_bf16(accelerator: str) -> bool:
