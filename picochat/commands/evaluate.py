@@ -94,7 +94,7 @@ def run_compare(args: argparse.Namespace) -> None:
     print(compare_table(report))
     if out_dir:
         write_compare(out_dir, report)
-        print(f"\nwrote {out_dir / 'compare_report.html'}, .md and .json")
+        print(f"\nwrote {out_dir / 'comparison.html'}, .md and .json")
 
 
 def _add_chat(subparsers: Any) -> None:
@@ -157,7 +157,7 @@ def _add_compare(subparsers: Any) -> None:
     parser.add_argument(
         "--margin", type=float, default=2.0, help="points within which arms count as equal (default: 2)"
     )
-    parser.add_argument("--out-dir", metavar="DIR", help="write compare_report.json, .md and .html here")
+    parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
     parser.set_defaults(run=run_compare)
 

@@ -12,7 +12,7 @@ from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import aligned, clip, md, md_table
 from picochat.files import write_files
 
-COMPARE_FILES = ("compare_report.json", "compare_report.md", "compare_report.html")
+COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
 _TABLES = {
     "by_skill": "By skill",
     "by_benchmark_profile": "By benchmark profile",
@@ -23,7 +23,7 @@ _TABLES = {
     "by_style": "By answer style",
     "by_knowledge": "By knowledge",
 }
-_FLIPS_MD, _FLIPS_HTML = 12, 15  # in all; of each category and direction. compare_report.json has all.
+_FLIPS_MD, _FLIPS_HTML = 12, 15  # in all; of each category and direction. comparison.json has all.
 
 
 def write_compare(out_dir: str | Path, report: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ def _flips(report: Mapping[str, Any]) -> str:
         "verdict": sorted({flip["direction"] for flip in shown}),
         "reason": reasons,
     }
-    note = f"{len(shown)} of {len(flips)} rows that flipped; compare_report.json has all."
+    note = f"{len(shown)} of {len(flips)} rows that flipped; comparison.json has all."
     return paragraph(note, "soft") + filtered(menus, [_flip(report, flip) for flip in shown])
 
 

@@ -1,0 +1,285 @@
+"""`picochat eval …` as a user types it, with a small model that has learnt eight rows by heart."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from picochat.cli import main
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.loss import supervised_nll
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.packs.rows import Row, write_rows
+
+LEARNT = {
+    "1 + 2?": "1 + 2 = 3\nFinal answer: 3",
+    "2 + 2?": "2 + 2 = 4\nFinal answer: 4",
+    "3 + 2?": "3 + 2 = 5\nFinal answer: 5",
+    "4 + 2?": "4 + 2 = 6\nFinal answer: 6",
+    "Who are you?": "I am Picochat.",
+    "What is your name?": "My name is Picochat.",
+    "What time is it?": "I have no clock.",
+    "Which is a dog? A cat B hound": "B",
+}
+
+
+def tags(prompt: str) -> Row:
+    if "+" in prompt:
+        own = {"category": "bench_math_addition", "answer": LEARNT[prompt][-1], "answer_style": "scratchpad"}
+    elif prompt.startswith("Which"):
+        own = {"category": "bench_choice_language", "answer": "B", "answer_style": "direct"}
+    else:
+        own = {"category": "refusal" if "time" in prompt else "identity", "answer_style": "direct"}
+    skill = own["category"].startswith("bench")
+    return {
+        **own,
+        "mixture_profile": "capability",
+        "mixture_component": "weak_skills" if skill else "behavior_anchor",
+        "mixture_benchmark_profile": "weak_skills" if skill else "release_behavior",
+    }
+
+
+def chat_row(prompt: str) -> Row:
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": LEARNT[prompt]}]
+    return {"messages": messages, **tags(prompt)}
+
+
+def eval_row(prompt: str) -> Row:
+    checks: Row = {"reference": LEARNT[prompt], "answerable": "time" not in prompt}
+    if "+" in prompt:
+        checks["steps"] = LEARNT[prompt].splitlines()[:-1]
+    elif prompt.startswith("Which"):
+        checks |= {"choice_labels": ["A", "B"], "correct_choice": "B"}
+    elif "time" not in prompt:
+        checks["must_include"] = ["Picochat"]
+    return {"messages": [{"role": "user", "content": prompt}], **tags(prompt), **checks}
+
+
+def learn(tokenizer: ChatTokenizer) -> Decoder:
+    torch.manual_seed(1)
+    size = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "head_dim": 12}
+    decoder = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=128, **size))
+    rendered = tokenizer.render_batch([chat_row(prompt)["messages"] for prompt in LEARNT])
+    longest = max(len(one.ids) for one in rendered)
+    ids = torch.full((len(rendered), longest), tokenizer.pad_id)
+    labels = torch.full((len(rendered), longest), -100)
+    for line, one in enumerate(rendered):
+        ids[line, : len(one.ids)] = torch.tensor(one.ids)
+        targets = [token if learnt else -100 for token, learnt in zip(one.ids, one.supervised, strict=True)]
+        labels[line, : len(one.ids) - 1] = torch.tensor(targets[1:])
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=5e-3)
+    for _ in range(200):
+        loss = supervised_nll(decoder, decoder(ids), labels).mean()
+        if loss.item() < 0.005:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.01
+    return decoder.eval()
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with best_checkpoint, an untrained twin, metrics.csv, chat rows and eval rows."""
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = train_tokenizer([text for pair in LEARNT.items() for text in pair] * 3, 270)
+    decoder = learn(tokenizer)
+    save_checkpoint(folder / "best_checkpoint", decoder, tokenizer, {"stage": "sft", "seed": 1})
+    save_checkpoint(folder / "base", Decoder(decoder.config), tokenizer, {"stage": "base", "seed": 1})
+    (folder / "metrics.csv").write_text("step,train/loss,lr\n1,3.0,0.001\n2,1.0,0.002\n")
+    write_rows(folder / "chat_rows.jsonl", map(chat_row, LEARNT))
+    write_rows(folder / "eval_rows.jsonl", map(eval_row, LEARNT))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated(run_folder: Path) -> Path:
+    """The output folders of `eval chat` of both checkpoints: out/best_checkpoint and out/base."""
+    for name in ("base", "best_checkpoint"):
+        main(["eval", "chat", *inputs(run_folder, name), "--out-dir", str(run_folder / "out" / name)])
+    return run_folder / "out"
+
+
+def inputs(folder: Path, checkpoint: str = "best_checkpoint", rows: str = "eval_rows.jsonl") -> list[str]:
+    words = ["--input", str(folder / rows), "--checkpoint", str(folder / checkpoint)]
+    return [*words, "--max-new-tokens", "40", "--device", "cpu"]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "eval_report.json").read_text())
+    return found
+
+
+def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Path) -> None:
+    learnt, base = report_of(evaluated / "best_checkpoint"), report_of(evaluated / "base")
+    assert learnt["overall"]["passed"] == learnt["overall"]["n"] == 8
+    assert base["by_category"]["bench_math_addition"]["passed"] == 0
+    assert learnt["by_category"]["bench_math_addition"]["steps_correct"]["all"] == 1.0
+    assert learnt["by_category"]["bench_choice_language"]["choice"]["chance"] == 0.5
+    assert [claim["status"] for claim in learnt["claims"]] == ["claimed", "claimed", "not tested"]
+    assert learnt["model"]["provenance"]["stage"] == "sft"
+    assert sorted(path.name for path in (evaluated / "base").iterdir()) == [
+        "eval_report.html",
+        "eval_report.json",
+        "eval_report.md",
+        "predictions.jsonl",
+    ]
+
+
+def test_predictions_hold_prompt_raw_reply_verdict_reasons_and_tags(evaluated: Path) -> None:
+    lines = (evaluated / "best_checkpoint" / "predictions.jsonl").read_text().splitlines()
+    first, choice = json.loads(lines[0]), json.loads(lines[-1])
+    assert (first["prompt"], first["reply"]) == ("1 + 2?", "1 + 2 = 3\nFinal answer: 3")
+    assert first["raw_reply"].startswith("1 + 2 = 3")
+    assert (first["passed"], first["reasons"], first["candidate"]) == (True, [], "3")
+    assert first["tags"]["mixture_benchmark_profile"] == "weak_skills"
+    assert set(choice["choice_scores"]) == {"A", "B"}
+
+
+def test_the_page_draws_the_runs_curves(evaluated: Path) -> None:
+    page = (evaluated / "best_checkpoint" / "eval_report.html").read_text()
+    assert "train/loss" in page
+    assert "<h3>Learning rate</h3>" in page
+
+
+def test_batch_size_changes_no_verdict(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
+    for name in ("best_checkpoint", "base"):
+        main(["eval", "chat", *inputs(run_folder, name), "--batch-size", "1", "--out-dir", str(tmp_path / name)])
+        one, many = ((folder / name / "predictions.jsonl").read_text() for folder in (tmp_path, evaluated))
+        pairs = [(json.loads(a), json.loads(b)) for a, b in zip(one.splitlines(), many.splitlines(), strict=True)]
+        assert [(a["reply"], a["passed"], a["reasons"]) for a, _ in pairs] == [
+            (b["reply"], b["passed"], b["reasons"]) for _, b in pairs
+        ]
+
+
+def test_the_terminal_shows_the_table_and_the_places(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["eval", "chat", *inputs(run_folder), "--gate", "math=1", "--out-dir", str(tmp_path / "out")])
+    shown = capsys.readouterr().out
+    assert re.search(r"bench_math_addition +4  100.0 %", shown)
+    assert re.search(r"weak_skills: arithmetic +≥ 100.0 % +100.0 % .* met", shown)
+    assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
+
+
+def test_before_and_model_card(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
+    words = ["--before", str(evaluated / "base"), "--model-card", "--out-dir", str(tmp_path / "out")]
+    main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
+    assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
+    card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
+    assert "# run\n" in card
+    assert "weak\\_skills: claimed" in card or "weak_skills: claimed" in card
+
+
+def test_existing_output_is_kept_without_force(
+    run_folder: Path, evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (evaluated / "base" / "eval_report.json").stat().st_mtime_ns
+    capsys.readouterr()
+    message = refusal(capsys, "eval", "chat", *inputs(run_folder), "--out-dir", str(evaluated / "base"))
+    assert "exists already; add --force" in message
+    assert (evaluated / "base" / "eval_report.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
+        (["--gate", "math=2"], "--gate math=2 is not NAME=SHARE"),
+        (["--max-new-tokens", "0"], "--max-new-tokens must be at least 1, not 0"),
+        (["--temperature", "-1"], "--temperature must be 0 or more"),
+        (["--top-p", "0"], "--top-p must be above 0"),
+        (["--device", "abacus"], "--device abacus is not available"),
+        (["--before", "nowhere"], "must be a folder that `eval chat` wrote"),
+        (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["--checkpoint", "nowhere"], "nowhere is no model folder"),
+        (["--chekpoint", "x"], "did you mean --checkpoint?"),
+    ],
+)
+def test_bad_settings_are_one_sentence_and_nothing_is_written(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    assert expected in refusal(capsys, "eval", "chat", *inputs(run_folder), "--out-dir", str(tmp_path / "out"), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_tokenizer_is_refused(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_tokenizer(["some other words and other words"] * 5, 265).write(tmp_path / "tokenizer.json")
+    words = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--out-dir", str(tmp_path / "out")]
+    assert "another tokenizer" in refusal(capsys, "eval", "chat", *inputs(run_folder), *words)
+    own = str(run_folder / "best_checkpoint" / "tokenizer.json")
+    main(["eval", "chat", *inputs(run_folder), "--tokenizer", own, "--out-dir", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "eval_report.json").exists()
+
+
+def test_sft_fit_shows_what_was_learnt_by_heart(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["eval", "sft-fit", *inputs(run_folder, rows="chat_rows.jsonl"), "--out-dir", str(tmp_path / "learnt")])
+    assert "identity: no answers to check on the train side" in capsys.readouterr().out
+    main(["eval", "sft-fit", *inputs(run_folder, "base", "chat_rows.jsonl"), "--out-dir", str(tmp_path / "base")])
+    learnt, base = report_of(tmp_path / "learnt"), report_of(tmp_path / "base")
+    assert learnt["overall"]["train"]["exact"]["rate"] == 1.0
+    assert learnt["overall"]["train"]["token_accuracy"] == 1.0
+    assert learnt["overall"]["train"]["nll"] < 0.02
+    assert base["overall"]["train"]["exact"]["rate"] == 0.0
+    assert base["overall"]["train"]["nll"] > 3
+    assert learnt["held_out"]["path"] == str(run_folder / "eval_rows.jsonl")  # found beside the input
+    assert learnt["by_category"]["bench_math_addition"]["held_out"]["correct"]["passed"] == 4
+    main(
+        [
+            *["eval", "sft-fit", *inputs(run_folder, rows="chat_rows.jsonl"), "--out-dir", str(tmp_path / "few")],
+            *["--max-rows", "3", "--eval-input", str(run_folder / "eval_rows.jsonl")],
+        ]
+    )
+    assert report_of(tmp_path / "few")["pack"]["measured"] == 3
+
+
+def test_compare_reads_the_outputs_of_eval_chat(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = str(evaluated / "base"), str(evaluated / "best_checkpoint")
+    capsys.readouterr()
+    main(["eval", "compare", a, b, "--name-a", "base", "--name-b", "sft", "--out-dir", str(tmp_path / "out")])
+    shown = capsys.readouterr().out
+    assert re.search(r"bench_math_addition +4 +0.0 % +100.0 % +\+100.0", shown)
+    assert "base and sft: a single run." in shown
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "comparison.html",
+        "comparison.json",
+        "comparison.md",
+    ]
+    main(["eval", "compare", "--a", b, "--b", b, "--base", a])
+    assert "B kept 100 % of the gain of A" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["one"], "takes two folders, not 1"),
+        (["one", "two", "three"], "takes two folders, not 3"),
+        ([], "needs two folders A B"),
+        (["--a", "one"], "needs two folders A B"),
+        (["one", "two", "--a", "three"], "not both"),
+        (["one", "two"], "cannot read one/eval_report.json"),
+    ],
+)
+def test_compare_says_how_it_is_called(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
+    assert expected in refusal(capsys, "eval", "compare", *words)
