@@ -7,7 +7,7 @@ Lightning's own writer goes through a temporary file in the system's temporary f
 another file system (a tmpfs, a container's volume) the move is a copy, and a kill during the copy leaves a truncated
 `last.ckpt` under its final name, the old one gone. Here the temporary file lies beside its place:
 
-    .last.ckpt.tmp-4711  ── written, fsync ──►  rename ──►  last.ckpt      the old file or the new one, never a part
+    .last.ckpt.tmp  ── written, fsync ──►  rename ──►  last.ckpt      the old file or the new one, never a part
 
 Usable in any Lightning project:
 
@@ -33,7 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         final = Path(path)
-        building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
+        building = final.with_name(f".{final.name}.tmp")  # the same name each time: what a kill left is used up next
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with building.open("wb") as file:

@@ -51,7 +51,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._due(trainer) and not _validation_follows(trainer):
+        if self._due(trainer) and not validation_follows(trainer):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,7 +74,7 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE_NAME, weights_only=False)
 
 
-def _validation_follows(trainer: Trainer) -> bool:
+def validation_follows(trainer: Trainer) -> bool:
     """Whether Lightning validates right after this batch; rank 0 answers for all, since it may be a matter of time."""
     loop = trainer.fit_loop
     follows = loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
