@@ -55,14 +55,11 @@ def block(rows: int) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print(
-        f"| rows of the category | {DRAWS:,} draws, ms | numpy shuffle of all, s | different rows |\n|---:|---:|---:|---:|"
-    )
+    print(f"| rows of the category | {DRAWS:,} draws, ms | numpy shuffle of all, s | different rows |")
+    print("|---:|---:|---:|---:|")
     for rows in (10**4, 10**6, 10**7, 10**9):
         draw(rows)
-    print(
-        "\n| rows | plan and first block, s | a block, ms | its bins | a rank's bins of a step, ms | plan, bytes a row |"
-    )
+    print("\n| rows | plan and first block, s | a block, ms | bins | a rank's bins of a step, ms | bytes a row |")
     print("|---:|---:|---:|---:|---:|---:|")
     for rows in (10**5, 10**6, 10**7):
         block(rows)
