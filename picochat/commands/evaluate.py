@@ -181,7 +181,7 @@ def _add_model_flags(parser: argparse.ArgumentParser, rows: str) -> None:
         "--precision",
         default="auto",
         choices=["float32", "bf16", "fp16", "auto"],
-        help="of the weights (default: auto)",
+        help="auto is float32: no verdict depends on the batch",
     )
     parser.add_argument(
         "--batch-size", type=int, default=64, help="rows at a time; no verdict depends on it (default: 64)"

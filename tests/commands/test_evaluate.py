@@ -220,6 +220,17 @@ def test_bad_settings_are_one_sentence_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_row_that_fills_the_context_is_named_by_its_words(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {"messages": [{"role": "user", "content": "Once upon a time " * 40}], "answer": "1"}
+    write_rows(tmp_path / "long.jsonl", [eval_row("1 + 2?"), long])
+    words = ["--input", str(tmp_path / "long.jsonl"), "--out-dir", str(tmp_path / "out")]
+    message = refusal(capsys, "eval", "chat", *inputs(run_folder), *words)
+    assert "the row that asks 'Once upon a time" in message
+    assert "context of 128" in message
+
+
 def test_another_tokenizer_is_refused(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_tokenizer(["some other words and other words"] * 5, 265).write(tmp_path / "tokenizer.json")
     words = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--out-dir", str(tmp_path / "out")]
