@@ -1,14 +1,7 @@
-"""Arithmetic by column. In: nothing. Out: sums, differences, products and stories with their working. Next: mixture.
+"""Arithmetic. In: nothing. Out: sums, differences, products and stories with their working. Next: packs.making.
 
-A column's line adds the two digits and what was carried; the last line writes all that is left. A line of a difference
-borrows by writing the upper digit with ten more. Products are running sums, numbered, the smaller factor as the count:
-
-    27 + 15                       52 - 17                       3 x 8                    (stories: the first two
-    7 + 5 = 12, write 2, carry 1  12 - 7 = 5, write 5, borrow 1 2: 8 + 8 = 16             one after the other)
-    2 + 1 + 1 = 4, write 4        5 - 1 - 1 = 3, write 3        3: 16 + 8 = 24
-    Final answer: 42              Final answer: 35              Final answer: 24
-
-``read_columns`` and ``read_product`` read such lines back and share no code with what wrote them.
+Operands are uniform over a stage; the order in which a sum or product is asked belongs to the phrasing, so both orders
+are one problem. A story of three numbers is worked out as a sum and then a difference (see ``tasks.columns``).
 """
 
 import re
@@ -17,6 +10,7 @@ from math import isqrt
 from typing import ClassVar
 
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
+from picochat.packs.tasks.columns import read_columns, read_product, write_difference, write_product, write_sum
 
 _THINGS = (
     "apples", "books", "buttons", "cards", "coins", "cookies", "cups", "dolls", "eggs", "flowers", "forks", "keys",
@@ -56,9 +50,31 @@ def _of_things(*templates: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(text.replace("{things}", thing) for thing in _THINGS) for text in templates)
 
 
-def _without_things(families: Sequence[Family]) -> tuple[Family, ...]:
-    """What can be asked of 0 and 1 as well; "1 apples" cannot."""
-    return tuple(family for family in families if len(family) != len(_THINGS))
+class _Wordings:
+    """Families of templates, and the part of them that suits special pairs.
+
+    "1 apples" cannot be said, so 0 and 1 are never counted as things. Of a double (5 + 5) both orders are one sentence.
+    """
+
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._all = tuple(families)
+        self._bare = tuple(family for family in families if len(family) != len(_THINGS))
+        self._once, self._bare_once = _one_order(self._all), _one_order(self._bare)
+
+    def of(self, value: Pair) -> Sequence[Family]:
+        if value[0] == value[1]:
+            return self._once if value[0] > 1 else self._bare_once
+        return self._all if value[0] > 1 else self._bare
+
+
+def _one_order(families: Sequence[Family]) -> tuple[tuple[str, ...], ...]:
+    seen: set[str] = set()
+    kept = []
+    for family in families:
+        texts = {text.replace("{b}", "{a}"): text for text in reversed(family)}  # of two alike the first stays
+        kept.append(tuple(text for same, text in reversed(texts.items()) if same not in seen))
+        seen.update(texts)
+    return tuple(family for family in kept if family)
 
 
 class _PairsFrom(Sequence[Pair]):
@@ -80,90 +96,6 @@ class _PairsFrom(Sequence[Pair]):
         return self.low + item - row * (row + 1) // 2, self.low + row
 
 
-def _column_sums(a: int, b: int) -> list[str]:
-    lines, carry, place = [f"{a} + {b}"], 0, 1
-    largest = max(a, b, 1)
-    while place <= largest:
-        x, y = a // place % 10, b // place % 10
-        total = x + y + carry
-        line = f"{x} + {y} + 1 = {total}" if carry else f"{x} + {y} = {total}"
-        place *= 10
-        carries = total > 9 and place <= largest
-        lines.append(f"{line}, write {total - 10}, carry 1" if carries else f"{line}, write {total}")
-        carry = total // 10
-    return lines
-
-
-def _column_differences(a: int, b: int) -> list[str]:
-    lines, borrow, place = [f"{a} - {b}"], 0, 1
-    while place <= max(a, 1):
-        x, y = a // place % 10, b // place % 10
-        left = x - y - borrow
-        upper = x + 10 if left < 0 else x
-        line = f"{upper} - {y} - 1 = {left % 10}" if borrow else f"{upper} - {y} = {left % 10}"
-        lines.append(f"{line}, write {left % 10}, borrow 1" if left < 0 else f"{line}, write {left}")
-        borrow = int(left < 0)
-        place *= 10
-    return lines
-
-
-_COLUMN = re.compile(r"(\d+) ([+-]) (\d)(?: [+-] (1))? = (\d+), write (\d+)(?:, (carry|borrow) 1)?")
-
-
-def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
-    """Read one sum or difference worked by column back: (first operand, second operand with its sign, result).
-
-    Raises:
-        ValueError: a line does not follow from the operands or from the line before; says which.
-    """
-    header = re.fullmatch(r"(\d+) ([+-]) (\d+)", lines[0])
-    if not header:
-        raise ValueError(f"'{lines[0]}' is no sum and no difference")
-    upper, sign, lower = header[1], header[2], header[3]
-    width = max(len(upper), len(lower))
-    columns = list(zip(reversed(upper.zfill(width)), reversed(lower.zfill(width)), strict=True))
-    if len(lines) != 1 + width:
-        raise ValueError(f"{width} columns but {len(lines) - 1} lines")
-    kept, written = 0, ""
-    for place, (line, (x, y)) in enumerate(zip(lines[1:], columns, strict=True)):
-        parts = _COLUMN.fullmatch(line)
-        if not parts or parts[2] != sign:
-            raise ValueError(f"'{line}' is no column")
-        left, third, result, write = int(parts[1]), int(parts[4] or 0), int(parts[5]), parts[6]
-        borrows = parts[7] == "borrow"
-        if (left, int(parts[3]), third) != (int(x) + 10 * borrows, int(y), kept):
-            raise ValueError(f"'{line}' does not hold the digits of column {place + 1} and what was kept")
-        if result != (left + int(y) + third if sign == "+" else left - int(y) - third):
-            raise ValueError(f"'{line}' is calculated wrongly")
-        last = place == width - 1
-        if (int(write), parts[7]) != (result if last else result % 10, _kept(sign, result, borrows, last)):
-            raise ValueError(f"'{line}' writes or keeps the wrong digit")
-        kept, written = int(parts[7] is not None), write + written
-    return int(upper), int(sign + lower), int(written)
-
-
-def _kept(sign: str, result: int, borrows: bool, last: bool) -> str | None:
-    if sign == "-":
-        return "borrow" if borrows and not last else None
-    return "carry" if result > 9 and not last else None
-
-
-def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
-    """Read running sums back: (count, what is added, result); ValueError as above."""
-    header = re.fullmatch(r"(\d+) x (\d+)", lines[0])
-    if not header:
-        raise ValueError(f"'{lines[0]}' is no product")
-    count, each = int(header[1]), int(header[2])
-    total = each
-    for number, line in enumerate(lines[1:], start=2):
-        if line != f"{number}: {total} + {each} = {total + each}":
-            raise ValueError(f"'{line}' does not follow")
-        total += each
-    if len(lines) != count:
-        raise ValueError(f"{len(lines) - 1} additions make {len(lines)} times {each}, not {count}")
-    return count, each, total
-
-
 class Addition(Task):
     """Sums up to three digits. Values: (a, b) with a <= b."""
 
@@ -182,7 +114,7 @@ class Addition(Task):
         *_both("Find {a} + {b}.", "What do {a} and {b} make together?", "Tell me the total of {a} and {b}."),
         *_of_things("A shop sells {a} {things} today and {b} {things} tomorrow. How many {things} does it sell?"),
     )
-    bare_known, bare_new = _without_things(known), _without_things(new)
+    wordings: ClassVar = {"known": _Wordings(known), "new": _Wordings(new)}
 
     def values(self, stage: str) -> Sequence[Pair]:
         if stage == "single_digit":
@@ -193,9 +125,8 @@ class Addition(Task):
         return [(a, b) for a, b in _PairsFrom(10, 90) if (a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9) == carries]
 
     def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        if value[0] > 1:
-            return super().phrasings(stage, value, phrasing)
-        return self.bare_known if phrasing == "known" else self.bare_new
+        families: Sequence[Family] = self.wordings[phrasing].of(value)
+        return families
 
     def key(self, stage: str, value: Pair) -> str:
         return f"add:{value[0]}+{value[1]}"
@@ -204,7 +135,7 @@ class Addition(Task):
         a, b = value
         first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
         answer = str(a + b)
-        steps = tuple(_column_sums(first, second))
+        steps = tuple(write_sum(first, second))
         return Problem(template.format(a=a, b=b), answer, answer, steps, content=(str(a), str(b)))
 
     def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
@@ -236,7 +167,7 @@ class Subtraction(Task):
         ("What is left of {a} after taking {b}?", "How much more than {b} is {a}?"),
         *_of_things("A shop has {a} {things} and sells {b} of them. How many {things} remain?"),
     )
-    bare_known, bare_new = _without_things(known), _without_things(new)
+    wordings: ClassVar = {"known": _Wordings(known), "new": _Wordings(new)}
 
     def values(self, stage: str) -> Sequence[Pair]:
         if stage == "single_digit":
@@ -247,9 +178,8 @@ class Subtraction(Task):
         return [(small, large) for small, large in _PairsFrom(10, 90) if (large % 10 < small % 10) == borrows]
 
     def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        if value[0] > 1:
-            return super().phrasings(stage, value, phrasing)
-        return self.bare_known if phrasing == "known" else self.bare_new
+        families: Sequence[Family] = self.wordings[phrasing].of(value)
+        return families
 
     def key(self, stage: str, value: Pair) -> str:
         return f"sub:{value[1]}-{value[0]}"
@@ -258,7 +188,7 @@ class Subtraction(Task):
         b, a = value
         answer = str(a - b)
         return Problem(
-            template.format(a=a, b=b), answer, answer, tuple(_column_differences(a, b)), content=(str(a), str(b))
+            template.format(a=a, b=b), answer, answer, tuple(write_difference(a, b)), content=(str(a), str(b))
         )
 
     def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
@@ -291,17 +221,21 @@ class Multiplication(Task):
         *_of_things("{b} tables carry {a} {things} each. How many {things} are on the tables?"),
     )
 
+    wordings: ClassVar = {"known": _Wordings(known), "new": _Wordings(new)}
+
     def values(self, stage: str) -> Sequence[Pair]:
         return _PairsFrom(2, 11)
+
+    def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
+        families: Sequence[Family] = self.wordings[phrasing].of(value)
+        return families
 
     def key(self, stage: str, value: Pair) -> str:
         return f"mul:{value[0]}x{value[1]}"
 
     def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
         count, each = value
-        sums = (f"{number}: {each * (number - 1)} + {each} = {each * number}" for number in range(2, count + 1))
-        answer = str(count * each)
-        steps = (f"{count} x {each}", *sums)
+        answer, steps = str(count * each), tuple(write_product(count, each))
         return Problem(template.format(a=count, b=each), answer, answer, steps, content=(str(count), str(each)))
 
     def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
@@ -348,7 +282,7 @@ class Removal(Task):
         a, b, c = value
         first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
         answer = str(a + b - c)
-        steps = (*_column_sums(first, second), *_column_differences(a + b, c))
+        steps = (*write_sum(first, second), *write_difference(a + b, c))
         prompt = template.format(a=a, b=b, c=c, name=draw.pick(_NAMES))
         return Problem(prompt, answer, answer, steps, content=(str(a), str(b), str(c)))
 

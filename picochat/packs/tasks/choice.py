@@ -82,7 +82,7 @@ class _Choice(Task):
         prompt = layout.format(question=wording.format(given), **options)
         checks: dict[str, Any] = {"choice_labels": list(LABELS), "correct_choice": label}
         tags = {"choice": wanted}
-        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags=tags, content=(given,))
+        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags=tags, content=(given, wanted))
 
     def fault(self, stage: str, value: Question, problem: Problem) -> str | None:
         options: dict[str, str] = dict(_OPTION.findall(problem.prompt))

@@ -78,7 +78,7 @@ SCIENCE = (
     ),
     Relation(
         "organ",
-        ("What is the {} for?", "What does the {} mainly do?", "Which job does the {} have?"),
+        ("What do we need the {} for?", "What is the job of the {}?", "Why does a body have the {}?"),
         ("Which part of the body is there to {}?", "Which organ lets us {}?", "With what does the body {}?"),
         _pairs(
             "heart:pump_blood lungs:take_in_air stomach:digest_food eyes:see_things ears:hear_sounds "
@@ -127,7 +127,7 @@ LANGUAGE = (
         _pairs(
             "hot:cold big:small up:down left:right day:night old:young rich:poor fast:slow hard:soft wet:dry "
             "full:empty light:dark strong:weak high:low early:late long:short open:closed loud:quiet clean:dirty "
-            "sweet:bitter thick:thin near:far first:last true:false heavy:weightless deep:shallow sharp:blunt "
+            "sweet:bitter thick:thin near:far first:last true:false deep:shallow sharp:blunt "
             "brave:afraid"
         ),
     ),
