@@ -81,7 +81,7 @@ def test_a_story_is_a_function_of_seed_and_index(seed: int, index: int) -> None:
 def test_the_first_story_stays_as_it_is() -> None:
     # It may change with the grammar, on purpose: the changelog then says that corpora differ from earlier ones.
     assert story(0, 0) == (
-        "At the harbor it was noisy that day. One could see fishing boats, ropes and hungry gulls. A rainbow stood over "
-        "the harbor. An old couple sat on a wall and fed the birds. Somewhere a flute was playing a slow tune. "
+        "At the harbor it was noisy that day. One could see fishing boats, ropes and hungry gulls. A rainbow stood "
+        "over the harbor. An old couple sat on a wall and fed the birds. Somewhere a flute was playing a slow tune. "
         'Emma stood there with a soft elephant and watched it all. Emma thought, "I want to remember this."'
     )

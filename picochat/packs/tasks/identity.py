@@ -1,0 +1,196 @@
+"""What the model says of itself. In: topics, situations. Out: identity problems. Next: packs.mixture.
+
+    stage  topic     situation (who asks, and how it begins)           phrasing                     reply
+    who    who       I am a nurse and I found you on a laptop.         Tell me who you are.         I am picochat, …
+    size   compare   Good morning. Be honest.                          Are you as big as others?    No, I am smaller …
+    name   name      (none)                                            What is your name?           My name is picochat.
+
+A situation is made of two pieces, and no piece of an eval situation occurs in training: a held-out speaker comes with
+a held-out clause. A question without a situation is a situation of its own for each wording: the known wordings train,
+the new ones evaluate. Replies never open like refusals and claim no skill, whatever the profile teaches.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar, NamedTuple
+
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task
+from picochat.packs.tasks.identity_topics import TOPICS, Topic
+
+_KNOWN_LEADS = (
+    "Tell me {}.",
+    "Please tell me {}.",
+    "Can you tell me {}?",
+    "I want to know {}.",
+    "I wonder {}.",
+    "Explain {}.",
+    "Do you know {}?",
+)
+_NEW_LEADS = ("Could you tell me {}?", "I would like to know {}.", "Please explain {}.", "May I know {}?")
+
+_GREETINGS: Mapping[Side, Sequence[str]] = {
+    "train": (
+        *("Hello.", "Hi.", "Hi there.", "Hello there.", "Hey.", "Good morning.", "Good evening.", "Good day."),
+        *("Excuse me.", "Pardon me.", "Greetings.", "Welcome.", "Nice to meet you.", "Sorry to bother you."),
+        *("Hello again.", "Hi, computer.", "Hello, machine.", "Hey you.", "Hi, my friend.", "Good to see you."),
+        *("Hi, little program.", "Hello, dear program.", "Hello, whoever you are.", "Good night."),
+    ),
+    "eval": (
+        *("Howdy.", "Good afternoon.", "Ahoy.", "Dear robot.", "Well met.", "Salutations.", "Knock, knock."),
+        *("Hi, stranger.",),
+    ),
+}
+_NOTES: Mapping[Side, Sequence[str]] = {
+    "train": (
+        *("One question.", "I am curious.", "I am new here.", "Let us begin.", "Just a quick question.", "Be honest."),
+        *("Keep it short, please.", "Answer in plain words.", "This is my first try.", "Do not be shy."),
+        *(
+            "I have never used a program like you.",
+            "My teacher told me to ask.",
+            "A friend sent me.",
+            "It is late here.",
+        ),
+        *("I need this for school.", "We are testing you today.", "My sister is reading this too.", "Think first."),
+        *("I am typing this on a phone.", "There is something I want to ask.", "Before we start, a question."),
+        *("It is about you.", "Nobody could tell me so far.", "I have a minute."),
+    ),
+    "eval": (
+        *("A small thing first.", "My neighbor asked this yesterday.", "I am writing an essay.", "No hurry at all."),
+        *("Let me get to the point.", "Here comes the usual one.", "Grandma is listening.", "Take your time."),
+    ),
+}
+_SPEAKERS: Mapping[Side, Sequence[str]] = {
+    "train": (
+        *("a nurse", "a baker", "a student", "a teacher", "a farmer", "a driver", "a painter", "a sailor", "a cook"),
+        *("a child", "a lawyer", "a singer", "a writer", "a tailor", "a gardener", "a librarian", "a carpenter"),
+        *("a waiter", "an engineer", "an artist", "an actor", "a plumber", "a pilot", "a mother of two", "a father"),
+        *("a grandfather", "a reporter", "a scientist", "a clerk", "a beginner", "a tourist", "a pianist", "a judge"),
+        *("a mechanic", "a dentist", "a shopkeeper", "a runner", "a soldier", "a miner", "a priest", "a designer"),
+        *("a programmer", "a researcher", "a guest", "an athlete", "a hunter", "a dancer", "an old man"),
+    ),
+    "eval": (
+        *("a florist", "a fisherman", "a clown", "a barber", "a shepherd", "an astronaut", "a violinist", "a potter"),
+        *("a beekeeper", "a janitor", "an editor", "a goalkeeper", "a magician", "a twin", "a novelist", "an uncle"),
+    ),
+}
+_CLAUSES: Mapping[Side, Sequence[str]] = {
+    "train": (
+        *("and I found you on a laptop", "and a friend showed you to me", "and I am waiting for a bus"),
+        *("and it is raining here", "and I have time before lunch", "and I like to ask questions"),
+        *("and I am sitting in a library", "and I know little about computers", "and I want to understand you"),
+        *("and my work is done for today", "and I am drinking tea", "and I read about programs like you"),
+        *("and my class wants to hear it", "and I am on a train", "and I am writing a report", "from a small town"),
+        *("and I woke up early", "and I cannot sleep", "and I saw your window open", "and I am home alone today"),
+        *("with a simple question", "and this is my lunch break", "and I heard about you", "who has just arrived"),
+    ),
+    "eval": (
+        *("on a ship", "and I am stuck in an elevator", "who lost a bet", "and my cat is watching us"),
+        *("and the power may go out soon", "with cold hands", "from the mountains", "and I am baking bread"),
+    ),
+}
+
+
+class Situation(NamedTuple):
+    """How a question begins, or (``wording``) the one wording of a question that begins with nothing."""
+
+    side: Side
+    text: str
+    wording: str = ""
+
+
+class Value(NamedTuple):
+    """One problem."""
+
+    topic: Topic
+    situation: Situation
+
+
+class Identity(Task):
+    """Who it is, what it is for and made from, its limits, and how one can know."""
+
+    category = "identity"
+    stages: ClassVar[Mapping[str, float]] = {
+        "who": 0.14,
+        "name": 0.12,
+        "purpose": 0.12,
+        "made_from": 0.12,
+        "limits": 0.12,
+        "evidence": 0.12,
+        "developers": 0.10,
+        "memory": 0.08,
+        "size": 0.08,
+    }
+
+    def values(self, stage: str) -> Sequence[Value]:
+        topics = [topic for topic in TOPICS if topic.stage == stage]
+        return [Value(topic, situation) for topic in topics for situation in _situations() + _bare(topic)]
+
+    def key(self, stage: str, value: Value) -> str:
+        return f"identity:{value.topic.name}/{value.situation.text or value.situation.wording}"
+
+    def side(self, stage: str, value: Value) -> Side:
+        return value.situation.side
+
+    def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
+        known, new = _families(value.topic)
+        if wording := value.situation.wording:
+            return [wording] if (phrasing == "new") == (value.situation.side == "eval") else []
+        return known if phrasing == "known" else new
+
+    def pose(self, stage: str, value: Value, template: str, draw: Draw) -> Problem:
+        prompt = template.replace("{situation}", value.situation.text)
+        if draw.chance(0.1):  # as people type
+            prompt = prompt.lower().rstrip("?.!")
+        first, second = draw.pick(value.topic.first), draw.pick(value.topic.second)
+        return Problem(
+            prompt=prompt,
+            reply=f"{first} {second}" if second else first,
+            checks=_checks(value.topic),
+            content=(value.situation.text or prompt,),
+        )
+
+
+@cache
+def _checks(topic: Topic) -> Mapping[str, Any]:
+    groups = [list(group) for group in topic.must_include_any]
+    return {"must_include_any": groups, "must_not_include": list(topic.must_not_include), "max_words": 60}
+
+
+@cache
+def _situations() -> list[Situation]:
+    """Greetings, notes, pairs of both, and speakers with clauses. Each piece belongs to one side."""
+    sides: tuple[Side, Side] = ("train", "eval")
+    found = []
+    for side in sides:
+        greetings, notes, speakers, clauses = _GREETINGS[side], _NOTES[side], _SPEAKERS[side], _CLAUSES[side]
+        texts = [*greetings, *notes]
+        texts += [f"{greeting} {note}" for at, greeting in enumerate(greetings) for note in _spread(notes, at, 4)]
+        texts += [
+            f"I am {speaker} {clause}." for at, speaker in enumerate(speakers) for clause in _spread(clauses, at, 4)
+        ]
+        found += [Situation(side, text) for text in texts]
+    return found
+
+
+def _spread(pieces: Sequence[str], start: int, count: int) -> list[str]:
+    """``count`` of the pieces, from ``start`` on and as far from each other as can be."""
+    return [pieces[(start + turn * len(pieces) // count) % len(pieces)] for turn in range(count)]
+
+
+@cache
+def _bare(topic: Topic) -> list[Situation]:
+    known, new = _wordings(topic)
+    return [Situation("train", "", text) for text in known] + [Situation("eval", "", text) for text in new]
+
+
+@cache
+def _families(topic: Topic) -> tuple[list[Family], list[Family]]:
+    """Each wording with the situation in front of it or behind it."""
+    known, new = ([(f"{{situation}} {text}", f"{text} {{situation}}") for text in texts] for texts in _wordings(topic))
+    return list(known), list(new)
+
+
+@cache
+def _wordings(topic: Topic) -> tuple[list[str], list[str]]:
+    known = [*topic.known, *(lead.format(topic.embedded) for lead in _KNOWN_LEADS)]
+    return known, [*topic.new, *(lead.format(topic.embedded) for lead in _NEW_LEADS)]
