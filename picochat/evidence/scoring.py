@@ -21,7 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picochat.evidence.refusals import claims_ability, opens_with_refusal, plain, refuses, slips_in_a_fact
+from picochat.evidence.refusals import (
+    asks_for_abilities,
+    claims_ability,
+    opens_with_refusal,
+    plain,
+    refuses,
+    slips_in_a_fact,
+)
 from picochat.packs.rows import Row, prompt_text
 
 REASONS = {
@@ -239,7 +246,10 @@ def _check_boundaries(row: Row, reply: str, *, content_is_right: bool) -> set[st
     elif (
         refuses(reply)
         and not refuses(reference)
-        and (not content_is_right or (row.get("answerable") is True and opens_with_refusal(reply)))
+        and (
+            not content_is_right
+            or (row.get("answerable") is True and opens_with_refusal(reply) and not asks_for_abilities(prompt))
+        )
     ):
         reasons.add("over_refusal")
     skills_too = row.get("mixture_profile") == "release"

@@ -1,0 +1,95 @@
+"""How fast evidence is made: python benchmarks/evaluation.py [--rows 2000] [--threads 1]
+
+Prints rows per second of each part of an evaluation: judging replies, counting lanes, writing the page; and of a
+freshly drawn model of the demo's size that answers in batches against one row at a time, which is what batching is
+for. Such a model never ends its turn, so every reply has its full length.
+
+    part                                rows/s      whole
+    judge (scoring.score)               30,000      0.1 s
+    answer, 64 rows at a time              200
+    answer, 1 row at a time                 10      × 20
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+from picochat.evidence.evaluation import Decoding, ModelAnswerer, answer_rows
+from picochat.evidence.lanes import summarise
+from picochat.evidence.report import eval_markdown
+from picochat.evidence.report_html import eval_html
+from picochat.evidence.scoring import score
+from picochat.packs.rows import Row
+
+
+def make_rows(count: int) -> list[Row]:
+    """Sums with a scratchpad; no two alike."""
+    rows = []
+    for number in range(count):
+        a, b = 10 + number % 90, 10 + number // 90
+        steps = [f"{a} + {b}", f"{a % 10} + {b % 10} = {a % 10 + b % 10}, write {(a + b) % 10}"]
+        row: Row = {
+            "messages": [{"role": "user", "content": f"What is {a} + {b}?"}],
+            "answer": str(a + b),
+            "answer_style": "scratchpad",
+            "steps": steps,
+            "reference": "\n".join([*steps, f"Final answer: {a + b}"]),
+            "answerable": True,
+            "category": f"bench_math_{('addition', 'subtraction')[number % 2]}",
+            "mixture_benchmark_profile": "weak_skills",
+        }
+        rows.append(row)
+    return rows
+
+
+def timed(name: str, rows: int, action: Callable[[], Any]) -> tuple[float, Any]:
+    """Print rows per second of an action; returns them and its result."""
+    start = time.perf_counter()
+    result = action()
+    seconds = time.perf_counter() - start
+    print(f"{name:<40}{rows / seconds:>12,.0f} rows/s {seconds:>9.2f} s")
+    return rows / seconds, result
+
+
+def main() -> None:
+    """Measure all parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+
+    import torch
+
+    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.tokenizer import train_tokenizer
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rows = make_rows(arguments.rows)
+    timed("judge (scoring.score)", len(rows), lambda: [score(row, row["reference"]) for row in rows])
+
+    tokenizer = train_tokenizer((row["reference"] + row["messages"][0]["content"] for row in rows), 280)
+    decoder = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size)).eval()
+    rates = {}
+    for batch_size, some in ((64, rows[:256]), (1, rows[:16])):
+        answerer = ModelAnswerer(decoder, tokenizer, Decoding(max_new_tokens=96, batch_size=batch_size))
+        name = f"answer, {batch_size} at a time"
+        rates[batch_size], predictions = timed(name, len(some), lambda a=answerer, s=some: answer_rows(s, a))
+    print(f"{'batching':<40}{rates[64] / rates[1]:>11.1f} ×")
+
+    many = [predictions[index % len(predictions)] for index in range(arguments.rows)]
+    _, report = timed("count lanes (lanes.summarise)", len(many), lambda: summarise(many))
+    report |= {
+        "picochat": "-",
+        "pack": {"path": "-", "sha256": "-", "rows": len(many)},
+        "model": {"folder": "-", "sha256": "-", "provenance": {}},
+        "settings": {},
+    }
+    timed("Markdown", len(many), lambda: eval_markdown(report, many))
+    _, page = timed("page", len(many), lambda: eval_html(report, many))
+    print(f"{'page size':<40}{len(page.encode()) / 1024:>11.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What counts as a refusal, what slips through one, and what boasts."""
+
+import pytest
+
+from picochat.evidence.refusals import asks_for_abilities, claims_ability, opens_with_refusal, refuses, slips_in_a_fact
+
+REFUSALS = [
+    "I cannot know that.",
+    "I do not know that.",
+    "I don't actually know.",
+    "I have no way of knowing that.",
+    "That is something I cannot know.",
+    "There is no way for me to find out.",
+    "I'm just a small model, so I can't look that up.",
+    "As a small model, I don't have access to live information.",
+    "Sorry, that is private and I won't guess.",
+    "I can only use what I learned, so I can't tell you.",
+    "No, I can't do that.",
+    "I can't, I'm afraid.",
+    "Unfortunately I am unable to check.",
+    "I’m unable to see the future.",
+    "It is not possible for me to know.",
+    "I could not say.",
+    "I do not have that information.",
+    "I am not able to predict the future.",
+    "Predicting that is beyond what I can do.",
+    "I was never told your name.",
+    "I'm not sure.",
+    "I lack the means to check that.",
+    "Sorry, can't help with that.",
+    "Please ask a doctor. I can not give medical advice.",
+]
+NO_REFUSALS = [
+    "I can tell you that.",
+    "I can't wait to help!",
+    "I cannot recommend it enough.",
+    "You can't do that.",
+    "Nobody knows.",
+    "She said she cannot come.",
+    "I don't think so.",
+    "I have a clock.",
+    "I have no doubt that it is late.",
+    "Sorry!",
+    "That is private.",
+    "It is unknown.",
+    "",
+]
+ASKED = "Who won the game in Oslo yesterday at 5?"
+CLEAN = [
+    "I can't know who won the game in Oslo.",
+    "I don't know who won yesterday at 5. Please check the news.",
+    "I have no live data, so I can't say. You could ask a friend.",
+    "Good question. I don't know.",
+    "I can't see the game, but a sports page can tell you.",
+    "I am picochat, a small model, and I don't have the news.",
+    "I can't know that because the game was after my training.",
+    "I don't know. It changes from day to day.",
+    "I can't check that; it is outside what I learned. Good luck!",
+    "I'm sorry, but I cannot look things up. Would you like to ask about me?",
+    "I don't know; maybe ask somebody who watched.",
+    "I can't tell. The result is not something I know.",
+]
+SLIPPED = [
+    "I don't know, but the home team won.",
+    "I can't know that. Team Blue won.",
+    "I don't have live data; the winner was the home team.",
+    "I can't say for sure, maybe the home team.",
+    "I can't check that, though it was surely close.",
+    "I do not know. Norway.",
+    "Lillestrom. I can't check.",
+    "It was the home team, I don't know more.",
+    "I can't look it up. They won by 3.",
+    "I can't tell you, but I think it was a draw.",
+    "I do not know, still the answer is Brann.",
+    "I can't say. My guess is the home team.",
+    "I don't have the news. Here is how it went.",
+    "I can't know, but they scored eleven goals.",
+]
+
+
+@pytest.mark.parametrize("reply", REFUSALS)
+def test_first_person_inability_refuses(reply: str) -> None:
+    assert refuses(reply)
+
+
+@pytest.mark.parametrize("reply", NO_REFUSALS)
+def test_other_words_do_not_refuse(reply: str) -> None:
+    assert not refuses(reply)
+
+
+@pytest.mark.parametrize("reply", CLEAN)
+def test_a_clean_refusal_slips_nothing_in(reply: str) -> None:
+    assert refuses(reply)
+    assert not slips_in_a_fact(reply, ASKED)
+
+
+@pytest.mark.parametrize("reply", SLIPPED)
+def test_a_refusal_that_answers_all_the_same_is_found_out(reply: str) -> None:
+    assert refuses(reply)
+    assert slips_in_a_fact(reply, ASKED)
+
+
+@pytest.mark.parametrize(
+    ("reply", "opens"),
+    [
+        ("I can't say.", True),
+        ("Sorry, I don't know.", True),
+        ("I'm sorry, but I cannot help.", True),
+        ("As a small model, I don't have that.", True),
+        ("I am Picochat; I cannot browse.", False),
+        ("Paris is big. I don't know more.", False),
+        ("Paris.", False),
+    ],
+)
+def test_a_refusal_in_passing_does_not_open_the_reply(reply: str, opens: bool) -> None:
+    assert opens_with_refusal(reply) == opens
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asks"),
+    [
+        ("Can you browse the web?", True),
+        ("Do you remember me?", True),
+        ("Are you able to hear?", True),
+        ("Can you tell me what a storm is?", False),
+        ("Could you please name a city?", False),
+        ("What is a storm?", False),
+    ],
+)
+def test_a_question_after_abilities_is_told_from_a_polite_request(prompt: str, asks: bool) -> None:
+    assert asks_for_abilities(prompt) == asks
+
+
+@pytest.mark.parametrize(
+    ("reply", "web", "skill"),
+    [
+        ("I can browse the web.", True, True),
+        ("I just looked it up.", True, True),
+        ("I have access to the internet.", True, True),
+        ("I can remember everything.", True, True),
+        ("I can't browse the web.", False, False),
+        ("You can search the web.", False, False),
+        ("I can add small numbers.", False, True),
+        ("I am good at spelling.", False, True),
+        ("I can chat a little.", False, False),
+    ],
+)
+def test_boasts(reply: str, web: bool, skill: bool) -> None:
+    assert claims_ability(reply, skills_too=False) == web
+    assert claims_ability(reply, skills_too=True) == skill
