@@ -82,16 +82,19 @@ class Screen:
                 self._grams[gram].append(row)
         self._index = _NearIndex(entries)
 
+    def met(self, prompt: str, reply: str) -> tuple[set[int], set[int]]:
+        """Eval rows that share a run of eight words with prompt and reply; those whose question is near the prompt."""
+        asked = _words(prompt)
+        return self._runs(asked + _words(reply)), self._index.near(asked)
+
     def runs(self, text: str) -> set[int]:
         """Eval rows that share a run of eight words with the text."""
-        words = _words(text)
+        return self._runs(_words(text))
+
+    def _runs(self, words: list[str]) -> set[int]:
         if self._grams.keys().isdisjoint(_ngrams(words, N)):
             return set()
         return {row for gram in _ngrams(words, N) if gram in self._grams for row in self._grams[gram]}
-
-    def near(self, prompt: str) -> set[int]:
-        """Eval rows whose question is a near copy of the prompt."""
-        return self._index.near(prompt)
 
 
 def check(
@@ -109,7 +112,9 @@ def check(
     }
     examples: list[str] = []
     for entry in train:
-        runs, near = screen.runs(f"{entry.prompt} {entry.reply}"), screen.near(entry.prompt)
+        runs, near = screen.met(entry.prompt, entry.reply)
+        if not (runs or near):
+            continue
         for row in sorted((runs - met["run"]) | (near - met["near"]))[:_EXAMPLES]:
             examples.append(f"eval '{evaluation[row].prompt}' against training '{entry.prompt}'")
         met["run"] |= runs
@@ -150,8 +155,8 @@ class _NearIndex:
             for shingle in ordered[: len(ordered) - _at_least(len(ordered)) + 1]:
                 self._rare[shingle].append(row)
 
-    def near(self, prompt: str) -> set[int]:
-        words = _words(prompt)
+    def near(self, words: list[str]) -> set[int]:
+        """Rows whose question has nearly the same shingles as the words."""
         shingles = _shingles(words)
         hits = self._rare.keys() & shingles
         if not hits:
@@ -194,7 +199,7 @@ def _plain(prompt: str) -> str:
 
 
 def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
-    return zip(*(words[start:] for start in range(n)), strict=False)
+    return zip(*[words[start:] for start in range(n)], strict=False)
 
 
 def _shingles(words: list[str]) -> frozenset[Gram]:

@@ -112,7 +112,7 @@ class Maker:
         problem = hub_row.problem
         if problem.prompt in self._prompts:
             return False
-        if screen and (screen.runs(f"{problem.prompt} {problem.scratchpad}") or screen.near(problem.prompt)):
+        if screen is not None and any(screen.met(problem.prompt, problem.scratchpad)):
             return False
         self._prompts.add(problem.prompt)
         return True

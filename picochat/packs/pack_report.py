@@ -6,7 +6,7 @@ the same seed gives the same report.
 
 import json
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,17 +129,19 @@ def describe(
 
 def _counts(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows and different problems (keys), in all and by each tag; a stage is named with its category."""
+    groups: dict[tuple[str | None, ...], list[str]] = defaultdict(list)  # few: rows alike in every tag
+    for row in rows:
+        stage = f"{row['category']}/{row['stage']}"
+        groups[(stage, *(row.get(field) for field in _COUNTED.values()))].append(row["key"])
     counts: dict[str, Any] = {"rows": len(rows), "problems": len({row["key"] for row in rows})}
-    for name, field in _COUNTED.items():
-        number: Counter[str] = Counter()
-        keys: dict[str, set[str]] = {}
-        for row in rows:
-            if field in row:
-                label = f"{row['category']}/{row['stage']}" if field == "stage" else row[field]
-                number[label] += 1
-                keys.setdefault(label, set()).add(row["key"])
+    for place, name in enumerate(_COUNTED, start=1):
+        of_label: dict[str, list[str]] = defaultdict(list)
+        for tags, keys in groups.items():
+            label = tags[0] if name == "stage" else tags[place]
+            if label is not None:
+                of_label[label] += keys
         counts[f"by_{name}"] = {
-            label: {"rows": number[label], "problems": len(keys[label])} for label in sorted(number)
+            label: {"rows": len(keys), "problems": len(set(keys))} for label, keys in sorted(of_label.items())
         }
     return counts
 
