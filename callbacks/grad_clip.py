@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 
 from picochat.errors import UserError
@@ -60,7 +60,7 @@ class GradientClip(Callback):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not parameters:  # another callback took this step's gradients away
             return
-        norm = _clip(trainer, parameters, self.max_norm)
+        norm = clip_gradients(trainer, parameters, self.max_norm)
         # One synchronisation with the device per optimizer step; the decision cannot be made without it.
         if torch.isfinite(norm):
             self._in_a_row = 0
@@ -95,11 +95,10 @@ def describe_step(trainer: Trainer) -> str:
     return f" ({describe(trainer.global_step + 1)})" if callable(describe) else ""
 
 
-def _clip(trainer: Trainer, parameters: list[torch.nn.Parameter], max_norm: float) -> Tensor:
+def clip_gradients(trainer: Trainer, parameters: list[torch.nn.Parameter], max_norm: float) -> Tensor:
     """Scale the gradients in place to a norm of at most `max_norm`; the norm before, [] float32."""
-    if isinstance(trainer.strategy, FSDPStrategy):  # each rank holds a part of every gradient
-        fsdp_root = trainer.strategy.model
-        norm: Tensor = fsdp_root.clip_grad_norm_(max_norm)  # type: ignore[union-attr, operator]
-        return norm
+    root = trainer.strategy.model
+    if isinstance(root, FullyShardedDataParallel):  # each rank holds a part of every gradient
+        return root.clip_grad_norm_(max_norm)
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # a DTensor under ModelParallelStrategy

@@ -81,7 +81,7 @@ class RunLogger(Logger):
         if not self._fitting:
             return
         # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.
-        row: dict[str, Any] = {"step": (step or 0) + 1, **metrics}
+        row: dict[str, Any] = {"step": (step or 0) + 1, **{name: _shown(value) for name, value in metrics.items()}}
         if row == self._last:  # written before already, together with a checkpoint
             return
         self._last = row
@@ -127,6 +127,11 @@ class RunLogger(Logger):
         if self.path.is_file():
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
+
+
+def _shown(value: float) -> str:
+    """Eight digits, all that a float32 has: 0.0010000000474974513, what is left of 0.001, is written 0.001."""
+    return f"{value:.8g}"
 
 
 class _RowKeeper(Callback):

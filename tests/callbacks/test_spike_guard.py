@@ -15,6 +15,7 @@ from tiny import Line, loader, trainer, weights
 
 from picochat.callbacks import GradientClip, LastCheckpoint, LRSchedule, SpikeGuard, is_spike
 from picochat.errors import UserError
+from picochat.model.optim import JoinedOptimizer
 
 
 def test_a_spike_is_measured_in_robust_deviations() -> None:
@@ -123,6 +124,24 @@ def test_a_resumed_run_rolls_back_to_the_snapshot_of_before_the_stop(tmp_path: P
     resumed, diary = run(tmp_path / "parts", 14, tmp_path / "parts" / "last.ckpt")
     assert weights(resumed) == weights(whole)
     assert diary.rates == whole_diary.rates[8:] == pytest.approx([0.005] * 3 + [0.0025] * 3)
+
+
+class TwoRules(Line):
+    """Muon for the matrix, AdamW for the bias, behind one optimizer: what picochat trains with."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        muon = torch.optim.Muon([self.layer.weight], lr=0.02, momentum=0.95)
+        return JoinedOptimizer([muon, torch.optim.AdamW([self.layer.bias], lr=0.01)])
+
+
+def test_both_rules_of_the_joined_optimizer_go_back(tmp_path: Path) -> None:
+    diary = Diary()
+    run = trainer(tmp_path, [guard(), diary, LRSchedule(decay="none")], max_steps=12)
+    run.fit(TwoRules(spoil=poison(9)), loader())
+    assert diary.weights[9] == diary.weights[6]
+    assert diary.weights[12] != diary.weights[11]
+    assert diary.rates == pytest.approx([0.02] * 9 + [0.01] * 3)
+    assert run.optimizers[0].state_dict()["state"][1]["step"] == 6 + 3
 
 
 def two_ranks(folder: Path) -> None:
