@@ -6,8 +6,8 @@ others were dealt. For the 54 products of the training side and 100 rows:
     round 1   3x8 "What is 3 x 8?"    7x12 "Multiply 12 by 7."   …   (54 rows)
     round 2   3x8 "Calculate 8 x 3."  7x12 "7 x 12 = ?"          …   (46 rows)
 
-Long stages (405,450 sums of three digits) are not listed: as many values as needed are drawn by rejection, which is
-just as uniform over the values of the side.
+Long stages (405,450 sums of three digits) are not listed: their values are drawn as they are needed, by rejection,
+which is just as uniform over the values of the side.
 """
 
 from collections.abc import Sequence
@@ -31,22 +31,24 @@ class Dealer:
     """
 
     def __init__(self, task: Task, stage: str, side: Side, need: int, values: Sequence[Any], draw: Draw) -> None:
-        self.task, self.stage, self._draw = task, stage, draw
-        self.listed = len(values) < _LIST_UP_TO * need
-        if self.listed:
-            self.order = draw.shuffled([value for value in values if task.side(stage, value) == side])
-        else:
-            self.order = _drawn(task, stage, side, need, values, draw)
+        self.task, self.stage, self.side = task, stage, side
+        self._values, self._draw = values, draw
+        self._listed = len(values) < _LIST_UP_TO * need
+        self._order: list[Any] = []  # the side's values, each once, as far as they are known
+        if self._listed:
+            self._order = draw.shuffled([value for value in values if task.side(stage, value) == side])
+        self._drawn: set[int] = set()  # indices into values
         self._at = 0
-        self._used: set[tuple[int, str]] = set()
+        self._used: set[tuple[int, str]] = set()  # (place in the order, template)
+        self._spent: set[tuple[int, Phrasing]] = set()
 
     def capacity(self, phrasing: Phrasing) -> int | None:
         """How many pairs there are; None: far more than needed."""
-        if not self.listed:
+        if not self._listed:
             return None
         seen: dict[int, tuple[Sequence[Family], int]] = {}  # most tasks hand out the same families for every value
         total = 0
-        for value in self.order:
+        for value in self._order:
             families = self.task.phrasings(self.stage, value, phrasing)
             if id(families) not in seen:  # (kept beside the number, so that no other object gets this id)
                 seen[id(families)] = families, sum(1 if isinstance(family, str) else len(family) for family in families)
@@ -59,15 +61,35 @@ class Dealer:
         Raises:
             ExhaustedError: every value was asked in every way.
         """
-        for _ in range(len(self.order)):
-            at = self._at % len(self.order)
-            value = self.order[at]
+        tried = 0
+        while True:
+            if not self._listed and self._at == len(self._order):
+                self._draw_value()
+            if tried >= len(self._order):
+                raise ExhaustedError
+            at = self._at % len(self._order)
             self._at += 1
-            families = self.task.phrasings(self.stage, value, phrasing)
-            if families and (template := self._template(at, families)) is not None:
+            tried += 1
+            if (at, phrasing) in self._spent:
+                continue
+            families = self.task.phrasings(self.stage, self._order[at], phrasing)
+            template = self._template(at, families) if families else None
+            if template is not None:
                 self._used.add((at, template))
-                return value, template
-        raise ExhaustedError
+                return self._order[at], template
+            self._spent.add((at, phrasing))
+
+    def _draw_value(self) -> None:
+        """Add one value of the side that is not in the order yet; when there is none, the order is complete."""
+        while len(self._drawn) < len(self._values):
+            index = self._draw.below(len(self._values))
+            if index not in self._drawn:
+                self._drawn.add(index)
+                value = self._values[index]
+                if self.task.side(self.stage, value) == self.side:
+                    self._order.append(value)
+                    return
+        self._listed = True
 
     def _template(self, at: int, families: Sequence[Family]) -> str | None:
         family = self._draw.pick(families)
@@ -78,17 +100,3 @@ class Dealer:
         unused = [[text for text in family if (at, text) not in self._used] for family in listed]
         left = [family for family in unused if family]
         return self._draw.pick(self._draw.pick(left)) if left else None
-
-
-def _drawn(task: Task, stage: str, side: Side, need: int, values: Sequence[Any], draw: Draw) -> list[Any]:
-    """``need`` different values of the side, uniformly."""
-    seen: set[int] = set()
-    order: list[Any] = []
-    while len(order) < need and len(seen) < len(values):
-        index = draw.below(len(values))
-        if index not in seen:
-            seen.add(index)
-            value = values[index]
-            if task.side(stage, value) == side:
-                order.append(value)
-    return order
