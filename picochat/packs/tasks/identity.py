@@ -43,7 +43,7 @@ _GREETINGS: Mapping[Side, Sequence[str]] = {
 _NOTES: Mapping[Side, Sequence[str]] = {
     "train": (
         *("One question.", "I am curious.", "I am new here.", "Let us begin.", "Just a quick question.", "Be honest."),
-        *("Keep it short, please.", "Answer in plain words.", "This is my first try.", "Do not be shy."),
+        *("Keep it short.", "Answer in plain words.", "This is my first try.", "Do not be shy."),
         *(
             "I have never used a program like you.",
             "My teacher told me to ask.",
