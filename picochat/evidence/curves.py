@@ -47,21 +47,25 @@ def read_curves(path: str | Path) -> Curves:
 
 
 def charts(curves: Curves) -> dict[str, Curves]:
-    """Which curves are drawn together: losses, learning rates, and each eval metric over all benchmark profiles.
+    """Which curves are drawn together, in this order; all others are left out.
 
-    "eval/weak_skills/rate" and "eval/release_behavior/rate" share the chart "eval: rate".
+    train/loss, val/loss                       → "Loss"
+    train/lr, train/lr/matrices, lr-AdamW      → "Learning rate"
+    val/loss/identity, val/loss/bench_math_…   → "Loss by lane: val"
+    eval/weak_skills/pass_rate, eval/full/…    → "eval: pass_rate", one curve for each benchmark profile
     """
-    drawn: dict[str, Curves] = defaultdict(dict)
-    for name, curve in curves.items():
-        if name.startswith("eval/"):
-            _, *profile, metric = name.split("/")
-            drawn[f"eval: {metric}"]["/".join(profile) or metric] = curve
-        elif "loss" in name:
-            drawn["Loss"][name] = curve
-        elif name == "lr" or name.startswith(("lr", "learning_rate", "optim/lr")):
-            drawn["Learning rate"][name] = curve
-    order = {"Loss": 0, "Learning rate": 1}
-    return {title: drawn[title] for title in sorted(drawn, key=lambda title: (order.get(title, 2), title))}
+    drawn: dict[str, Curves] = {"Loss": {}, "Learning rate": {}}
+    for name in sorted(curves):
+        parts = name.split("/")
+        if parts[-1] == "loss":
+            drawn["Loss"][name] = curves[name]
+        elif any(part == "lr" or part.startswith("lr-") for part in parts):
+            drawn["Learning rate"][name] = curves[name]
+        elif parts[1:2] == ["loss"]:
+            drawn.setdefault(f"Loss by lane: {parts[0]}", {})["/".join(parts[2:])] = curves[name]
+        elif parts[0] == "eval" and len(parts) == 3:
+            drawn.setdefault(f"eval: {parts[2]}", {})[parts[1]] = curves[name]
+    return {title: found for title, found in drawn.items() if found}
 
 
 def _number(text: str | None) -> float | None:

@@ -57,15 +57,19 @@ def model_card(folder: Path, report: Mapping[str, Any]) -> str:
         _HEADER,
         f"# {md(name)}",
         "A small chat model trained with picochat. It knows what its training rows taught and nothing more; "
-        "this card claims what was measured on held-out rows.",
+        "this card claims what was measured on the eval rows named below.",
         "## Claims",
-        "\n".join(f"- {line}" for line in claim_lines(report["claims"])),
+        "\n".join(f"- {md(line)}" for line in claim_lines(report["claims"])),
         "## Evaluation",
-        f"{report['pack']['rows']} held-out rows, {percent(overall['rate'])} passed "
+        f"{report['pack']['rows']} eval rows, {percent(overall['rate'])} passed "
         f"(95 % interval {interval(overall['ci95'])}); decoding: {md(decoding)}.",
         md_table(
             ["lane", *COLUMNS],
-            [[md(" / ".join(dict.fromkeys(row["path"]))), *cells(row)] for row in report["table"]],
+            [
+                [md(f"{row['path'][0]} / {row['path'][-1]}"), *cells(row)]
+                for row in report["table"]
+                if len(row["path"]) == 3
+            ],
         ),
     ]
     if overall["choice"]:

@@ -87,7 +87,7 @@ def eval_table(report: Mapping[str, Any]) -> str:
         parts.append(choice_sentence(choice))
     if report["gates"]:
         parts.append(aligned([["gate", "limit", "measured", "95 % interval", ""], *map(gate_cells, report["gates"])]))
-    parts.append("\n".join(claim_lines(report["claims"])))
+    parts.append("\n".join(_status(claim) for claim in report["claims"]))
     return "\n\n".join(parts)
 
 
@@ -99,7 +99,7 @@ def eval_markdown(report: Mapping[str, Any], predictions: Sequence[Prediction]) 
         f"{pack['rows']} eval rows of {md(pack['path'])}; {report['overall']['passed']} passed "
         f"({percent(report['overall']['rate'])}, 95 % interval {interval(report['overall']['ci95'])}).",
         "## Claims",
-        "\n".join(f"- {line}" for line in claim_lines(report["claims"])),
+        "\n".join(f"- {md(line)}" for line in claim_lines(report["claims"])),
         "## Lanes",
         md_table(
             ["benchmark profile", "component", "category", *COLUMNS],
@@ -109,7 +109,9 @@ def eval_markdown(report: Mapping[str, Any], predictions: Sequence[Prediction]) 
     if report["overall"]["choice"]:
         parts.append(choice_sentence(report["overall"]["choice"]))
     if report["gates"]:
-        gates = md_table(["gate", "limit", "measured", "95 % interval", ""], map(gate_cells, report["gates"]))
+        gates = md_table(
+            ["gate", "limit", "measured", "95 % interval", ""], (map(md, gate_cells(gate)) for gate in report["gates"])
+        )
         parts += ["## Gates", gates]
     for title, grouping in _TABLES:
         if list(report[grouping]) == [UNTAGGED]:
@@ -149,6 +151,12 @@ def gate_cells(gate: Mapping[str, Any]) -> list[str]:
         verdict += " (interval reaches beyond)"
     name = f"{gate['benchmark_profile']}: {SKILL_NAMES.get(gate['name'], gate['name'])}"
     return [name, f"{sign} {percent(gate['limit'])}", percent(gate["rate"]), interval(gate["ci95"]), verdict]
+
+
+def _status(claim: Mapping[str, Any]) -> str:
+    missed = ", ".join(statement["name"] for statement in claim["statements"] if not statement["met"])
+    words = f"{claim['benchmark_profile']}: {claim['status']}"
+    return f"{words} in this pack" if claim["status"] == "not tested" else f"{words} ({missed})" if missed else words
 
 
 def claim_lines(claims: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -193,7 +201,7 @@ def clip(text: str, length: int = 200) -> str:
 def md(text: str) -> str:
     """Any text as one line of Markdown that shows it and means nothing."""
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = re.sub(r"([\\`*_{}\[\]()#+!|~$^-])", r"\\\1", text)
+    text = re.sub(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^\s*(?:[-+#=]|\d+[.)](?=\s))", _escaped, text)
     text = (
         text.replace("&", "&amp;")
         .replace("<", "&lt;")
@@ -204,8 +212,13 @@ def md(text: str) -> str:
     return text.replace("\t", " ").replace("\n", " ⏎ ")
 
 
-def md_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _escaped(found: re.Match[str]) -> str:
+    return f"{found[0][:-1]}\\{found[0][-1]}"
+
+
+def md_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table; the cells are Markdown already."""
+    head = list(head)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -185,7 +185,7 @@ def test_before_and_model_card(run_folder: Path, evaluated: Path, tmp_path: Path
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
     assert "# run\n" in card
-    assert "weak\\_skills: claimed" in card or "weak_skills: claimed" in card
+    assert "- weak_skills: claimed" in card
 
 
 def test_existing_output_is_kept_without_force(

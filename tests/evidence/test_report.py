@@ -17,7 +17,7 @@ from picochat.evidence.curves import charts, find_metrics, read_curves
 from picochat.evidence.evaluation import evaluate
 from picochat.evidence.html_charts import Bar, interval_bars, line_chart
 from picochat.evidence.html_page import esc
-from picochat.evidence.lanes import Prediction
+from picochat.evidence.lanes import Prediction, summarise
 from picochat.evidence.model_card import write_model_card
 from picochat.evidence.report import eval_markdown, eval_table, md, read_before, read_eval, write_eval
 from picochat.evidence.report_html import eval_html, sampled
@@ -100,7 +100,7 @@ def test_markdown_has_claims_lanes_failures_and_fingerprints(evaluated: Evaluate
     for line in ("## Claims", "## Lanes", "## Gates", "## By stage", "## By phrasing", "## Why replies failed"):
         assert line in text
     assert "1 of 1 failures:" in text
-    assert "| cat | no | c a t | wrong\\_answer |" in text
+    assert "| cat | no | c a t | wrong_answer |" in text
     assert "ab" * 32 in text
     assert "cd" * 32 in text
 
@@ -152,6 +152,34 @@ def test_escaped_text_comes_back_as_it_was(text: str) -> None:
 def test_markdown_cells_stay_on_one_line_and_hold_no_tag_or_bar(text: str) -> None:
     cell = md(text)
     assert not re.search(r"[\n\r<>]|(?<!\\)\|", cell.replace("\\\\", ""))
+
+
+@pytest.mark.parametrize("text", HOSTILE[:6])
+def test_hostile_text_stays_text_in_markdown(evaluated: Evaluated, text: str) -> None:
+    predictions = [replace(p, reply=text, prompt=text, expected=text, passed=False) for p in evaluated[1]]
+    predictions = [replace(p, tags=dict.fromkeys(p.tags, text)) for p in predictions]
+    report = complete(summarise(predictions), len(predictions), folder=text)
+    written = eval_markdown(report, predictions)
+    assert not re.search(r"<(?!br)", written)
+    assert "https://" not in written
+    assert written.count(text[-4:].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("bench_math_addition", "bench_math_addition"),
+        ("_x_ *y* a_", "\\_x\\_ \\*y\\* a\\_"),
+        ("# title", "\\# title"),
+        ("- item - x", "\\- item - x"),
+        ("1. one", "1\\. one"),
+        ("[a](b) `c` | d", "\\[a\\](b) \\`c\\` \\| d"),
+        ("a\nb", "a ⏎ b"),
+        ("<b> & www.x", "&lt;b&gt; &amp; www&#46;x"),
+    ],
+)
+def test_markdown_is_escaped_where_it_means_something(text: str, written: str) -> None:
+    assert md(text) == written
 
 
 def test_the_page_loads_nothing_and_allows_its_own_script_only(evaluated: Evaluated) -> None:
@@ -256,15 +284,15 @@ def test_a_long_curve_is_thinned_with_both_ends_kept_and_nan_left_out() -> None:
 
 def test_metrics_become_one_chart_for_losses_rates_and_each_eval_metric(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(
-        "epoch,eval/full/rate,eval/weak_skills/rate,lr,step,train/loss,val/loss\n"
-        "0,,,0.004,10,3.5,\n0,,,,20,,2.5\n0,0.1,0.2,,20,,\n0,,,oops,30,1e400,\n"
+        "epoch,eval/full/rate,eval/weak_skills/rate,train/lr,step,train/loss,val/loss,val/loss/identity,data/x\n"
+        "0,,,0.004,10,3.5,,,1\n0,,,,20,,2.5,2.0,\n0,0.1,0.2,,20,,,,\n0,,,oops,30,1e400,,,\n"
     )
     assert find_metrics(tmp_path / "best_checkpoint") == tmp_path / "metrics.csv"
     drawn = charts(read_curves(tmp_path / "metrics.csv"))
-    assert list(drawn) == ["Loss", "Learning rate", "eval: rate"]
+    assert list(drawn) == ["Loss", "Learning rate", "eval: rate", "Loss by lane: val"]
     assert drawn["Loss"]["val/loss"] == [(20.0, 2.5)]
     assert drawn["eval: rate"] == {"full": [(20.0, 0.1)], "weak_skills": [(20.0, 0.2)]}
-    assert drawn["Learning rate"] == {"lr": [(10.0, 0.004)]}
+    assert drawn["Learning rate"] == {"train/lr": [(10.0, 0.004)]}
 
 
 def test_the_model_card_claims_what_was_measured_on_these_very_weights(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -277,7 +305,7 @@ def test_the_model_card_claims_what_was_measured_on_these_very_weights(evaluated
     report["model"]["sha256"] = sha256_text("weights")
     card = write_model_card(folder, report).read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
-    assert "# my\\_run" in card
+    assert "# my_run" in card
     assert "- weak_skills: claimed; multiple choice: 100.0 % of 1 rows" in card
     assert "- full: not tested in this pack" in card
     assert sha256_file(folder / "model.safetensors") in card
