@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+import torch
 from lightning import Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from picochat.datamodules.batches import Examples, make_batch
 from picochat.datamodules.packing import Bins
 from picochat.datamodules.plan import DataPlan, Split
-from picochat.model.batch import Batch
+from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.packs.rows import Row
 
 T = TypeVar("T")
@@ -46,7 +47,10 @@ class TrainBatches(Dataset[Batch]):
 class EvalBatches(Dataset[Batch]):
     """Every bin once, over all ranks. All ranks have the same number of batches; what is missing is padding.
 
-    5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [- -]
+    5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [(0) -]
+
+    Some kernels refuse a batch that is padding and nothing else: a rank that has no bin left reads the first one again
+    and learns nothing of it, (0) above.
     """
 
     bins: Bins
@@ -64,7 +68,10 @@ class EvalBatches(Dataset[Batch]):
         start = (number * self.world_size + self.rank) * self.batch_size
         empty = self.bins.order[:0]
         bins = [self.bins[i] if i < len(self.bins) else empty for i in range(start, start + self.batch_size)]
-        return make_batch(self.examples, bins, self.context_length, self.pad_id)
+        if start < len(self.bins):
+            return make_batch(self.examples, bins, self.context_length, self.pad_id)
+        batch = make_batch(self.examples, [self.bins[0], *bins[1:]], self.context_length, self.pad_id)
+        return batch._replace(labels=torch.full_like(batch.labels, IGNORE_INDEX), step_tokens=torch.tensor(1))
 
 
 @dataclass(frozen=True, eq=False)

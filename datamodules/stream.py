@@ -6,10 +6,10 @@ Subclasses make files in `prepare_data` and call `start_stream` at the end of `s
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.datamodules.batches import Examples, render_row
@@ -58,6 +58,10 @@ class StreamDataModule(LightningDataModule, ABC):
     def start_stream(self, train: Examples, evaluations: dict[str, Examples], plan: DataPlan) -> None:
         """Take the examples of the training side and of each evaluation."""
         self._train, self._evaluations, self.plan = train, evaluations, plan
+        if self.trainer is not None:
+            callbacks: list[Callback] = cast(Any, self.trainer).callbacks  # Lightning leaves them out of its types
+            if not any(isinstance(callback, _Announce) for callback in callbacks):
+                callbacks.append(_Announce(self))
         lanes = zip(self.lanes, self._per_lane(np.bincount(plan.lanes)), self._per_lane(plan.quotas), strict=True)
         starved = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn]
         if starved:
@@ -88,8 +92,6 @@ class StreamDataModule(LightningDataModule, ABC):
         self.check_trainer()
         if trainer.fit_loop.restarting:
             align_batch_counter(trainer, split.accumulate)
-        if trainer.global_step == 0:
-            self._announce()
         total = trainer.max_steps * split.accumulate
         return Loader(batches, total, self.num_workers, lambda: trainer.global_step * split.accumulate)
 
@@ -194,18 +196,25 @@ class StreamDataModule(LightningDataModule, ABC):
         """A packed row as text, a line a document; what is learnt stands between ⟦ and ⟧."""
         return render_row(batch, index, self.chat_tokenizer, self.lanes)
 
-    def _announce(self) -> None:
-        trainer = self.trainer
-        assert trainer is not None
-        rank_zero_info(self.describe())
-        if trainer.logger is not None:
-            metrics = {
-                f"data/{unit}/{lane}": value
-                for unit, values in self.shares().items()
-                for lane, value in zip(self.lanes, values, strict=True)
-            }
-            trainer.logger.log_metrics(metrics, step=0)
-
     def _per_lane(self, values: Any) -> list[int]:
         padded: list[int] = np.pad(values, (0, len(self.lanes) - len(values))).tolist()
         return padded
+
+
+class _Announce(Callback):
+    """Says what the run will be taught, when it begins; loggers are ready by then."""
+
+    def __init__(self, data: StreamDataModule) -> None:
+        self.data = data
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step > 0:
+            return  # resumed: it was said before
+        rank_zero_info(self.data.describe())
+        metrics = {
+            f"data/{unit}/{lane}": value
+            for unit, values in self.data.shares().items()
+            for lane, value in zip(self.data.lanes, values, strict=True)
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=0)
