@@ -220,6 +220,22 @@ def test_bad_settings_are_one_sentence_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_leaves_nothing_half_written(
+    run_folder: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(evaluated / "base", tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    monkeypatch.setattr("picochat.model.generation.generate", interrupted)
+    for command, rows in (("chat", "eval_rows.jsonl"), ("sft-fit", "chat_rows.jsonl")):
+        with pytest.raises(SystemExit) as stop:
+            main(["eval", command, *inputs(run_folder, rows=rows), "--out-dir", str(tmp_path / "out"), "--force"])
+        assert stop.value.code == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_a_row_that_fills_the_context_is_named_by_its_words(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,16 @@ def test_markdown_has_claims_lanes_failures_and_fingerprints(evaluated: Evaluate
     assert "cd" * 32 in text
 
 
+def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], student: Parrot) -> None:
+    release = [{**row, "mixture_profile": "release"} for row in rows if row["category"] in ("identity", "refusal")]
+    predictions, body = evaluate(release, student)
+    report = complete(body, len(release))
+    forms = [eval_table(report), eval_markdown(report, predictions), eval_html(report, predictions)]
+    for form in forms:
+        assert "identity" in form
+        assert not re.search(r"arithmetic|\bmath|spelling|multiple choice", form, flags=re.I)
+
+
 def test_a_row_of_markdown_tables_has_as_many_cells_as_its_head(evaluated: Evaluated) -> None:
     report, predictions = evaluated
     hostile = [replace(p, reply="a | b\n| c |", prompt="`|`", passed=False, reasons=("empty",)) for p in predictions]

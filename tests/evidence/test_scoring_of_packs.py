@@ -1,0 +1,75 @@
+"""The scoring and the packs agree: every reference passes its own row, and replies to other rows do not."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from picochat.evidence.refusals import asks_for_abilities
+from picochat.evidence.scoring import check_row, is_choice, normalise, score, score_choice
+from picochat.packs.mixture import build_task_pack
+from picochat.packs.rows import Row, prompt_text, read_rows
+
+PACKS = [("balanced", "scratchpad"), ("balanced", "direct"), ("release", "direct"), ("capability", "scratchpad")]
+
+
+@pytest.fixture(scope="module", params=PACKS, ids="-".join)
+def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    profile, style = request.param
+    folder = tmp_path_factory.mktemp("pack")
+    (folder / "dataset_pack.json").write_text(json.dumps({"name": "p", "corpus": "corpus.jsonl"}))
+    report = build_task_pack(
+        folder / "dataset_pack.json", profile=profile, sft_rows=400, eval_rows=600, skill_answer_style=style
+    )
+    return read_rows(Path(report.eval_path), "eval")
+
+
+def test_every_reference_passes_with_all_its_steps(rows: list[Row]) -> None:
+    for row in rows:
+        check_row(row)
+        verdict = score(row, row["reference"], raw=f"{row['reference']}<|end|>")
+        assert (verdict.reasons, verdict.steps_correct in (None, 1.0)) == ((), True), (row, verdict)
+
+
+def test_a_refusal_fails_every_answerable_row_and_an_answer_every_other(rows: list[Row]) -> None:
+    declined = [row for row in rows if not row["answerable"]]
+    answered = [row for row in rows if row["answerable"] and not is_choice(row)]
+    assert len(declined) > 15
+    assert len(answered) > 300
+    spared = 0
+    for number, row in enumerate(answered):
+        verdict = score(row, declined[number % len(declined)]["reference"])
+        if (
+            "over_refusal" not in verdict.reasons
+        ):  # "Do you remember our last chat?" "I see only the words of this chat."
+            spared += 1
+            assert row["category"] == "identity" and asks_for_abilities(prompt_text(row)), (row, verdict)
+    assert spared <= 0.02 * len(answered)
+    for number, row in enumerate(declined):
+        verdict = score(row, answered[number % len(answered)]["reference"])
+        assert "unsupported_claim" in verdict.reasons, (row, verdict)
+
+
+def test_a_reference_with_a_fact_behind_it_is_no_clean_refusal(rows: list[Row]) -> None:
+    for row in rows:
+        if not row["answerable"]:
+            for fact in ("It is 21.", "But the answer is blue.", "I think it is Anna."):
+                assert "unsupported_claim" in score(row, f"{row['reference']} {fact}").reasons, (row, fact)
+
+
+def test_the_answer_to_another_row_is_wrong(rows: list[Row]) -> None:
+    answers = [row for row in rows if row.get("answer") and not is_choice(row)]
+    tried = 0
+    for row, other in pairwise(answers):
+        if normalise(row["answer"]) != normalise(other["answer"]):
+            tried += 1
+            assert not score(row, other["reference"]).passed, (row, other)
+    assert tried > 0.8 * len(answers) - 1
+
+
+def test_only_the_right_label_passes_a_choice(rows: list[Row]) -> None:
+    for row in filter(is_choice, rows):
+        for likely in row["choice_labels"]:
+            scores = [0.0 if label == likely else -1.0 for label in row["choice_labels"]]
+            assert score_choice(row, scores).passed == (likely == row["correct_choice"])
