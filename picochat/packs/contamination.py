@@ -140,37 +140,43 @@ def check(
 class _NearIndex:
     """Finds near copies without comparing all pairs (prefix filtering, as in Bayardo et al. 2007, "All pairs").
 
-    Two sets of n and m shingles with Jaccard >= t share at least t·max(n, m) of them. Sort every eval set by how rare
-    its shingles are; if a training set shares t·n of the n, it shares one of the first n - ⌈t·n⌉ + 1. Only those, the
-    rare ones (they hold the operands, the word), are indexed, so the lists behind them stay short.
+    Two sets of n and m shingles with Jaccard >= t share at least t·n and t·m of them. Sort both sets by how rare their
+    shingles are in evaluation; then they share one among the first n - ⌈t·n⌉ + 1 of the one and the first m - ⌈t·m⌉ + 1
+    of the other. Only those are indexed, and only those are looked up. The rare ones hold the operands or the word, so
+    the lists behind them are short; and a question with other operands begins with shingles that evaluation never has.
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._content = [_content(entry) for entry in entries]
         self._sets = [frozenset() if entry.taught else _shingles(_words(entry.prompt)) for entry in entries]
-        frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
+        self._frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
         self._rare: dict[Gram, list[int]] = defaultdict(list)
         for row, shingles in enumerate(self._sets):
-            ordered = sorted(shingles, key=lambda shingle: (frequency[shingle], shingle))
-            for shingle in ordered[: len(ordered) - _at_least(len(ordered)) + 1]:
+            for shingle in self._first(shingles, _prefix(len(shingles))):
                 self._rare[shingle].append(row)
 
     def near(self, words: list[str]) -> set[int]:
         """Rows whose question has nearly the same shingles as the words."""
         shingles = _shingles(words)
-        hits = self._rare.keys() & shingles
-        if not hits:
+        known = self._frequency.keys() & shingles
+        looked_up = _prefix(len(shingles)) - (len(shingles) - len(known))  # unknown ones are the rarest
+        if looked_up <= 0:
             return set()
+        rows = {row for shingle in self._first(known, looked_up) for row in self._rare.get(shingle, ())}
         return {
             row
-            for row in {row for hit in hits for row in self._rare[hit]}
-            if _holds(words, self._content[row])
-            and (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
+            for row in rows
+            if (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
+            and _holds(words, self._content[row])
         }
 
+    def _first(self, shingles: Iterable[Gram], number: int) -> list[Gram]:
+        frequency = self._frequency
+        return sorted(shingles, key=lambda shingle: (frequency[shingle], shingle))[:number]
 
-def _at_least(size: int) -> int:
-    return ceil(NEAR * size - 1e-9)  # (0.8 * 35 must not become 28.000000000000004, hence 29)
+
+def _prefix(size: int) -> int:
+    return size - ceil(NEAR * size - 1e-9) + 1  # (0.8 * 35 must not become 28.000000000000004, hence 29)
 
 
 def _own_grams(entry: Entry) -> Iterator[Gram]:

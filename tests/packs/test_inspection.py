@@ -1,0 +1,84 @@
+"""`picochat data inspect`: other people's rows counted, bad lines named, never a traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from picochat.cli import main
+from picochat.errors import UserError
+from picochat.packs.inspection import inspect_rows
+
+
+def lines(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = lines(
+        tmp_path,
+        {"user": "Say hi.", "assistant": "hi", "category": "greeting"},
+        {"prompt": "Say two words", "completion": "two words"},
+        "",
+        {"messages": [{"role": "system", "content": ""}, {"role": "user", "content": "And?"}], "answer": "x"},
+        {"user": "Say hi.", "assistant": "hi"},
+    )
+    main(["data", "inspect", str(path)])
+    said = capsys.readouterr().out
+    assert f"{path}: 4 rows in 5 lines, 0 bad" in said
+    assert "kinds     chat 3, eval 1" in said
+    assert "roles     user 4, assistant 3, system 1" in said
+    assert "repeated  1 rows have the messages of an earlier row" in said
+    assert "user characters              4       7      13      13" in said
+    assert "assistant words              1       1       2       2" in said
+    assert "  greeting        1" in said
+
+
+def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(
+        tmp_path,
+        {"user": "x", "assistant": "y"},
+        "{not json",
+        {"messages": []},
+        [1],
+        {"messages": [{"role": "user", "content": "no check"}]},
+        {"user": "only asked"},
+    )
+    path.write_bytes(path.read_bytes() + b'{"user": "\xff"}\n')
+    with pytest.raises(SystemExit) as stopped:
+        main(["data", "inspect", str(path)])
+    assert stopped.value.code == 2
+    said, error = capsys.readouterr()
+    assert f"{path}: 1 rows in 7 lines, 6 bad" in said
+    for line in (
+        f"{path}:2: is not JSON",
+        f"{path}:3: 'messages' must be a non-empty list",
+        f"{path}:4: is a JSON list",
+        f"{path}:5: an eval row needs at least one check",
+        f"{path}:7: is not UTF-8",
+    ):
+        assert line in said
+    assert f"{path}: 6 of 7 lines are bad, the first is line 2" in error
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_fail(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.jsonl"
+    path.write_bytes(content)
+    found = inspect_rows(path)
+    assert found.rows + len(found.bad) <= found.lines
+    assert found.summary().startswith(f"{path}: ")
+
+
+def test_missing_files_and_folders_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*none\.jsonl: No such file"):
+        inspect_rows(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match="Is a directory"):
+        inspect_rows(tmp_path)

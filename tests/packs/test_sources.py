@@ -1,0 +1,178 @@
+"""Public data sets, read from small snapshots in the layout in which the hub stores them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picochat.errors import UserError
+from picochat.packs import TaskPackReport, build_task_pack
+from picochat.packs.rows import Row, prompt_text, read_rows
+
+pytest.importorskip("datasets")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+WORDS = ["river", "stone", "cloud", "engine", "garden", "signal", "market", "winter", "copper", "island"]
+SENTENCE = "Tell me what the {} near the {} does when the {} meets {} item number {}"
+
+
+def sentence(number: int) -> str:
+    return SENTENCE.format(*(WORDS[number // 10**place % 10] for place in range(3)), WORDS[number * 7 % 10], number)
+
+
+def mmlu(number: int) -> dict[str, Any]:
+    choices = [f"answer {number} {letter}" for letter in "wxyz"]
+    return {"question": f"Exam: {sentence(number)}?", "subject": "s", "choices": choices, "answer": number % 4}
+
+
+def arc(number: int) -> dict[str, Any]:
+    labels = ["A", "B", "C", "D"] if number % 2 else ["1", "2", "3", "4"]
+    options = {"text": [f"choice {number} {letter}" for letter in "pqrs"], "label": labels}
+    return {"id": str(number), "question": f"Science: {sentence(number)}?", "choices": options, "answerKey": labels[2]}
+
+
+def gsm8k(number: int) -> dict[str, Any]:
+    worked = f"First {number} + 1 = <<{number}+1={number + 1}>>{number + 1}.\nThen stop.\n#### 1,{number:03d}"
+    return {"question": f"Sums: {sentence(number)}?", "answer": worked}
+
+
+def smoltalk(number: int) -> dict[str, Any]:
+    turns = [("system", "Be kind."), ("user", f"Chat: {sentence(number)}"), ("assistant", f"Reply {number}.")]
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> None:
+    import pyarrow
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.Table.from_pylist(records), path)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five splits of three data sets; smol-smoltalk is missing, MMLU's test split repeats a part of training."""
+    folder = tmp_path_factory.mktemp("hub")
+    write(folder / "cais/mmlu/all/auxiliary_train-00000-of-00001.parquet", [mmlu(number) for number in range(400)])
+    write(folder / "cais/mmlu/all/test-00000-of-00001.parquet", [mmlu(number) for number in range(390, 420)])
+    write(folder / "allenai--ai2_arc/ARC-Easy/test-00000-of-00001.parquet", [arc(number) for number in range(500, 540)])
+    write(folder / "allenai--ai2_arc/ARC-Challenge/test-0.parquet", [arc(number) for number in range(600, 605)])
+    (folder / "gsm8k/main").mkdir(parents=True)
+    lines = [json.dumps(gsm8k(number)) for number in range(200)]
+    (folder / "gsm8k/main/train.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pack")
+    (folder / "dataset_pack.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(pack: Path, hub: Path) -> TaskPackReport:
+    return build_task_pack(
+        pack,
+        profile="benchmark",
+        sft_rows=400,
+        eval_rows=200,
+        source="auto",
+        hub_dir=hub,
+        out_dir=pack / "auto",
+        promote=False,
+    )
+
+
+def by_source(rows: list[Row]) -> Counter[str]:
+    return Counter(row["source_dataset"] for row in rows)
+
+
+def test_sources_stand_in_for_half_of_their_lane_and_the_rest_is_generated(built: TaskPackReport) -> None:
+    train = read_rows(built.chat_path, "chat")
+    # 400 rows: choice 48 + 40 + 48 = 136, half of it 68; math 32 + 24 + 20 + 20 = 96, half of it 48
+    assert by_source(train) == {"cais/mmlu": 68, "openai/gsm8k": 48, "offline": 400 - 68 - 48}
+    lanes = Counter(row["category"].split("_")[1] for row in train if row["category"].startswith("bench_"))
+    assert lanes == {"choice": 136, "math": 96, "spelling": 80}
+    evaluation = read_rows(built.eval_path, "eval")
+    # choice 24 + 20 + 24 = 68, half of it 34 = 12 + 11 + 11; ARC-Challenge has five rows
+    easy, challenge = (f"bench_choice_arc_{name}" for name in ("easy", "challenge"))
+    kinds = Counter(row["category"] for row in evaluation if row["source_dataset"] != "offline")
+    assert kinds == {easy: 12, challenge: 5, "bench_choice_mmlu": 11}
+    assert len(evaluation) == 200
+
+
+def test_each_source_says_what_became_of_it(built: TaskPackReport) -> None:
+    outcomes = {source["name"]: source["outcome"] for source in built.data["sources"]}
+    assert outcomes["cais/mmlu all auxiliary_train"] == "68 of 68 training rows"
+    assert outcomes["allenai/ai2_arc ARC-Challenge test"] == "5 of 11 eval rows; 6 generated offline instead"
+    assert "holds no file main/test*" in outcomes["openai/gsm8k main test"]
+    assert "holds no folder HuggingFaceTB/smol-smoltalk" in outcomes["HuggingFaceTB/smol-smoltalk train"]
+    assert "40 generated offline instead" in outcomes["HuggingFaceTB/smol-smoltalk train"]
+    assert "source cais/mmlu all auxiliary_train: 68 of 68" in built.summary()
+
+
+def test_questions_of_the_eval_side_never_reach_training(built: TaskPackReport) -> None:
+    evaluation = [prompt_text(row) for row in read_rows(built.eval_path, "eval")]
+    train = {prompt_text(row) for row in read_rows(built.chat_path, "chat")}
+    repeated = [prompt for prompt in evaluation if any(f"number {number}?" in prompt for number in range(390, 400))]
+    assert repeated  # the trap was there
+    assert not train & set(evaluation)
+    assert built.data["contamination"]["status"] == "ready"
+
+
+def test_records_become_rows_in_our_form(built: TaskPackReport) -> None:
+    train = read_rows(built.chat_path, "chat")
+    sums = next(row for row in train if row["source_dataset"] == "openai/gsm8k")
+    number = int(prompt_text(sums).rsplit(" ", 1)[1].rstrip("?"))
+    assert sums["messages"][1]["content"] == (
+        f"First {number} + 1 = {number + 1}.\nThen stop.\nFinal answer: 1{number:03d}"
+    )
+    for row in read_rows(built.eval_path, "eval"):
+        if row["category"].startswith("bench_choice_arc"):
+            assert row["correct_choice"] == row["reference"] == "C"
+            assert "\nC. choice " in prompt_text(row)
+        if row["category"] == "bench_choice_mmlu":
+            number = int(prompt_text(row).split("?")[0].rsplit(" ", 1)[1])
+            assert row["correct_choice"] == "ABCD"[number % 4]
+
+
+def test_a_chat_source_gives_its_first_exchange(pack: Path, tmp_path: Path) -> None:
+    write(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", [smoltalk(number) for number in range(50)])
+    report = build_task_pack(
+        pack, profile="benchmark", sft_rows=100, eval_rows=16, source="hub", hub_dir=tmp_path, promote=False,
+        out_dir=tmp_path / "out",
+    )  # fmt: skip
+    chats = [row for row in read_rows(report.chat_path, "chat") if row["source_dataset"] != "offline"]
+    assert len(chats) == 10
+    assert chats[0]["messages"][0]["content"].startswith("Chat: Tell me")
+    assert chats[0]["messages"][1]["content"].startswith("Reply ")
+
+
+def test_hub_alone_fails_when_nothing_loads(pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--source hub loaded nothing .*cais/mmlu all test: .*--source auto goes on"):
+        build_task_pack(pack, profile="benchmark", source="hub", hub_dir=tmp_path, out_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_file_is_named_and_the_rest_goes_on(pack: Path, hub: Path, tmp_path: Path) -> None:
+    (tmp_path / "cais/mmlu/all").mkdir(parents=True)
+    (tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet").write_bytes(b"PAR1 not really")
+    (tmp_path / "gsm8k/main").mkdir(parents=True)
+    (tmp_path / "gsm8k/main/test.jsonl").write_text('{"question": "What?"}\n')
+    report = build_task_pack(
+        pack, profile="benchmark", sft_rows=64, eval_rows=32, source="auto", hub_dir=tmp_path, promote=False,
+        out_dir=tmp_path / "out",
+    )  # fmt: skip
+    failures = {source["name"]: source["failure"] for source in report.data["sources"]}
+    assert failures["openai/gsm8k main test"] == "a record is not in the known form (KeyError: 'answer')"
+    assert failures["cais/mmlu all auxiliary_train"]
+    assert (report.data["train"]["rows"], report.data["eval"]["rows"]) == (64, 32)
+
+
+def test_profiles_without_a_benchmark_component_ask_no_source(pack: Path, tmp_path: Path) -> None:
+    report = build_task_pack(pack, sft_rows=32, eval_rows=16, source="auto", out_dir=tmp_path, promote=False)
+    assert report.data["sources"] == []
+    with pytest.raises(UserError, match=r"--hub-dir .* is not a folder"):
+        build_task_pack(pack, profile="benchmark", source="auto", hub_dir=tmp_path / "none", out_dir=tmp_path / "b")

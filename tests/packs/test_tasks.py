@@ -1,0 +1,251 @@
+"""The skills: what they ask, what they answer, and that wrong working is found."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
+from picochat.packs.tasks.base import Draw, Problem, Task, side_of
+from picochat.packs.tasks.choice import Language, Science, World
+from picochat.packs.tasks.columns import read_columns, read_product
+from picochat.packs.tasks.registry import BUILT_IN, load_task
+from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
+
+ANY = Draw(0, "tests")
+SKILLS = [name for name in BUILT_IN if name.startswith("bench_")]
+STEPPED = [name for name in SKILLS if "choice" not in name]
+
+
+def templates(task: Task, stage: str, value: object, phrasing: str) -> list[str]:
+    families = task.phrasings(stage, value, phrasing)  # type: ignore[arg-type]
+    return [text for family in families for text in ([family] if isinstance(family, str) else family)]
+
+
+def some_values(task: Task, stage: str, number: int) -> list[object]:
+    values, draw = task.values(stage), Draw(1, "values", stage)
+    return [values[draw.below(len(values))] for _ in range(number)]
+
+
+def posed(task: Task, stage: str, value: object, template: str | None = None) -> Problem:
+    return task.pose(stage, value, template or templates(task, stage, value, "known")[0], ANY)
+
+
+def scratchpad(task: Task, stage: str, value: object, template: str | None = None) -> str:
+    return posed(task, stage, value, template).scratchpad
+
+
+def test_sums_carry_column_by_column() -> None:
+    assert scratchpad(Addition(), "two_digit_carry", (15, 27), "What is {b} + {a}?") == (
+        "27 + 15\n7 + 5 = 12, write 2, carry 1\n2 + 1 + 1 = 4, write 4\nFinal answer: 42"
+    )
+    assert scratchpad(Addition(), "three_digit", (467, 885), "What is {a} + {b}?") == (
+        "467 + 885\n7 + 5 = 12, write 2, carry 1\n6 + 8 + 1 = 15, write 5, carry 1\n4 + 8 + 1 = 13, write 13\n"
+        "Final answer: 1352"
+    )
+    assert scratchpad(Addition(), "single_digit", (0, 0)) == "0 + 0\n0 + 0 = 0, write 0\nFinal answer: 0"
+
+
+def test_differences_borrow_through_noughts() -> None:
+    assert scratchpad(Subtraction(), "two_digit_borrow", (17, 52)) == (
+        "52 - 17\n12 - 7 = 5, write 5, borrow 1\n5 - 1 - 1 = 3, write 3\nFinal answer: 35"
+    )
+    assert scratchpad(Subtraction(), "three_digit", (123, 500)) == (
+        "500 - 123\n10 - 3 = 7, write 7, borrow 1\n10 - 2 - 1 = 7, write 7, borrow 1\n5 - 1 - 1 = 3, write 3\n"
+        "Final answer: 377"
+    )
+    assert scratchpad(Subtraction(), "two_digit", (92, 95)).endswith("9 - 9 = 0, write 0\nFinal answer: 3")
+
+
+def test_products_are_running_sums_counted_by_the_smaller_factor() -> None:
+    assert scratchpad(Multiplication(), "times_table", (3, 8), "What is {b} x {a}?") == (
+        "3 x 8\n2: 8 + 8 = 16\n3: 16 + 8 = 24\nFinal answer: 24"
+    )
+
+
+def test_stories_take_two_calculations() -> None:
+    problem = posed(Removal(), "story", (5, 27, 18), "There are {b} apples, {a} more, {c} less.")
+    assert problem.scratchpad == (
+        "27 + 5\n7 + 5 = 12, write 2, carry 1\n2 + 0 + 1 = 3, write 3\n"
+        "32 - 18\n12 - 8 = 4, write 4, borrow 1\n3 - 1 - 1 = 1, write 1\nFinal answer: 14"
+    )
+
+
+def test_spelling_walks_the_word() -> None:
+    assert scratchpad(Count(["sheep"]), "count", ("sheep", "e")) == "s 0\nh 0\ne 1\ne 2\np 2\nFinal answer: 2"
+    assert scratchpad(First(["ship"]), "first", "ship") == "s h i p\nFinal answer: s"
+    assert scratchpad(Last(["ship"]), "last", "ship") == "s h i p\nFinal answer: p"
+    assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "1 c\n2 a\n3 t\nFinal answer: c a t"
+    assert scratchpad(Reverse(["cat"]), "reverse", "cat") == "1 c\n2 a\n3 t\n3 t\n2 a\n1 c\nFinal answer: tac"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["27 + 15", "7 + 5 = 13, write 3, carry 1", "2 + 1 + 1 = 4, write 4"],  # wrong sum
+        ["27 + 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 = 3, write 3"],  # carry forgotten
+        ["27 + 15", "7 + 5 = 12, write 2", "2 + 1 + 1 = 4, write 4"],  # carry not kept
+        ["27 + 15", "7 + 5 = 12, write 1, carry 1", "2 + 1 + 1 = 4, write 4"],  # wrong digit written
+        ["27 + 15", "7 + 6 = 13, write 3, carry 1", "2 + 1 + 1 = 4, write 4"],  # another problem's digit
+        ["27 + 15", "7 + 5 = 12, write 2, carry 1"],  # a column missing
+        ["52 - 17", "12 - 7 = 5, write 5", "5 - 1 - 1 = 3, write 3"],  # borrow not kept
+        ["52 - 17", "7 - 2 = 5, write 5", "5 - 1 = 4, write 4"],  # the smaller digit from the larger
+        ["52 - 17", "12 + 7 = 19, write 9, carry 1", "5 - 1 - 1 = 3, write 3"],  # another sign
+        ["27 * 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 + 1 = 4, write 4"],
+    ],
+)
+def test_wrong_columns_are_refused(lines: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_columns(lines)
+
+
+def test_right_columns_are_read() -> None:
+    assert read_columns(["27 + 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 + 1 = 4, write 4"]) == (27, 15, 42)
+    assert read_columns(["52 - 47", "12 - 7 = 5, write 5, borrow 1", "5 - 4 - 1 = 0, write 0"]) == (52, -47, 5)
+    assert read_product(["3 x 8", "2: 8 + 8 = 16", "3: 16 + 8 = 24"]) == (3, 8, 24)
+    with pytest.raises(ValueError, match="additions"):
+        read_product(["4 x 8", "2: 8 + 8 = 16", "3: 16 + 8 = 24"])
+
+
+@pytest.mark.parametrize("name", STEPPED)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_changed_digit_or_letter_of_a_scratchpad_is_a_fault(name: str, data: st.DataObject) -> None:
+    task = load_task(name)
+    stage = data.draw(st.sampled_from(list(task.stages)))
+    values = task.values(stage)
+    value = values[data.draw(st.integers(0, len(values) - 1))]
+    problem = posed(task, stage, value)
+    assert task.fault(stage, value, problem) is None
+    line = data.draw(st.integers(0, len(problem.steps) - 1))
+    places = [place for place, sign in enumerate(problem.steps[line]) if sign.isalnum()]
+    place = data.draw(st.sampled_from(places))
+    old = problem.steps[line][place]
+    new = data.draw(st.sampled_from([sign for sign in ("0123456789" if old.isdigit() else "abcxyz") if sign != old]))
+    changed = problem.steps[line][:place] + new + problem.steps[line][place + 1 :]
+    steps = (*problem.steps[:line], changed, *problem.steps[line + 1 :])
+    wrong = Problem(problem.prompt, problem.reply, problem.answer, steps)
+    assert task.fault(stage, value, wrong) is not None, changed
+    assert task.fault(stage, value, Problem(problem.prompt, "?", problem.answer + "1", problem.steps)) is not None
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_phrasing_of_every_stage_poses_its_own_right_question(name: str) -> None:
+    task = load_task(name)
+    assert sum(task.stages.values()) == pytest.approx(1)
+    for stage in task.stages:
+        prompts = set()
+        asked = 0
+        for value in dict.fromkeys(some_values(task, stage, 5)):
+            known, new = (templates(task, stage, value, kind) for kind in ("known", "new"))
+            assert known or new  # a question without a situation has one side only
+            assert not set(known) & set(new)
+            for template in (*known, *new):
+                problem = task.pose(stage, value, template, ANY)
+                assert "{" not in problem.prompt
+                assert task.fault(stage, value, problem) is None
+                prompts.add(problem.prompt)
+                asked += 1
+        assert len(prompts) == asked
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_two_values_of_a_task_share_a_key(name: str) -> None:
+    task = load_task(name)
+    keys = []
+    for stage in task.stages:
+        values = task.values(stage)
+        keys += [task.key(stage, values[index]) for index in range(0, len(values), max(1, len(values) // 3000))]
+    assert len(keys) == len(set(keys))
+
+
+def test_stages_hold_what_their_names_say() -> None:
+    assert len(Addition().values("single_digit")) == 55
+    assert len(Multiplication().values("times_table")) == 66
+    assert len(Addition().values("three_digit")) == 900 * 901 // 2
+    assert Addition().values("three_digit")[0] == (100, 100)
+    assert Addition().values("three_digit")[900 * 901 // 2 - 1] == (999, 999)
+    plain, carry = (set(Addition().values(stage)) for stage in ("two_digit", "two_digit_carry"))
+    assert (34, 52) in plain
+    assert (34, 58) in carry
+    assert (60, 70) in carry
+    assert len(plain) + len(carry) == 90 * 91 // 2
+    assert (34, 58) in set(Subtraction().values("two_digit"))
+    assert (38, 54) in set(Subtraction().values("two_digit_borrow"))
+
+
+def test_nothing_is_said_of_1_apples() -> None:
+    for task in (Addition(), Subtraction()):
+        for value in ((0, 5), (1, 7)):
+            prompts = [posed(task, "single_digit", value, text).prompt for text in templates(task, "", value, "known")]
+            assert len(prompts) > 8
+            assert len(templates(task, "", (2, 7), "known")) > len(prompts) + 60
+            assert not any(re.search(r"\d+ (apples|books|toys|stamps)", prompt) for prompt in prompts)
+
+
+def test_a_trained_story_holds_no_held_out_sum_or_difference() -> None:
+    task = Removal()
+    sides = Counter()
+    for a, b, c in some_values(task, "story", 500):  # type: ignore[misc]
+        side = task.side("story", (a, b, c))
+        sides[side] += 1
+        parts = {side_of(Addition().key("", (a, b))), side_of(Subtraction().key("", (c, a + b)))}
+        assert parts == {"train"} if side == "train" else "eval" in parts
+    assert min(sides["train"], sides["eval"]) > 100
+
+
+def test_a_word_is_held_out_in_all_spelling_tasks_alike() -> None:
+    tasks = [First(), Last(), Spaced(), Reverse()]
+    words = First().words
+    assert len(words) >= 3000
+    held_out = {word for word in words if side_of(f"word:{word}") == "eval"}
+    assert 0.17 < len(held_out) / len(words) < 0.23
+    for word in words[::100]:
+        sides = {task.side(next(iter(task.stages)), word) for task in tasks} | {Count().side("count", (word, word[0]))}
+        assert sides == {"eval" if word in held_out else "train"}
+
+
+def test_letter_counts_are_not_nearly_always_one() -> None:
+    answers = Counter(word.count(letter) for word, letter in Count().values("count"))
+    total = sum(answers.values())
+    assert answers[1] / total < 0.6
+    assert answers[0] / total > 0.08
+    assert (answers[2] + answers[3]) / total > 0.25
+
+
+@pytest.mark.parametrize("task", [Science(), Language(), World()])
+def test_choice_questions_have_one_right_option_under_every_label_alike(task: Task) -> None:
+    labels = Counter()
+    for value in task.values("facts"):
+        for template in templates(task, "facts", value, "known"):
+            problem = task.pose("facts", value, template, ANY)
+            assert task.fault("facts", value, problem) is None
+            assert problem.checks == {"choice_labels": ["A", "B", "C", "D"], "correct_choice": problem.answer}
+            labels[problem.answer] += 1
+    assert len(set(labels.values())) == 1
+
+
+def test_of_some_facts_both_ends_are_held_out_and_of_others_one() -> None:
+    ends = Counter()
+    for task in (Science(), Language(), World()):
+        by_fact: dict[str, set[str]] = {}
+        for value in task.values("facts"):
+            by_fact.setdefault(value.fact, set()).add(task.side("facts", value))
+        ends.update("+".join(sorted(sides)) for sides in by_fact.values())
+    assert ends["eval"] > 40
+    assert ends["eval+train"] > 40
+    assert ends["train"] > 100
+
+
+def test_draws_and_sides_never_change() -> None:
+    """Published packs must stay reproducible: these numbers were written down once."""
+    draw = Draw(42, "golden", 1)
+    assert [draw.below(1000) for _ in range(5)] == [931, 215, 479, 272, 724]
+    assert [side_of(key) for key in ("add:15+27", "sub:52-17", "mul:2x7", "word:sheep")] == [
+        "train",
+        "train",
+        "eval",
+        "train",
+    ]
