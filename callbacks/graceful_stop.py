@@ -93,7 +93,7 @@ class GracefulStop(Checkpoint):
         # At the last step the run ends by itself.
         if number and trainer.global_step != trainer.max_steps:
             run = Path(trainer.default_root_dir)
-            trainer.save_checkpoint(run / LastCheckpoint.FILE_NAME)
+            trainer.save_checkpoint(run / LastCheckpoint.FILE_NAME, weights_only=False)
             if trainer.is_global_zero:
                 name, command = signal.Signals(number).name, self.resume_command.replace("{run}", str(run))
                 print(f"stopped by {name} after step {trainer.global_step}; resume with: {command}", file=sys.stderr)

@@ -130,8 +130,8 @@ class RunLogger(Logger):
 
 
 def _shown(value: float) -> str:
-    """Eight digits, all that a float32 has: 0.0010000000474974513, what is left of 0.001, is written 0.001."""
-    return f"{value:.8g}"
+    """Seven digits, which is what a float32 is good for: 0.0010000000474974513 was 0.001 once, and is written so."""
+    return f"{value:.7g}"
 
 
 class _RowKeeper(Callback):

@@ -61,7 +61,7 @@ def test_help_and_version_load_neither_torch_nor_lightning(words: list[str], tmp
     ("words", "sentence"),
     [
         (["evall"], "did you mean eval"),
-        (["data", "task-pack", "--dataset-pak", "x"], "did you mean --dataset-pack"),
+        (["data", "task-pack", "--dataset-pack", "x.json", "--sft-row", "5"], "did you mean --sft-rows"),
         (["data", "task-pack", "--dataset-pack", "nowhere.json"], "nowhere.json"),
         (["data", "inspect", "nowhere.jsonl"], "nowhere.jsonl"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
