@@ -12,6 +12,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it warns when a process forks 
 _NOT_OURS = [
     # lightning 2.6 asks torch ≥ 2.12 in the old way (lightning/pytorch/utilities/_pytree.py)
     r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
+    # lightning 2.6 calls jsonargparse ≥ 4.5x by an old name (lightning/pytorch/cli.py, instantiate_classes)
+    "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
 ]
 
 

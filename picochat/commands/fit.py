@@ -29,7 +29,7 @@ class RunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            text = self.parser.dump(self.config, skip_none=False)
+            text = self.parser.dump(self.config)
             write_files({Path(trainer.default_root_dir) / self.config_filename: text})
 
 

@@ -113,6 +113,7 @@ def config_of(args: argparse.Namespace) -> Config:
     trainer["max_steps"] = args.steps
     trainer["accelerator"] = ACCELERATORS[args.device]
     trainer["precision"] = PRECISIONS[args.precision]
+    trainer["log_every_n_steps"] = min(10, args.steps)
     every = args.eval_every or max(1, args.steps // 8)
     trainer["val_check_interval"] = every * trainer.get("accumulate_grad_batches", 1)  # Lightning counts micro-batches
     if args.seed is not None:

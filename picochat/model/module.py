@@ -106,7 +106,7 @@ class ChatModule(LightningModule):
         self.compile_decoder = compile
         self.matmul_precision = matmul_precision
         self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
-        self.lane_losses = torch.nn.ModuleDict()
+        self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
         if checkpoint is not None and not (Path(checkpoint) / "config.json").is_file():
             raise UserError(
@@ -146,9 +146,7 @@ class ChatModule(LightningModule):
     def setup(self, stage: str) -> None:
         if self.matmul_precision != "default":
             torch.set_float32_matmul_precision(self.matmul_precision)
-        self.lane_losses = torch.nn.ModuleDict(
-            {name: LaneLoss(self.data.lanes) for name in (*self.data.val_names, "test")}
-        )
+        self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes) for _ in (*self.data.val_names, "test"))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.decoder, self.optimizer_config)
@@ -169,17 +167,17 @@ class ChatModule(LightningModule):
         self._step_nll = 0.0
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._measure(self.data.val_names[dataloader_idx], batch)
+        self._measure(dataloader_idx, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure("test", batch)
+        self._measure(-1, batch)
 
     def on_validation_epoch_end(self) -> None:
-        for name in self.data.val_names:
-            self._log_losses(name)
+        for index, name in enumerate(self.data.val_names):
+            self._log_losses(index, name)
 
     def on_test_epoch_end(self) -> None:
-        self._log_losses("test")
+        self._log_losses(-1, "test")
 
     def predict_step(self, batch: list[Row], batch_idx: int) -> list[Row]:
         """Answer eval rows greedily; each comes back with its `reply`."""
@@ -207,12 +205,12 @@ class ChatModule(LightningModule):
                     "model.decoder out to take the checkpoint's size"
                 )
 
-    def _measure(self, name: str, batch: Batch) -> None:
+    def _measure(self, index: int, batch: Batch) -> None:
         learnt = batch.labels != IGNORE_INDEX
-        cast(LaneLoss, self.lane_losses[name]).update(self.nll(batch), batch.lane_ids[learnt])
+        cast(LaneLoss, self.lane_losses[index]).update(self.nll(batch), batch.lane_ids[learnt])
 
-    def _log_losses(self, name: str) -> None:
-        metric = cast(LaneLoss, self.lane_losses[name])
+    def _log_losses(self, index: int, name: str) -> None:
+        metric = cast(LaneLoss, self.lane_losses[index])
         losses = metric.compute()
         metric.reset()
         bytes_per_token = getattr(self.data, "bytes_per_token", None)

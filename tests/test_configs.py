@@ -1,0 +1,78 @@
+"""Every shipped config runs as it is, from an empty folder, and finds what it needs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from picochat.cli import main
+from picochat.commands.configs import shipped_configs
+
+STAGES = ["capability", "release", "balanced", "benchmark"]
+SHORT = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--trainer.precision=32-true",
+         "--trainer.log_every_n_steps=1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder in which `picochat fit --config base.yaml` has run for two steps."""
+    root = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        main(["fit", "--config", "base.yaml", *SHORT, "--trainer.limit_val_batches=2"])
+    return root
+
+
+def test_base_makes_corpus_and_tokenizer_and_trains(folder: Path) -> None:
+    for name in ("data/dataset_pack.json", "data/corpus.jsonl", "tokenizer.json", "base/best_checkpoint/config.json"):
+        assert (folder / "runs" / name).is_file(), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_makes_its_pack_and_starts_from_the_base(
+    stage: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    fewer = ["--data.init_args.sft_rows=400", "--data.init_args.eval_rows=80"]
+    main(["fit", "--config", f"{stage}.yaml", *SHORT, *fewer])
+    assert (folder / f"runs/{stage}/best_checkpoint/model.safetensors").is_file()
+    assert (folder / f"runs/{stage}-pack/chat_task_mixture_{stage}.jsonl").read_text().count("\n") == 400
+    assert yaml.safe_load((folder / f"runs/{stage}/config.yaml").read_text())["data"]["init_args"]["sft_rows"] == 400
+
+
+def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    here = ["--trainer.accelerator=cpu", "--data.init_args.batch_size=1", "--trainer.limit_val_batches=1", *SHORT]
+    pilot = ["--config", "scale/h100-pilot.yaml"]
+    main(["fit", "--config", "base.yaml", *pilot, *here, "--trainer.default_root_dir=runs/pilot-base"])
+    fewer = ["--data.init_args.sft_rows=400", "--data.init_args.eval_rows=80", "--data.init_args.work_dir=runs/p"]
+    start = ["--model.checkpoint=runs/pilot-base/best_checkpoint", "--trainer.default_root_dir=runs/pilot"]
+    main(["fit", "--config", "capability.yaml", *pilot, *here, *fewer, *start])
+    config = yaml.safe_load((folder / "runs/pilot/config.yaml").read_text())
+    assert config["trainer"]["accumulate_grad_batches"] == 4
+    assert config["data"]["init_args"]["context_length"] == 512
+    assert config["model"]["optimizer"] | {"betas": None, "momentum": None} == {
+        "name": "adamw", "learning_rate": 1e-5, "matrix_learning_rate": None, "weight_decay": 0.0, "betas": None,
+        "momentum": None,
+    }  # fmt: skip
+    schedule = config["trainer"]["callbacks"][0]["init_args"]
+    assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
+
+
+def test_a_missing_base_is_one_sentence_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "capability.yaml"])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "runs/base/best_checkpoint" in error
+    assert "`picochat fit --config base.yaml`" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shipped_configs_are_those_of_the_design() -> None:
+    assert {"base.yaml", *(f"{stage}.yaml" for stage in STAGES), "scale/h100-pilot.yaml"} <= set(shipped_configs())
