@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint
@@ -190,6 +190,21 @@ def test_without_rows_or_a_model_that_can_answer_it_says_what_to_do(tmp_path: Pa
     plain = BenchmarkMetrics(str(eval_file(tmp_path)), every_n_steps=1)
     with pytest.raises(UserError, match=r"Line has no decoder and chat_tokenizer; override answerer"):
         trainer(tmp_path, [plain]).fit(Line(), loader())
+
+
+class Data(LightningDataModule):
+    def __init__(self, eval_path: Path) -> None:
+        super().__init__()
+        self.eval_path = eval_path
+
+    def train_dataloader(self) -> Any:
+        return loader()
+
+
+def test_by_default_the_rows_are_those_of_the_datamodule(tmp_path: Path) -> None:
+    run = trainer(tmp_path, [Benchmark(every_n_steps=1)], max_steps=1)
+    run.fit(Line(), datamodule=Data(eval_file(tmp_path)))
+    assert logged(run) == pytest.approx(EXPECTED)
 
 
 @pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"rows_per_lane": 0}, {"samples": -1}])
