@@ -107,15 +107,20 @@ def _run_group(words: list[str]) -> None:
     subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
     importlib.import_module(module_name).add_parser(subparsers)
     command: Parser | None = subparsers.choices.get(words[1]) if len(words) > 1 else None
-    arguments = normalise(words[1:], command.flags()) if command else words[1:]
-    namespace, unknown = group.parse_known_args(arguments)
-    if unknown:
-        flags = command.flags() if command else []
-        raise UserError(
-            f"unknown argument '{unknown[0]}'{nearest(unknown[0].split('=')[0], flags)}; "
-            f"see `picochat {' '.join(words[:2])} --help`"
-        )
+    arguments = words[1:]
+    if command:
+        arguments = normalise(arguments, command.flags())
+        _refuse_unknown_flags(arguments, command.flags(), f"picochat {' '.join(words[:2])}")
+    namespace = group.parse_args(arguments)
     namespace.run(namespace)
+
+
+def _refuse_unknown_flags(words: Sequence[str], flags: Sequence[str], command: str) -> None:
+    """Before argparse, which would name a missing required flag and not the mistyped one that was meant for it."""
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag != "--" and flag not in flags:
+            raise UserError(f"unknown argument '{flag}'{nearest(flag, flags)}; see `{command} --help`")
 
 
 def normalise(words: Sequence[str], flags: Sequence[str]) -> list[str]:

@@ -93,3 +93,8 @@ def test_every_command_has_help_with_purpose_and_example(capsys: pytest.CaptureF
         assert stop.value.code == 0
         assert f"usage: picochat {group} {command}" in text
         assert f"picochat {group} {command}" in text.split("example", 1)[1]
+
+
+def test_a_mistyped_required_flag_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "data", "task-pack", "--dataset-pak", "p.json")
+    assert "unknown argument '--dataset-pak' (did you mean --dataset-pack?)" in message

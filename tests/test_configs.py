@@ -53,10 +53,9 @@ def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
     config = yaml.safe_load((folder / "runs/pilot/config.yaml").read_text())
     assert config["trainer"]["accumulate_grad_batches"] == 4
     assert config["data"]["init_args"]["context_length"] == 512
-    assert config["model"]["optimizer"] | {"betas": None, "momentum": None} == {
-        "name": "adamw", "learning_rate": 1e-5, "matrix_learning_rate": None, "weight_decay": 0.0, "betas": None,
-        "momentum": None,
-    }  # fmt: skip
+    optimizer = config["model"]["optimizer"]
+    assert (optimizer["name"], optimizer["learning_rate"]) == ("adamw", 1e-5)
+    assert "matrix_learning_rate" not in optimizer  # null, over the 0.02 of capability.yaml
     schedule = config["trainer"]["callbacks"][0]["init_args"]
     assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
 
