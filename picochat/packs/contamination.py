@@ -80,6 +80,8 @@ class Screen:
         for row, entry in enumerate(entries):
             for gram in _own_grams(entry):
                 self._grams[gram].append(row)
+        frequency = Counter(word for gram in self._grams for word in gram)
+        self._rare = {min(gram, key=lambda word: (frequency[word], word)) for gram in self._grams}
         self._index = _NearIndex(entries)
 
     def met(self, prompt: str, reply: str) -> tuple[set[int], set[int]]:
@@ -92,8 +94,8 @@ class Screen:
         return self._runs(_words(text))
 
     def _runs(self, words: list[str]) -> set[int]:
-        if self._grams.keys().isdisjoint(_ngrams(words, N)):
-            return set()
+        if self._rare.isdisjoint(words) or self._grams.keys().isdisjoint(_ngrams(words, N)):
+            return set()  # each run has a rare word; most texts hold none of those
         return {row for gram in _ngrams(words, N) if gram in self._grams for row in self._grams[gram]}
 
 
@@ -148,6 +150,8 @@ class _NearIndex:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._content = [_content(entry) for entry in entries]
+        spread = Counter(word for content in self._content for word in content)
+        self._mark = [min(content, key=lambda word: (spread[word], word), default=None) for content in self._content]
         self._sets = [frozenset() if entry.taught else _shingles(_words(entry.prompt)) for entry in entries]
         self._frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
         self._rare: dict[Gram, list[int]] = defaultdict(list)
@@ -157,16 +161,21 @@ class _NearIndex:
 
     def near(self, words: list[str]) -> set[int]:
         """Rows whose question has nearly the same shingles as the words."""
+        if self._rare.keys().isdisjoint(_ngrams(words, SHINGLE)) and len(words) >= SHINGLE:
+            return set()  # most questions end here
         shingles = _shingles(words)
         known = self._frequency.keys() & shingles
         looked_up = _prefix(len(shingles)) - (len(shingles) - len(known))  # unknown ones are the rarest
         if looked_up <= 0:
             return set()
+        present = {*words, None}
+        mark = self._mark  # the rarest word of a row's content: one look-up spares most rows the comparison of sets
         rows = {row for shingle in self._first(known, looked_up) for row in self._rare.get(shingle, ())}
         return {
             row
             for row in rows
-            if (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
+            if mark[row] in present
+            and (shared := len(shingles & self._sets[row])) >= NEAR * (len(shingles) + len(self._sets[row]) - shared)
             and _holds(words, self._content[row])
         }
 

@@ -128,7 +128,8 @@ def prompt_text(row: Row) -> str:
 
 def dump_rows(rows: Iterable[Row]) -> str:
     """JSONL text of the rows, one line each, keys in the order they have."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # one for all rows: json.dumps would make one for each
+    return "".join([encode(row) + "\n" for row in rows])
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> None:

@@ -17,8 +17,8 @@ import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 Side = Literal["train", "eval"]
 Phrasing = Literal["known", "new"]
@@ -73,8 +73,7 @@ class Draw:
         return deck
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem in words, with everything that a teacher knows about it.
 
     Args:
@@ -95,10 +94,10 @@ class Problem:
     reply: str
     answer: str = ""
     steps: tuple[str, ...] = ()
-    checks: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Any] = MappingProxyType({})
     answerable: bool = True
     fact: str | None = None
-    tags: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = MappingProxyType({})
     content: tuple[str, ...] | None = None
 
     @property

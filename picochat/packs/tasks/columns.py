@@ -11,35 +11,46 @@ them, so that neither can cover for the other.
 
 import re
 from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 
 def write_sum(a: int, b: int) -> list[str]:
     """The lines of a + b."""
-    lines, carry, place = [f"{a} + {b}"], 0, 1
-    largest = max(a, b, 1)
-    while place <= largest:
-        x, y = a // place % 10, b // place % 10
-        total = x + y + carry
-        line = f"{x} + {y} + 1 = {total}" if carry else f"{x} + {y} = {total}"
-        place *= 10
-        carries = total > 9 and place <= largest
-        lines.append(f"{line}, write {total - 10}, carry 1" if carries else f"{line}, write {total}")
-        carry = total // 10
-    return lines
+    lines, carry, rest = [f"{a} + {b}"], 0, (a, b)
+    while True:
+        (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
+        last = not (left or right)
+        lines.append(_sum_line(x, y, carry, last))
+        if last:
+            return lines
+        carry, rest = (x + y + carry) // 10, (left, right)
 
 
 def write_difference(a: int, b: int) -> list[str]:
     """The lines of a - b, for a >= b."""
-    lines, borrow, place = [f"{a} - {b}"], 0, 1
-    while place <= max(a, 1):
-        x, y = a // place % 10, b // place % 10
-        left = x - y - borrow
-        upper = x + 10 if left < 0 else x
-        line = f"{upper} - {y} - 1 = {left % 10}" if borrow else f"{upper} - {y} = {left % 10}"
-        lines.append(f"{line}, write {left % 10}, borrow 1" if left < 0 else f"{line}, write {left}")
-        borrow = int(left < 0)
-        place *= 10
-    return lines
+    lines, borrow, rest = [f"{a} - {b}"], 0, (a, b)
+    while True:
+        (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
+        lines.append(_difference_line(x, y, borrow))
+        if not (left or right):
+            return lines
+        borrow, rest = int(x - y - borrow < 0), (left, right)
+
+
+@cache  # 400 different lines at most
+def _sum_line(x: int, y: int, carry: int, last: bool) -> str:
+    total = x + y + carry
+    line = f"{x} + {y} + 1 = {total}" if carry else f"{x} + {y} = {total}"
+    return f"{line}, write {total - 10}, carry 1" if total > 9 and not last else f"{line}, write {total}"
+
+
+@cache  # 200 different lines at most
+def _difference_line(x: int, y: int, borrow: int) -> str:
+    digit = (x - y - borrow) % 10
+    upper = x + 10 if x - y - borrow < 0 else x
+    line = f"{upper} - {y} - 1 = {digit}" if borrow else f"{upper} - {y} = {digit}"
+    return f"{line}, write {digit}, borrow 1" if upper > x else f"{line}, write {digit}"
 
 
 def write_product(count: int, each: int) -> list[str]:
@@ -48,7 +59,20 @@ def write_product(count: int, each: int) -> list[str]:
     return [f"{count} x {each}", *sums]
 
 
-_COLUMN = re.compile(r"(\d+) ([+-]) (\d)(?: [+-] (1))? = (\d+), write (\d+)(?:, (carry|borrow) 1)?")
+_HEADER = re.compile(r"(\d+) ([+-]) (\d+)")
+_COLUMN = re.compile(r"(\d+) ([+-]) (\d)(?: \2 (1))? = (\d+), write (\d+)(?:, (carry|borrow) 1)?")
+
+
+class _Column(NamedTuple):
+    """What one line says; it is calculated rightly in itself."""
+
+    upper: int
+    sign: str
+    lower: int
+    brought: int
+    result: int
+    written: str
+    kept: str | None
 
 
 def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
@@ -57,36 +81,43 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
     Raises:
         ValueError: a line does not follow from the operands or from the line before; says which.
     """
-    header = re.fullmatch(r"(\d+) ([+-]) (\d+)", lines[0])
+    header = _HEADER.fullmatch(lines[0])
     if not header:
         raise ValueError(f"'{lines[0]}' is no sum and no difference")
     upper, sign, lower = header[1], header[2], header[3]
     width = max(len(upper), len(lower))
-    columns = list(zip(reversed(upper.zfill(width)), reversed(lower.zfill(width)), strict=True))
     if len(lines) != 1 + width:
         raise ValueError(f"{width} columns but {len(lines) - 1} lines")
-    kept, written = 0, ""
-    for place, (line, (x, y)) in enumerate(zip(lines[1:], columns, strict=True)):
-        parts = _COLUMN.fullmatch(line)
-        if not parts or parts[2] != sign:
-            raise ValueError(f"'{line}' is no column")
-        left, third, result, write = int(parts[1]), int(parts[4] or 0), int(parts[5]), parts[6]
-        borrows = parts[7] == "borrow"
-        if (left, int(parts[3]), third) != (int(x) + 10 * borrows, int(y), kept):
-            raise ValueError(f"'{line}' does not hold the digits of column {place + 1} and what was kept")
-        if result != (left + int(y) + third if sign == "+" else left - int(y) - third):
-            raise ValueError(f"'{line}' is calculated wrongly")
-        last = place == width - 1
-        if (int(write), parts[7]) != (result if last else result % 10, _kept(sign, result, borrows, last)):
-            raise ValueError(f"'{line}' writes or keeps the wrong digit")
-        kept, written = int(parts[7] is not None), write + written
+    uppers, lowers = upper.zfill(width), lower.zfill(width)
+    brought, written = 0, ""
+    for place in range(1, width + 1):
+        line, last = lines[place], place == width
+        column = _read_column(line)
+        if column is None or column.sign != sign:
+            raise ValueError(f"'{line}' is no column, or is calculated wrongly")
+        digit = int(uppers[-place]) + (10 if column.kept == "borrow" else 0)
+        if (column.upper, column.lower, column.brought) != (digit, int(lowers[-place]), brought):
+            raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
+        keeps = column.kept is not None
+        if (keeps and last) or keeps != (not last and (column.result > 9 if sign == "+" else column.upper > 9)):
+            raise ValueError(f"'{line}' keeps the wrong thing")
+        if int(column.written) != (column.result if last else column.result % 10):
+            raise ValueError(f"'{line}' writes the wrong digit")
+        brought, written = int(keeps), column.written + written
     return int(upper), int(sign + lower), int(written)
 
 
-def _kept(sign: str, result: int, borrows: bool, last: bool) -> str | None:
-    if sign == "-":
-        return "borrow" if borrows and not last else None
-    return "carry" if result > 9 and not last else None
+@lru_cache(maxsize=1024)  # some 600 different lines make up all sums and differences
+def _read_column(line: str) -> _Column | None:
+    parts = _COLUMN.fullmatch(line)
+    if not parts:
+        return None
+    upper, sign, lower, brought, result = int(parts[1]), parts[2], int(parts[3]), int(parts[4] or 0), int(parts[5])
+    if result != (upper + lower + brought if sign == "+" else upper - lower - brought):
+        return None
+    if parts[7] is not None and parts[7] != ("carry" if sign == "+" else "borrow"):
+        return None
+    return _Column(upper, sign, lower, brought, result, parts[6], parts[7])
 
 
 def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
