@@ -101,7 +101,7 @@ def _add_chat(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "chat",
         help="answer an eval file and report per lane what was shown",
-        description="Answer eval rows with a checkpoint, judge the replies, and report per lane with 95 %% intervals.",
+        description="Answer eval rows with a checkpoint, judge the replies, and report per lane with 95 % intervals.",
         epilog="example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability",
     )
@@ -144,7 +144,7 @@ def _add_compare(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="compare two runs, or two arms of several runs, on the same eval rows",
-        description="Paired comparison of eval outputs per lane: difference B - A, 95 %% interval, exact test, Holm.",
+        description="Paired comparison of eval outputs per lane: difference B - A, 95 % interval, exact test, Holm.",
         epilog="example: picochat eval compare runs/capability/eval/capability runs/release/eval/capability "
         "--base runs/base/eval/capability --out-dir runs/compare",
     )
