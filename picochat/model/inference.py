@@ -4,12 +4,14 @@ For a token alone the calls cost more than the numbers, so this is the same netw
 values from one product, gate and up from one product, queries and keys normed and turned together. Keys and values of
 all layers lie in one block of memory that is made once for the whole reply.
 
-Prompts are padded on the left, so that all rows write the same place of the block at the same time; here two prompts of
+Prompts lie in that block against its right, so that all rows write the same place at the same time; here two prompts of
 three and one tokens, and two tokens of their replies:
 
     places     0    1    2  |  3    4            positions   0 1 2 | 3 4
     row 0      a    b    c  |  d    e                        0 1 2 | 3 4
     row 1      -    -    x  |  y    z            padding     0 0 0 | 1 2      places marked - are hidden from row 1
+
+While they are read, prompts have no padding: a b c x are four tokens laid end to end, which attend within their prompt.
 """
 
 from typing import NamedTuple
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from picochat.model.attention import isolate
 from picochat.model.decoder import Decoder, DecoderConfig, rotary_table
 
 
@@ -73,43 +76,61 @@ class Session:
     """
 
     def __init__(self, weights: Weights, prompts: list[list[int]], room: int) -> None:
-        self.weights = weights
+        self._weights = weights
         config, like = weights.config, weights.embedding
-        self._length = longest = max(map(len, prompts))
-        places = longest + room
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=like.device)
-        self._padding = longest - lengths
+        self._length = max(map(len, prompts))
+        places = self._length + room
         shape = (config.num_hidden_layers, 2, len(prompts), config.num_key_value_heads, places, config.head_dim)
-        self._cache = like.new_zeros(shape)
-        hidden_places = torch.arange(places, device=like.device) < self._padding[:, None]
-        self._ragged = bool((lengths < longest).any())
-        # [B, 1, 1, places], added to the scores of a single query
-        self._mask = like.new_zeros(len(prompts), 1, 1, places).masked_fill_(hidden_places[:, None, None], -torch.inf)
+        self._cache = like.new_zeros(shape)  # zeros: a hidden value is multiplied by 0, which NaN would survive
+        self._padding = self._length - lengths
+        self._ragged = min(map(len, prompts)) < self._length
+        hidden = torch.arange(places, device=like.device) < self._padding[:, None]
+        # [B, 1, 1, places], added to the scores of a row's next token
+        self._mask = like.new_zeros(len(prompts), 1, 1, places).masked_fill_(hidden[:, None, None], -torch.inf)
         cos, sin = rotary_table(torch.arange(places, device=like.device)[None], config)
         # For x·cos + roll(x)·sin: the two halves of a head change places in one call.
         self._cos = torch.cat((cos, cos), -1)[0].to(like.dtype)
         self._sin = torch.cat((-sin, sin), -1)[0].to(like.dtype)
-        padded = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
-        self._prompts = torch.tensor(padded, device=like.device)
+        self._prompts = prompts
 
     def read(self) -> Tensor:
         """Read the prompts: scores [B, vocab_size] of the token after each."""
-        tokens = self._prompts.shape[1]
-        steps = torch.arange(tokens, device=self._prompts.device)
-        mask = None
-        if self._ragged:
-            seen = (steps[:, None] >= steps) & (steps >= self._padding[:, None, None])
-            seen |= steps[:, None] == steps  # padding sees itself: a row of nothing would be NaN, and NaN spreads
-            mask = seen[:, None]
-        positions = (steps - self._padding[:, None]).clamp_min_(0)
-        return self._run(self._prompts, positions, 0, mask)
+        weights, device = self._weights, self._padding.device
+        ids = torch.tensor([token for prompt in self._prompts for token in prompt], device=device)
+        rows = torch.arange(len(self._prompts), device=device)
+        lengths = self._length - self._padding
+        ends = lengths.cumsum(0)
+        row = rows.repeat_interleave(lengths)
+        positions = torch.arange(len(ids), device=device) - (ends - lengths)[row]
+        places = positions + self._padding[row]
+        attend = isolate(row[None] + 1, "segments")
+        cos, sin = self._cos[positions], self._sin[positions]
+        hidden = F.embedding(ids, weights.embedding)
+        last = len(weights.layers) - 1
+        for number, (layer, (known, told)) in enumerate(zip(weights.layers, self._cache, strict=True)):
+            query, key, value = self._heads(layer, hidden, cos, sin)
+            known[row, :, places] = key
+            told[row, :, places] = value
+            if number < last:
+                hidden = self._finish(layer, hidden, attend(query[None], key[None], value[None])[0])
+        # Of the last layer only what follows each prompt's last token is wanted.
+        mixed = self._mix(query[ends - 1], known, told, self._length)
+        return self._scores(self._finish(layer, hidden[ends - 1], mixed))
 
     def append(self, ids: Tensor) -> Tensor:
         """Append one id [B] to each row: scores [B, vocab_size] of the token after it."""
-        place = self._length
+        weights, place = self._weights, self._length
         self._length += 1
-        mask = self._mask[..., : self._length] if self._ragged else None
-        return self._run(ids[:, None], (place - self._padding)[:, None], place, mask)
+        positions = place - self._padding
+        cos, sin = self._cos[positions], self._sin[positions]
+        hidden = F.embedding(ids, weights.embedding)
+        for layer, (known, told) in zip(weights.layers, self._cache, strict=True):
+            query, key, value = self._heads(layer, hidden, cos, sin)
+            known[:, :, place] = key
+            told[:, :, place] = value
+            hidden = self._finish(layer, hidden, self._mix(query, known, told, self._length))
+        return self._scores(hidden)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows only: indices [b] into the present ones."""
@@ -117,32 +138,31 @@ class Session:
         self._mask = self._mask.index_select(0, rows)
         self._padding = self._padding.index_select(0, rows)
 
-    def _run(self, ids: Tensor, positions: Tensor, place: int, mask: Tensor | None) -> Tensor:
-        weights, config = self.weights, self.weights.config
+    def _heads(self, layer: _Layer, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turned queries [N, H, D] and keys [N, K, D], and values [N, K, D], of hidden states [N, W]."""
+        config = self._weights.config
         queries, keys, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        width, eps, half = (config.hidden_size,), config.rms_norm_eps, size // 2
-        rows, tokens = ids.shape
-        end = place + tokens
-        turned = (queries + keys) * size
-        cos, sin = self._cos[positions], self._sin[positions]
-        hidden = F.embedding(ids, weights.embedding)
-        for layer, (key_cache, value_cache) in zip(weights.layers, self._cache, strict=True):
-            qkv = F.linear(torch.rms_norm(hidden, width, layer.norm, eps), layer.qkv)
-            heads = qkv[..., :turned].view(rows, tokens, queries + keys, size)
-            heads = torch.rms_norm(heads, (size,), None, eps) * layer.head_norm
-            heads = torch.addcmul(heads * cos, heads.roll(half, -1), sin)
-            key_cache[:, :, place:end] = heads[:, :, queries:].transpose(1, 2)
-            value_cache[:, :, place:end] = qkv[..., turned:].view(rows, tokens, keys, size).transpose(1, 2)
-            known, told = key_cache[:, :, :end], value_cache[:, :, :end]
-            query = heads[:, :, :queries]
-            if tokens == 1:  # queries that share a key head stand as its queries: no copies of keys
-                query = query.reshape(rows, keys, queries // keys, size)
-                mixed = F.scaled_dot_product_attention(query, known, told, mask)
-            else:
-                mixed = F.scaled_dot_product_attention(
-                    query.transpose(1, 2), known, told, mask, is_causal=mask is None, enable_gqa=queries != keys
-                ).transpose(1, 2)
-            hidden = hidden + F.linear(mixed.reshape(rows, tokens, queries * size), layer.out)
-            gate, up = F.linear(torch.rms_norm(hidden, width, layer.mlp_norm, eps), layer.gate_up).chunk(2, -1)
-            hidden = hidden + F.linear(F.silu(gate).mul_(up), layer.down)
-        return F.linear(torch.rms_norm(hidden[:, -1], width, weights.norm, eps), weights.head)
+        eps, turned = config.rms_norm_eps, (queries + keys) * size
+        qkv = F.linear(torch.rms_norm(hidden, (config.hidden_size,), layer.norm, eps), layer.qkv)
+        heads = torch.rms_norm(qkv[:, :turned].view(len(hidden), -1, size), (size,), None, eps) * layer.head_norm
+        heads = torch.addcmul(heads * cos, heads.roll(size // 2, -1), sin)
+        return heads[:, :queries], heads[:, queries:], qkv[:, turned:].view(len(hidden), -1, size)
+
+    def _mix(self, query: Tensor, known: Tensor, told: Tensor, length: int) -> Tensor:
+        """Attention [B, H, D] of one query a row over the first ``length`` places of a layer's keys and values."""
+        # Heads that share a key stand as its queries, which spares copies of the keys.
+        grouped = query.reshape(len(query), self._weights.config.num_key_value_heads, -1, query.shape[-1])
+        mask = self._mask[..., :length] if self._ragged else None
+        return F.scaled_dot_product_attention(grouped, known[:, :, :length], told[:, :, :length], mask)
+
+    def _finish(self, layer: _Layer, hidden: Tensor, mixed: Tensor) -> Tensor:
+        config = self._weights.config
+        hidden = hidden + F.linear(mixed.reshape(len(hidden), -1), layer.out)
+        normed = torch.rms_norm(hidden, (config.hidden_size,), layer.mlp_norm, config.rms_norm_eps)
+        gate, up = F.linear(normed, layer.gate_up).chunk(2, -1)
+        return hidden + F.linear(F.silu(gate).mul_(up), layer.down)
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        config = self._weights.config
+        normed = torch.rms_norm(hidden, (config.hidden_size,), self._weights.norm, config.rms_norm_eps)
+        return F.linear(normed, self._weights.head)
