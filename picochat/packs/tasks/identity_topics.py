@@ -348,7 +348,7 @@ TOPICS = (
         ),
         ("", "My exact size is in my configuration file.", "That is why I know so little."),
         (("small", "smaller", "tiny", "little"),),
-        (*_NOT_ME, "yes", "my name", "research", "study", "stage", "trained"),
+        (*_NOT_ME, "yes", "my name", "research"),
     ),
     Topic(
         "compare",
