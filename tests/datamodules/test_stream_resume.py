@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 
 from picochat.datamodules import ChatDataModule
 from picochat.errors import UserError
@@ -71,14 +72,13 @@ def fit(
         accumulate_grad_batches=accumulate,
         accelerator="cpu",
         devices=1,
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=folder,
         callbacks=callbacks,
-        **{"limit_val_batches": 0, **trainer_settings},
+        **{"limit_val_batches": 0, "logger": False, **trainer_settings},
     )
     data = ChatDataModule(**files, batch_size=batch_size, context_length=128, num_workers=workers, block_size=60)
     try:
@@ -179,3 +179,28 @@ def test_other_rows_than_the_checkpoints_are_warned_about(files: dict[str, str],
     changed = {**files, "eval_input": None, "seed": 7}
     with pytest.warns(UserWarning, match="not those of the checkpoint; the run goes on at packed row 12"):
         fit(changed, tmp_path, steps=4, resume=True)
+
+
+def test_shares_of_the_lanes_are_logged_when_a_run_begins_and_not_again(
+    files: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Memory(Logger):
+        name, version = "memory", 0
+
+        def __init__(self) -> None:
+            self.metrics: dict[str, float] = {}
+
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+            self.metrics.update({name: value for name, value in metrics.items() if name.startswith("data/")})
+
+        def log_hyperparams(self, *_: Any) -> None: ...
+
+    first, second = Memory(), Memory()
+    with caplog.at_level("INFO"):
+        fit(files, tmp_path, stop_after=2, logger=first, log_every_n_steps=1)
+    assert "lane" in caplog.text
+    assert first.metrics["data/examples/add"] == 0.5
+    assert sum(value for name, value in first.metrics.items() if name.startswith("data/tokens/")) == pytest.approx(1)
+    assert first.metrics["data/tokens/spell"] > first.metrics["data/examples/spell"]
+    fit(files, tmp_path, steps=3, resume=True, logger=second, log_every_n_steps=1)
+    assert second.metrics == {}

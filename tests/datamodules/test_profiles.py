@@ -1,0 +1,117 @@
+"""The profiles' datamodules with nothing prepared: they make corpus, tokenizer and task pack, once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_rows import chat_row
+
+from picochat.datamodules import (
+    BalancedDataModule,
+    BenchmarkDataModule,
+    CapabilityDataModule,
+    ChatDataModule,
+    CorpusDataModule,
+    ReleaseDataModule,
+)
+from picochat.errors import UserError
+from picochat.packs.corpus import import_corpus
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two thousand stories; the tokenizer is learnt by the first test that needs it."""
+    return import_corpus("stories", tmp_path_factory.mktemp("pack"), documents=2000).path
+
+
+def ready(profile: type[ChatDataModule], pack: Path, folder: Path, **more: Any) -> ChatDataModule:
+    settings = {"sft_rows": 64, "eval_rows": 32, **more}
+    dm = profile(dataset_pack=str(pack), work_dir=str(folder), batch_size=2, **settings)
+    dm.prepare_data()
+    dm.setup("fit")
+    return dm
+
+
+def test_nothing_prepared_is_enough(cache_folder: Path) -> None:
+    dm = CapabilityDataModule()
+    dm.prepare_data()
+    dm.setup("fit")
+    batch = next(iter(dm.train_dataloader()))
+    assert tuple(batch.input_ids.shape) == (16, 256)
+    assert {"corpus.jsonl", "dataset_pack.json", "tokenizer.json"} <= {file.name for file in cache_folder.iterdir()}
+    assert len(dm._train) + len(dm._evaluations["val"]) == 1600
+    assert len(dm._evaluations["eval"]) == 320
+
+
+@pytest.mark.parametrize(
+    ("profile", "lanes"),
+    [
+        (ReleaseDataModule, {"identity", "refusal"}),
+        (CapabilityDataModule, {"identity", "refusal", "bench_math_addition", "bench_spelling_count"}),
+        (BalancedDataModule, {"identity", "refusal", "bench_choice_science", "bench_math_addition"}),
+        (BenchmarkDataModule, {"identity", "refusal", "bench_choice_science", "bench_spelling_spaced"}),
+    ],
+)
+def test_each_profile_makes_its_lanes(
+    profile: type[ChatDataModule], lanes: set[str], pack: Path, tmp_path: Path
+) -> None:
+    dm = ready(profile, pack, tmp_path)
+    assert lanes <= set(dm.lanes)
+    assert dm.val_names == ["val", "eval"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"chat_task_mixture_{profile.profile}.jsonl",
+        f"eval_task_mixture_{profile.profile}.jsonl",
+        f"task_mixture_{profile.profile}.json",
+        f"task_mixture_{profile.profile}.md",
+        "tokens",
+    ]
+    assert "chat" not in json.loads(pack.read_text())  # the user's dataset pack is not promoted behind their back
+
+
+def test_a_pack_that_is_there_is_taken_as_it_is(pack: Path, tmp_path: Path) -> None:
+    ready(CapabilityDataModule, pack, tmp_path)
+    chat = tmp_path / "chat_task_mixture_capability.jsonl"
+    before = chat.stat().st_mtime_ns
+    ready(CapabilityDataModule, pack, tmp_path)
+    ready(CapabilityDataModule, pack, tmp_path, sft_rows=None, eval_rows=None)
+    assert chat.stat().st_mtime_ns == before
+
+
+def test_a_pack_of_other_settings_in_a_users_folder_is_refused(pack: Path, tmp_path: Path) -> None:
+    ready(CapabilityDataModule, pack, tmp_path)
+    with pytest.raises(
+        UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, or choose another data\."
+    ):
+        ready(CapabilityDataModule, pack, tmp_path, sft_rows=80)
+    (tmp_path / "eval_task_mixture_capability.jsonl").unlink()
+    with pytest.raises(UserError, match="holds half a task pack"):
+        ready(CapabilityDataModule, pack, tmp_path)
+
+
+def test_a_pack_of_other_settings_in_the_cache_is_made_again(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICOCHAT_CACHE", str(pack.parent))
+    for rows in (40, 48):
+        dm = ReleaseDataModule(sft_rows=rows, eval_rows=16)
+        dm.prepare_data()
+        dm.setup("fit")
+        assert len(dm._train) + len(dm._evaluations["val"]) == rows
+
+
+def test_a_profile_takes_rows_from_a_file_instead(pack: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(chat_row("add", number, 3)) + "\n" for number in range(20)))
+    settings: dict[str, Any] = {"chat_input": str(rows), "sft_rows": None, "eval_rows": None}
+    dm = ready(CapabilityDataModule, pack, tmp_path / "work", **settings)
+    assert dm.lanes == ["add"]
+    assert dm.val_names == ["val"]
+
+
+def test_stages_share_corpus_and_tokenizer(pack: Path, tmp_path: Path) -> None:
+    corpus = CorpusDataModule(dataset_pack=str(pack), work_dir=str(tmp_path))
+    corpus.prepare_data()
+    corpus.setup("fit")
+    chat = ready(ReleaseDataModule, pack, tmp_path)
+    assert corpus.chat_tokenizer.fingerprint == chat.chat_tokenizer.fingerprint
