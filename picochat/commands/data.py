@@ -1,6 +1,7 @@
 """`picochat data import | task-pack | inspect`: files in, files out. Next: `picochat tok train`, `picochat train …`."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def run_task_pack(args: argparse.Namespace) -> None:
     from picochat.packs.mixture import build_task_pack
 
     sys.path.append(str(Path.cwd()))  # a profile or task of the user's own, in the folder they stand in
+    gc.disable()  # rows hold no cycles, and looking for some among 100,000 takes a tenth of the time
     report = build_task_pack(
         args.dataset_pack,
         profile=args.profile,

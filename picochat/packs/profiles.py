@@ -10,6 +10,7 @@
 """
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,6 +51,10 @@ class Profile:
     components: tuple[Component, ...]
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise UserError(f"the profile name '{self.name}' goes into file names: use letters, digits, - and _")
+        if len({component.name for component in self.components}) < len(self.components):
+            raise UserError(f"profile {self.name}: two components have the same name")
         for what, shares in (
             ("the components", {component.name: component.weight for component in self.components}),
             *((f"the tasks of {component.name}", component.tasks) for component in self.components),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -203,6 +204,16 @@ def test_the_direct_style_answers_without_steps(pack: Path) -> None:
     assert {row["answer_style"] for row in (*train, *evaluation)} == {"direct"}
 
 
+def test_every_row_fits_a_context_of_256_tokens_without_any_merges_but_words(recipe: TaskPackReport) -> None:
+    """Counted as a small tokenizer splits at worst: a word as one token for two letters, all else one by one."""
+    for row in read_rows(recipe.chat_path, "chat"):
+        text = "".join(message["content"] for message in row["messages"])
+        tokens = sum(
+            (len(piece) + 1) // 2 if piece.strip().isalpha() else 1 for piece in re.findall(r" ?[A-Za-z]+|.|\n", text)
+        )
+        assert tokens + 5 <= 256, text
+
+
 def test_choice_rows_say_whether_the_pack_teaches_their_fact(pack: Path) -> None:
     report = build_task_pack(
         pack, profile="benchmark", out_dir=pack / "choice", sft_rows=1600, eval_rows=320, promote=False
@@ -337,6 +348,14 @@ def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> 
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:
     with pytest.raises(UserError, match=r"the tasks of a must be above 0 and sum to 1, not 0\.9"):
         Profile("p", (Component("a", 1, "full", {"identity": 0.5, "refusal": 0.4}),))
+
+
+def test_names_that_cannot_be_files_or_tell_components_apart_are_refused() -> None:
+    anchor = Component("a", 0.5, "full", {"identity": 1})
+    with pytest.raises(UserError, match="goes into file names"):
+        Profile("../up", (anchor, Component("b", 0.5, "full", {"refusal": 1})))
+    with pytest.raises(UserError, match="two components have the same name"):
+        Profile("p", (anchor, anchor))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Working on paper. In: operands. Out: the lines of a sum, a difference or a product; and back. Next: tasks.arithmetic.
 
     27 + 15                       52 - 17                         3 x 8
-    7 + 5 = 12, write 2, carry 1  12 - 7 = 5, write 5, borrow 1   2: 8 + 8 = 16
-    2 + 1 + 1 = 4, write 4        5 - 1 - 1 = 3, write 3          3: 16 + 8 = 24
+    7 + 5 = 12, write 2, carry 1  12 - 7 = 5, write 5, borrow 1   2: 8+8=16
+    2 + 1 + 1 = 4, write 4        5 - 1 - 1 = 3, write 3          3: 16+8=24
 
 A column's line adds the two digits and what was carried; the last one writes all that is left. Borrowing writes the
-upper digit with ten more. Products are running sums, numbered. What reads lines back shares no code with what writes
-them, so that neither can cover for the other.
+upper digit with ten more. Products are running sums, numbered, and written closely: with spaces, 12 x 12 would not fit
+a context of 256 tokens. What reads lines back shares no code with what writes them: neither can cover for the other.
 """
 
 import re
@@ -55,7 +55,7 @@ def _difference_line(x: int, y: int, borrow: int) -> str:
 
 def write_product(count: int, each: int) -> list[str]:
     """The lines of count x each."""
-    sums = (f"{number}: {each * (number - 1)} + {each} = {each * number}" for number in range(2, count + 1))
+    sums = (f"{number}: {each * (number - 1)}+{each}={each * number}" for number in range(2, count + 1))
     return [f"{count} x {each}", *sums]
 
 
@@ -128,7 +128,7 @@ def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
     count, each = int(header[1]), int(header[2])
     total = each
     for number, line in enumerate(lines[1:], start=2):
-        if line != f"{number}: {total} + {each} = {total + each}":
+        if line != f"{number}: {total}+{each}={total + each}":
             raise ValueError(f"'{line}' does not follow")
         total += each
     if len(lines) != count:
