@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.datamodules.batches import Examples, render_row
@@ -106,7 +107,7 @@ class StreamDataModule(LightningDataModule, ABC):
         rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         pad_id = self.chat_tokenizer.pad_id
         batches = EvalBatches(bins, self.batch_size, rank, world, examples, self.context_length, pad_id)
-        return Loader(batches, len(batches), self.num_workers)
+        return Loader(batches, len(batches), workers=0)  # starting workers takes longer than making these batches
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream goes on: the first packed row of the next optimizer step.
@@ -124,9 +125,9 @@ class StreamDataModule(LightningDataModule, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, whatever the split was then and is now."""
-        self._resumed = state_dict
-        if not state_dict:
+        if not state_dict or self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
+        self._resumed = state_dict
         if state_dict["plan"] == self.plan.fingerprint:
             anchor = (state_dict["block"], state_dict["block_first_bin"])
             self.plan = dataclasses.replace(self.plan, anchor=anchor)
@@ -143,15 +144,20 @@ class StreamDataModule(LightningDataModule, ABC):
             UserError: no end of the run, or an epoch that ends inside an optimizer step.
         """
         trainer = self.trainer
-        if trainer is None:
+        if trainer is None or trainer.state.fn != TrainerFn.FITTING:
             return
         if trainer.max_steps < 1:
             raise UserError("set trainer.max_steps, the number of optimizer steps: the data has no epochs of its own")
-        limit = trainer.limit_train_batches
-        if isinstance(limit, int) and limit % trainer.accumulate_grad_batches:
+        if trainer.overfit_batches:
+            raise UserError(
+                "trainer.overfit_batches would not repeat its batches here; give a file of few rows instead"
+            )
+        limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
+        batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
+        if batches % accumulate and not cast(Any, trainer).fast_dev_run:
             raise UserError(
                 f"trainer.limit_train_batches={limit} ends inside an optimizer step; make it a multiple of "
-                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}"
+                f"trainer.accumulate_grad_batches={accumulate}"
             )
 
     def describe(self) -> str:

@@ -169,6 +169,22 @@ def test_epochs_that_end_inside_a_step_are_refused(files: dict[str, str], tmp_pa
         fit(files, tmp_path, accumulate=2, limit_train_batches=5)
 
 
+def test_settings_that_the_stream_cannot_follow_are_refused(files: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"limit_train_batches=0\.25 ends inside an optimizer step"):
+        fit(files, tmp_path, steps=3, accumulate=2, limit_train_batches=0.25)
+    with pytest.raises(UserError, match=r"trainer\.overfit_batches would not repeat"):
+        fit(files, tmp_path, overfit_batches=2)
+
+
+def test_measuring_needs_no_end_of_a_run(files: dict[str, str], tmp_path: Path) -> None:
+    fit(files, tmp_path, stop_after=3)
+    probe = Probe()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    other_rows = ChatDataModule(**files, batch_size=4, context_length=128, seed=7)  # no warning: nothing is resumed
+    trainer.validate(probe, other_rows, ckpt_path=tmp_path / "saved.ckpt", weights_only=False)
+    assert probe.validated_at == [0]
+
+
 def test_a_run_without_an_end_is_refused(files: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set trainer\.max_steps"):
         fit(files, tmp_path, steps=-1, max_epochs=1)
