@@ -181,12 +181,14 @@ def _cu_seqlens(document_ids: Tensor) -> Tensor:
     return F.pad(starts, (0, 1), value=document_ids.numel()).to(torch.int32)
 
 
-def _segments(document_ids: Tensor) -> SegmentAttention:
+def _segments(document_ids: Tensor) -> Attend:
     flat = document_ids.flatten()
     starts = _starts(document_ids).nonzero().flatten()
     lengths = torch.diff(starts, append=starts.new_tensor([flat.numel()]))
     real = flat[starts] != 0  # a run of padding is no document
     starts, lengths = starts[real], lengths[real]
+    if not len(starts):
+        return CausalAttention()  # all is padding: nobody reads it, but every weight keeps its place in the graph
     padded = (lengths + _ALIGN - 1) // _ALIGN * _ALIGN
     back = torch.empty_like(flat, dtype=torch.long)
     out, buckets, done = [], [], 0
@@ -200,7 +202,7 @@ def _segments(document_ids: Tensor) -> SegmentAttention:
         buckets.append((len(first), length))
         done += places.numel()
     back[flat == 0] = done
-    return SegmentAttention(torch.cat([*out, starts[:0]]), back, tuple(buckets))
+    return SegmentAttention(torch.cat(out), back, tuple(buckets))
 
 
 def _starts(document_ids: Tensor) -> Tensor:

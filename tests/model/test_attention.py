@@ -1,0 +1,153 @@
+"""Every way to isolate documents against one reference, forward and backward, in float64."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from picochat.model.attention import Attend, Backend, MaskAttention, SegmentAttention, backend, isolate
+
+ROW = [1, 1, 1, 2, 2, 0]  # the module's drawing
+documents = st.lists(st.integers(1, 40), min_size=0, max_size=6)
+
+
+def rows_of(lengths: list[list[int]], tokens: int) -> Tensor:
+    """document_ids of rows with documents of these lengths, padded to ``tokens``."""
+    rows = [[number for number, length in enumerate(row, 1) for _ in range(length)] for row in lengths]
+    return torch.tensor([(row + [0] * tokens)[:tokens] for row in rows], dtype=torch.int32)
+
+
+def states(rows: int, tokens: int, heads: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(heads)
+    drawn = torch.randn(rows, tokens, heads, 8, generator=generator, dtype=torch.float64)
+    return drawn.to(dtype).requires_grad_()
+
+
+def reference(query: Tensor, key: Tensor, value: Tensor, document_ids: Tensor) -> Tensor:
+    """One query at a time, by the definition."""
+    result = torch.zeros_like(query)
+    rows, tokens, heads, size = query.shape
+    for row in range(rows):
+        for t in range(tokens):
+            seen = [s for s in range(t + 1) if document_ids[row, s] == document_ids[row, t]]
+            for head in range(heads):
+                shared = head * key.shape[2] // heads
+                scores = (key[row, seen, shared] @ query[row, t, head]) / size**0.5
+                result[row, t, head] = scores.softmax(0) @ value[row, seen, shared]
+    return result
+
+
+def outcome(attend: Attend, document_ids: Tensor, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Result and gradients for places that are not padding: [result, d query, d key, d value]."""
+    rows, tokens = document_ids.shape
+    inputs = states(rows, tokens, 4, dtype), states(rows, tokens, 2, dtype), states(rows, tokens, 2, dtype)
+    result = attend(*inputs) * (document_ids != 0)[..., None, None]
+    weights = torch.linspace(-1, 1, result.numel(), dtype=dtype).view_as(result)
+    (result * weights).sum().backward()
+    return [result.detach(), *(x.grad for x in inputs if x.grad is not None)]
+
+
+def naive(document_ids: Tensor) -> Attend:
+    return lambda query, key, value: reference(query, key, value, document_ids)
+
+
+LAYOUTS = {
+    "the drawing": torch.tensor([ROW]),
+    "several rows": rows_of([[3, 17, 20], [40], [1, 1, 1], [16, 16, 8]], 40),
+    "a row of padding": rows_of([[5, 4], []], 12),
+    "one token": torch.tensor([[1]]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("choice", ["mask", "segments"])
+def test_backends_equal_the_reference_forward_and_backward(choice: Backend, layout: str) -> None:
+    document_ids = LAYOUTS[layout]
+    wanted, found = outcome(naive(document_ids), document_ids), outcome(isolate(document_ids, choice), document_ids)
+    assert len(found) == 4
+    for expected, got in zip(wanted, found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_rows_without_document_ids_are_plainly_causal() -> None:
+    one = torch.ones(2, 9, dtype=torch.int32)
+    for expected, got in zip(outcome(naive(one), one), outcome(isolate(None, "causal"), one), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_causal_attention_over_packed_rows_would_be_noticed() -> None:
+    document_ids = torch.tensor([ROW])
+    leaking = outcome(isolate(None, "causal"), document_ids)[0]
+    right = outcome(naive(document_ids), document_ids)[0]
+    assert torch.allclose(leaking[:, :3], right[:, :3])  # the first document has nothing before it
+    assert (leaking[:, 3:5] - right[:, 3:5]).abs().max() > 0.05
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(documents, min_size=1, max_size=4))
+def test_segments_equal_the_mask_for_any_packs(lengths: list[list[int]]) -> None:
+    document_ids = rows_of(lengths, max(1, *(sum(row) for row in lengths)) + 2)
+    masked, cut = (outcome(isolate(document_ids, choice), document_ids) for choice in ("mask", "segments"))
+    for expected, got in zip(masked, cut, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_segments_lie_as_drawn() -> None:
+    attend = isolate(torch.tensor([ROW]), "segments")
+    assert isinstance(attend, SegmentAttention)
+    # both documents are rounded up to 16 tokens: one bucket of two segments, 32 places; 6 and 32 mean none
+    assert attend.buckets == ((2, 16),)
+    assert attend.out.tolist() == [0, 1, 2, *[6] * 13, 3, 4, *[6] * 14]
+    assert attend.back.tolist() == [0, 1, 2, 16, 17, 32]
+
+
+def test_the_mask_is_the_one_drawn() -> None:
+    attend = isolate(torch.tensor([ROW]), "mask")
+    assert isinstance(attend, MaskAttention)
+    drawn = ["x.....", "xx....", "xxx...", "...x..", "...xx.", ".....x"]
+    assert attend.mask[0, 0].tolist() == [[sign == "x" for sign in line] for line in drawn]
+
+
+def test_padding_gets_no_gradient_from_segments() -> None:
+    document_ids = torch.tensor([ROW])
+    *_, query, key, value = outcome(isolate(document_ids, "segments"), document_ids)
+    for gradient in (query, key, value):
+        assert not gradient[0, 5].any()
+        assert gradient[0, :5].any()
+
+
+@pytest.mark.parametrize("choice", ["mask", "segments"])
+def test_half_precision_keeps_the_format_of_the_values(choice: Backend) -> None:
+    document_ids = LAYOUTS["several rows"]
+    query, key, value = (states(4, 40, heads, torch.bfloat16) for heads in (4, 2, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = isolate(document_ids, choice)(query.float(), key.float(), value)
+    assert result.dtype == torch.bfloat16
+    wanted = reference(query.double(), key.double(), value.double(), document_ids)
+    assert (result - wanted)[document_ids != 0].abs().max() < 0.02
+
+
+def test_the_backend_follows_from_device_format_and_compilation() -> None:
+    cpu = torch.device("cpu")
+    assert backend(cpu, torch.bfloat16) == backend(cpu, torch.float32) == "segments"
+    assert backend(cpu, torch.float32, compiled=True) == "mask"
+    assert backend(torch.device("mps"), torch.float32) == "mask"
+    assert backend(torch.device("cuda"), torch.float32) == "mask"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cuda_backends_equal_the_reference(layout: str) -> None:
+    document_ids = LAYOUTS[layout]
+    device, dtype = torch.device("cuda"), torch.bfloat16
+    for choice in {"mask", "segments", backend(device, dtype)}:
+        attend = isolate(document_ids.to(device), choice)  # type: ignore[arg-type]
+
+        def there(query: Tensor, key: Tensor, value: Tensor, attend: Attend = attend) -> Tensor:
+            return attend(query.to(device, dtype), key.to(device, dtype), value.to(device, dtype)).to(
+                "cpu", query.dtype
+            )
+
+        for expected, got in zip(outcome(naive(document_ids), document_ids), outcome(there, document_ids), strict=True):
+            torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)

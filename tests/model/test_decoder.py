@@ -1,0 +1,184 @@
+"""The network: its sizes by hand, its isolation, and its agreement with Qwen3 of transformers."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from picochat.errors import UserError
+from picochat.model.decoder import Decoder, DecoderConfig, rotary_table, rotate
+
+TINY = DecoderConfig(
+    vocab_size=50,
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=6,
+    max_position_embeddings=64,
+    initializer_range=0.5,  # scores that differ
+)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(TINY)
+
+
+def ids(*shape: int) -> Tensor:
+    return torch.randint(TINY.vocab_size, shape, generator=torch.Generator().manual_seed(1))
+
+
+def packed(documents: list[list[int]], tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One row: input_ids, position_ids, document_ids."""
+    rest = tokens - sum(map(len, documents))
+    row = [token for document in documents for token in document] + [0] * rest
+    positions = [place for document in documents for place in range(len(document))] + [*range(rest)]
+    numbers = [number for number, document in enumerate(documents, 1) for _ in document] + [0] * rest
+    return torch.tensor([row]), torch.tensor([positions]), torch.tensor([numbers], dtype=torch.int32)
+
+
+DOCUMENTS = [ids(1, 7)[0].tolist(), ids(2, 12)[1].tolist(), [3]]
+
+
+@pytest.mark.parametrize("compiled_backend", [False, True])
+def test_packed_logits_equal_unpacked_logits(decoder: Decoder, compiled_backend: bool) -> None:
+    decoder._compiled = compiled_backend  # the mask in place of segments
+    packed_logits = decoder.logits(decoder(*packed(DOCUMENTS, 24)))[0]
+    begin = 0
+    for document in DOCUMENTS:
+        alone = decoder.logits(decoder(torch.tensor([document])))[0]
+        assert (packed_logits[begin : begin + len(document)] - alone).abs().max() <= 1e-5
+        begin += len(document)
+    decoder._compiled = False
+
+
+def test_without_document_ids_packed_logits_leak(decoder: Decoder) -> None:
+    input_ids, position_ids, document_ids = packed(DOCUMENTS, 24)
+    isolated, leaking = decoder(input_ids, position_ids, document_ids), decoder(input_ids, position_ids)
+    assert (isolated - leaking)[0, :7].abs().max() <= 1e-5
+    assert (isolated - leaking)[0, 7:20].abs().max() > 1e-2
+
+
+def test_a_token_does_not_reach_back(decoder: Decoder) -> None:
+    one, other = ids(1, 10), ids(1, 10)
+    other[0, 6] = (other[0, 6] + 1) % TINY.vocab_size
+    difference = (decoder(one) - decoder(other)).abs().amax(-1)[0]
+    assert difference[:6].max() <= 1e-6
+    assert (difference[6:] > 1e-4).all()
+
+
+def test_parameters_and_flops_by_hand(decoder: Decoder) -> None:
+    # a block: q and o 16 × 24, k and v 16 × 12, three 16 × 24; norms 2 × 16 + 2 × 6
+    block, norms = 2 * 384 + 2 * 192 + 3 * 384, 2 * 16 + 2 * 6
+    assert TINY.num_parameters == 50 * 16 + 2 * (block + norms) + 16 == 5512
+    assert sum(p.numel() for p in decoder.parameters()) == 5512
+    untied = replace(TINY, tie_word_embeddings=False)
+    assert untied.num_parameters == sum(p.numel() for p in Decoder(untied).parameters()) == 5512 + 800
+    # 2 × 2304 block weights, a head of 800 at half of the positions, attention over 10 tokens: 2 × 24 × 10
+    assert TINY.flops_per_token(10, supervised=0.5) == 6 * (4608 + 400 + 480)
+
+
+def test_fresh_weights_have_the_scales_of_the_table() -> None:
+    torch.manual_seed(0)
+    config = replace(TINY, hidden_size=256, intermediate_size=512, vocab_size=1000, initializer_range=0.02)
+    weights = Decoder(config).state_dict()
+    assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.05)
+    assert weights["model.layers.1.mlp.up_proj.weight"].std().item() == pytest.approx(1 / 16, rel=0.05)
+    assert weights["model.layers.1.mlp.down_proj.weight"].std().item() == pytest.approx(
+        1 / math.sqrt(4 * 512), rel=0.05
+    )
+    assert weights["model.layers.0.self_attn.q_norm.weight"].tolist() == [1.0] * 6
+
+
+def test_the_first_loss_is_that_of_a_uniform_guess() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(DecoderConfig())
+    input_ids = torch.randint(512, (2, 64))
+    logits = decoder.logits(decoder(input_ids))
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), input_ids.roll(-1, 1).flatten())
+    assert loss.item() == pytest.approx(math.log(512), abs=0.1)
+
+
+def test_rotation_turns_pairs_by_position_times_frequency() -> None:
+    config = replace(TINY, head_dim=4, rope_theta=100.0)  # frequencies 1 and 100 ** -0.5 = 0.1
+    cos, sin = rotary_table(torch.tensor([[0, 2]]), config)
+    turned = rotate(torch.tensor([1.0, 0.0, 0.0, 1.0]).expand(1, 2, 1, 4), cos, sin)
+    assert turned[0, 0, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
+    # pairs are (x0, x2) and (x1, x3): (1, 0) by 2 rad, (0, 1) by 0.2 rad
+    expected = [math.cos(2), -math.sin(0.2), math.sin(2), math.cos(0.2)]
+    assert turned[0, 1, 0].tolist() == pytest.approx(expected)
+
+
+def test_the_rotary_table_survives_half_precision() -> None:
+    decoder = Decoder(TINY).to(torch.bfloat16)
+    cos, _ = rotary_table(torch.tensor([[63]]), decoder.config)
+    assert cos.dtype == torch.float32
+    assert decoder(ids(1, 5)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"num_key_value_heads": 3},
+            r"num_key_value_heads 3 does not divide num_attention_heads 4; use one of 1, 2, 4",
+        ),
+        ({"head_dim": 5}, r"head_dim is 5; .* must be even"),
+        ({"hidden_size": 0}, r"hidden_size is 0; it must be above 0"),
+        ({"rms_norm_eps": -1.0}, r"rms_norm_eps is -1.0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_in_a_sentence(changed: dict[str, float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        replace(TINY, **changed)  # type: ignore[arg-type]
+
+
+def test_parameter_names_and_logits_are_those_of_qwen3_in_transformers(decoder: Decoder) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    names = DecoderConfig.__dataclass_fields__.keys() - {"rope_theta"}
+    rope = {"rope_type": "default", "rope_theta": TINY.rope_theta}
+    theirs = Qwen3ForCausalLM(Qwen3Config(**{name: getattr(TINY, name) for name in names}, rope_parameters=rope)).eval()
+    assert list(theirs.state_dict()) == list(decoder.state_dict())
+    theirs.load_state_dict(decoder.state_dict())
+    input_ids = ids(3, 40)
+    with torch.no_grad():
+        assert (theirs(input_ids).logits - decoder.logits(decoder(input_ids))).abs().max() <= 1e-4
+
+
+@pytest.mark.slow
+def test_the_compiled_decoder_is_not_compiled_again_for_other_packs() -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    torch.manual_seed(0)
+    decoder, counter = Decoder(TINY), CompileCounter()
+    packs = [DOCUMENTS, DOCUMENTS[:1], [[1]] * 9]
+    eager = [decoder(*packed(documents, 32)) for documents in packs]
+    decoder.compile(backend=counter)
+    for documents, expected in zip(packs, eager, strict=True):
+        places = sum(map(len, documents))
+        found = decoder(*packed(documents, 32))
+        assert (found - expected)[0, :places].abs().max() <= 1e-5
+    assert counter.frame_count == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # inductor's own use
+def test_compiled_losses_and_gradients_are_those_of_the_eager_decoder() -> None:
+    results = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        decoder = Decoder(TINY)
+        if compiled:
+            decoder.compile()
+        loss = decoder.logits(decoder(*packed(DOCUMENTS, 32)))[0, :20].square().mean()
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in decoder.parameters() if p.grad is not None)])
+    assert len(results[0]) == len(results[1]) > 10
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
