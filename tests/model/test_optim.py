@@ -1,0 +1,205 @@
+"""One optimizer over two rules: which parameter goes where, what a step does, and that resuming is bit for bit."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor, nn
+
+from picochat.errors import UserError
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.optim import OptimizerConfig, build_optimizer
+
+TINY = DecoderConfig(
+    vocab_size=20,
+    hidden_size=8,
+    intermediate_size=12,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=4,
+)
+
+
+def decoder(tied: bool = True) -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(TINY if tied else DecoderConfig(**{**vars(TINY), "tie_word_embeddings": False}))
+
+
+def loss(model: Decoder, step: int) -> Tensor:
+    ids = torch.randint(20, (2, 9), generator=torch.Generator().manual_seed(step))
+    logits = model.logits(model(ids[:, :-1]))
+    return nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def learn(model: Decoder, optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        loss(model, step).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_every_parameter_is_in_one_group_and_only_matrices_decay(name: Any) -> None:
+    model = decoder(tied=False)
+    optimizer = build_optimizer(model, OptimizerConfig(name=name, weight_decay=0.1))
+    found = {group["name"]: group for group in optimizer.param_groups}
+    assert {n: (len(g["params"]), g["weight_decay"]) for n, g in found.items()} == {
+        "matrices": (2 * 7, 0.1),  # q k v o gate up down
+        "embeddings": (2, 0.0),  # embedding and head
+        "norms": (2 * 4 + 1, 0.0),
+    }
+    placed = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(placed) == sorted(id(p) for p in model.parameters())
+
+
+def test_groups_carry_their_own_rates() -> None:
+    def rates(config: OptimizerConfig) -> list[float]:
+        return [group["lr"] for group in build_optimizer(decoder(), config).param_groups]
+
+    assert rates(OptimizerConfig(learning_rate=0.004)) == [pytest.approx(0.02), 0.004, 0.004]
+    assert rates(OptimizerConfig(learning_rate=0.004, matrix_learning_rate=0.5)) == [0.5, 0.004, 0.004]
+    assert rates(OptimizerConfig(name="adamw", learning_rate=0.004)) == [0.004] * 3
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_a_step_is_that_of_torchs_own_optimizers(name: Any) -> None:
+    ours, theirs = decoder(), decoder()
+    optimizer = build_optimizer(ours, OptimizerConfig(name=name, learning_rate=0.01, weight_decay=0.1))
+    named = dict(theirs.named_parameters())
+    matrices = [p for n, p in named.items() if p.ndim == 2 and "layers" in n]
+    rest = [p for n, p in named.items() if not (p.ndim == 2 and "layers" in n)]
+    adamw = torch.optim.AdamW(rest, lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    other: torch.optim.Optimizer = torch.optim.AdamW(matrices, lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
+    if name == "muon":
+        other = torch.optim.Muon(matrices, lr=0.05, momentum=0.95, weight_decay=0.1)
+    learn(ours, optimizer, range(2))
+    for step in range(2):
+        loss(theirs, step).backward()
+        for part in (other, adamw):
+            part.step()
+            part.zero_grad()
+    for (key, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_a_resumed_optimizer_goes_on_bit_for_bit(name: Any) -> None:
+    config = OptimizerConfig(name=name, weight_decay=0.1)
+    straight = decoder()
+    optimizer = build_optimizer(straight, config)
+    learn(straight, optimizer, range(3))
+    weights, state = copy.deepcopy(straight.state_dict()), copy.deepcopy(optimizer.state_dict())
+    learn(straight, optimizer, range(3, 6))
+
+    resumed = decoder()
+    resumed.load_state_dict(weights)
+    other = build_optimizer(resumed, config)
+    other.load_state_dict(state)
+    learn(resumed, other, range(3, 6))
+    for one, two in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+    fresh = decoder()
+    fresh.load_state_dict(weights)
+    learn(fresh, build_optimizer(fresh, config), range(3, 6))
+    assert not torch.equal(next(fresh.parameters()), next(straight.parameters()))  # the state did matter
+
+
+def test_a_rate_written_into_a_group_is_the_rate_of_its_rule_also_after_loading() -> None:
+    model = decoder()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    learn(model, optimizer, range(1))
+    optimizer.load_state_dict(optimizer.state_dict())
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    before = copy.deepcopy(model.state_dict())
+    learn(model, optimizer, range(1, 2))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_parameters_without_a_gradient_stay_as_they_are() -> None:
+    model = decoder()
+    optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.5))
+    before = copy.deepcopy(model.state_dict())
+    model.model.layers[0].mlp.up_proj.weight.grad = torch.ones(12, 8)
+    optimizer.step()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(before[name], value)]
+    assert changed == ["model.layers.0.mlp.up_proj.weight"]
+    assert len(optimizer.state_dict()["state"]) == 1
+
+
+def test_frozen_parameters_are_left_out_and_later_groups_refused() -> None:
+    model = decoder()
+    model.model.embed_tokens.weight.requires_grad_(False)
+    optimizer = build_optimizer(model, OptimizerConfig())
+    assert [len(group["params"]) for group in optimizer.param_groups] == [14, 0, 9]
+    with pytest.raises(NotImplementedError, match="build it anew"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2, 2))]})
+
+
+def test_gradient_scaling_skips_a_step_with_infinite_gradients() -> None:
+    model = decoder()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    before = copy.deepcopy(model.state_dict())
+    scaler.scale(model(torch.tensor([[1, 2]])).sum() * torch.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert scaler.get_scale() == 4.0
+    optimizer.zero_grad()
+    scaler.scale(model(torch.tensor([[1, 2]])).square().sum()).backward()
+    scaler.step(optimizer)
+    assert not torch.equal(before["model.embed_tokens.weight"], model.model.embed_tokens.weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # lightning's advice on machines with many cores
+def test_a_schedule_and_lightnings_automatic_optimization_drive_both_rules() -> None:
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = decoder()
+
+        def configure_optimizers(self) -> Any:
+            optimizer = build_optimizer(self.decoder, OptimizerConfig())
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+        def training_step(self, batch: Tensor) -> Tensor:
+            return self.decoder(batch).square().mean()
+
+    module = Module()
+    before = copy.deepcopy(module.decoder.state_dict())
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(max_steps=2, accelerator="cpu", enable_model_summary=False, gradient_clip_val=1.0, **quiet)
+    batches = torch.utils.data.DataLoader(torch.randint(20, (4, 5)), batch_size=2, num_workers=0)
+    trainer.fit(module, batches)
+    assert [group["lr"] for group in trainer.optimizers[0].param_groups] == [pytest.approx(0.005), 0.001, 0.001]
+    after = module.decoder.state_dict()
+    for name in ("model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight"):
+        assert not torch.equal(before[name], after[name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": "sgd"}, "optimizer.name is 'sgd'; known are muon and adamw"),
+        ({"learning_rate": -1.0}, "optimizer.learning_rate is -1.0"),
+        ({"betas": (0.9, 1.0)}, "optimizer.betas holds 1.0"),
+        ({"momentum": 1.5}, "optimizer.momentum holds 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        OptimizerConfig(**settings)
+
+
+def test_muon_refuses_flattened_weights() -> None:
+    model = decoder()
+    weight = model.model.layers[0].mlp.up_proj
+    weight.weight = nn.Parameter(weight.weight.detach().flatten())
+    with pytest.raises(UserError, match="use adamw where the weights are sharded"):
+        build_optimizer(model, OptimizerConfig())
