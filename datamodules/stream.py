@@ -148,7 +148,7 @@ class StreamDataModule(LightningDataModule, ABC):
             return
         if trainer.max_steps < 1:
             raise UserError("set trainer.max_steps, the number of optimizer steps: the data has no epochs of its own")
-        if trainer.overfit_batches:
+        if cast(Any, trainer).overfit_batches:
             raise UserError(
                 "trainer.overfit_batches would not repeat its batches here; give a file of few rows instead"
             )
