@@ -4,8 +4,8 @@
     python benchmarks/packing.py --sizes 10000000      the size at which a histogram pays most
 
 TRL's own function packs a table of tokens of one byte each, so that almost all of its time goes into lengths; beyond
-1.5 GB of them it is left out. Next-fit in file order is what packers do that fill one row after the other. TRL must be installed (pip install trl);
-its columns stay empty otherwise.
+1.5 GB of them, or where TRL is not installed (pip install trl), it is left out. Next-fit in file order is what packers
+do that fill one row after the other.
 """
 
 import argparse
