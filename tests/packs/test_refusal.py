@@ -11,12 +11,11 @@ from picochat.evidence.scoring import check_row, score
 from picochat.packs.contamination import Entry, check
 from picochat.packs.rows import Row
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Side
-from picochat.packs.tasks.refusal import Asked, Refusal, Unanswerable, Value
+from picochat.packs.tasks.refusal import Asked, Refusal, Stated, Unanswerable, Value
 from picochat.packs.tasks.refusal_kinds import FILLERS, KINDS, MEANINGS, Situation
-from picochat.packs.tasks.spelling import Spaced
 
 TASK = Refusal()
-BENIGN = ("benign_copy", "benign_look_alike")
+BENIGN = ("benign_statement", "benign_look_alike")
 Posed = tuple[str, Value, Phrasing, Problem]
 
 
@@ -137,14 +136,11 @@ def test_look_alikes_ask_for_meanings_that_training_teaches_in_other_ways(train:
     assert all(isinstance(value, Asked) for value in held_out)
 
 
-def test_copied_words_are_those_that_spelling_holds_out_too() -> None:
-    sides = Counter(TASK.side("benign_copy", word) for word in TASK.values("benign_copy"))
-    assert sides["train"] >= 200
-    assert sides["eval"] >= 40
-    spelled = Spaced()
-    assert [
-        word for word in TASK.values("benign_copy") if TASK.side("benign_copy", word) != spelled.side("", word)
-    ] == []
+def test_statements_are_about_the_situations_of_their_side(train: list[Posed], evaluation: list[Posed]) -> None:
+    for side, posed in (("train", train), ("eval", evaluation)):
+        told = {value.told for _, value, _, _ in posed if isinstance(value, Stated)}
+        assert len(told) >= 100
+        assert {TASK.side("live_data", one) for one in told} == {side}
 
 
 def test_meaning_keywords_occur_in_the_meaning_itself() -> None:

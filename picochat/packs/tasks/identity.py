@@ -28,12 +28,23 @@ _KNOWN_LEADS = (
 )
 _NEW_LEADS = ("Could you tell me {}?", "I would like to know {}.", "Please explain {}.", "May I know {}?")
 
+_FILLED_PAUSES = ("So,", "Now,", "Well,", "OK,", "And")  # without a situation, a question may at least begin so
+
 _GREETINGS: Mapping[Side, Sequence[str]] = {
     "train": (
         *("Hello.", "Hi.", "Hi there.", "Hello there.", "Hey.", "Good morning.", "Good evening.", "Good day."),
         *("Excuse me.", "Pardon me.", "Greetings.", "Welcome.", "Nice to meet you.", "Sorry to bother you."),
         *("Hello again.", "Hi, computer.", "Hello, machine.", "Hey you.", "Hi, my friend.", "Good to see you."),
-        *("Hi, little program.", "Hello, dear program.", "Hello, whoever you are.", "Good night."),
+        *("Hi, little program.", "Hello, dear program.", "Hello, whoever you are.", "Good night.", "Hey, little one."),
+        *(
+            "Oh, hello.",
+            "Welcome back.",
+            "A very good morning.",
+            "Hello from the kitchen.",
+            "Hi, it is me.",
+            "Yes, hello.",
+        ),
+        *("Look who is here.", "Peace.", "Happy Monday.", "Dear chat model.", "Good old computer.", "Hello, world."),
     ),
     "eval": (
         *("Howdy.", "Good afternoon.", "Ahoy.", "Dear robot.", "Well met.", "Salutations.", "Knock, knock."),
@@ -52,7 +63,43 @@ _NOTES: Mapping[Side, Sequence[str]] = {
         ),
         *("I need this for school.", "We are testing you today.", "My sister is reading this too.", "Think first."),
         *("I am typing this on a phone.", "There is something I want to ask.", "Before we start, a question."),
-        *("It is about you.", "Nobody could tell me so far.", "I have a minute."),
+        *(
+            "It is about you.",
+            "Nobody could tell me so far.",
+            "I have a minute.",
+            "My mother wants to know.",
+            "Wake up.",
+        ),
+        *("My brother could not answer this.", "Our teacher is waiting.", "The others left already.", "Do your best."),
+        *(
+            "This is not a test.",
+            "Listen well.",
+            "Two people are reading this.",
+            "I asked a book before.",
+            "Stay calm.",
+        ),
+        *("My boss sent me to you.", "Here is what I want.", "Someone told me about you last week.", "You look busy."),
+        *(
+            "Give it a try.",
+            "I promised to ask this.",
+            "We had a long day.",
+            "The children are asleep.",
+            "Never mind the dog.",
+        ),
+        *(
+            "Let me start with something easy.",
+            "I hope you can hear me.",
+            "There is no need to rush.",
+            "First things first.",
+        ),
+        *(
+            "I will write it down.",
+            "My aunt says hello.",
+            "Please be kind.",
+            "I made some tea for us.",
+            "Show me what you know.",
+        ),
+        *("I have been thinking about this.", "A friend and I made a bet.", "What a day.", "The weather is nice here."),
     ),
     "eval": (
         *("A small thing first.", "My neighbor asked this yesterday.", "I am writing an essay.", "No hurry at all."),
@@ -66,7 +113,9 @@ _SPEAKERS: Mapping[Side, Sequence[str]] = {
         *("a waiter", "an engineer", "an artist", "an actor", "a plumber", "a pilot", "a mother of two", "a father"),
         *("a grandfather", "a reporter", "a scientist", "a clerk", "a beginner", "a tourist", "a pianist", "a judge"),
         *("a mechanic", "a dentist", "a shopkeeper", "a runner", "a soldier", "a miner", "a priest", "a designer"),
-        *("a programmer", "a researcher", "a guest", "an athlete", "a hunter", "a dancer", "an old man"),
+        *("a programmer", "a researcher", "a guest", "an athlete", "a hunter", "a dancer", "an old man", "a widow"),
+        *("a collector of stamps", "a swimmer", "a jeweler", "a night watchman", "a captain", "a poet", "a stranger"),
+        *("a boy of eleven", "a proud aunt", "a tired student", "the new neighbor", "the mayor", "a friend of Anna"),
     ),
     "eval": (
         *("a florist", "a fisherman", "a clown", "a barber", "a shepherd", "an astronaut", "a violinist", "a potter"),
@@ -82,6 +131,39 @@ _CLAUSES: Mapping[Side, Sequence[str]] = {
         *("and my class wants to hear it", "and I am on a train", "and I am writing a report", "from a small town"),
         *("and I woke up early", "and I cannot sleep", "and I saw your window open", "and I am home alone today"),
         *("with a simple question", "and this is my lunch break", "and I heard about you", "who has just arrived"),
+        *("who likes puzzles", "who cannot cook", "who got lost on the way", "who won a prize", "who never gives up"),
+        *("with two dogs", "with a broken leg", "with a long list", "with wet shoes", "with a lot of patience"),
+        *(
+            "from the north",
+            "from a big city",
+            "from across the street",
+            "from an island",
+            "in a loud room",
+            "in a tent",
+        ),
+        *(
+            "on a bench",
+            "on my way home",
+            "at the airport",
+            "at the end of a long day",
+            "by the sea",
+            "under an umbrella",
+        ),
+        *("and my phone is nearly empty", "and my son is asleep", "and my tea is getting cold", "and my boss is away"),
+        *("and the wind is strong today", "and the shop is closed", "and the train is late", "and the lights are off"),
+        *(
+            "and we are having a party",
+            "and somebody is at the door",
+            "and nobody else is here",
+            "and it is my birthday",
+        ),
+        *("and I am painting a wall", "and I am peeling potatoes", "and I lost my keys", "and I sing in a choir"),
+        *(
+            "and I am stuck in a queue",
+            "and I bet that you can tell me",
+            "and I may be late",
+            "and I am washing dishes",
+        ),
     ),
     "eval": (
         *("on a ship", "and I am stuck in an elevator", "who lost a bet", "and my cat is watching us"),
@@ -164,9 +246,9 @@ def _situations() -> list[Situation]:
     for side in sides:
         greetings, notes, speakers, clauses = _GREETINGS[side], _NOTES[side], _SPEAKERS[side], _CLAUSES[side]
         texts = [*greetings, *notes]
-        texts += [f"{greeting} {note}" for at, greeting in enumerate(greetings) for note in _spread(notes, at, 4)]
+        texts += [f"{greeting} {note}" for at, greeting in enumerate(greetings) for note in _spread(notes, at, 5)]
         texts += [
-            f"I am {speaker} {clause}." for at, speaker in enumerate(speakers) for clause in _spread(clauses, at, 4)
+            f"I am {speaker} {clause}." for at, speaker in enumerate(speakers) for clause in _spread(clauses, at, 5)
         ]
         found += [Situation(side, text) for text in texts]
     return found
@@ -180,7 +262,12 @@ def _spread(pieces: Sequence[str], start: int, count: int) -> list[str]:
 @cache
 def _bare(topic: Topic) -> list[Situation]:
     known, new = _wordings(topic)
-    return [Situation("train", "", text) for text in known] + [Situation("eval", "", text) for text in new]
+    plain = [Situation("train", "", text) for text in known] + [Situation("eval", "", text) for text in new]
+    return plain + [Situation("train", "", f"{word} {_lowered(text)}") for word in _FILLED_PAUSES for text in known]
+
+
+def _lowered(text: str) -> str:
+    return text if text.startswith("I ") else text[0].lower() + text[1:]
 
 
 @cache
