@@ -126,9 +126,9 @@ def read_config(folder: str | Path) -> DecoderConfig:
         )
     found = _read_json(file)
     if found.get("model_type") != "qwen3":
-        what = found.get("model_type") or "unnamed"
+        what = found.get("model_type") or "unknown"
         made = ", ".join(found.get("architectures") or []) or "no architecture named"
-        raise UserError(f"{folder} holds a {what} model ({made}); picochat reads dense Qwen3 models only")
+        raise UserError(f"{folder} holds a model of type {what} ({made}); picochat reads dense Qwen3 models only")
     for name, supported in _FIXED.items():
         if found.get(name, supported) != supported:
             raise UserError(
