@@ -175,6 +175,11 @@ class ChatDataModule(StreamDataModule):
         batches = RowBatches(rows, self.batch_size)
         return Loader(batches, len(batches), workers=0)
 
+    @property
+    def eval_path(self) -> Path | None:
+        """The file of eval rows, if there is one."""
+        return self._files().get("eval")
+
     def summary(self) -> list[str]:
         """Rows and where they come from, for `describe`."""
         files = self._files()
@@ -209,10 +214,9 @@ class ChatDataModule(StreamDataModule):
         return {"chat": chat, "eval": evaluation} if evaluation is not None else {"chat": chat}
 
     def _eval_file(self) -> Path:
-        files = self._files()
-        if "eval" not in files:
+        if self.eval_path is None:
             raise UserError("there are no eval rows; give data.eval_input")
-        return files["eval"]
+        return self.eval_path
 
     def _stores(self, tokenizer: ChatTokenizer, *, verify: bool) -> dict[Kind, TokenStore]:
         cache = self.work_dir / "tokens"
