@@ -133,7 +133,7 @@ class Loader(Generic[T]):
         """Nothing: see the class."""
 
 
-def align_batch_counter(trainer: Trainer, accumulate: int) -> None:
+def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int) -> None:
     """Make Lightning's count of micro-batches say what the optimizer step says, when a run is resumed.
 
     A checkpoint counts micro-batches of the split it was saved under, and may lie between two optimizer steps (its
@@ -141,14 +141,19 @@ def align_batch_counter(trainer: Trainer, accumulate: int) -> None:
 
         saved at step 17 with A = 4      counter 68      resumed with A = 2      34
         saved after micro-batch 70       counter 70      resumed with A = 4      68, the step is done again
+
+    Args:
+        accumulate: micro-batches a step from now on.
+        saved_accumulate: what it was when the checkpoint was written.
     """
     progress = trainer.fit_loop.epoch_loop.batch_progress
     now, total = cast(_ProcessedTracker, progress.current), cast(_ProcessedTracker, progress.total)
     # Saved inside on_train_batch_end, a batch is not `completed` yet; Lightning tells by that where it stopped.
     open_batch = int(now.ready == now.started == now.processed == now.completed + 1)
     done = trainer.global_step * accumulate
-    before = total.ready - now.ready
-    for counter, count in ((now, done), (total, before + done)):
+    # There are earlier epochs where trainer.limit_train_batches cut them short; each ended with a whole step.
+    before = (total.ready - now.ready) // saved_accumulate * accumulate
+    for counter, count in ((now, done - before), (total, done)):
         counter.ready = counter.started = counter.processed = count
         counter.completed = count - open_batch
     progress.is_last_batch = False

@@ -92,7 +92,7 @@ class StreamDataModule(LightningDataModule, ABC):
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
         self.check_trainer()
         if trainer.fit_loop.restarting:
-            align_batch_counter(trainer, split.accumulate)
+            align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
         total = trainer.max_steps * split.accumulate
         return Loader(batches, total, self.num_workers, lambda: trainer.global_step * split.accumulate)
 
@@ -121,7 +121,7 @@ class StreamDataModule(LightningDataModule, ABC):
         next_bin = self.split.step_start(step)
         block, first = self.plan.locate(next_bin)
         position = {"global_step": step, "next_bin": next_bin, "block": block, "block_first_bin": first}
-        return {**position, "plan": self.plan.fingerprint}
+        return {**position, "accumulate": self.split.accumulate, "plan": self.plan.fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, whatever the split was then and is now."""

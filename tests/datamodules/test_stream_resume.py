@@ -162,6 +162,10 @@ def test_a_finished_run_can_be_extended(files: dict[str, str], tmp_path: Path) -
 def test_epochs_that_a_user_cuts_short_go_on_in_the_stream(files: dict[str, str], tmp_path: Path) -> None:
     straight = fit(files, tmp_path)
     assert fit(files, tmp_path, limit_train_batches=5).shown == straight.shown
+    before = fit(files, tmp_path, limit_train_batches=5, stop_after=7)
+    after = fit(files, tmp_path, limit_train_batches=5, resume=True)
+    assert {**before.shown, **after.shown} == straight.shown
+    assert after.weight.item() == straight.weight.item()
 
 
 def test_epochs_that_end_inside_a_step_are_refused(files: dict[str, str], tmp_path: Path) -> None:
