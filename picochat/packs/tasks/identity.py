@@ -192,15 +192,15 @@ class Identity(Task):
 
     category = "identity"
     stages: ClassVar[Mapping[str, float]] = {
-        "who": 0.14,
+        "who": 0.20,
         "name": 0.12,
-        "purpose": 0.12,
-        "made_from": 0.12,
-        "limits": 0.12,
-        "evidence": 0.12,
+        "purpose": 0.11,
+        "made_from": 0.11,
+        "limits": 0.11,
+        "evidence": 0.11,
         "developers": 0.10,
-        "memory": 0.08,
-        "size": 0.08,
+        "memory": 0.07,
+        "size": 0.07,
     }
 
     def values(self, stage: str) -> Sequence[Value]:
