@@ -70,7 +70,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"{path} cannot be resumed: it is damaged, or holds more than tensors and plain values; "
                 "name a last.ckpt that picochat wrote"
             ) from error
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        # ddp_fork and ddp_spawn hand the weights alone to the parent process in a file of this name
+        whole = isinstance(checkpoint, dict) and ("state_dict" in checkpoint or Path(path).name == ".temp.ckpt")
+        if not whole:
             raise UserError(f"{path} is no training checkpoint; name the last.ckpt of a run folder")
         return checkpoint
 

@@ -185,6 +185,14 @@ class StreamDataModule(LightningDataModule, ABC):
         sums = {unit: np.bincount(lanes, weight, len(self.lanes)) for unit, weight in weights.items()}
         return {unit: (part / max(part.sum(), 1)).tolist() for unit, part in sums.items()}
 
+    def describe_step(self, step: int) -> str:
+        """What optimizer step `step` (from 1) is made of: examples of each lane, and the lines they stand in."""
+        examples = np.concatenate(self.plan.bins(self.split.step_start(step - 1), self.split.rows))
+        counts = self._per_lane(np.bincount(self.plan.lanes[examples]))
+        lanes = ", ".join(f"{count} of {lane}" for lane, count in zip(self.lanes, counts, strict=True) if count)
+        lines = np.unique(np.asarray(self._train.store.lines)[self._train.rows[examples]]).tolist()
+        return f"{lanes}; lines {', '.join(map(str, lines[:20]))}{', …' if len(lines) > 20 else ''}"
+
     @abstractmethod
     def summary(self) -> list[str]:
         """Lines about the rows, above the table of `describe`."""

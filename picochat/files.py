@@ -52,7 +52,8 @@ def write_files(texts: Mapping[Path, str]) -> None:
         raise UserError(f"cannot write {error.filename or next(iter(texts))}: {error.strerror}") from error
     finally:
         for leftover in temporary.values():
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the error that matters is on its way
+                leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -84,15 +85,20 @@ def atomic_file(path: str | Path) -> Iterator[IO[str]]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a fresh folder to fill; when the block ends without an error it takes the place of ``path``.
 
-    An older folder of that name is moved aside first and deleted last, so a reader finds the old one or the new one.
+    An older folder of that name is moved aside first and deleted last. What a killed process left behind (a half-filled
+    folder, or the older one moved aside) is cleared away or put back by the next one that writes here.
     """
     final = Path(path)
     building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
     old = final.with_name(f".{final.name}.old-{os.getpid()}")
     try:
-        shutil.rmtree(building, ignore_errors=True)
+        _clear_leftovers(final)
         building.mkdir(parents=True)
         yield building
+        for file in building.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
         if final.exists():
             final.rename(old)
         try:
@@ -106,6 +112,29 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_leftovers(final: Path) -> None:
+    """Undo what processes that no longer run left beside ``final``."""
+    for kind in ("old", "tmp"):
+        for leftover in final.parent.glob(f".{final.name}.{kind}-*"):
+            process = leftover.name.rpartition("-")[2]
+            if process.isdecimal() and int(process) != os.getpid() and _is_running(int(process)):
+                continue
+            if kind == "old" and not final.exists():
+                leftover.rename(final)
+            else:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
 
 
 def refuse_existing(paths: list[Path], *, force: bool) -> None:

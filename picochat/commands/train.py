@@ -114,7 +114,8 @@ def config_of(args: argparse.Namespace) -> Config:
     trainer["accelerator"] = ACCELERATORS[args.device]
     trainer["precision"] = PRECISIONS[args.precision]
     trainer["log_every_n_steps"] = min(10, args.steps)
-    every = args.eval_every or max(1, args.steps // 8)
+    # by default eight times, or as often as makes the last step one of them
+    every = args.eval_every or args.steps // max(k for k in range(1, 9) if args.steps % k == 0)
     trainer["val_check_interval"] = every * trainer.get("accumulate_grad_batches", 1)  # Lightning counts micro-batches
     if args.seed is not None:
         config["seed_everything"] = args.seed
@@ -158,7 +159,9 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", "--max-steps", type=int, required=True, metavar="INT", help="optimizer steps")
     parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help="where to train")
     parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help="auto: bf16 where there is any")
-    parser.add_argument("--eval-every", type=int, metavar="STEPS", help="steps between validations (default: 8 a run)")
+    parser.add_argument(
+        "--eval-every", type=int, metavar="STEPS", help="steps between validations (default: up to 8 a run)"
+    )
     parser.add_argument("--early-stop-patience", type=int, metavar="N", help="stop after N validations without a gain")
     parser.add_argument("--resume-from", metavar="CKPT", help="last.ckpt of an interrupted run")
     parser.add_argument("--force", action="store_true", help="start over in a folder that holds a run")

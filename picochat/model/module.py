@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -150,6 +151,12 @@ class ChatModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.decoder, self.optimizer_config)
+
+    def on_fit_start(self) -> None:
+        with self.trainer.strategy.precision_plugin.forward_context():  # autocast decides it too
+            way = self.decoder.attention_backend()
+        parameters = self.decoder.config.num_parameters
+        rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {way}")
 
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""

@@ -212,3 +212,17 @@ def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path:
     pack.write_text(json.dumps({"name": "p", "chat": files["chat_input"], "eval": files["eval_input"]}))
     dm = ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
     assert np.bincount(dm.plan.lanes).sum() + len(dm._evaluations["val"]) == 152
+
+
+def test_a_step_is_described_by_its_lanes_and_the_lines_of_its_rows(files: dict[str, str]) -> None:
+    dm = ready(files, batch_size=1, val_fraction=0)
+    said = dm.describe_step(1)
+    members = dm.plan.bins(0, 1)[0]
+    lanes = [dm.lanes[lane] for lane in dm.plan.lanes[members]]
+    assert said.startswith(", ".join(f"{lanes.count(lane)} of {lane}" for lane in dm.lanes if lane in lanes))
+    lines = sorted({int(line) for line in said.partition("; lines ")[2].split(", ")})
+    keys_there = [
+        json.loads(Path(dm.chat_input or "").read_text().splitlines()[line - 1])["category"] for line in lines
+    ]
+    assert sorted(keys_there) == sorted(lanes)
+    assert dm.describe_step(2) != said

@@ -1,0 +1,70 @@
+"""What is written is whole, and what a killed process left is cleared away."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picochat.errors import UserError
+from picochat.files import atomic_folder, refuse_existing, write_files
+
+DEAD = 2**22 + 1  # above the largest process id that Linux gives
+
+
+def fill(folder: Path, text: str) -> None:
+    with atomic_folder(folder) as building:
+        (building / "file.txt").write_text(text)
+
+
+def test_a_folder_appears_whole_and_replaces_the_older_one(tmp_path: Path) -> None:
+    fill(tmp_path / "model", "first")
+    fill(tmp_path / "model", "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model/file.txt").read_text() == "second"
+
+
+def test_an_error_while_filling_leaves_the_older_folder(tmp_path: Path) -> None:
+    fill(tmp_path / "model", "first")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model") as building:
+        (building / "file.txt").write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model/file.txt").read_text() == "first"
+
+
+def test_leftovers_of_a_killed_process_are_cleared_and_those_of_a_running_one_are_not(tmp_path: Path) -> None:
+    running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        for process in (DEAD, running.pid):
+            (tmp_path / f".model.tmp-{process}").mkdir()
+        fill(tmp_path / "model", "new")
+        assert {path.name for path in tmp_path.iterdir()} == {"model", f".model.tmp-{running.pid}"}
+    finally:
+        running.communicate()
+
+
+def test_a_folder_moved_aside_by_a_killed_process_is_put_back_when_the_next_write_fails(tmp_path: Path) -> None:
+    aside = tmp_path / f".model.old-{DEAD}"
+    aside.mkdir()
+    (aside / "file.txt").write_text("first")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model"):
+        raise RuntimeError
+    assert (tmp_path / "model/file.txt").read_text() == "first"
+
+
+def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("a file, where a folder is needed")
+    with pytest.raises(UserError, match="cannot write"):
+        write_files({tmp_path / "a.txt": "a", tmp_path / "blocked" / "b.txt": "b"})
+    assert [path.name for path in tmp_path.iterdir()] == ["blocked"]
+
+
+def test_existing_files_are_refused_without_force(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    refuse_existing([path], force=False)
+    path.write_text("")
+    refuse_existing([path], force=True)
+    with pytest.raises(UserError, match="add --force"):
+        refuse_existing([path], force=False)
+    assert list(tmp_path.iterdir()) == [path]
