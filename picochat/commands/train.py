@@ -101,6 +101,9 @@ def config_of(args: argparse.Namespace) -> Config:
     if args.shipped != "base.yaml":  # rows from files, whatever profile they belong to
         config["data"] = {"class_path": "picochat.datamodules.ChatDataModule", "init_args": _file_rows(config)}
         config["model"].pop("decoder", None)
+        if args.eval_input is None:  # nothing to ask
+            callbacks = config["trainer"]["callbacks"]
+            callbacks[:] = [item for item in callbacks if not item["class_path"].endswith(".BenchmarkMetrics")]
         if args.checkpoint:
             config["data"]["init_args"].update(_of_checkpoint(Path(args.checkpoint)))
     config["model"]["optimizer"] = {**config["model"]["optimizer"], "name": "adamw", "matrix_learning_rate": None}
