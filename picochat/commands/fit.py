@@ -27,10 +27,12 @@ from picochat.packs.rows import dump_rows
 class RunConfig(SaveConfigCallback):
     """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it."""
 
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            text = self.parser.dump(self.config)
-            write_files({Path(trainer.default_root_dir) / self.config_filename: text})
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            write_files({Path(trainer.default_root_dir) / self.config_filename: self.parser.dump(self.config)})
 
 
 class PicochatCLI(LightningCLI):
@@ -100,7 +102,6 @@ def run_trainer(words: list[str]) -> None:
             LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"default_root_dir": "runs/fit"},
             seed_everything_default=42,
             auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
@@ -108,8 +109,12 @@ def run_trainer(words: list[str]) -> None:
             parser_kwargs={**quiet, **{name: dict(quiet) for name in TRAINER}},
             args=words,
         )
-    except (ArgumentError, MisconfigurationException) as error:
-        raise UserError(_one_sentence(str(error), words[0])) from error
+    except ArgumentError as error:
+        message = " ".join(str(error).split())
+        raise UserError(f"{words[0]}: {message}; see `picochat {words[0]} --help`") from error
+    except MisconfigurationException as error:
+        message = " ".join(str(error).split())
+        raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
 
 
 def _is_about_this_run(record: logging.LogRecord) -> bool:
@@ -133,9 +138,3 @@ def _underscored(word: str) -> str:
         word = f"--{word}"
     flag, equals, value = word.partition("=")
     return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else word
-
-
-def _one_sentence(message: str, subcommand: str) -> str:
-    """The part of a parser's message that a user can act on."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return f"{subcommand}: {' '.join(lines)}; see `picochat {subcommand} --help`"
