@@ -9,7 +9,7 @@ SKILL := $(RUN)/capability/best_checkpoint
 EVAL := $(RUN)/capability-pack/eval_task_mixture_capability.jsonl
 
 demo: $(RUN)/comparison/comparison.md
-	@echo; cat $<
+	@$(PICO) eval compare $(RUN)/eval/base $(RUN)/eval/capability
 
 # 1. corpus
 $(DATA):
@@ -17,23 +17,24 @@ $(DATA):
 
 # 2. tokenizer
 $(RUN)/tokenizer.json: | $(DATA)
-	$(PICO) tok train --dataset-pack $(DATA) --vocab-size 512 --out $@
+	$(PICO) tok train --dataset-pack $(DATA) --vocab-size 320 --out $@
 
 # 3. base: language, nothing else
 $(BASE): | $(RUN)/tokenizer.json
 	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(RUN)/tokenizer.json --out-dir $(RUN)/base \
-	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --steps 200
+	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --steps 150
 
 # 4. task pack: the capability mixture
 $(RUN)/capability-pack/chat_task_mixture_capability.jsonl: | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(RUN)/capability-pack --profile capability \
-	    --sft-rows 40000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
+	    --sft-rows 60000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
 
 # 5. SFT from the base
 $(SKILL): | $(BASE) $(RUN)/capability-pack/chat_task_mixture_capability.jsonl
 	$(PICO) train sft --input $(RUN)/capability-pack/chat_task_mixture_capability.jsonl --eval-input $(EVAL) \
 	    --tokenizer $(RUN)/tokenizer.json --checkpoint $(BASE) --out-dir $(RUN)/capability \
-	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --lr-warmup-steps 20 --steps 900 --batch-size 16
+	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --lr-warmup-steps 20 --steps 1600 --batch-size 16 \
+	    --val-fraction 0.02 --eval-every 400
 
 # 6. evaluation: base and capability answer the same held-out rows
 $(RUN)/eval/base/eval_report.json: | $(BASE) $(RUN)/capability-pack/chat_task_mixture_capability.jsonl

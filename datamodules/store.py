@@ -32,7 +32,7 @@ from picochat.errors import UserError
 from picochat.files import sha256_file, write_json
 from picochat.model.tokenizer import ChatTokenizer
 
-FORMAT = 1  # raise it whenever the arrays or the way they are made change
+FORMAT = 2  # raise it whenever the arrays or the way they are made change
 
 IntArray = npt.NDArray[np.integer]
 

@@ -85,9 +85,13 @@ def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
 
 
 def _problem(row: Row) -> str:
-    """What a row asks: its key, or else everything before the last reply. Rows that ask the same stay on one side."""
+    """What a row asks: its key, or else everything before the last reply. Rows that ask the same stay on one side.
+
+    The prefix makes this hash another than the one by which task packs hold out eval problems: with the same one, the
+    fifth of all keys that a pack keeps for evaluation would hold every key that validation chooses, and leave it none.
+    """
     asked = row["messages"][:-1] if row["messages"][-1]["role"] == "assistant" else row["messages"]
-    return row.get("key") or json.dumps(asked, ensure_ascii=False)
+    return "validation/" + (row.get("key") or json.dumps(asked, ensure_ascii=False))
 
 
 def _lines(path: Path) -> int:

@@ -60,13 +60,24 @@ def test_sampling_goes_by_another_tag_or_alpha(files: dict[str, str]) -> None:
 
 
 def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path) -> None:
-    rows = [chat_row("add", number % 40, 1 + number // 40) for number in range(400)]  # ten phrasings a problem
+    rows = [chat_row("add", number % 400, 1 + number // 400) for number in range(4000)]  # ten phrasings a problem
     dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}, val_fraction=0.25)
     train, val = keys(dm, "train"), keys(dm, "val")
-    assert train | val == {f"add:{number}" for number in range(40)}
+    assert train | val == {f"add:{number}" for number in range(400)}
     assert not train & val
-    assert 4 <= len(val) <= 16
+    assert 65 <= len(val) <= 135  # a quarter of 400, four standard deviations either way
     assert len(dm._train) == 10 * len(train)
+
+
+def test_validation_takes_problems_of_every_lane_of_a_task_pack(files: dict[str, str], tmp_path: Path) -> None:
+    dm = CapabilityDataModule(
+        tokenizer=files["tokenizer"], work_dir=str(tmp_path), sft_rows=2400, eval_rows=320, val_fraction=0.1
+    )
+    dm.prepare_data()
+    dm.setup("fit")
+    of_lane = np.bincount(dm._evaluations["val"].lanes, minlength=len(dm.lanes))
+    assert len(dm.lanes) == 11
+    assert (of_lane > 0).all()  # none, had it hashed keys as the pack does: the pack keeps all of those for evaluation
 
 
 def test_rows_without_a_key_are_split_by_what_they_ask(files: dict[str, str], tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def test_stories_take_two_calculations() -> None:
 
 
 def test_spelling_walks_the_word() -> None:
-    assert scratchpad(Count(["sheep"]), "count", ("sheep", "e")) == "s 0\nh 0\ne 1\ne 2\np 2\nFinal answer: 2"
+    steps = "s=e no 0\nh=e no 0\ne=e yes 1\ne=e yes 2\np=e no 2\n"
+    assert scratchpad(Count(["sheep"]), "count", ("sheep", "e")) == steps + "Final answer: 2"
     assert scratchpad(First(["ship"]), "first", "ship") == "s h i p\nFinal answer: s"
     assert scratchpad(Last(["ship"]), "last", "ship") == "s h i p\nFinal answer: p"
     assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "1 c\n2 a\n3 t\nFinal answer: c a t"

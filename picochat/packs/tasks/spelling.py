@@ -3,13 +3,16 @@
 The scratchpad walks the word; each line is one letter with what is known of it so far:
 
     count e in "sheep"   first of "ship"         spaced "cat"           reversed "cat"
-    s 0                  s h i p                 1 c                    1 c
-    h 0                  Final answer: s         2 a                    2 a
-    e 1                                          3 t                    3 t
-    e 2                                          Final answer: c a t    3 t
-    p 2                                                                 2 a
+    s=e no 0             s h i p                 1 c                    1 c
+    h=e no 0             Final answer: s         2 a                    2 a
+    e=e yes 1                                    3 t                    3 t
+    e=e yes 2                                    Final answer: c a t    3 t
+    p=e no 2                                                            2 a
     Final answer: 2                                                     1 c
                                                                         Final answer: tac
+
+A line of a count names the letter that is looked for beside the one at hand: without it ("e 1") small models write the
+letters and never learn to compare them with the question.
 
 A word is held out whole: what one spelling task asks in evaluation, no spelling task trains on.
 """
@@ -85,16 +88,19 @@ class Count(Task):
         seen, lines = 0, []
         for character in word:
             seen += character == letter
-            lines.append(f"{character} {seen}")
+            lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
         prompt = template.format(word=word, letter=letter)
         return Problem(prompt, str(seen), str(seen), tuple(lines), content=(word, letter))
 
     def fault(self, stage: str, value: tuple[str, str], problem: Problem) -> str | None:
         word, letter = value
-        walked = "".join(line[0] for line in problem.steps)
-        counts = [line[2:] for line in problem.steps]
-        right = walked == word and counts == [str(word[: n + 1].count(letter)) for n in range(len(word))]
-        return None if right and problem.answer == counts[-1] else f"counting {letter} in {word} went wrong"
+        fields = [line.replace("=", " ").split(" ") for line in problem.steps]
+        expected = [
+            [at_hand, letter, "yes" if at_hand == letter else "no", str(word[: n + 1].count(letter))]
+            for n, at_hand in enumerate(word)
+        ]
+        right = fields == expected and problem.answer == str(word.count(letter))
+        return None if right else f"counting {letter} in {word} went wrong"
 
 
 class First(_Spelling):
