@@ -1,6 +1,8 @@
 # Two commands: `make demo` walks the whole recipe at demo scale, `make test` runs the tests. Both install what they need.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# one worker a core; a file's tests stay together, because they share what its fixtures made
+PYTEST_ARGS := --numprocesses 2 --dist loadfile
 
 .PHONY: install demo test test-all check clean
 
@@ -15,10 +17,10 @@ demo: install
 	$(MAKE) --no-print-directory --file demo.mk
 
 test: install check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-all: install check
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'slow or not slow'
 
 check: install
 	$(BIN)/ruff check .

@@ -1,0 +1,94 @@
+"""The recipe's commands, as printed, with only paths and the device replaced."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from picochat.cli import main
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import train_tokenizer
+from picochat.packs.stories import story
+
+PACKS = {
+    "release": "data task-pack --dataset-pack {pack} --profile release --sft-rows 1600 --eval-rows 320 --force",
+    "capability": "data task-pack --dataset-pack {pack} --out-dir {root}/capability-pack --profile capability "
+    "--sft-rows 2400 --eval-rows 480 --source offline --skill-answer-style scratchpad --force --no-promote",
+    "balanced": "data task-pack --dataset-pack {pack} --out-dir {root}/balanced-pack --profile balanced "
+    "--sft-rows 3200 --eval-rows 640 --source auto --skill-answer-style scratchpad --force --no-promote",
+}
+SFT = (
+    "train sft --input {root}/capability-pack/chat_task_mixture_capability.jsonl "
+    "--eval-input {root}/capability-pack/eval_task_mixture_capability.jsonl --tokenizer {root}/tokenizer.json "
+    "--checkpoint {root}/base --out-dir {root}/{run} --device cpu --precision bf16 --matmul-precision high "
+    "--learning-rate 0.00001 --steps {steps} --batch-size 8 --grad-accum-steps 4 --packing bos_bestfit "
+    "--sampling category_sqrt --lr-warmup-steps 20 --lr-decay cosine --min-lr-ratio 0.1 --grad-clip 1.0"
+)
+SIZE = DecoderConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                     num_key_value_heads=1, head_dim=16, max_position_embeddings=256, vocab_size=400)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset pack, a tokenizer, a base checkpoint and the recipe's three task packs."""
+    root = tmp_path_factory.mktemp("recipe")
+    (root / "dataset_pack.json").write_text(json.dumps({"name": "pilot", "kept": True}))
+    tokenizer = train_tokenizer([story(0, index) for index in range(300)], 400)
+    tokenizer.write(root / "tokenizer.json")
+    save_checkpoint(root / "base", Decoder(SIZE), tokenizer, {})
+    for line in PACKS.values():
+        main(line.format(pack=root / "dataset_pack.json", root=root).split())
+    return root
+
+
+def lines(path: Path) -> int:
+    return path.read_text("utf-8").count("\n")
+
+
+def test_the_three_pack_commands_give_the_rows_that_they_ask_for(root: Path) -> None:
+    for folder, profile, train, evaluation in (
+        (root, "release", 1600, 320),
+        (root / "capability-pack", "capability", 2400, 480),
+        (root / "balanced-pack", "balanced", 3200, 640),
+    ):
+        assert lines(folder / f"chat_task_mixture_{profile}.jsonl") == train
+        assert lines(folder / f"eval_task_mixture_{profile}.jsonl") == evaluation
+    pack = json.loads((root / "dataset_pack.json").read_text())
+    assert pack == {  # the release pack is promoted, the research packs are not
+        "name": "pilot",
+        "kept": True,
+        "chat": "chat_task_mixture_release.jsonl",
+        "eval": "eval_task_mixture_release.jsonl",
+    }
+
+
+def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
+    main(SFT.format(root=root, run="short", steps=2).split())
+    config = yaml.safe_load((root / "short/config.yaml").read_text())
+    trainer, data = config["trainer"], config["data"]["init_args"]
+    assert (trainer["max_steps"], trainer["accumulate_grad_batches"], trainer["precision"]) == (2, 4, "bf16-mixed")
+    assert (data["batch_size"], data["packing"], data["sampling"]) == (8, "bos_bestfit", "category_sqrt")
+    assert config["model"]["matmul_precision"] == "high"
+    assert (config["model"]["optimizer"]["name"], config["model"]["optimizer"]["learning_rate"]) == ("adamw", 1e-5)
+    callbacks = {item["class_path"].rsplit(".", 1)[1]: item.get("init_args", {}) for item in trainer["callbacks"]}
+    schedule = callbacks["LRSchedule"]
+    assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
+    assert callbacks["GradientClip"]["max_norm"] == 1.0
+    assert (root / "short/best_checkpoint/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_sft_line_runs_as_printed_with_the_recipes_rates(root: Path) -> None:
+    main(SFT.format(root=root, run="whole", steps=180).split())
+    rates = {}
+    for line in (root / "whole/metrics.csv").read_text().splitlines():
+        cells = line.split(",")
+        if cells[0] == "step":
+            column = cells.index("train/lr")
+        elif cells[column]:
+            rates[int(cells[0])] = float(cells[column])
+    for step, rate in {20: 1e-5, 100: 5.5e-6, 180: 1e-6}.items():
+        assert math.isclose(rates[step], rate, rel_tol=1e-6)
