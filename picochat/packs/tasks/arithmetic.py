@@ -106,9 +106,18 @@ class Addition(Task):
             "What is {a} + {b}?", "{a} + {b} = ?", "What is {a} plus {b}?", "Add {a} and {b}.", "Calculate {a} + {b}."
         ),
         *_both("Work out the sum of {a} and {b}.", "How much is {a} plus {b}?", "Please add {b} to {a}."),
+        *_both("Find the sum of {a} and {b}.", "Give the sum of {a} and {b}.", "What is the sum of {a} and {b}?"),
+        *_both("What is the total of {a} and {b}?", "Tell me what {a} plus {b} is.", "Find {a} plus {b}."),
+        *_both(
+            "What do you get for {a} + {b}?", "Say what {a} and {b} make.", "How much do {a} and {b} make together?"
+        ),
         *_of_things("There are {a} {things} on a table and {b} {things} in a box. How many {things} are there?"),
         *_of_things("You have {b} {things} and find {a} more. How many {things} do you have?"),
         *_of_things("A box holds {a} {things} and a bag holds {b}. How many {things} do they hold?"),
+        *_of_things("A shop has {b} {things} and gets {a} more. How many {things} does it have?"),
+        *_of_things("A farmer sells {a} {things} today and {b} later. How many {things} does the farmer sell?"),
+        *_of_things("I count {b} {things} here and {a} {things} there. How many {things} do I count?"),
+        *_of_things("{a} {things} came on Monday, {b} came on Friday. How many {things} came?"),
     )
     new = (
         *_both("Find {a} + {b}.", "What do {a} and {b} make together?", "Tell me the total of {a} and {b}."),
@@ -158,9 +167,19 @@ class Subtraction(Task):
         ("Subtract {b} from {a}.", "Take {b} away from {a}."),
         ("Calculate {a} - {b}.", "Please calculate {a} - {b}.", "Calculate {a} minus {b}."),
         ("Work out the difference of {a} and {b}.", "What is the difference of {a} and {b}?"),
+        ("Find the difference of {a} and {b}.", "Tell me the difference of {a} and {b}."),
+        ("Find what {a} minus {b} is.", "Tell me what {a} minus {b} is.", "Tell me {a} - {b}."),
+        ("What remains of {a} after taking away {b}?", "What is left of {a} without {b}?"),
+        ("How much is left of {a} after taking {b} away?", "How much remains of {a} if you take {b}?"),
+        ("How much less than {a} is {b}?", "By how much is {a} more than {b}?"),
+        ("From {a} take {b}.", "What do you get for {a} - {b}?", "Say what {a} - {b} leaves."),
         *_of_things("There are {a} {things} in a box. {b} are taken out. How many {things} are left?"),
         *_of_things("You have {a} {things} and lose {b}. How many {things} do you have?"),
         *_of_things("Of {a} {things} in a bag, {b} are given away. How many {things} stay in the bag?"),
+        *_of_things("A shop has {a} {things}. It sells {b}. How many {things} are left?"),
+        *_of_things("I had {a} {things} and used {b} of them. How many {things} remain?"),
+        *_of_things("{a} {things} lie on a table. {b} fall down. How many {things} remain on the table?"),
+        *_of_things("A farmer owns {a} {things} and sells {b} of them. How many {things} does the farmer keep?"),
     )
     new = (
         ("Find {a} - {b}.", "Find {a} minus {b}."),
@@ -209,11 +228,20 @@ class Multiplication(Task):
         *_both("What is {a} x {b}?", "{a} x {b} = ?", "What is {a} times {b}?", "Multiply {a} by {b}."),
         *_both("Calculate {a} x {b}.", "Calculate {a} times {b}.", "How much is {a} times {b}?"),
         *_both("Work out the product of {a} and {b}.", "Please multiply {a} and {b}."),
+        *_both("Find the product of {a} and {b}.", "What is the product of {a} and {b}?", "Find {a} times {b}."),
+        *_both("Tell me what {a} times {b} is.", "Give the product of {a} and {b}.", "Tell me {a} x {b}."),
+        *_both("What do you get if you multiply {a} by {b}?", "What do you get for {a} x {b}?"),
         *_of_things("There are {a} boxes with {b} {things} in each. How many {things} are there?"),
         *_of_things("There are {b} boxes with {a} {things} in each. How many {things} are there?"),
         *_of_things("{a} children have {b} {things} each. How many {things} do they have together?"),
         *_of_things("How many {things} are in {b} bags if each bag holds {a} {things}?"),
         *_of_things("You buy {a} packs of {b} {things}. How many {things} do you buy?"),
+        *_of_things("A shop sells {b} boxes of {a} {things}. How many {things} does it sell?"),
+        *_of_things("On {a} tables lie {b} {things} each. How many {things} are on the tables?"),
+        *_of_things("{b} carts carry {a} {things} each. How many {things} do they carry?"),
+        *_of_things("{a} shelves hold {b} {things} each. How many {things} are on the shelves?"),
+        *_of_things("A farmer packs {b} bags with {a} {things} each. How many {things} does the farmer pack?"),
+        *_of_things("A worker packs {a} boxes of {b} {things}. How many {things} does the worker pack?"),
     )
     new = (
         *_both("Find {a} x {b}.", "Tell me the product of {a} and {b}.", "What do you get for {a} times {b}?"),
@@ -261,6 +289,12 @@ class Removal(Task):
         *_of_things("There are {b} {things} in a bag. {name} adds {a} and takes {c} out. How many are in the bag?"),
         *_of_things("{name} finds {a} {things}, buys {b} more and loses {c}. How many {things} does {name} have?"),
         *_of_things("A box holds {b} {things}. {a} are added, {c} are removed. How many {things} are in the box?"),
+        *_of_things("{name} made {b} {things}, then {a} more, and sold {c}. How many {things} does {name} keep?"),
+        *_of_things("{name} gets {a} {things} on Monday and {b} on Tuesday, but loses {c}. How many {things} remain?"),
+        *_of_things("At first there are {a} {things} on a shelf. {b} arrive, {c} get lost. How many are on the shelf?"),
+        *_of_things("A shop owns {b} {things}, buys {a} more and sells {c}. How many {things} does it own?"),
+        *_of_things("On Friday {a} {things} arrive, later {b} arrive, then {c} are sold. How many {things} remain?"),
+        *_of_things("{name} owns {b} {things}. {a} more arrive and {c} are given away. How many does {name} own?"),
     )
     new = (
         *_of_things("{name} made {a} {things} on Monday and {b} on Friday, then sold {c}. How many {things} remain?"),

@@ -61,6 +61,11 @@ class Count(Task):
         ("How many {letter} are in the word {word}?", 'How many {letter} are in the word "{word}"?'),
         ("In the word {word}, how many letters are {letter}?", "In the word {word}, count the letter {letter}."),
         ("Please count how often {letter} is in {word}.", "Please count the {letter} in the word {word}."),
+        ("Look at {word}. How often is {letter} in it?", 'Look at "{word}". How many {letter} does it have?'),
+        ("Tell me how often {letter} is in {word}.", 'Tell me how many "{letter}" are in "{word}".'),
+        ("How many times is {letter} used in {word}?", "How many of the letters of {word} are {letter}?"),
+        ("What is the number of {letter} in {word}?", "Give the number of letters {letter} in the word {word}."),
+        ("Find out how many times {letter} appears in {word}.", "Look for {letter} in {word} and count it."),
     )
     new = (
         ("Look at {word}. How many of its letters are {letter}?", "Look at {word} and count the letter {letter}."),
@@ -118,6 +123,11 @@ class First(_Spelling):
         ),
         ("Name the first letter of {word}.", "Please name the first letter of {word}."),
         ("The word {word} starts with which letter?", "Which letter does {word} start with?"),
+        ("With which letter does {word} start?", 'With which letter does "{word}" start?'),
+        ("Tell me which letter is first in {word}.", "Tell me the first letter in {word}."),
+        ("Give me the first letter of the word {word}.", 'Give the first letter of "{word}".'),
+        ("Say the first letter of {word}.", "Find the first letter of {word}.", "Show the first letter of {word}."),
+        ("Which letter begins the word {word}?", "What letter does the word {word} start with?"),
     )
     new = (
         ("With which letter does {word} begin?", 'With which letter does "{word}" begin?'),
@@ -147,6 +157,11 @@ class Last(_Spelling):
         ),
         ("Name the last letter of {word}.", "Please name the last letter of {word}."),
         ("The word {word} ends with which letter?", "Which letter does {word} end with?"),
+        ("With which letter does {word} end?", 'With which letter does "{word}" end?'),
+        ("Tell me which letter is last in {word}.", "Tell me the last letter in {word}."),
+        ("Give me the last letter of the word {word}.", 'Give the last letter of "{word}".'),
+        ("Say the last letter of {word}.", "Find the last letter of {word}.", "Show the last letter of {word}."),
+        ("Which letter closes the word {word}?", "What letter does the word {word} end with?"),
     )
     new = (
         ("With which letter does {word} finish?", 'With which letter does "{word}" finish?'),
@@ -172,6 +187,11 @@ class Spaced(_Spelling):
         ("Write {word} with a space after each letter.", "Write {word} with spaces between its letters."),
         ("How do you spell {word}?", 'How do you spell "{word}"?', "Please spell {word}."),
         ("Separate the letters of {word} with spaces.", "Please separate the letters of {word} with spaces."),
+        ("Put spaces between the letters of {word}.", 'Put a space between the letters of "{word}".'),
+        ("Put a space after each letter of {word}.", "Give {word} with a space between all letters."),
+        ("List all letters of {word}.", "List the letters of the word {word} one by one."),
+        ("Give me all letters of {word} in order.", "Name the letters of {word} one by one."),
+        ("Show the letters of {word} in order.", "Tell me the letters of {word}, one after the other."),
     )
     new = (
         ("Put a space between all letters of {word}.", 'Put a space between all letters of "{word}".'),
@@ -198,6 +218,11 @@ class Reverse(_Spelling):
         ("Write {word} backwards.", "Write the word {word} backwards."),
         ("What is {word} spelled backwards?", 'What is "{word}" spelled backwards?'),
         ("Reverse the letters of {word}.", "Please reverse the letters of {word}."),
+        ("Spell {word} from its end to its start.", "Write {word} from the end to the start."),
+        ("Write the letters of {word} from last to first.", "Give the letters of {word} from the last to the first."),
+        ("What is {word} in reverse?", 'What is "{word}" in reverse?', "Spell {word} in reverse."),
+        ("What does {word} become backwards?", 'What does "{word}" become when it is reversed?'),
+        ("Turn the word {word} around.", "Say {word} backwards.", "Give me {word} in reverse order."),
     )
     new = (
         ("Write {word} from its last letter to its first.", "Spell {word} from the last letter to the first."),
