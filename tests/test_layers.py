@@ -1,7 +1,7 @@
 """Imports run one way, and what needs no torch loads none.
 
-commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.errors, picochat.files
-         └► callbacks ─► evidence ─┘                  datamodules also: all of packs
+commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.errors, picochat.files,
+         └► callbacks ─► evidence ─┘                  picochat.plugins; datamodules also: all of packs
 """
 
 import ast
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = {"picochat", "picochat.errors", "picochat.files"}
+FOUNDATION = {"picochat", "picochat.errors", "picochat.files", "picochat.plugins"}
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
     "model": ("model", "packs.rows"),
@@ -47,6 +47,7 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.datamodules.plan",
     "picochat.errors",
     "picochat.files",
+    "picochat.plugins",
 )
 NO_TORCH_ON_IMPORT = (  # heavy imports wait inside functions
     "picochat.cli",

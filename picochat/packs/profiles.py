@@ -9,14 +9,14 @@
 ``largest_remainder`` turns shares into whole rows on each of the three levels, so what is asked for is what comes out.
 """
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from picochat.errors import UserError
+from picochat.plugins import load_named
 
 K = TypeVar("K")
 
@@ -89,33 +89,10 @@ def load_profile(name: str) -> Profile:
     """
     if name in PROFILES:
         return PROFILES[name]
-    found = load_registered(name, "picochat.profiles", f"profile (built in: {', '.join(PROFILES)})")
+    found = load_named(name, "picochat.profiles", f"profile (built in: {', '.join(PROFILES)})")
     if not isinstance(found, Profile):
         raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
     return found
-
-
-def load_registered(name: str, group: str, what: str) -> Any:
-    """The object behind an entry point of ``group`` or behind a dotted path.
-
-    Raises:
-        UserError: no entry point of that name, and no importable path either.
-    """
-    from importlib.metadata import entry_points  # 25 ms that a built-in profile need not wait for
-
-    for point in entry_points(group=group, name=name):
-        return point.load()
-    module, _, attribute = name.rpartition(".")
-    if not module:
-        registered = sorted(point.name for point in entry_points(group=group))
-        others = f"; installed packages add {', '.join(registered)}" if registered else ""
-        raise UserError(f"there is no {what} named '{name}'{others}; a path like my_module.name works as well")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise UserError(f"cannot load {name}: there is no module {error.name}") from error
-    except AttributeError as error:
-        raise UserError(f"cannot load {name}: {error}") from error
 
 
 def _exact(share: float) -> Fraction:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from picochat.errors import UserError
-from picochat.packs.profiles import load_registered
 from picochat.packs.tasks.base import Task
+from picochat.plugins import load_named
 
 _ROOM = "picochat.packs.tasks"
 BUILT_IN: Mapping[str, str] = {
@@ -31,7 +31,7 @@ def load_task(name: str, words: Sequence[str] | None = None) -> Task:
     Raises:
         UserError: no such task, or what was found is not a task.
     """
-    made = load_registered(BUILT_IN.get(name, name), "picochat.tasks", "task")
+    made = load_named(BUILT_IN.get(name, name), "picochat.tasks", "task")
     if not (isinstance(made, type) and issubclass(made, Task)):
         raise UserError(f"{name} is not a subclass of picochat.packs.Task")
     spells = words is not None and name.startswith("bench_spelling_")

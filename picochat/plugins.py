@@ -1,0 +1,104 @@
+"""What installed packages add. In: a group of entry points and a name. Out: the object behind it. Next: who asked.
+
+    [project.entry-points."picochat.datamodules"]         in the pyproject.toml of a package
+    Roman = "picochat_roman.data:RomanDataModule"
+
+    --data Roman   ──►  metadata alone: picochat_roman.data:RomanDataModule  ──►  imported, because it was asked for
+
+Reading the metadata imports nothing, so a plug-in that is broken stands in the way of nobody who does not ask for it.
+A dotted path to anything importable (`my_tasks.Roman`, a module in the current folder) does wherever a name does.
+"""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from picochat.errors import UserError
+
+GROUPS = ("picochat.tasks", "picochat.profiles", "picochat.datamodules", "picochat.callbacks")
+
+
+class PlugIn(NamedTuple):
+    """One entry point.
+
+    Args:
+        group: one of GROUPS.
+        name: what users write.
+        target: "module:attribute".
+        package: the distribution that brings it, with its version: "picochat-roman 0.1.0".
+    """
+
+    group: str
+    name: str
+    target: str
+    package: str
+
+    @property
+    def path(self) -> str:
+        """The target as a class path: "module.attribute"."""
+        return self.target.replace(":", ".")
+
+    def load(self) -> Any:
+        """Import it.
+
+        Raises:
+            UserError: the plug-in is broken, in whatever way; it is named together with its package.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for name in filter(None, attribute.split(".")):
+                found = getattr(found, name)
+        except (Exception, SystemExit) as error:  # somebody else's code: anything may happen when it is imported
+            raise UserError(
+                f"the plug-in {self.name} ({self.group}, from {self.package}) cannot be loaded: "
+                f"{type(error).__name__}: {error}; repair or uninstall {self.package.partition(' ')[0]}"
+            ) from error
+        return found
+
+
+def plugins(group: str) -> Iterator[PlugIn]:
+    """All entry points of a group, by name."""
+    from importlib.metadata import entry_points  # 25 ms that a built-in name need not wait for
+
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+        yield PlugIn(group, point.name, point.value.replace(" ", ""), package)
+
+
+def find_plugin(group: str, name: str) -> PlugIn | None:
+    """The plug-in of that name, or None.
+
+    Raises:
+        UserError: two packages use the name.
+    """
+    found = [plugin for plugin in plugins(group) if plugin.name == name]
+    if len({plugin.target for plugin in found}) > 1:
+        both = " and ".join(f"{plugin.package} ({plugin.path})" for plugin in found)
+        raise UserError(f"{name} is a name in {group} of both {both}; write the class path of the one that you mean")
+    return found[0] if found else None
+
+
+def load_named(name: str, group: str, what: str) -> Any:
+    """The object behind a name of `group`, or behind a dotted path.
+
+    Args:
+        what: what is looked for, as the user knows it.
+
+    Raises:
+        UserError: neither is there, or it cannot be imported.
+    """
+    plugin = find_plugin(group, name)
+    if plugin is not None:
+        return plugin.load()
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        registered = [plugin.name for plugin in plugins(group)]
+        others = f"; installed packages add {', '.join(registered)}" if registered else ""
+        raise UserError(f"there is no {what} named '{name}'{others}; a path like my_module.name works as well")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UserError(f"cannot load {name}: there is no module {error.name}") from error
+    except AttributeError as error:
+        raise UserError(f"cannot load {name}: {error}") from error
