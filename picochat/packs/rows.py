@@ -24,7 +24,7 @@ from picochat.files import write_files
 
 Row = dict[str, Any]
 Message = dict[str, str]
-Kind = Literal["chat", "eval"]
+Kind = Literal["chat", "eval", "prompt"]  # a prompt row ends as an eval row does, and needs no check
 
 ROLES = ("system", "user", "assistant")
 LANE_FIELDS = ("mixture_profile", "mixture_component", "mixture_benchmark_profile", "category", "stage", "phrasing")
@@ -97,11 +97,10 @@ def validate_row(row: Row, kind: Kind) -> Row:
     last = messages[-1]["role"]
     if kind == "chat" and last != "assistant":
         raise ValueError(f"a chat row must end with the assistant, this one ends with the {last}")
-    if kind == "eval":
-        if last != "user":
-            raise ValueError(f"an eval row must end with the user, this one ends with the {last}")
-        if not any(field in row for field in CHECK_FIELDS):
-            raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
+    if kind != "chat" and last != "user":
+        raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
+    if kind == "eval" and not any(field in row for field in CHECK_FIELDS):
+        raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
     for field in (*LANE_FIELDS, "id", "key", "answer", "answer_style", "reference"):
         if field in row and row[field] is not None and not isinstance(row[field], str):
             raise ValueError(f"'{field}' must be a string, not {type(row[field]).__name__}")

@@ -1,0 +1,201 @@
+"""`picochat chat`: talk to a checkpoint. In: lines. Out: replies as they are made. Calls picochat.model.streaming.
+
+The whole conversation is rendered again for every reply, as training rendered it. In a terminal there are a prompt and
+line editing; in a pipe every line of stdin is one turn, and nothing but replies goes to stdout.
+"""
+
+import argparse
+import io
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from picochat.commands.decoding import add_decoding_flags, decoding_of
+from picochat.errors import UserError
+from picochat.packs.rows import Message, read_rows, validate_row, write_rows
+
+if TYPE_CHECKING:
+    from picochat.evidence.evaluation import Decoding, LoadedModel
+
+HELP = """/reset          forget the conversation; the system prompt stays
+/save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
+/temperature X  0 is greedy; above, replies are drawn
+/help           this list
+/quit           end, as Ctrl-D does; Ctrl-C stops a reply
+//TEXT          say TEXT that begins with a slash"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``chat`` to the commands."""
+    parser = subparsers.add_parser(
+        "chat",
+        help="talk to a checkpoint",
+        description="Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.\n\n" + HELP,
+        epilog="example: picochat chat --checkpoint runs/capability/best_checkpoint --temperature 0.7",
+    )
+    add_decoding_flags(parser)
+    parser.add_argument("--system", metavar="TEXT", help="a system message before the first turn")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read turns until the input ends."""
+    decoding = decoding_of(args)
+    if args.system is not None and not args.system.strip():
+        raise UserError("--system is empty; give a text, or leave it out")
+    from picochat.evidence.evaluation import load_model
+
+    model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
+    terminal = sys.stdin.isatty()
+    session = ChatSession(model, decoding, args.system, str(args.checkpoint))
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    if terminal:
+        # Ctrl-C is to stop a reply, not the program
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print(f"{args.checkpoint}: /help lists the commands, Ctrl-D ends", file=sys.stderr)
+    for line in _typed_lines() if terminal else sys.stdin:
+        if line.strip() and not session.take(line.strip()):
+            break
+
+
+class ChatSession:
+    """A conversation and what a line does to it.
+
+    Args:
+        model: who answers.
+        decoding: how; ``batch_size`` is not used.
+        system: text of the system message, or None.
+        name: of the checkpoint, for saved rows.
+    """
+
+    def __init__(self, model: "LoadedModel", decoding: "Decoding", system: str | None, name: str) -> None:
+        from picochat.model.inference import Weights
+
+        self.weights = Weights(model.decoder)
+        self.tokenizer = model.tokenizer
+        self.decoding = decoding
+        self.temperature = decoding.temperature
+        self.name = name
+        self.system: list[Message] = [{"role": "system", "content": system}] if system else []
+        self.messages = list(self.system)
+        self.dropped = 0
+
+    def take(self, line: str) -> bool:
+        """Obey a command or answer a turn; returns False where the line was /quit. Mistakes are said on stderr."""
+        try:
+            if line.startswith("/") and not line.startswith("//"):
+                return self._obey(*line.split(maxsplit=1))
+            self._answer(line.removeprefix("/") if line.startswith("//") else line)
+        except UserError as error:
+            _note(str(error))
+        return True
+
+    def _obey(self, command: str, value: str = "") -> bool:
+        if command == "/reset":
+            self.messages, self.dropped = list(self.system), 0
+            _note("forgotten")
+        elif command == "/save":
+            self._save(value.strip())
+        elif command == "/temperature":
+            self._heat(value)
+        elif command == "/help":
+            print(HELP, file=sys.stderr)
+        elif command != "/quit":
+            raise UserError(f"unknown command {command}; /help lists them")
+        return command != "/quit"
+
+    def _answer(self, text: str) -> None:
+        from picochat.model.streaming import read_window, stream_reply
+
+        question: Message = {"role": "user", "content": text}
+        messages = [*self.messages, question]
+        try:
+            validate_row({"messages": messages, "answerable": True}, "eval")
+        except ValueError as error:
+            raise UserError(f"this cannot be said: {error}") from error
+        context = self.weights.config.max_position_embeddings
+        # a reply may need as many tokens as were allowed, but the past is worth half of the context
+        room = min(self.decoding.max_new_tokens, context // 2)
+        try:
+            window = read_window(messages, self.tokenizer, context - room)
+        except UserError:
+            window = read_window(messages, self.tokenizer, context - 1)  # one long question: a short reply is better
+        if window.dropped > self.dropped:
+            self.dropped = window.dropped
+            _note(f"the oldest {self.dropped // 2} turns no longer fit the context of {context} tokens: not read")
+        pieces: list[str] = []
+        stream = stream_reply(
+            self.weights,
+            self.tokenizer,
+            window.ids,
+            max_new_tokens=self.decoding.max_new_tokens,
+            temperature=self.temperature,
+            top_k=self.decoding.top_k,
+            top_p=self.decoding.top_p,
+            seed=self.decoding.seed,
+            index=len(self.messages),
+        )
+        stopped = False
+        with closing(stream):
+            try:
+                for piece in stream:
+                    pieces.append(piece)
+                    print(_visible(piece), end="", flush=True)
+            except KeyboardInterrupt:
+                stopped = True
+        print(flush=True)
+        if stopped:
+            _note("stopped")
+        reply = "".join(pieces)
+        if reply.strip():
+            self.messages = [*messages, {"role": "assistant", "content": reply}]
+        else:
+            _note("no reply; the question is forgotten")
+
+    def _save(self, file: str) -> None:
+        if not file:
+            raise UserError("/save needs a file name, such as /save talk.jsonl")
+        if self.messages == self.system:
+            raise UserError("nothing was said yet")
+        rows = read_rows(file, "chat") if Path(file).exists() else []
+        write_rows(file, [*rows, {"messages": self.messages, "category": "chat", "checkpoint": self.name}])
+        _note(f"saved as row {len(rows) + 1} of {file}")
+
+    def _heat(self, value: str) -> None:
+        from picochat.model.generation import Sampling
+
+        try:
+            self.temperature = Sampling(float(value)).temperature
+        except ValueError:
+            raise UserError("/temperature needs a number, such as /temperature 0.7") from None
+        _note(f"temperature {self.temperature}")
+
+
+def _typed_lines() -> Iterator[str]:
+    """Lines of a terminal until Ctrl-D; Ctrl-C at the prompt throws the line away."""
+    with suppress(ImportError):  # not on every system
+        import readline  # noqa: F401 - line editing and history for input()
+
+    while True:
+        try:
+            yield input("> ")
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+        except EOFError:
+            print(file=sys.stderr)
+            return
+
+
+def _note(text: str) -> None:
+    print(f"({text})", file=sys.stderr, flush=True)
+
+
+def _visible(text: str) -> str:
+    """What a model says may hold control characters, which a terminal would obey."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)

@@ -1,0 +1,62 @@
+"""How replies are made: the flags that `eval chat`, `eval sft-fit`, `generate` and `chat` share, and what they mean."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from picochat.evidence.evaluation import Decoding
+
+
+def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the model and of its decoding, but for ``--batch-size``."""
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="model folder, such as RUN/best_checkpoint")
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", help="checked to be the checkpoint's own (default: taken from there)"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=256, metavar="N", help="a reply is cut off here (default: 256)"
+    )
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 is greedy (default: 0)")
+    parser.add_argument("--top-k", type=int, metavar="N", help="sample among the k likeliest tokens")
+    parser.add_argument(
+        "--top-p", type=float, metavar="SHARE", help="sample among the likeliest tokens with this share of probability"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, metavar="N", help="of sampling; without effect at temperature 0 (default: 42)"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: auto)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["float32", "bf16", "fp16", "auto"],
+        help="auto is float32: no reply depends on the batch",
+    )
+
+
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Add ``--batch-size``, for commands that answer many rows."""
+    parser.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="rows at a time; no reply depends on it (default: 64)"
+    )
+
+
+def decoding_of(args: argparse.Namespace) -> "Decoding":
+    """The settings that a command line asks for.
+
+    Raises:
+        UserError: one of them is out of range; the message names its flag.
+    """
+    from picochat.errors import UserError
+    from picochat.evidence.evaluation import Decoding
+
+    batch_size = getattr(args, "batch_size", 1)
+    for flag, value in (("max-new-tokens", args.max_new_tokens), ("batch-size", batch_size), ("top-k", args.top_k)):
+        if value is not None and value < 1:
+            raise UserError(f"--{flag} must be at least 1, not {value}")
+    if not 0 <= args.temperature < float("inf"):
+        raise UserError(f"--temperature must be 0 or more, not {args.temperature}")
+    if args.top_p is not None and not 0 < args.top_p <= 1:
+        raise UserError(f"--top-p must be above 0 and at most 1, not {args.top_p}")
+    if args.seed < 0:
+        raise UserError(f"--seed must be 0 or more, not {args.seed}")
+    return Decoding(args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed, batch_size)

@@ -1,0 +1,97 @@
+"""`picochat generate`: prompts in, replies out. For one prompt the reply is printed; for rows a JSONL is written."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
+from picochat.errors import UserError
+from picochat.files import refuse_existing
+from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
+
+if TYPE_CHECKING:
+    from picochat.evidence.evaluation import Decoding, LoadedModel
+    from picochat.evidence.evaluation import Reply as Said
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``generate`` to the commands."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="answer prompts",
+        description="Answer one prompt, or every row of a JSONL file, with a checkpoint.",
+        epilog="examples:\n"
+        '  picochat generate --checkpoint runs/capability/best_checkpoint --prompt "What is 27 + 15?"\n'
+        "  picochat generate --checkpoint runs/capability/best_checkpoint --input prompts.jsonl --out replies.jsonl",
+    )
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--prompt", action="append", metavar="TEXT", help="what to answer; may be repeated; - is stdin")
+    asked.add_argument(
+        "--input", metavar="FILE", help='rows as JSONL: {"prompt": …}, or {"messages": […]} that end with the user'
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="rows with reply and finished added (default: printed, as JSONL for --input)"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="a system message for prompts that have none")
+    parser.add_argument(
+        "--plain", action="store_true", help="go on with the text as a document, as a base model learnt to; no turns"
+    )
+    add_decoding_flags(parser)
+    add_batch_size(parser)
+    parser.add_argument("--force", action="store_true", help="replace --out if it exists")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer, and print or write."""
+    decoding = decoding_of(args)
+    if args.plain and args.system:
+        raise UserError("--plain goes on with a text and has no turns: leave --system out")
+    if args.out:
+        refuse_existing([Path(args.out)], force=args.force)
+    rows = _rows(args)
+    if args.plain and any(len(row["messages"]) > 1 for row in rows):
+        raise UserError(f"{args.input}: --plain goes on with one text; a row with several messages has none")
+    from picochat.evidence.evaluation import load_model
+
+    model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
+    replies = _answer(model, [row["messages"] for row in rows], decoding, plain=args.plain)
+    done = [{**row, "reply": reply.text, "finished": reply.finished} for row, reply in zip(rows, replies, strict=True)]
+    if args.out:
+        write_rows(args.out, done)
+        print(f"wrote {args.out}: {len(done)} replies, {sum(not row['finished'] for row in done)} of them cut off")
+    elif args.input:
+        sys.stdout.write(dump_rows(done))
+    else:
+        print("\n\n".join(row["reply"] for row in done))
+
+
+def _rows(args: argparse.Namespace) -> list[Row]:
+    if args.input:
+        rows = read_rows(args.input, "prompt")
+    else:
+        texts = [sys.stdin.read() if text == "-" else text for text in args.prompt]
+        if not all(text.strip() for text in texts):
+            raise UserError("--prompt is empty; give the text to answer")
+        rows = [{"messages": [{"role": "user", "content": text}]} for text in texts]
+    system: list[Message] = [{"role": "system", "content": args.system}] if args.system else []
+    return [
+        row if row["messages"][0]["role"] == "system" else {**row, "messages": [*system, *row["messages"]]}
+        for row in rows
+    ]
+
+
+def _answer(
+    model: "LoadedModel", conversations: list[list[Message]], decoding: "Decoding", *, plain: bool
+) -> "list[Said]":
+    if not plain:
+        from picochat.evidence.evaluation import ModelAnswerer
+
+        return list(ModelAnswerer(model.decoder, model.tokenizer, decoding, progress=True).reply(conversations))
+    from dataclasses import asdict
+
+    from picochat.model.generation import generate
+
+    prompts = [model.tokenizer.document(messages[0]["content"])[:-1] for messages in conversations]
+    return list(generate(model.decoder, model.tokenizer, prompts, **asdict(decoding), progress=True))

@@ -1,0 +1,61 @@
+"""A checkpoint in another form. In: a model folder. Out: a model folder to give away. Next: transformers, the hub.
+
+    number format    float32 for computing on, bfloat16 or float16 for half the size
+    untied head      a copy of the embedding as lm_head.weight, for tools that cannot share the two
+
+The new folder's picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from picochat.errors import UserError
+from picochat.files import atomic_folder, sha256_file
+from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CARD = "README.md"
+
+
+def export_checkpoint(
+    checkpoint: str | Path, out_dir: str | Path, dtype: str | None = None, untie: bool = False
+) -> int:
+    """Write a model folder, whole or not at all; an older one of that name is replaced.
+
+    Args:
+        checkpoint: the folder to export, of picochat or of another maker.
+        out_dir: the new folder; not the old one.
+        dtype: a name of `DTYPES`; None keeps the format.
+        untie: write the head as a weight of its own.
+
+    Returns:
+        Bytes of the new weights.
+
+    Raises:
+        UserError: no such checkpoint, the same folder twice, or a weight too large for the number format.
+    """
+    source, target = Path(checkpoint), Path(out_dir)
+    if source.resolve() == target.resolve():
+        raise UserError(f"{target} is the checkpoint itself; name another folder to export to")
+    loaded = load_checkpoint(source)
+    decoder = loaded.decoder
+    before = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
+    if dtype is not None:
+        decoder.to(DTYPES[dtype])
+        for name, tensor in decoder.state_dict().items():
+            if not tensor.isfinite().all():
+                raise UserError(f"{source}: {name} holds numbers that {dtype} cannot; use --dtype bfloat16")
+    if untie and decoder.config.tie_word_embeddings:
+        decoder.lm_head.weight = nn.Parameter(decoder.lm_head.weight.detach().clone())
+        decoder.config = replace(decoder.config, tie_word_embeddings=False)
+    weights = {file.name: sha256_file(file) for file in sorted(source.glob("*.safetensors"))}
+    made = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
+    with atomic_folder(target) as building:
+        save_checkpoint(building, decoder, loaded.tokenizer, {**loaded.provenance, **made})
+        if (source / _CARD).is_file():
+            shutil.copyfile(source / _CARD, building / _CARD)
+        return sum(file.stat().st_size for file in building.glob("*.safetensors"))
