@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from picochat.evidence.evaluation import Decoding
+from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,7 +33,7 @@ def run_chat(args: argparse.Namespace) -> None:
         args.input,
         args.checkpoint,
         tokenizer=args.tokenizer,
-        decoding=_decoding(args),
+        decoding=decoding_of(args),
         device=args.device,
         precision=args.precision,
         gates=gates,
@@ -61,7 +60,7 @@ def run_sft_fit(args: argparse.Namespace) -> None:
         eval_input=args.eval_input,
         max_rows=args.max_rows,
         tokenizer=args.tokenizer,
-        decoding=_decoding(args),
+        decoding=decoding_of(args),
         device=args.device,
         precision=args.precision,
         progress=True,
@@ -76,6 +75,7 @@ def run_compare(args: argparse.Namespace) -> None:
     from picochat.errors import UserError
     from picochat.evidence.compare import compare_runs
     from picochat.evidence.compare_report import COMPARE_FILES, compare_table, write_compare
+    from picochat.evidence.compare_words import arm_names
     from picochat.files import refuse_existing
 
     if args.runs and (args.a or args.b):
@@ -90,10 +90,13 @@ def run_compare(args: argparse.Namespace) -> None:
     out_dir = Path(args.out_dir) if args.out_dir else None
     if out_dir:
         refuse_existing([out_dir / name for name in COMPARE_FILES], force=args.force)
-    report = compare_runs(arm_a, arm_b, base=args.base, names=(args.name_a, args.name_b), margin=args.margin / 100)
-    print(compare_table(report))
+    found = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
+    names = [args.name_a or found[0], args.name_b or found[1], *found[2:]]
+    report = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, names=names, margin=args.margin / 100)
     if out_dir:
         write_compare(out_dir, report)
+    print(compare_table(report))
+    if out_dir:
         print(f"\nwrote {out_dir / 'comparison.html'}, .md and .json")
 
 
@@ -145,15 +148,29 @@ def _add_compare(subparsers: Any) -> None:
         "compare",
         help="compare two runs, or two arms of several runs, on the same eval rows",
         description="Paired comparison of eval outputs per lane: difference B - A, 95 % interval, exact test, Holm.",
-        epilog="example: picochat eval compare runs/capability/eval/capability runs/release/eval/capability "
-        "--base runs/base/eval/capability --out-dir runs/compare",
+        epilog="""examples:
+  picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
+  several seeds an arm, so that the intervals include the variation between runs:
+    picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
+  both ways to a release, and how much of the capability stage's gain each kept:
+    picochat eval compare runs/eval/release-from-base runs/eval/release-from-capability \\
+        --before runs/eval/base --peak runs/eval/capability""",
     )
     parser.add_argument("runs", nargs="*", metavar="DIR", help="two folders that `eval chat` wrote: A B")
     parser.add_argument("--a", nargs="+", default=[], metavar="DIR", help="arm A, several runs (seeds)")
     parser.add_argument("--b", nargs="+", default=[], metavar="DIR", help="arm B, several runs (seeds)")
-    parser.add_argument("--name-a", default="A", metavar="NAME", help="what arm A is called in the report")
-    parser.add_argument("--name-b", default="B", metavar="NAME", help="what arm B is called in the report")
-    parser.add_argument("--base", metavar="DIR", help="the run before either; shows how much of A's gain B keeps")
+    parser.add_argument("--name-a", metavar="NAME", help="what arm A is called (default: after its folder)")
+    parser.add_argument("--name-b", metavar="NAME", help="what arm B is called (default: after its folder)")
+    parser.add_argument(
+        "--before",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="the model before any of this: shows the gain that was kept",
+    )
+    parser.add_argument(
+        "--peak", nargs="+", default=[], metavar="DIR", help="the model whose gain over --before is meant (default: A)"
+    )
     parser.add_argument(
         "--margin", type=float, default=2.0, help="points within which arms count as equal (default: 2)"
     )
@@ -164,44 +181,10 @@ def _add_compare(subparsers: Any) -> None:
 
 def _add_model_flags(parser: argparse.ArgumentParser, rows: str) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help=rows)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="model folder, such as RUN/best_checkpoint")
-    parser.add_argument(
-        "--tokenizer", metavar="FILE", help="checked to be the checkpoint's own (default: taken from there)"
-    )
+    add_decoding_flags(parser)
+    add_batch_size(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
-    parser.add_argument("--max-new-tokens", type=int, default=256, help="a reply is cut off here (default: 256)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: 0)")
-    parser.add_argument("--top-k", type=int, help="sample among the k likeliest tokens")
-    parser.add_argument("--top-p", type=float, help="sample among the likeliest tokens with this share of probability")
-    parser.add_argument(
-        "--seed", type=int, default=42, help="of sampling; without effect at temperature 0 (default: 42)"
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: auto)")
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=["float32", "bf16", "fp16", "auto"],
-        help="auto is float32: no verdict depends on the batch",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=64, help="rows at a time; no verdict depends on it (default: 64)"
-    )
     parser.add_argument("--force", action="store_true", help="replace existing output")
-
-
-def _decoding(args: argparse.Namespace) -> "Decoding":
-    from picochat.errors import UserError
-    from picochat.evidence.evaluation import Decoding
-
-    for flag in ("max_new_tokens", "batch_size", "top_k"):
-        value = getattr(args, flag)
-        if value is not None and value < 1:
-            raise UserError(f"--{flag.replace('_', '-')} must be at least 1, not {value}")
-    if args.temperature < 0:
-        raise UserError(f"--temperature must be 0 or more, not {args.temperature}")
-    if args.top_p is not None and not 0 < args.top_p <= 1:
-        raise UserError(f"--top-p must be above 0 and at most 1, not {args.top_p}")
-    return Decoding(args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed, args.batch_size)
 
 
 def _gates(changes: list[str]) -> dict[str, float]:

@@ -8,22 +8,35 @@ Both arms answered the same rows, so a lane is compared row by row:
 
 An arm of several runs (seeds) enters with each row's share of runs that passed, and the interval then includes how much
 the runs differ from each other. With one run an arm it cannot, and the report says so in words.
+
+Two more arms on the same rows tell what a later stage kept of an earlier one's gain:
+
+    before 2 %, peak 98 %, B 80 %        B kept (80 - 2) / (98 - 2) = 81 % of the gain
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import correlation, mean
 from typing import Any, NamedTuple
 
 import picochat
 from picochat.errors import UserError
-from picochat.evidence.lanes import GROUPINGS, SKILL_NAMES, Prediction, grouped, percent
+from picochat.evidence.compare_words import notes, reading, summary
+from picochat.evidence.lanes import GROUPINGS, SKILL_NAMES, Prediction, grouped
 from picochat.evidence.report import read_eval
-from picochat.evidence.stats import holm, mcnemar_exact, paired_difference, run_spread, widen, wilson
+from picochat.evidence.stats import (
+    Interval,
+    RunSpread,
+    holm,
+    mcnemar_exact,
+    paired_difference,
+    run_spread,
+    share_of_gain,
+    widen,
+    wilson,
+)
 
-_DRAWS = 2_000  # bootstrap samples of the rows, for the interval of the share of a gain that was kept
-_LEAST_GAIN = 0.05  # a gain below five points is too small to say what share of it was kept
-_SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "precision")
+_SURE = 0.05  # a gain whose corrected p is above this is none, and nothing is said of what was kept of it
 
 
 class Run(NamedTuple):
@@ -49,56 +62,75 @@ class Arm(NamedTuple):
         return [mean(run.predictions[index].passed for run in self.runs) for index in rows]
 
 
+class Difference(NamedTuple):
+    """One arm minus another on the same rows."""
+
+    value: float
+    rows: Interval  # over rows alone
+    whole: Interval  # over rows and, where an arm has several, over runs
+    p_value: float
+    spread: RunSpread
+    only_first: float
+    only_second: float
+    both: float
+
+
 def compare_runs(
     arm_a: Sequence[str | Path],
     arm_b: Sequence[str | Path],
     *,
-    base: str | Path | None = None,
-    names: tuple[str, str] = ("A", "B"),
+    before: Sequence[str | Path] = (),
+    peak: Sequence[str | Path] = (),
+    names: Sequence[str] = ("A", "B"),
     margin: float = 0.02,
 ) -> dict[str, Any]:
     """Compare two arms; the difference is always B - A.
 
     Args:
         arm_a, arm_b: folders that `eval chat` wrote.
-        base: the evaluation of the model before either; gives the share of A's gain that B keeps.
-        names: of the arms.
+        before: runs of the model that `peak` started from; tells what B and A keep of the gain of `peak`.
+        peak: runs of the model whose gain is meant; arm A where it is empty.
+        names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
 
     Raises:
-        UserError: a folder without evaluation, runs on different eval rows, or the same run twice in an arm.
+        UserError: a folder without evaluation, runs on different eval rows, the same run twice in an arm, or a peak
+            without its start.
     """
-    a, b = (
-        Arm(name, [_read(folder) for folder in folders]) for name, folders in zip(names, (arm_a, arm_b), strict=True)
-    )
-    base_run = _read(base) if base else None
-    runs = [*a.runs, *b.runs] + ([base_run] if base_run else [])
+    if peak and not before:
+        raise UserError("--peak needs --before: a gain has a start")
+    folders = [arm_a, arm_b, *(group for group in (before, peak) if group)]
+    names = [*names, *("before", "peak")[len(names) - 2 :]][: len(folders)]
+    arms = [Arm(name, [_read(folder) for folder in group]) for name, group in zip(names, folders, strict=True)]
+    runs = [run for arm in arms for run in arm.runs]
     first = runs[0]
     for run in runs[1:]:
         _same_rows(first, run)
-    for arm in (a, b):
+    for arm in arms:
         _distinct(arm)
+    a, b, *others = arms
+    start = others[0] if before else None
+    top = others[1] if peak else a
     report: dict[str, Any] = {
         "kind": "eval compare",
         "picochat": picochat.__version__,
         "pack": first.report["pack"],
         "a": _describe(a),
         "b": _describe(b),
-        "base": _describe(Arm("base", [base_run])) if base_run else None,
+        "before": _describe(start) if start else None,
+        "peak": _describe(top) if peak else None,
         "margin": margin,
-        "overall": _lane("overall", range(len(first.predictions)), a, b, base_run, margin),
     }
+    everything = [prediction.index for prediction in first.predictions]
+    report["overall"] = _corrected({"overall": _lane(everything, a, b, start, top, margin)})["overall"]
     for grouping in GROUPINGS:
         members = sorted(grouped(first.predictions, grouping).items())
-        lanes = {name: _lane(name, [p.index for p in rows], a, b, base_run, margin) for name, rows in members}
-        for lane, p_holm in zip(lanes.values(), holm([lane["p"] for lane in lanes.values()]), strict=True):
-            lane["p_holm"] = p_holm
-        report[grouping] = lanes
-    report["overall"]["p_holm"] = report["overall"]["p"]
-    report["readings"] = [
-        _reading(SKILL_NAMES.get(name, name), lane, report) for name, lane in report["by_skill"].items()
-    ]
-    report["notes"] = _notes(runs, a, b)
+        lanes = {name: _lane([p.index for p in rows], a, b, start, top, margin) for name, rows in members}
+        report[grouping] = _corrected(lanes)
+    skills = {SKILL_NAMES.get(name, name): lane for name, lane in report["by_skill"].items()}
+    report["summary"] = summary(skills, report)
+    report["readings"] = [reading(name, lane, report) for name, lane in skills.items()]
+    report["notes"] = notes({arm.name: [run.report["settings"] for run in arm.runs] for arm in arms})
     report["flips"] = _flips(a, b)
     return report
 
@@ -130,116 +162,91 @@ def _distinct(arm: Arm) -> None:
         seen[key] = run.folder
 
 
-def _lane(name: str, members: Sequence[int], a: Arm, b: Arm, base: Run | None, margin: float) -> dict[str, Any]:
-    """Everything about one lane; see the module's drawing."""
-    rates_a, rates_b = a.rates(members), b.rates(members)
-    shares_a, shares_b = a.shares(members), b.shares(members)
-    n = len(members)
-    both = sum(x * y for x, y in zip(shares_a, shares_b, strict=True))
-    only_a, only_b = sum(shares_a) - both, sum(shares_b) - both
-    difference = mean(rates_b) - mean(rates_a)
-    spread = run_spread(rates_a, rates_b)
-    rows_interval = paired_difference(both, only_b, only_a, max(0.0, n - both - only_a - only_b))
-    low, high = widen(difference, rows_interval, spread)
+def _difference(members: Sequence[int], one: Arm, other: Arm) -> Difference:
+    """`other` minus `one` on the rows `members`; see the module's drawing."""
+    rates_one, rates_other = one.rates(members), other.rates(members)
+    shares_one, shares_other = one.shares(members), other.shares(members)
+    both = sum(x * y for x, y in zip(shares_one, shares_other, strict=True))
+    only_one, only_other = sum(shares_one) - both, sum(shares_other) - both
+    neither = max(0.0, len(members) - both - only_one - only_other)
+    value = mean(rates_other) - mean(rates_one)
+    rows = paired_difference(both, only_other, only_one, neither)
+    spread = run_spread(rates_one, rates_other)
     p_rows = mcnemar_exact(
-        sum(x > y for x, y in zip(shares_a, shares_b, strict=True)),
-        sum(x < y for x, y in zip(shares_a, shares_b, strict=True)),
+        sum(x > y for x, y in zip(shares_one, shares_other, strict=True)),
+        sum(x < y for x, y in zip(shares_one, shares_other, strict=True)),
     )
+    p_value = p_rows if spread.p_value is None else max(p_rows, spread.p_value)
+    return Difference(value, rows, widen(value, rows, spread), p_value, spread, only_one, only_other, both)
+
+
+def _lane(members: Sequence[int], a: Arm, b: Arm, start: Arm | None, top: Arm, margin: float) -> dict[str, Any]:
+    """Everything about one lane but the p-values corrected over its neighbours."""
+    n = len(members)
+    found = _difference(members, a, b)
+    rates_a, rates_b = a.rates(members), b.rates(members)
     return {
         "n": n,
         "rate_a": mean(rates_a),
         "rate_b": mean(rates_b),
-        "ci95_a": list(wilson(sum(shares_a), n)),
-        "ci95_b": list(wilson(sum(shares_b), n)),
+        "ci95_a": list(wilson(sum(a.shares(members)), n)),
+        "ci95_b": list(wilson(sum(b.shares(members)), n)),
         "rates_a": rates_a,
         "rates_b": rates_b,
-        "difference": difference,
-        "ci95": [low, high],
-        "both": both,
-        "only_a": only_a,
-        "only_b": only_b,
-        "p": p_rows if spread.p_value is None else max(p_rows, spread.p_value),
+        "difference": found.value,
+        "ci95": list(found.whole),
+        "both": found.both,
+        "only_a": found.only_first,
+        "only_b": found.only_second,
+        "p": found.p_value,
         "test": "exact McNemar"
-        if spread.p_value is None
+        if found.spread.p_value is None
         else "the larger p of an exact sign test over rows and Welch's t over runs",
-        "equal": -margin <= low and high <= margin,
-        "gain": _gain(members, shares_a, shares_b, base) if base else None,
+        "equal": -margin <= found.whole.low and found.whole.high <= margin,
+        "gain": _gain(members, start, top, a, b) if start else None,
     }
 
 
-def _gain(members: Sequence[int], shares_a: Sequence[float], shares_b: Sequence[float], base: Run) -> dict[str, Any]:
-    """A's gain over the base and the share of it that B keeps; the interval is a bootstrap over rows.
-
-    base 2 %, A 98 %, B 80 %: kept = (0.80 - 0.02) / (0.98 - 0.02) = 0.81. `kept` is None where A gained too little.
-    """
-    import numpy as np
-
-    before = np.array([float(base.predictions[index].passed) for index in members])
-    gains_a, gains_b = np.array(shares_a) - before, np.array(shares_b) - before
-    gain_a, gain_b = float(gains_a.mean()), float(gains_b.mean())
-    found: dict[str, Any] = {"rate_base": float(before.mean()), "gain_a": gain_a, "gain_b": gain_b}
-    if gain_a < _LEAST_GAIN:
-        return {**found, "kept": None, "kept_ci95": None}
-    generator = np.random.default_rng(0)
-    ratios = []
-    for _ in range(_DRAWS):
-        drawn = generator.integers(0, len(before), len(before))
-        bottom = gains_a[drawn].mean()
-        if bottom > 0:
-            ratios.append(gains_b[drawn].mean() / bottom)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return {**found, "kept": gain_b / gain_a, "kept_ci95": [float(low), float(high)]}
+def _gain(members: Sequence[int], start: Arm, top: Arm, a: Arm, b: Arm) -> dict[str, Any]:
+    """What `top` gained over `start`, and the share of it that A and B still have."""
+    gain = _difference(members, start, top)
+    return {
+        "rate_before": mean(start.rates(members)),
+        "rate_peak": mean(top.rates(members)),
+        "gain": gain.value,
+        "ci95": list(gain.whole),
+        "p": gain.p_value,
+        "kept_a": None if top is a else _kept(members, start, top, gain, a),
+        "kept_b": _kept(members, start, top, gain, b),
+    }
 
 
-def _reading(name: str, lane: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    """One lane in words."""
-    a, b = report["a"]["name"], report["b"]["name"]
-    low, high = lane["ci95"]
-    margin = f"±{100 * report['margin']:g} points"
-    measured = (
-        f"{points(lane['difference'])} points, 95 % interval {points(low)} to {points(high)}, n = {lane['n']}, "
-        f"corrected p = {lane['p_holm']:.2g}"
-    )
-    if lane["equal"]:
-        words = f"{name}: equal within {margin} ({measured})"
-    elif lane["p_holm"] < 0.05:
-        more = "higher" if lane["difference"] > 0 else "lower"
-        words = f"{name}: {b} is {more} than {a} by {abs(100 * lane['difference']):.1f} points ({measured})"
-    else:
-        words = f"{name}: no difference shown, and not enough rows to call them equal within {margin} ({measured})"
-    gain = lane["gain"]
-    if gain and gain["kept"] is not None:
-        kept_low, kept_high = gain["kept_ci95"]
-        words += (
-            f"; {b} kept {100 * gain['kept']:.0f} % of the gain of {a} (interval {100 * kept_low:.0f} to "
-            f"{100 * kept_high:.0f} %; base {percent(gain['rate_base'])}, {a} {percent(lane['rate_a'])}, "
-            f"{b} {percent(lane['rate_b'])})"
-        )
-    return words
+def _kept(members: Sequence[int], start: Arm, top: Arm, gain: Difference, arm: Arm) -> dict[str, Any] | None:
+    """{"share", "ci95"}; None where the interval of the gain touches 0."""
+    if gain.whole.low <= 0:
+        return None
+    left = _difference(members, start, arm)
+    before = start.shares(members)
+    own = [x - y for x, y in zip(arm.shares(members), before, strict=True)]
+    peak = [x - y for x, y in zip(top.shares(members), before, strict=True)]
+    together = correlation(own, peak) if len(set(own)) > 1 and len(set(peak)) > 1 else 0.0
+    # The rows' errors go together, those of the runs do not: the more of a width comes from runs, the less they do.
+    for one in (left, gain):
+        together *= (one.rows.high - one.rows.low) / max(one.whole.high - one.whole.low, 1e-12)
+    ends = share_of_gain(left.value, left.whole, gain.value, gain.whole, min(1.0, together))
+    return {"share": left.value / gain.value, "ci95": list(ends)} if ends else None
 
 
-def points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign: 0.123 → "+12.3"."""
-    return f"{100 * share + 0.0:+.1f}"
-
-
-def _notes(runs: Sequence[Run], a: Arm, b: Arm) -> list[str]:
-    notes = []
-    single = [arm.name for arm in (a, b) if len(arm.runs) == 1]
-    if single:
-        which = " and ".join(single)
-        notes.append(
-            f"{which}: a single run. The intervals cover the variation between rows, not the variation between "
-            "training runs; another seed may give another result. Give several runs an arm (--a … --b …) to include it."
-        )
-    else:
-        notes.append("The intervals include the variation between rows and between runs (seeds).")
-    for name in _SAME_DECODING:
-        values = list(dict.fromkeys(str(run.report["settings"].get(name)) for run in runs))
-        if len(values) > 1:
-            notes.append(f"The runs were decoded differently: {name} is {' and '.join(values)}.")
-    notes.append("p-values are two-sided; within each table they are corrected over its lanes (Holm).")
-    return notes
+def _corrected(lanes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The lanes with `p_holm`; what was kept of a gain that is not significant is taken out."""
+    for lane, p_holm in zip(lanes.values(), holm([lane["p"] for lane in lanes.values()]), strict=True):
+        lane["p_holm"] = p_holm
+    gains = [lane["gain"] for lane in lanes.values() if lane["gain"]]
+    for gain, p_holm in zip(gains, holm([gain["p"] for gain in gains]), strict=True):
+        gain["p_holm"] = p_holm
+        if p_holm >= _SURE:
+            gain |= {"kept_a": None, "kept_b": None}
+    return dict(lanes)
 
 
 def _flips(a: Arm, b: Arm) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from picochat.evidence.compare import points
+from picochat.evidence.compare_words import p_text, points
 from picochat.evidence.html_charts import Bar, interval_bars
 from picochat.evidence.html_page import article, bullets, facts, filtered, page, paragraph, pre, section, table
 from picochat.evidence.lanes import UNTAGGED, percent
@@ -42,8 +42,9 @@ def compare_table(report: Mapping[str, Any]) -> str:
     for grouping in ("by_skill", "by_category"):
         lanes = {**report[grouping], "overall": report["overall"]}
         head = [grouping.removeprefix("by_"), *_columns(report)]
-        parts.append(aligned([head, *([name, *_cells(lane)] for name, lane in lanes.items())]))
-    parts += ["\n".join(report["readings"]), "\n".join(report["notes"])]
+        parts.append(aligned([head, *([name, *_cells(report, lane)] for name, lane in lanes.items())]))
+    parts += ["\n".join(report[words]) for words in ("readings", "notes")]
+    parts.append(f"in words: {report['summary']}")
     return "\n\n".join(parts)
 
 
@@ -53,6 +54,7 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
         f"# {md(_title(report))}",
         f"{report['pack']['rows']} eval rows of {md(report['pack']['path'])}; differences are in points, "
         f"{md(report['b']['name'])} minus {md(report['a']['name'])}.",
+        f"**{md(report['summary'])}**",
         "\n".join(f"- {md(line)}" for line in report["readings"]),
         "\n".join(f"- {md(line)}" for line in report["notes"]),
     ]
@@ -61,7 +63,7 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
             continue
         lanes = report[grouping].items()
         head = [grouping.removeprefix("by_"), *map(md, _columns(report))]
-        parts += [f"## {title}", md_table(head, [[md(name), *_cells(lane)] for name, lane in lanes])]
+        parts += [f"## {title}", md_table(head, [[md(name), *map(md, _cells(report, lane))] for name, lane in lanes])]
     flips = report["flips"]
     if flips:
         shown = _spread(flips, _FLIPS_MD)
@@ -84,6 +86,7 @@ def compare_html(report: Mapping[str, Any]) -> str:
     return page(
         _title(report),
         [
+            paragraph(report["summary"], "lead"),
             bullets(report["readings"]),
             *(paragraph(note, "soft") for note in report["notes"]),
             section("Rates with 95 % intervals over rows", interval_bars(_bars(report["by_category"]), key)),
@@ -99,27 +102,28 @@ def _title(report: Mapping[str, Any]) -> str:
 
 
 def _columns(report: Mapping[str, Any]) -> list[str]:
-    base = ["base"] if report["base"] else []
-    kept = ["gain kept"] if report["base"] else []
+    others = [report[arm]["name"] for arm in ("before", "peak") if report[arm]]
+    kept = ["gain kept"] if report["before"] else []
     arms = [report["a"]["name"], report["b"]["name"]]
-    return ["n", *base, *arms, "difference", "95 % interval", "lost", "gained", "p", "p (Holm)", *kept]
+    return ["n", *others, *arms, "difference", "95 % interval", "lost", "gained", "p", "p (Holm)", *kept]
 
 
-def _cells(lane: Mapping[str, Any]) -> list[str]:
+def _cells(report: Mapping[str, Any], lane: Mapping[str, Any]) -> list[str]:
     gain = lane["gain"]
     low, high = lane["ci95"]
-    kept = [] if gain is None else ["–" if gain["kept"] is None else f"{100 * gain['kept']:.0f} %"]
+    others = [percent(gain[f"rate_{arm}"]) for arm in ("before", "peak") if report[arm]]
+    kept = [] if gain is None else ["–" if gain["kept_b"] is None else f"{round(100 * gain['kept_b']['share'])} %"]
     return [
         str(lane["n"]),
-        *([] if gain is None else [percent(gain["rate_base"])]),
+        *others,
         percent(lane["rate_a"]),
         percent(lane["rate_b"]),
         points(lane["difference"]),
         f"{points(low)} to {points(high)}",
-        f"{lane['only_a']:.3g}",
-        f"{lane['only_b']:.3g}",
-        f"{lane['p']:.2g}",
-        f"{lane['p_holm']:.2g}",
+        f"{lane['only_a']:.1f}".removesuffix(".0"),
+        f"{lane['only_b']:.1f}".removesuffix(".0"),
+        p_text(lane["p"]),
+        p_text(lane["p_holm"]),
         *kept,
     ]
 
@@ -127,7 +131,8 @@ def _cells(lane: Mapping[str, Any]) -> list[str]:
 def _table(report: Mapping[str, Any], grouping: str) -> str:
     lanes = {**report[grouping], "overall": report["overall"]}
     return table(
-        [grouping.removeprefix("by_"), *_columns(report)], [[name, *_cells(lane)] for name, lane in lanes.items()]
+        [grouping.removeprefix("by_"), *_columns(report)],
+        [[name, *_cells(report, lane)] for name, lane in lanes.items()],
     )
 
 
@@ -185,7 +190,7 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("eval rows", f"{report['pack']['path']} (sha256 {report['pack']['sha256']})"),
         ("test", report["overall"]["test"]),
     ]
-    for arm in ("a", "b", "base"):
+    for arm in ("a", "b", "before", "peak"):
         for run in report[arm]["runs"] if report[arm] else []:
             told = (
                 f"{run['folder']}: {run['model']['folder']} (sha256 {run['model']['sha256']}), {percent(run['rate'])}"

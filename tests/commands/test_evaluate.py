@@ -1,8 +1,10 @@
 """`picochat eval …` as a user types it, with a small model that has learnt eight rows by heart."""
 
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +226,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     run_folder: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: object, **settings: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     shutil.copytree(evaluated / "base", tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -287,14 +289,17 @@ def test_compare_reads_the_outputs_of_eval_chat(
     main(["eval", "compare", a, b, "--name-a", "base", "--name-b", "sft", "--out-dir", str(tmp_path / "out")])
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +0.0 % +100.0 % +\+100.0", shown)
-    assert "base and sft: a single run." in shown
+    assert "base and sft: a single run each." in shown
+    assert shown.rstrip().splitlines()[-3].startswith("in words: sft against base: ")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "comparison.html",
         "comparison.json",
         "comparison.md",
     ]
-    main(["eval", "compare", "--a", b, "--b", b, "--base", a])
-    assert "B kept 100 % of the gain of A" in capsys.readouterr().out
+    main(["eval", "compare", "--a", a, "--b", b, "--before", a, "--peak", b])
+    shown = capsys.readouterr().out
+    assert "best_checkpoint against base: " in shown  # called after their folders
+    assert "kept" not in shown  # four sums are too few to speak of a gain
 
 
 @pytest.mark.parametrize(

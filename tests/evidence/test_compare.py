@@ -8,8 +8,9 @@ import pytest
 from students import Parrot, eval_row
 
 from picochat.errors import UserError
-from picochat.evidence.compare import compare_runs, points
+from picochat.evidence.compare import compare_runs
 from picochat.evidence.compare_report import compare_html, compare_markdown, compare_table, write_compare
+from picochat.evidence.compare_words import arm_names, p_text, points
 from picochat.evidence.evaluation import evaluate
 from picochat.evidence.report import write_eval
 from picochat.packs.rows import Row
@@ -77,7 +78,9 @@ def test_different_eval_rows_are_refused_with_both_hashes(make_run: MakeRun) -> 
     with pytest.raises(UserError, match=r"different eval rows \(sha256 abababababab and cdcdcdcdcdcd\)"):
         compare_runs([a], [b])
     with pytest.raises(UserError, match="different eval rows"):
-        compare_runs([a], [make_run("other", set())], base=b)
+        compare_runs([a], [make_run("other", set())], before=[b])
+    with pytest.raises(UserError, match="different eval rows"):
+        compare_runs([a], [a], before=[a], peak=[b])
 
 
 def test_the_same_weights_twice_are_no_two_runs(make_run: MakeRun) -> None:
@@ -90,7 +93,7 @@ def test_a_single_run_says_that_variation_between_runs_is_not_covered(make_run: 
     a, b = make_run("old", sums(1)), make_run("new", sums(2))
     more = [make_run(f"new{n}", sums(n)) for n in (3, 4)]
     both_single = compare_runs([a], [b], names=("old", "new"))["notes"][0]
-    assert both_single.startswith("old and new: a single run.")
+    assert both_single.startswith("old and new: a single run each.")
     assert "not the variation between training runs" in both_single
     assert compare_runs([a], more, names=("old", "new"))["notes"][0].startswith("old: a single run.")
     several = compare_runs([a, b], more)["notes"]
@@ -116,19 +119,104 @@ def test_runs_that_differ_among_themselves_widen_the_interval_and_raise_p(make_r
     assert steady["p"] < 0.001
 
 
+def words_on(lane: str, report: dict[str, Any]) -> str:
+    return next(line for line in report["readings"] if line.startswith(f"{lane}:"))
+
+
 def test_the_share_of_a_gain_that_was_kept(make_run: MakeRun) -> None:
     base = make_run("base", EVERYBODY | sums(0, 1))
     capability = make_run("capability", EVERYBODY | sums(*range(98)))
     release = make_run("release", EVERYBODY | sums(*range(80)))
-    report = compare_runs([capability], [release], base=base, names=("capability", "release"))
+    report = compare_runs([capability], [release], before=[base], names=("capability", "release", "base"))
     gain = report["by_skill"]["math"]["gain"]
-    assert gain["kept"] == pytest.approx(0.78 / 0.96)
-    assert 0.70 < gain["kept_ci95"][0] < gain["kept"] < gain["kept_ci95"][1] < 0.92
-    assert report["by_skill"]["identity"]["gain"]["kept"] is None  # nothing was gained there
-    reading = next(line for line in report["readings"] if line.startswith("arithmetic"))
-    assert "release is lower than capability by 18.0 points" in reading
-    assert "release kept 81 % of the gain of capability" in reading
-    assert "kept" not in next(line for line in report["readings"] if line.startswith("identity"))
+    assert (gain["rate_before"], gain["rate_peak"], gain["gain"]) == (0.02, 0.98, pytest.approx(0.96))
+    assert gain["kept_a"] is None  # all of its own gain, by definition
+    assert gain["kept_b"]["share"] == pytest.approx(0.78 / 0.96)
+    assert gain["kept_b"]["ci95"] == pytest.approx([0.72, 0.88], abs=0.01)
+    assert report["by_skill"]["identity"]["gain"]["kept_b"] is None  # nothing was gained there
+    assert "release is lower than capability by 18.0 points" in words_on("arithmetic", report)
+    assert words_on("arithmetic", report).endswith(
+        "; of the 96.0 points that capability (98.0 %) gained over base (2.0 %), "
+        "release kept 81 % (95 % interval 71 to 89 %)"
+    )
+    assert "kept" not in words_on("identity", report)
+
+
+def test_both_ways_to_a_release_in_one_sentence(make_run: MakeRun) -> None:
+    direct = make_run("direct", EVERYBODY | sums(0))
+    staged = make_run("staged", EVERYBODY | sums(*range(80)))
+    report = compare_runs(
+        [direct],
+        [staged],
+        before=[make_run("base", sums(0, 1))],
+        peak=[make_run("capability", EVERYBODY | sums(*range(98)))],
+        names=("direct", "staged", "base", "capability"),
+        margin=0.04,
+    )
+    assert report["summary"] == (
+        "staged against direct: identity equal within ±4 points, 100 % of its gain kept; "
+        "arithmetic 79.0 points higher, 81 % of its gain kept"
+    )
+    assert "staged kept 81 % (95 % interval 71 to 89 %), direct -1 % (95 % interval -6 to 3 %)" in words_on(
+        "arithmetic", report
+    )
+    for form in (compare_table(report), compare_markdown(report), compare_html(report)):
+        assert report["summary"].split("; ")[1] in form
+        assert "capability" in form
+    assert [report[arm]["name"] for arm in ("a", "b", "before", "peak")] == ["direct", "staged", "base", "capability"]
+
+
+def test_nothing_is_said_of_a_gain_that_is_not_significant(make_run: MakeRun) -> None:
+    base = make_run("base", EVERYBODY | sums(*range(20)))
+    arms = {"before": [base], "peak": [make_run("peak", EVERYBODY | sums(*range(25)))]}  # 5 gained: p = 2 / 32 = 0.0625
+    report = compare_runs([make_run("a", sums(*range(22)))], [make_run("b", sums(*range(24)))], **arms)
+    gain = report["by_skill"]["math"]["gain"]
+    assert (gain["p"], gain["p_holm"]) == (0.0625, 0.125)
+    assert (gain["kept_a"], gain["kept_b"]) == (None, None)
+    assert "kept" not in report["summary"] + words_on("arithmetic", report)
+    lost = compare_runs([base], [base], before=arms["peak"], peak=[make_run("none", set())])
+    assert "kept" not in lost["summary"]  # a loss is no gain either
+
+
+def test_runs_that_differ_widen_the_interval_of_what_was_kept(make_run: MakeRun) -> None:
+    base, peak = [make_run("base", set())], [make_run(f"peak{n}", sums(*range(n))) for n in (88, 92)]
+
+    def kept(*passing: int) -> tuple[float, float, float]:
+        arm = [make_run(f"arm{n}", sums(*range(n))) for n in passing]
+        found = compare_runs(peak, arm, before=base)["by_skill"]["math"]["gain"]["kept_b"]
+        return found["share"], *found["ci95"]
+
+    steady, shaky = kept(71, 73), kept(62, 82)
+    assert steady[0] == shaky[0] == pytest.approx(0.8)  # 72 / 90
+    assert shaky[1] < steady[1] < 0.75
+    assert shaky[2] > steady[2] > 0.85
+
+
+def test_a_peak_needs_its_start(make_run: MakeRun) -> None:
+    run = make_run("run", set())
+    with pytest.raises(UserError, match="--peak needs --before"):
+        compare_runs([run], [run], peak=[run])
+
+
+@pytest.mark.parametrize(
+    ("arms", "names"),
+    [
+        ([["runs/eval/base"], ["runs/eval/sft"]], ["base", "sft"]),
+        ([["runs/base/eval"], ["runs/sft/eval"], ["runs/old/eval"]], ["base", "sft", "old"]),
+        ([["eval/base-s1", "eval/base-s2"], ["eval/sft"]], ["base", "sft"]),
+        ([["eval/base_seed1", "eval/base_seed12"], ["eval/sft-1", "eval/sft-2"]], ["base", "sft"]),
+        ([["base/1", "base/2"], ["sft/1", "sft/2"]], ["base", "sft"]),
+        ([["x/old"], ["x/new"], ["x/base"], ["x/old"]], ["old", "new", "base", "old"]),
+        ([["one"], ["one"]], ["A", "B"]),
+        ([["a/x", "b/y"], ["c"]], ["A", "B"]),
+    ],
+)
+def test_arms_are_called_after_the_part_of_their_folders_that_differs(arms: list[list[str]], names: list[str]) -> None:
+    assert arm_names(arms) == names
+
+
+def test_a_tiny_p_is_only_called_tiny() -> None:
+    assert (p_text(0.03125), p_text(1.0), p_text(1e-30)) == ("0.031", "1", "< 0.0001")
 
 
 def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: MakeRun) -> None:
@@ -145,7 +233,7 @@ def test_different_decoding_is_said(make_run: MakeRun) -> None:
 
 def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:
     report = compare_runs(
-        [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], base=make_run("base", set())
+        [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], before=[make_run("base", set())]
     )
     terminal, markdown, page = compare_table(report), compare_markdown(report), compare_html(report)
     assert "+50.0" in terminal

@@ -17,6 +17,7 @@ from picochat.evidence.stats import (
     mcnemar_exact,
     paired_difference,
     run_spread,
+    share_of_gain,
     widen,
     wilson,
 )
@@ -152,3 +153,47 @@ def test_a_rate_at_chance_adjusts_to_nothing() -> None:
     assert adjusted_for_chance(0.25, 0.25) == 0.0
     assert adjusted_for_chance(1.0, 0.25) == 1.0
     assert adjusted_for_chance(0.625, 0.25) == pytest.approx(0.5)
+
+
+def test_the_share_of_a_gain_by_hand() -> None:
+    # Fieller's equation with half-widths 0.08 and 0.02 (lower end), 0.07 and 0.06 (upper end):
+    # (0.78 - 0.96 x)² = 0.08² + 0.02² x²  ─►  0.9212 x² - 1.4976 x + 0.6020 = 0  ─►  x = 0.7278
+    # (0.78 - 0.96 x)² = 0.07² + 0.06² x²  ─►  0.9180 x² - 1.4976 x + 0.6035 = 0  ─►  x = 0.9048
+    ends = share_of_gain(0.78, Interval(0.70, 0.85), 0.96, Interval(0.90, 0.98))
+    assert ends == pytest.approx((0.7278, 0.9048), abs=1e-4)
+    # With correlation 0.5 the covariance 0.5 · 0.08 · 0.02 comes off the middle term twice: x = 0.7357
+    closer = share_of_gain(0.78, Interval(0.70, 0.85), 0.96, Interval(0.90, 0.98), 0.5)
+    assert closer is not None
+    assert closer.low == pytest.approx(0.7357, abs=1e-4)
+
+
+def test_nothing_is_kept_of_a_gain_that_may_be_none() -> None:
+    assert share_of_gain(0.1, Interval(0.0, 0.2), 0.1, Interval(0.0, 0.2)) is None
+
+
+@settings(deadline=None)
+@given(st.floats(-0.9, 0.9), st.floats(0.01, 0.5), st.floats(0.01, 0.5), st.floats(0.1, 1.0), st.floats(0.01, 0.9))
+def test_the_share_lies_inside_its_interval(kept: float, low: float, high: float, gain: float, part: float) -> None:
+    half = part * gain
+    ends = share_of_gain(kept, Interval(kept - low, kept + high), gain, Interval(gain - half, gain + half))
+    assert ends is not None
+    assert ends.low <= kept / gain <= ends.high
+
+
+def test_the_interval_of_a_share_holds_the_truth_about_as_often_as_it_says() -> None:
+    # 200 rows: the start passes 2 %, the peak 90 %; of the peak's rows 80 % are kept, of the others 5 % pass
+    random = np.random.default_rng(0)
+    truth = (0.9 * 0.8 + 0.1 * 0.05 - 0.02) / (0.9 - 0.02)
+    held = 0
+    for _ in range(400):
+        start, peak = random.random(200) < 0.02, random.random(200) < 0.9
+        later = np.where(peak, random.random(200) < 0.8, random.random(200) < 0.05)
+
+        def paired(new: np.ndarray, old: np.ndarray = start) -> tuple[float, Interval]:
+            table = [(new & old).sum(), (new & ~old).sum(), (~new & old).sum(), (~new & ~old).sum()]
+            return (table[1] - table[2]) / 200, paired_difference(*map(float, table))
+
+        together = float(np.corrcoef(later * 1.0 - start, peak * 1.0 - start)[0, 1])
+        ends = share_of_gain(*paired(later), *paired(peak), together)
+        held += ends is not None and ends.low <= truth <= ends.high
+    assert 0.92 <= held / 400 <= 0.985
