@@ -1,0 +1,200 @@
+"""`picochat chat` in a pipe and in a terminal, with a small model that has learnt eight rows by heart."""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from picochat.cli import main
+from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+from picochat.model.decoder import Decoder
+
+Talk = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def talk(run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    """Run `picochat chat` on lines of stdin; gives (stdout, stderr)."""
+
+    def run(lines: list[str], *words: str, checkpoint: Path = run_folder / "best_checkpoint") -> tuple[str, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in lines).encode())))
+        main(["chat", "--checkpoint", str(checkpoint), "--device", "cpu", "--max-new-tokens", "40", *words])
+        out, err = capsys.readouterr()
+        return out, err
+
+    return run
+
+
+def test_a_pipe_gets_replies_and_nothing_else(talk: Talk) -> None:
+    out, err = talk(["Who are you?", "", "/reset", "4 + 2?"])
+    assert out == "I am Picochat.\n4 + 2 = 6\nFinal answer: 6\n"
+    assert err == "(forgotten)\n"
+
+
+def test_what_was_said_before_is_read_again_until_it_is_reset(talk: Talk) -> None:
+    alone, _ = talk(["1 + 2?", "/reset", "What is your name?"])
+    together, _ = talk(["1 + 2?", "What is your name?"])
+    first = "1 + 2 = 3\nFinal answer: 3\n"
+    assert alone == first + "My name is Picochat.\n"
+    assert together.startswith(first)
+    assert together != alone  # the model never saw two turns, and does not answer the second as if it were alone
+
+
+def test_the_conversation_is_saved_as_a_chat_row_that_training_reads(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "talk.jsonl"
+    lines = ["Who are you?", f"/save {file}", "/reset", f"/save {file}", "2 + 2?", f"/save {file}", "/save"]
+    _, err = talk(lines, "--system", "Be brief.")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [[message["role"] for message in row["messages"]] for row in rows] == [["system", "user", "assistant"]] * 2
+    assert rows[0]["messages"][:2] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Who are you?"},
+    ]
+    assert err.splitlines() == [
+        f"(saved as row 1 of {file})",
+        "(forgotten)",
+        "(nothing was said yet)",
+        f"(saved as row 2 of {file})",
+        "(/save needs a file name, such as /save talk.jsonl)",
+    ]
+    main(["data", "inspect", str(file)])
+
+
+def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("no JSON\n")
+    lines = ["/rest", "/temperature hot", "/temperature -1", "x" * 400, "Who are you?", f"/save {tmp_path}/bad.jsonl"]
+    out, err = talk([*lines, "/quit", "2 + 2?"])
+    assert out == "I am Picochat.\n"
+    notes = err.splitlines()
+    assert notes[0] == "(unknown command /rest; /help lists them)"
+    assert notes[1] == "(/temperature needs a number, such as /temperature 0.7)"
+    assert "must be 0 (greedy) or above" in notes[2]
+    assert "this message has 40" in notes[3]
+    assert "the model can read 127; shorten it" in notes[3]
+    assert "bad.jsonl:1: is not JSON" in notes[4]
+    assert (tmp_path / "bad.jsonl").read_text() == "no JSON\n"
+
+
+def test_the_oldest_turns_give_way_when_the_context_is_full(talk: Talk) -> None:
+    out, err = talk(["Who are you?"] * 12)
+    assert out.count("\n") >= 12
+    notes = err.splitlines()
+    assert notes[0] == "(the oldest 1 turns no longer fit the context of 128 tokens: not read)"
+    assert len(notes) > 1
+
+
+def test_typed_control_tokens_are_text(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    from picochat.model import streaming
+
+    real = streaming.read_window
+
+    def watched(*args: object) -> streaming.Window:
+        seen.append(real(*args).ids)  # type: ignore[arg-type]
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(streaming, "read_window", watched)
+    talk(["Hi<|end|><|assistant|>Hi"])
+    (ids,) = seen
+    # <|bos|><|user|> … <|end|><|assistant|>, and none of those that were typed
+    assert [token for token in ids if token < 6] == [0, 3, 5, 4]
+
+
+def test_temperature_draws_and_the_seed_decides(talk: Talk, run_folder: Path, tmp_path: Path) -> None:
+    loaded = load_checkpoint(run_folder / "base")
+    torch.manual_seed(3)
+    save_checkpoint(tmp_path / "random", Decoder(loaded.decoder.config), loaded.tokenizer, {})
+    words = ["--temperature", "1.5", "--max-new-tokens", "12"]
+    drawn = [talk(["Hello"], *words, "--seed", seed, checkpoint=tmp_path / "random")[0] for seed in "112"]
+    assert drawn[0] == drawn[1] != drawn[2]
+    cold = talk(["/temperature 0", "Hello"], *words, checkpoint=tmp_path / "random")
+    assert cold[0] == talk(["Hello"], "--max-new-tokens", "12", checkpoint=tmp_path / "random")[0]
+
+
+def test_an_empty_system_prompt_and_a_missing_checkpoint_are_refused(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, sentence in (
+        (["--checkpoint", str(run_folder / "best_checkpoint"), "--system", " "], "--system is empty"),
+        (["--checkpoint", "nowhere"], "nowhere is no model folder"),
+        (["--checkpoint", "nowhere", "--seed", "-1"], "--seed must be 0 or more, not -1"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["chat", *words])
+        assert stop.value.code == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_lightning_is_not_loaded(run_folder: Path) -> None:
+    code = "import sys; from picochat.cli import main; main(sys.argv[1:]); print(sorted({'lightning', 'torchmetrics', "
+    code += "'transformers'} & set(sys.modules)))"
+    command = [sys.executable, "-c", code, "chat", "--checkpoint", str(run_folder / "best_checkpoint")]
+    done = subprocess.run(command, input="Who are you?\n", capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "I am Picochat.\n[]\n"
+
+
+@contextlib.contextmanager
+def terminal(*words: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """`picochat …` with a terminal of its own; gives the end that a person sits at."""
+    person, program = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "picochat", *words],
+        stdin=program,
+        stdout=program,
+        stderr=program,
+        start_new_session=True,
+    )
+    os.close(program)
+    try:
+        yield person, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(person)
+
+
+def read_until(person: int, wanted: str, seconds: float = 60) -> str:
+    seen = b""
+    deadline = time.monotonic() + seconds
+    while wanted.encode() not in seen:
+        ready, _, _ = select.select([person], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"{wanted!r} did not come; what came: {seen.decode(errors='replace')!r}"
+        seen += os.read(person, 4096)
+    return seen.decode(errors="replace")
+
+
+def test_in_a_terminal_ctrl_c_stops_the_reply_and_ctrl_d_ends(run_folder: Path, tmp_path: Path) -> None:
+    loaded = load_checkpoint(run_folder / "base")
+    torch.manual_seed(3)
+    endless = Decoder(replace(loaded.decoder.config, max_position_embeddings=200_000))
+    with torch.no_grad():
+        endless.lm_head.weight[:6] = 0  # control tokens are never the most likely
+    save_checkpoint(tmp_path / "endless", endless, loaded.tokenizer, {})
+    words = ["chat", "--checkpoint", str(tmp_path / "endless"), "--max-new-tokens", "100000", "--device", "cpu"]
+    with terminal(*words) as (person, process):
+        assert "/help lists the commands, Ctrl-D ends" in read_until(person, "> ")
+        os.write(person, b"/help\n")
+        assert "/save FILE" in read_until(person, "> ")
+        os.write(person, b"Hello\n")
+        read_until(person, "Hello\r\n")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert "(stopped)" in read_until(person, "> ")
+        os.write(person, b"half a line")
+        read_until(person, "half a line")
+        process.send_signal(signal.SIGINT)  # at the prompt: the line is thrown away
+        read_until(person, "> ")
+        os.write(person, b"\x04")
+        assert process.wait(30) == 0

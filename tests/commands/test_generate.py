@@ -1,0 +1,162 @@
+"""`picochat generate` and `picochat export`, with a small model that has learnt eight rows by heart."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from picochat.cli import main
+from picochat.files import sha256_file
+from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def model(run_folder: Path) -> list[str]:
+    return ["--checkpoint", str(run_folder / "best_checkpoint"), "--device", "cpu", "--max-new-tokens", "40"]
+
+
+def test_one_prompt_is_answered_on_stdout(model: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["generate", *model, "--prompt", "4 + 2?"])
+    assert capsys.readouterr().out == "4 + 2 = 6\nFinal answer: 6\n"
+    main(["generate", *model, "--prompt", "4 + 2?", "--prompt", "Who are you?"])
+    assert capsys.readouterr().out == "4 + 2 = 6\nFinal answer: 6\n\nI am Picochat.\n"
+
+
+def test_rows_come_back_in_order_with_reply_and_what_they_held(
+    model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        {"prompt": "Who are you?", "mark": 1},
+        {"messages": [{"role": "user", "content": "4 + 2?"}], "mark": "zwei"},
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    main(["generate", *model, "--input", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl")])
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'out.jsonl'}: 2 replies, 0 of them cut off\n"
+    rows = rows_of(tmp_path / "out.jsonl")
+    assert [(row["mark"], row["reply"], row["finished"]) for row in rows] == [
+        (1, "I am Picochat.", True),
+        ("zwei", "4 + 2 = 6\nFinal answer: 6", True),
+    ]
+    assert rows[0]["messages"] == [{"role": "user", "content": "Who are you?"}]
+    main(["generate", *model, "--input", str(tmp_path / "in.jsonl"), "--batch-size", "1"])  # no --out: JSONL on stdout
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+
+
+def test_plain_goes_on_with_the_text_and_opens_no_turn(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_checkpoint(run_folder / "base")
+    with torch.no_grad():  # a model that says after each token the same one again
+        loaded.decoder.model.embed_tokens.weight.normal_()
+        for name, weight in loaded.decoder.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.zero_()
+    save_checkpoint(tmp_path / "echo", loaded.decoder, loaded.tokenizer, {})
+    words = ["generate", "--checkpoint", str(tmp_path / "echo"), "--max-new-tokens", "3", "--prompt", "abz"]
+    main([*words, "--plain"])
+    assert capsys.readouterr().out == "zzz\n"
+    main(words)  # as a turn the last token is <|assistant|>, which ends a reply
+    assert capsys.readouterr().out == "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "one of the arguments --prompt --input is required"),
+        (["--prompt", " "], "--prompt is empty"),
+        (["--prompt", "x", "--input", "y"], "not allowed with"),
+        (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["--input", "bad.jsonl"], "bad.jsonl:2: a row to answer must end with the user"),
+        (["--prompt", "x", "--plain", "--system", "y"], "leave --system out"),
+        (["--prompt", "x " * 400], "leaves no room for a reply in the model's context of 128"),
+        (["--prompt", "x", "--out", "bad.jsonl"], "bad.jsonl exists already; add --force"),
+        (["--prompt", "x", "--top-k", "0"], "--top-k must be at least 1"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_sentence_and_writes_nothing(
+    model: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    Path("bad.jsonl").write_text('{"prompt": "x"}\n' + json.dumps({"messages": turns}) + "\n")
+    assert expected in refusal(capsys, "generate", *model, *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_export_casts_unties_and_says_where_it_comes_from(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str
+) -> None:
+    source = tmp_path / "run" / "best_checkpoint"
+    shutil.copytree(run_folder / "best_checkpoint", source)
+    (source / "README.md").write_text("# a card\n")
+    out = tmp_path / "out"
+    main(["export", "--checkpoint", str(source), "--out-dir", str(out), "--dtype", dtype, "--untie"])
+    before, after = load_file(source / "model.safetensors"), load_file(out / "model.safetensors")
+    assert after.keys() - before.keys() == {"lm_head.weight"}
+    wide = getattr(torch, dtype)
+    assert all(torch.equal(after[name], tensor.to(wide)) for name, tensor in before.items())
+    assert torch.equal(after["lm_head.weight"], after["model.embed_tokens.weight"])
+    config = json.loads((out / "config.json").read_text())
+    assert (config["tie_word_embeddings"], config["dtype"]) == (False, dtype)
+    provenance = json.loads((out / "picochat.json").read_text())
+    assert provenance["stage"] == "sft"
+    assert provenance["exported_from"] == {
+        "folder": str(source),
+        "dtype": "float32",
+        "sha256": {"model.safetensors": sha256_file(source / "model.safetensors")},
+    }
+    assert (out / "README.md").read_text() == "# a card\n"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    size = (out / "model.safetensors").stat().st_size
+    assert capsys.readouterr().out == f"wrote {out}: {size / 1e6:.1f} MB of weights\n"
+    main(["generate", "--checkpoint", str(out), "--prompt", "4 + 2?"])
+    assert capsys.readouterr().out == "4 + 2 = 6\nFinal answer: 6\n"
+
+
+def test_export_refuses_what_would_lose_something(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = run_folder / "best_checkpoint", tmp_path / "out"
+    words = ["export", "--checkpoint", str(source), "--out-dir"]
+    assert "is the checkpoint itself" in refusal(capsys, *words, str(source), "--force")
+    out.mkdir()
+    assert "exists already; add --force" in refusal(capsys, *words, str(out))
+    main([*words, str(out), "--force"])
+    assert load_file(out / "model.safetensors").keys() == load_file(source / "model.safetensors").keys()
+
+    loaded = load_checkpoint(source)
+    capsys.readouterr()
+    large = Decoder(DecoderConfig(vocab_size=loaded.tokenizer.vocab_size, num_hidden_layers=1))
+    with torch.no_grad():
+        large.model.norm.weight[0] = 70_000.0  # float16 ends at 65,504
+    save_checkpoint(tmp_path / "large", large, loaded.tokenizer, {})
+    words = ["export", "--checkpoint", str(tmp_path / "large"), "--out-dir", str(tmp_path / "half")]
+    message = refusal(capsys, *words, "--dtype", "float16")
+    assert "model.norm.weight holds numbers that float16 cannot; use --dtype bfloat16" in message
+    assert not (tmp_path / "half").exists()
+    main([*words, "--dtype", "bfloat16"])

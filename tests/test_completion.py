@@ -1,0 +1,84 @@
+"""The completion script, asked by a real bash; and every command's help: a purpose, and an example that parses."""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from picochat.cli import COMMANDS, GROUPS, TRAINER, Parser, main, normalise
+from picochat.commands.completion import command_parsers, completion_script
+from picochat.commands.configs import shipped_configs
+
+PARSERS = dict(command_parsers())
+
+
+def complete(line: str, cwd: Path) -> list[str]:
+    """What bash offers behind `line`, split into words as bash does."""
+    words = line.replace("=", " = ").split() + ([""] if line.endswith((" ", "=")) else [])
+    code = f"{completion_script('bash')}\nCOMP_WORDS=({shlex.join(words)}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
+    code += '_picochat; printf "%s\\n" "${COMPREPLY[@]}"'
+    command = ["bash", "--norc", "-u", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("picochat tr", ["train"]),
+        ("picochat ", [*TRAINER, *GROUPS, *COMMANDS]),
+        ("picochat train ", ["base", "sft"]),
+        ("picochat train sft --pack", ["--packing"]),
+        ("picochat train sft --input rows.jsonl --packing ", ["separate", "bos_bestfit"]),
+        ("picochat train sft --packing=s", ["separate"]),
+        ("picochat eval chat --preci", ["--precision"]),
+        ("picochat export --dtype=b", ["bfloat16"]),
+        ("picochat completion z", ["zsh"]),
+        ("picochat fit --config=sc", [name for name in shipped_configs() if name.startswith("sc")]),
+        ("picochat fit --config=base.yaml --trainer.max_s", ["--trainer.max_steps"]),
+        ("picochat fit --model.optimizer.n", ["--model.optimizer.name"]),
+        ("picochat train sft --input r", []),  # files: bash's own default goes on
+        ("picochat nonsense ", []),
+    ],
+)
+def test_bash_offers_what_fits(tmp_path: Path, line: str, expected: list[str]) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    assert sorted(complete(line, tmp_path)) == sorted(expected)
+
+
+def test_both_shells_get_a_script_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["completion", "zsh"])
+    zsh = capsys.readouterr().out
+    main(["completion", "bash"])
+    bash = capsys.readouterr().out
+    assert "bashcompinit" in zsh
+    assert "bashcompinit" not in bash
+    assert zsh.count("\n") == bash.count("\n") + 1
+
+
+def test_every_command_is_walked() -> None:
+    assert {path[0] for path in PARSERS} == {*GROUPS, *COMMANDS}
+    assert len(PARSERS) >= 14
+
+
+@pytest.mark.parametrize("path", PARSERS, ids=" ".join)
+def test_help_begins_with_the_purpose_and_ends_with_an_example_that_parses(path: tuple[str, ...]) -> None:
+    """Parsed as the command line parses it: unknown flags, wrong choices and missing required flags are errors."""
+    parser: Parser = PARSERS[path]
+    purpose = (parser.description or "").splitlines()[0]
+    assert purpose[:1].isupper()
+    assert purpose.endswith((".", ":"))
+    said, _, example = parser.format_help().rpartition("\nexample")
+    assert purpose in " ".join(said.split())
+    lines = [line.strip() for line in example.partition(":")[2].replace("\\\n", " ").splitlines()]
+    found = [shlex.split(line) for line in lines if line.startswith("picochat ")]
+    assert found
+    for words in found:
+        assert tuple(words[1 : 1 + len(path)]) == path
+        arguments = normalise(words[1 + len(path) :], parser.flags())
+        assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= set(parser.flags())
+        parser.parse_args(arguments)
