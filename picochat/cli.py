@@ -80,9 +80,9 @@ def _dispatch(words: list[str]) -> None:
     elif words[0] in ("-V", "--version"):
         print(f"picochat {__version__}")
     elif words[0] in TRAINER:
-        from picochat.commands.configs import find_configs
+        from picochat.commands.configs import spell_out
 
-        words = find_configs(words)  # before the slow imports: a wrong name is said at once
+        words = spell_out(words)  # before the slow imports: a wrong name is said at once
         from picochat.commands.fit import run_trainer
 
         run_trainer(words)

@@ -15,14 +15,12 @@ from typing import Any, NamedTuple
 
 from picochat.errors import UserError
 
-GROUPS = ("picochat.tasks", "picochat.profiles", "picochat.datamodules", "picochat.callbacks")
-
 
 class PlugIn(NamedTuple):
     """One entry point.
 
     Args:
-        group: one of GROUPS.
+        group: picochat.tasks, picochat.profiles, picochat.datamodules, picochat.callbacks or picochat.configs.
         name: what users write.
         target: "module:attribute".
         package: the distribution that brings it, with its version: "picochat-roman 0.1.0".

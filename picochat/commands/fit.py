@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError
+import yaml
+from jsonargparse import ArgumentError, get_loader, set_loader
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from picochat.callbacks import AtomicCheckpointIO, RunLogger
 from picochat.cli import TRAINER
+from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
 from picochat.files import write_files
 from picochat.model.module import ChatModule
@@ -95,7 +97,9 @@ def run_trainer(words: list[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
-    quiet = {"exit_on_error": False}
+    yaml_load = get_loader("yaml")
+    set_loader("picochat", lambda text: spell_out_config(yaml_load(text)), exceptions=(yaml.YAMLError,))
+    quiet = {"exit_on_error": False, "parser_mode": "picochat"}
     try:
         PicochatCLI(
             ChatModule,

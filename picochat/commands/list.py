@@ -1,0 +1,116 @@
+"""`picochat list`: what there is to name, and where each comes from. In: picochat's own tables and the metadata of the
+installed packages. Out: a table. Nothing is imported for it, unless --check asks whether the plug-ins work.
+"""
+
+import argparse
+import ast
+import importlib.resources
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from picochat import __version__
+from picochat.commands.configs import CONFIGS, added_config, shipped_configs
+from picochat.errors import UserError
+from picochat.plugins import PlugIn, plugins
+
+OWN = f"picochat {__version__}"
+HOW = {  # kind → where its names go
+    "tasks": "the tasks of a Component",
+    "profiles": "picochat data task-pack --profile NAME",
+    "datamodules": "picochat fit --data NAME (--data.help NAME documents it)",
+    "callbacks": "trainer.callbacks of a config: class_path: NAME",
+    "configs": "picochat fit --config NAME",
+}
+_CALLBACK_BASES = {"Callback", "Checkpoint", "ModelCheckpoint"}
+
+
+class Entry(NamedTuple):
+    """One line: a name, the package it comes from, and what it stands for."""
+
+    name: str
+    package: str
+    target: str
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command `list`."""
+    parser = subparsers.add_parser(
+        "list",
+        help="show tasks, profiles, datamodules, callbacks and configs, and where each comes from",
+        description="Show tasks, profiles, datamodules, callbacks and configs, and where each comes from.",
+        epilog="example: picochat list datamodules",
+    )
+    parser.add_argument("kind", nargs="?", choices=tuple(HOW), metavar="KIND", help=f"only these: {', '.join(HOW)}")
+    parser.add_argument("--check", action="store_true", help="import every plug-in, and name those that are broken")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table; with --check, broken plug-ins make the command fail."""
+    broken: list[str] = []
+    for kind in [args.kind] if args.kind else HOW:
+        added = list(plugins(f"picochat.{kind}"))
+        own = list(_own(kind))
+        entries = [*own, *(Entry(plugin.name, plugin.package, plugin.path) for plugin in added)]
+        print(f"{kind}: {HOW[kind]}")
+        widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
+        for entry in entries:
+            print(f"  {entry.name:<{widths[0]}}  {entry.package:<{widths[1]}}  {entry.target}")
+        taken = {entry.name for entry in own}
+        for plugin in added:
+            others = [other.package for other in added if other.name == plugin.name and other.target != plugin.target]
+            if plugin.name in taken or others:
+                who = OWN if plugin.name in taken else " and ".join(others)
+                print(f"  ! {plugin.name} of {plugin.package} is a name of {who} too: write {plugin.path}")
+            broken += _fault(plugin) if args.check else []
+        print()
+    if broken:
+        raise UserError("\n  ".join(["these plug-ins do not work, the others do:", *broken]))
+
+
+def _own(kind: str) -> Iterator[Entry]:
+    """What comes with picochat."""
+    if kind == "tasks":
+        from picochat.packs.tasks.registry import BUILT_IN
+
+        yield from (Entry(name, OWN, path) for name, path in BUILT_IN.items())
+    elif kind == "profiles":
+        from picochat.packs.profiles import PROFILES
+
+        for name, profile in PROFILES.items():
+            parts = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)
+            yield Entry(name, OWN, parts)
+    elif kind == "datamodules":
+        from picochat import datamodules
+
+        yield from (Entry(name, OWN, f"picochat.datamodules.{name}") for name in datamodules.__all__)
+    elif kind == "callbacks":
+        yield from (Entry(name, OWN, f"picochat.callbacks.{name}") for name in _own_callbacks())
+    else:
+        yield from (Entry(name, OWN, str(path)) for name, path in shipped_configs().items())
+
+
+def _own_callbacks() -> list[str]:
+    """Read from the source, because importing picochat.callbacks takes seconds: torch and lightning come with it."""
+    folder = importlib.resources.files("picochat") / "callbacks"
+    names = []
+    for node in ast.parse((folder / "__init__.py").read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            source = ast.parse((folder / f"{node.module.rpartition('.')[2]}.py").read_text("utf-8"))
+            classes = {item.name: item for item in source.body if isinstance(item, ast.ClassDef)}
+            for alias in node.names:
+                bases = classes[alias.name].bases if alias.name in classes else []
+                if any(isinstance(base, ast.Name) and base.id in _CALLBACK_BASES for base in bases):
+                    names.append(alias.name)
+    return sorted(names)
+
+
+def _fault(plugin: PlugIn) -> list[str]:
+    if plugin.group == CONFIGS:
+        found = added_config(plugin)
+        return [] if found else [f"{plugin.package} names a config {plugin.name}, but there is no such file"]
+    try:
+        plugin.load()
+    except UserError as error:
+        return [str(error)]
+    return []
