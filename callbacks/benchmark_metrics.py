@@ -193,7 +193,9 @@ class BenchmarkMetrics(Callback):
                 )
         path = self._path(trainer)
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        write_files({path: before + "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)})
+        new = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        if not (new and before.endswith(new)):  # a validation that was broken off behind this is done again
+            write_files({path: before + new})
 
     def _path(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "samples.jsonl"

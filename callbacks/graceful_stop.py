@@ -6,6 +6,12 @@ Next: `fit --ckpt_path <run>/last.ckpt`, which continues as if nothing had happe
     signal        SIGINT (Ctrl-C)   SIGTERM   SIGUSR1 (SLURM: --signal=USR1@90)
     exit status   130               143       138
 
+A validation that is under way is not waited for (one process; several ranks finish it, since they must stop together):
+
+    step         99   100                      resumed    100                 101
+    validation         v ── signal                         v (all of it) ──►
+    last.ckpt               of step 100, validation due
+
 Lightning alone throws KeyboardInterrupt into the middle of a step, saves nothing and exits with 1.
 
 Usable in any Lightning project (with AtomicCheckpointIO among the trainer's plugins the file is always whole):
@@ -27,6 +33,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -34,11 +41,19 @@ from lightning.pytorch.trainer.states import TrainerFn
 from picochat.callbacks.last_checkpoint import LastCheckpoint, validation_follows
 
 
-class GracefulStop(Checkpoint):
-    """Stop at the end of the optimizer step in which a signal arrives; if that step's validation is due, after it.
+class _BrokenOff(SystemExit):
+    """Raised by the handler, out of the middle of a validation."""
 
-    All ranks stop together, whichever of them got the signal. A second Ctrl-C ends the process at once. A SIGUSR1 that
-    already has a handler (Lightning's requeueing under SLURM) is left to it.
+
+class GracefulStop(Checkpoint):
+    """Stop at the end of the optimizer step in which a signal arrives, or in the middle of a validation.
+
+    What is logged, saved and chosen after the resume is what an undisturbed run logs, saves and chooses: a validation
+    that was broken off is done anew. At the last step of a run the signal is too late; the run ends by itself.
+
+    All ranks stop together, whichever of them got the signal; with several ranks a validation is finished first. A
+    second Ctrl-C ends the process at once. A SIGUSR1 that already has a handler (Lightning's requeueing under SLURM)
+    is left to it.
 
     Args:
         resume_command: the command that is printed; `{run}` stands for the run folder.
@@ -52,11 +67,18 @@ class GracefulStop(Checkpoint):
         self.resume_command = resume_command
         self._received = 0
         self._step = 0
+        self._process = 0
+        self._may_break_off = False  # in a validation, with nobody else to agree with
         self._before: dict[signal.Signals, Any] = {}  # the handlers that were there
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._received = 0
         self._step = trainer.global_step
+        self._process = os.getpid()
+        validation = trainer.fit_loop.epoch_loop.val_loop
+        if validation.restarted_mid_evaluation:  # Lightning counts the batch in which it was broken off twice
+            total = validation.batch_progress.total
+            total.ready = total.started = total.completed
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows handlers in the main thread only; a notebook's worker has its own ways to stop
         for number in self.SIGNALS:
@@ -69,8 +91,15 @@ class GracefulStop(Checkpoint):
         if trainer.global_step != self._step and not validation_follows(trainer):  # not in the middle of accumulation
             self._stop_if_asked(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._may_break_off = trainer.world_size == 1 and trainer.global_step != trainer.max_steps
+            if self._received and self._may_break_off:
+                raise _BrokenOff(128 + self._received)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and trainer.global_step != self._step:
+        self._may_break_off = False
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._stop_if_asked(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,28 +107,51 @@ class GracefulStop(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
+        if isinstance(exception, _BrokenOff):
+            _owe_validation(trainer)
+            self._save(trainer)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a loader worker, forked with this handler: Ctrl-C reaches it too, and the run ends it
         if self._received and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         self._received = number
+        if self._may_break_off:
+            self._may_break_off = False
+            raise _BrokenOff(128 + number)
         os.write(2, b"\nstopping after this step (Ctrl-C again: at once)\n")
 
     def _stop_if_asked(self, trainer: Trainer) -> None:
         self._step = trainer.global_step
         received = torch.tensor(self._received, device=trainer.strategy.root_device)
-        number = int(trainer.strategy.reduce(received, reduce_op="max"))
+        self._received = int(trainer.strategy.reduce(received, reduce_op="max"))
         # At the last step the run ends by itself.
-        if number and trainer.global_step != trainer.max_steps:
-            run = Path(trainer.default_root_dir)
-            trainer.save_checkpoint(run / LastCheckpoint.FILE_NAME, weights_only=False)
-            if trainer.is_global_zero:
-                name, command = signal.Signals(number).name, self.resume_command.replace("{run}", str(run))
-                print(f"stopped by {name} after step {trainer.global_step}; resume with: {command}", file=sys.stderr)
-            raise SystemExit(128 + number)
+        if self._received and trainer.global_step != trainer.max_steps:
+            self._save(trainer)
+            # Lightning's launcher kills rank 0, perhaps before it has said so, when a rank that it started fails.
+            environment = getattr(trainer.strategy, "cluster_environment", None)
+            was_started_by_rank_0 = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
+            raise SystemExit(0 if was_started_by_rank_0 else 128 + self._received)
+
+    def _save(self, trainer: Trainer) -> None:
+        run = Path(trainer.default_root_dir)
+        trainer.save_checkpoint(run / LastCheckpoint.FILE_NAME, weights_only=False)
+        if trainer.is_global_zero:
+            name, command = signal.Signals(self._received).name, self.resume_command.replace("{run}", str(run))
+            print(f"stopped by {name} after step {trainer.global_step}; resume with: {command}", file=sys.stderr)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _owe_validation(trainer: Trainer) -> None:
+    """Set the validation loop's counters to "inside the first batch": Lightning then begins it anew on a resume."""
+    progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+    progress.total.processed = progress.total.completed = progress.total.completed - progress.current.completed
+    progress.current.processed = progress.current.completed = 0
+    for counter in (progress.total, progress.current):
+        counter.ready = counter.started = counter.completed + 1

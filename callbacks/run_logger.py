@@ -81,7 +81,7 @@ class RunLogger(Logger):
         if not self._fitting:
             return
         # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.
-        row: dict[str, Any] = {"step": (step or 0) + 1, **{name: _shown(value) for name, value in metrics.items()}}
+        row: dict[str, Any] = {"step": str((step or 0) + 1), **{name: _shown(value) for name, value in metrics.items()}}
         if row == self._last:  # written before already, together with a checkpoint
             return
         self._last = row
@@ -93,7 +93,8 @@ class RunLogger(Logger):
     def keep_until(self, step: int) -> None:
         """Forget the rows of later steps: they are about to be made again. 0 forgets everything."""
         rows = [row for row in self._read() if int(row["step"]) <= step] if step > 0 else []
-        self._last = {}
+        # a validation that was broken off behind its log row is done again, and logs the same row again
+        self._last = {name: value for name, value in rows[-1].items() if value} if rows else {}
         self._fields = []
         self.path.unlink(missing_ok=True) if not rows else self._rewrite([*rows[0]], rows)
 

@@ -7,12 +7,14 @@ import argparse
 import difflib
 import importlib
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from picochat import __version__
 from picochat.errors import UserError
+from picochat.signals import ended_by
 
 GROUPS = {  # command group → (module, what it is for)
     "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
@@ -55,11 +57,12 @@ def main(args: Sequence[str] | None = None) -> None:
     Returns None always (a returned object would become exit status 1).
 
     Raises:
-        SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C.
+        SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
-        _dispatch(words)
+        with ended_by(signal.SIGTERM):
+            _dispatch(words)
     except UserError as error:
         print(f"picochat: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

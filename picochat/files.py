@@ -5,13 +5,15 @@ A file or folder under its final name is always whole: it is written beside its 
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from picochat.errors import UserError
 
@@ -135,6 +137,54 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         return True  # another user's
     return True
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Hold ``folder`` against other runs; made if need be, and removed again if nothing came to lie in it.
+
+    The operating system holds the lock, so that it ends with the process, however that ends. It is a POSIX lock, which
+    forked workers do not inherit and which holds across machines on NFS. Where a file system knows no locks, nothing is
+    held.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    import fcntl  # not on Windows, where the rest of this module works
+
+    path = Path(folder) / ".lock"
+    made = [parent for parent in path.parents if not parent.exists()]  # innermost first
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or path}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                _refuse_held(folder, file.read().strip())
+        if not os.fstat(file.fileno()).st_nlink:  # its holder ended, and removed it, between the two lines above
+            _refuse_held(folder, "")
+        file.truncate(0)
+        with contextlib.suppress(OSError):  # a full disk is said by whoever has something to write
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            for parent in made:
+                with contextlib.suppress(OSError):  # not empty: it is in use now
+                    parent.rmdir()
+
+
+def _refuse_held(folder: str | Path, holder: str) -> NoReturn:
+    raise UserError(
+        f"{folder} is being written by {holder or 'another process'}; wait until it has ended, or choose another folder"
+    )
 
 
 def refuse_existing(paths: list[Path], *, force: bool) -> None:

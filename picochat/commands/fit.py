@@ -3,8 +3,10 @@
 In: a config (a file, or the bare name of a shipped one) and overrides. Out: a run folder, `trainer.default_root_dir`.
 """
 
+import contextlib
 import logging
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -21,9 +23,10 @@ from picochat.callbacks import AtomicCheckpointIO, RunLogger
 from picochat.cli import TRAINER
 from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
-from picochat.files import write_files
+from picochat.files import locked_folder, write_files
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
+from picochat.signals import ended_by
 
 
 class RunConfig(SaveConfigCallback):
@@ -51,24 +54,21 @@ class PicochatCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        root = Path(config.trainer.default_root_dir)
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
-        if self.subcommand == "fit" and config.ckpt_path is None and not config.force:
-            found = next((name for name in ("last.ckpt", "best_checkpoint") if (root / name).exists()), None)
-            if found == "last.ckpt":
-                raise UserError(
-                    f"{root} holds a run already; resume it with --ckpt_path {root / found}, start over with "
-                    "--force=true, or choose another trainer.default_root_dir"
-                )
-            if found:
-                raise UserError(
-                    f"{root} holds a run already; start over with --force=true, or choose another "
-                    "trainer.default_root_dir"
-                )
+        self.may_overwrite = config.force or config.get("ckpt_path") is not None
         config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        root = Path(self.trainer.default_root_dir)
+        writes = subcommand == "fit" and self.trainer.is_global_zero
+        # ended_by: Lightning turns a Ctrl-C that comes before the first step into exit status 1
+        with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
+            if writes and not self.may_overwrite:
+                _refuse_older_run(root)
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self._get(self.config_init, "trainer")
@@ -119,6 +119,18 @@ def run_trainer(words: list[str]) -> None:
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
+
+
+def _refuse_older_run(root: Path) -> None:
+    if (root / "last.ckpt").exists():
+        raise UserError(
+            f"{root} holds a run already; resume it with --ckpt_path {root / 'last.ckpt'}, start over with "
+            "--force=true, or choose another trainer.default_root_dir"
+        )
+    if (root / "best_checkpoint").exists():
+        raise UserError(
+            f"{root} holds a run already; start over with --force=true, or choose another trainer.default_root_dir"
+        )
 
 
 def _is_about_this_run(record: logging.LogRecord) -> bool:

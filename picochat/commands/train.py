@@ -37,6 +37,7 @@ SHARED: dict[str, tuple[str, Any, str]] = {
     "--lr-decay": ("LRSchedule.decay", ("none", "linear", "cosine"), "how the rate falls after warm-up"),
     "--min-lr-ratio": ("LRSchedule.min_lr_ratio", float, "last rate as a share of the peak"),
     "--grad-clip": ("GradientClip.max_norm", float, "largest global gradient norm"),
+    "--save-every": ("LastCheckpoint.every_n_steps", int, "optimizer steps between two saves of last.ckpt"),
     "--seed": ("data.seed", int, "of weights, data plan and everything else"),
 }
 SFT: dict[str, tuple[str, Any, str]] = {

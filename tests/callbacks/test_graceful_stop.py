@@ -102,11 +102,11 @@ def test_each_signal_has_the_status_a_shell_expects(
     assert (tmp_path / "last.ckpt").is_file()
 
 
-def test_a_validation_that_is_due_is_done_before_the_stop(tmp_path: Path) -> None:
+def test_a_validation_that_is_due_is_left_to_the_resumed_run(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         train(tmp_path / "run", [Interrupt(10)])
     assert stop.value.code == 143
-    assert [row["step"] for row in rows(tmp_path / "run") if row["val/loss"]] == ["10"]
+    assert "val/loss" not in rows(tmp_path / "run")[0]
     resumed, whole = train(tmp_path / "run", [], resume=True), train(tmp_path / "whole", [])
     assert weights(resumed) == weights(whole)
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
