@@ -1,4 +1,4 @@
-"""`picochat data import | task-pack | inspect`: files in, files out. Next: `picochat tok train`, `picochat train …`."""
+"""`picochat data import | task-pack | inspect | export-lm-eval`: files in, files out. Next: `picochat tok`, `train`."""
 
 import argparse
 import gc
@@ -11,6 +11,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_import(subparsers)
     _add_task_pack(subparsers)
     _add_inspect(subparsers)
+    _add_export(subparsers)
 
 
 def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -98,6 +99,24 @@ def _add_inspect(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.set_defaults(run=run_inspect)
 
 
+def _add_export(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "export-lm-eval",
+        help="write eval rows as a task folder for lm-eval",
+        description="Write the eval rows that have an exact answer, or choices, as tasks for lm-eval.",
+        epilog="example: picochat data export-lm-eval --input runs/data/eval_task_mixture_capability.jsonl "
+        "--out-dir runs/lm-eval",
+    )
+    parser.add_argument("--input", required=True, metavar="FILE", help="eval rows (JSONL)")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="the folder of tasks to write")
+    parser.add_argument("--name", metavar="NAME", help="of the group of tasks (default: the rows' profile)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help="a reply is cut off here (default: what the longest one needs)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing folder")
+    parser.set_defaults(run=run_export)
+
+
 def run_import(args: argparse.Namespace) -> None:
     """Write the corpus and say what it holds."""
     from picochat.packs.corpus import import_corpus
@@ -148,8 +167,24 @@ def run_inspect(args: argparse.Namespace) -> None:
     found = inspect_rows(args.file)
     print(found.summary())
     if found.bad:
+        line, reason = found.bad[0]
         raise UserError(
-            f"{args.file}: {len(found.bad)} of {found.lines} lines are bad, the first is line {found.bad[0][0]}"
+            f"{args.file}: {len(found.bad)} of {found.lines} lines are bad, the first is line {line}: {reason}"
         )
     if not found.rows:
         raise UserError(f"{args.file}: holds no rows; one JSON object per line is expected")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Write the tasks, say what was left out and how they are run."""
+    from picochat.errors import UserError
+    from picochat.evidence.lm_eval_export import command_line, export_lm_eval
+
+    limit = args.max_new_tokens
+    if limit is not None and limit < 1:
+        raise UserError(f"--max-new-tokens must be at least 1, not {limit}")
+    done = export_lm_eval(args.input, args.out_dir, name=args.name, max_new_tokens=limit, force=args.force)
+    print(f"wrote {args.out_dir}: {sum(done.tasks.values())} rows in {len(done.tasks)} tasks")
+    for reason, count in done.left_out.items():
+        print(f"left out: {count} rows {reason}")
+    print(f"\n{command_line(done, args.out_dir)}")

@@ -1,0 +1,221 @@
+"""Eval rows as tasks of lm-eval (the LM Evaluation Harness). In: an eval file. Out: a folder. Next: lm-eval itself.
+
+    row                                 its category's task   what lm-eval counts
+    answer "42", scratchpad             generate_until        exact_match of what follows the last "Final answer:"
+    answer "42", direct                 generate_until        exact_match of the whole reply
+    choice_labels, correct_choice "B"   multiple_choice       acc: the likeliest label
+    must_include, answerable, …         none                  lm-eval has no such check
+
+    D/picochat_capability.yaml                       the group: all tasks below, their rates weighted by size
+      picochat_capability_bench_math_addition.yaml   one task
+      picochat_capability_bench_math_addition.jsonl  its rows: prompt, target, id
+      README.md                                      how to run it, and what was left out
+
+Answers are compared as `scoring.normalise` compares them, but for Unicode forms (NFKC), which lm-eval cannot ask for,
+and line breaks inside an answer. `eval chat` also fails a right answer for an echo, a loop or a missing end of the
+reply: its rate can be lower than lm-eval's.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from picochat.errors import UserError
+from picochat.evidence.evaluation import load_eval_rows
+from picochat.evidence.scoring import is_choice
+from picochat.files import atomic_folder, refuse_existing, sha256_file
+from picochat.packs.rows import Row, dump_rows
+
+_STYLES = {  # answer style → pattern whose group is the candidate; None: the whole reply
+    "scratchpad": r"(?is).*final answer\s*:(.*)",
+    "either": r"(?is)(?:.*final answer\s*:)?(.*)",
+    "direct": None,
+}
+_SIGNS = "\"'`*“”‘’"
+_IGNORED = [  # what is taken out of both sides before they are compared; see scoring.normalise
+    r"(?<=\d),(?=\d{3}(?!\d))",
+    rf"^[\s{_SIGNS}]+",
+    rf"[\s{_SIGNS}.!]+$",
+    r"\s+(?=\s)",
+]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What became of the rows.
+
+    Attributes:
+        group: the name that ``lm-eval --tasks`` takes.
+        tasks: rows of each task.
+        left_out: rows that no task could hold, by the reason.
+        max_gen_toks: the longest reply that the tasks allow, in tokens.
+    """
+
+    group: str
+    tasks: dict[str, int]
+    left_out: dict[str, int]
+    max_gen_toks: int
+
+
+def export_lm_eval(
+    input_path: str | Path,
+    out_dir: str | Path,
+    *,
+    name: str | None = None,
+    max_new_tokens: int | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a folder of tasks, whole or not at all.
+
+    Args:
+        input_path: eval rows.
+        out_dir: the folder; its YAML files name their rows by absolute path, so export again to move it.
+        name: of the group; by default the rows' profile, or the file's name.
+        max_new_tokens: limit of each reply. By default the bytes of the longest expected reply: a byte-level tokenizer
+            never needs more tokens. It must be well below the model's context, or lm-eval cuts prompts.
+        force: replace an existing folder.
+
+    Raises:
+        UserError: unreadable rows, or none that lm-eval could check.
+    """
+    rows, folder = load_eval_rows(input_path), Path(out_dir)
+    refuse_existing([folder], force=force)
+    group = "picochat_" + _word(name or _profile(rows) or Path(input_path).stem)
+    left_out: Counter[str] = Counter()
+    lanes: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        kind = _kind(row)
+        if kind in _STYLES or kind == "choice":
+            lanes.setdefault((_word(row.get("category") or "rows"), kind), []).append(row)
+        else:
+            left_out[kind] += 1
+    if not lanes:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
+    categories = Counter(category for category, _ in lanes)
+    limit = max_new_tokens or max(len(_expected(row).encode()) for lane in lanes.values() for row in lane) + 1
+    tasks: dict[str, int] = {}
+    with atomic_folder(folder) as building:
+        for (category, kind), lane in sorted(lanes.items()):
+            task = f"{group}_{category}" + (f"_{kind}" if categories[category] > 1 else "")
+            place = folder.resolve() / f"{task}.jsonl"
+            (building / place.name).write_text(dump_rows(_record(row) for row in lane), encoding="utf-8")
+            _write_yaml(building / f"{task}.yaml", _task(task, kind, place, limit))
+            tasks[task] = len(lane)
+        _write_yaml(building / f"{group}.yaml", _group(group, tasks, {kind for _, kind in lanes}))
+        done = Exported(group, tasks, dict(left_out), limit)
+        (building / "README.md").write_text(_readme(done, folder, Path(input_path)), encoding="utf-8")
+    return done
+
+
+def _kind(row: Row) -> str:
+    """The row's way of being checked, or why lm-eval has none for it."""
+    if [message["role"] for message in row["messages"]] != ["user"]:
+        return "with a system message or several turns"
+    if is_choice(row):
+        return "choice"
+    if row.get("answer") is None or row.get("answerable") is False:
+        return "checked by phrases, boundaries or length"
+    style = row.get("answer_style")
+    if style in ("direct", "scratchpad"):
+        return str(style)
+    return "scratchpad" if row.get("steps") else "either"
+
+
+def _profile(rows: Sequence[Row]) -> str | None:
+    profiles = {row.get("mixture_profile") for row in rows}
+    return profiles.pop() if len(profiles) == 1 else None
+
+
+def _word(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_").lower() or "rows"
+
+
+def _expected(row: Row) -> str:
+    return str(row.get("reference") or row.get("answer") or row.get("correct_choice") or "")
+
+
+def _record(row: Row) -> Row:
+    record = {"prompt": row["messages"][0]["content"], "id": row.get("id")}
+    if is_choice(row):
+        labels = row["choice_labels"]
+        return {**record, "choices": labels, "target": labels.index(row["correct_choice"])}
+    return {**record, "target": row["answer"]}
+
+
+def _task(task: str, kind: str, place: Path, limit: int) -> dict[str, Any]:
+    common = {
+        "task": task,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(place)}},
+        "test_split": "test",
+        "doc_to_text": "prompt",
+        "doc_to_target": "target",
+        "num_fewshot": 0,
+        "target_delimiter": "",
+        "metadata": {"version": 1},
+    }
+    if kind == "choice":
+        accuracy = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
+        return {**common, "output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": [accuracy]}
+    steps: list[dict[str, Any]] = [{"function": "take_first"}]
+    if pattern := _STYLES[kind]:
+        steps.insert(0, {"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"})
+    return {
+        **common,
+        "output_type": "generate_until",
+        # the model's own end of turn is added by lm-eval
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit},
+        "filter_list": [{"name": "answer", "filter": steps}],
+        "metric_list": [
+            {
+                "metric": "exact_match",
+                "aggregation": "mean",
+                "higher_is_better": True,
+                "ignore_case": True,
+                "regexes_to_ignore": _IGNORED,
+            }
+        ],
+    }
+
+
+def _group(group: str, tasks: Mapping[str, int], kinds: set[str]) -> dict[str, Any]:
+    metrics = []
+    if kinds - {"choice"}:
+        metrics.append(
+            {"metric": "exact_match", "aggregation": "mean", "weight_by_size": True, "filter_list": "answer"}
+        )
+    if "choice" in kinds:
+        metrics.append({"metric": "acc", "aggregation": "mean", "weight_by_size": True})
+    return {"group": group, "task": list(tasks), "aggregate_metric_list": metrics, "metadata": {"version": 1}}
+
+
+def _write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+
+
+def _readme(done: Exported, folder: Path, source: Path) -> str:
+    lines = [
+        f"# {done.group}",
+        f"Tasks for lm-eval, made by picochat from {source.name} (sha256 {sha256_file(source)}).",
+        "```\n" + command_line(done, folder.resolve()) + "\n```",
+        "\n".join(["| task | rows |", "|---|---:|", *(f"| {task} | {rows} |" for task, rows in done.tasks.items())]),
+    ]
+    if done.left_out:
+        counts = "; ".join(f"{count} rows {reason}" for reason, count in done.left_out.items())
+        lines.append(f"Left out, because lm-eval has no such check: {counts}. `picochat eval chat` judges them.")
+    lines.append("The YAML files name their rows by absolute path: export again instead of moving this folder.")
+    return "\n\n".join(lines) + "\n"
+
+
+def command_line(done: Exported, folder: str | Path) -> str:
+    """How the tasks are run on a checkpoint."""
+    return (
+        f"lm-eval run --model hf --model_args pretrained=CHECKPOINT,dtype=float32 --apply_chat_template \\\n"
+        f"    --include_path {folder} --tasks {done.group} --batch_size 16"
+    )

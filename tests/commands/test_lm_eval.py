@@ -1,0 +1,183 @@
+"""Eval rows as lm-eval tasks: what the folder holds, and that lm-eval counts what `eval chat` counts."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from picochat.cli import main
+from picochat.evidence.lm_eval_export import export_lm_eval
+from picochat.evidence.scoring import final_answer, normalise
+from picochat.packs import build_task_pack
+from picochat.packs.rows import Row, write_rows
+
+
+def ask(prompt: str, **fields: Any) -> Row:
+    return {"messages": [{"role": "user", "content": prompt}], "mixture_profile": "capability", **fields}
+
+
+def sums(*prompts: str) -> list[Row]:
+    """Scratchpad rows of "a + 2?"."""
+    return [
+        ask(p, category="bench_math_addition", answer=str(int(p[0]) + 2), answer_style="scratchpad") for p in prompts
+    ]
+
+
+ROWS = [  # what the small model has learnt, and what it has not
+    *sums("1 + 2?", "2 + 2?", "3 + 2?", "4 + 2?", "5 + 2?", "9 + 2?"),
+    ask("Who are you?", category="names", answer="i am picochat", answer_style="direct"),
+    ask("What is your name?", category="names", answer="Picochat", answer_style="direct"),  # right, but not exact
+    ask("What time is it?", category="clock", answer="“I have  no clock”"),
+    ask("4 + 2?", category="clock", answer="6"),
+    ask("Which is a dog? A cat B hound", category="choice", choice_labels=["A", "B"], correct_choice="B"),
+    ask("Which is a dog? A cat B hound", category="choice", choice_labels=["A", "B"], correct_choice="A"),
+    ask("Who are you?", category="identity", must_include=["Picochat"]),
+    ask("What time is it?", category="refusal", answerable=False),
+    {**sums("1 + 2?")[0], "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "1 + 2?"}]},
+]
+
+
+def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path / "eval.jsonl", ROWS)
+    out = tmp_path / "tasks"
+    main(["data", "export-lm-eval", "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(out)])
+    said = capsys.readouterr().out
+    assert f"wrote {out}: 12 rows in 4 tasks" in said
+    assert "left out: 2 rows checked by phrases, boundaries or length" in said
+    assert "left out: 1 rows with a system message or several turns" in said
+    assert f"--include_path {out} --tasks picochat_capability " in said
+    names = ["bench_math_addition", "choice", "clock", "names"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["README.md", "picochat_capability.yaml"]
+        + [f"picochat_capability_{name}.{kind}" for name in names for kind in ("yaml", "jsonl")]
+    )
+    group = yaml.safe_load((out / "picochat_capability.yaml").read_text())
+    assert group["task"] == [f"picochat_capability_{name}" for name in names]
+    task = yaml.safe_load((out / "picochat_capability_bench_math_addition.yaml").read_text())
+    assert task["dataset_kwargs"] == {
+        "data_files": {"test": str(out / "picochat_capability_bench_math_addition.jsonl")}
+    }
+    assert task["generation_kwargs"]["max_gen_toks"] == len("“I have  no clock”".encode()) + 1
+    lines = (out / "picochat_capability_choice.jsonl").read_text().splitlines()
+    assert [json.loads(line)["target"] for line in lines] == [1, 0]
+    assert "`picochat eval chat` judges them" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("style", "reply", "expected"),
+    [
+        ("scratchpad", "2 + 2 = 4\nFinal answer: 4", "4"),
+        ("scratchpad", "Final answer: 5\nno, FINAL ANSWER :\n 1,234.", "1234"),
+        ("scratchpad", "It is 4.", None),
+        ("direct", ' **"C A T"**. ', "c a t"),
+        ("direct", "Final answer: 4", "final answer: 4"),
+        ("either", "It is  4!", "it is 4"),
+        ("either", "so\nFinal answer: 4", "4"),
+    ],
+)
+def test_the_yaml_takes_the_candidate_that_scoring_takes(
+    tmp_path: Path, style: str, reply: str, expected: str | None
+) -> None:
+    """lm-eval's `regex` filter and `exact_match`, as its documentation describes them, done by hand."""
+    row = ask("?", answer="4", **({} if style == "either" else {"answer_style": style}))
+    write_rows(tmp_path / "eval.jsonl", [row])
+    export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out", name="x")
+    task = yaml.safe_load((tmp_path / "out" / "picochat_x_rows.yaml").read_text())
+    candidate: str | None = reply
+    for step in task["filter_list"][0]["filter"]:
+        if step["function"] == "regex":
+            found = re.findall(step["regex_pattern"], reply)
+            candidate = found[0].strip() if found else None
+    if candidate is not None:
+        for pattern in task["metric_list"][0]["regexes_to_ignore"]:
+            candidate = re.sub(pattern, "", candidate)
+        candidate = candidate.lower()
+    assert candidate == expected
+    ours = reply if style == "direct" else final_answer(reply)
+    if ours is None and style == "either":
+        ours = reply
+    assert candidate == (None if ours is None else normalise(ours))
+
+
+def test_a_category_of_two_styles_becomes_two_tasks(tmp_path: Path) -> None:
+    rows = [ask("?", category="a", answer="1", answer_style=style) for style in ("direct", "scratchpad", "direct")]
+    write_rows(tmp_path / "eval.jsonl", rows)
+    done = export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out", name="N", max_new_tokens=7)
+    assert (done.group, done.tasks, done.max_gen_toks) == (
+        "picochat_n",
+        {"picochat_n_a_direct": 2, "picochat_n_a_scratchpad": 1},
+        7,
+    )
+
+
+def test_every_answered_row_of_a_pack_is_exported(tmp_path: Path) -> None:
+    (tmp_path / "dataset_pack.json").write_text("{}")
+    report = build_task_pack(tmp_path, profile="benchmark", sft_rows=64, eval_rows=160)
+    done = export_lm_eval(report.eval_path, tmp_path / "out")
+    rows = [json.loads(line) for line in report.eval_path.read_text(encoding="utf-8").splitlines()]
+    skills = [row for row in rows if row["category"].startswith("bench")]
+    assert sum(done.tasks.values()) == len(skills) > 100
+    assert sum(done.left_out.values()) == len(rows) - len(skills)
+
+
+def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path / "eval.jsonl", ROWS[-3:-1])
+    words = ["data", "export-lm-eval", "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "out")]
+    for more, sentence in (
+        ([], "no row that lm-eval can check (2 checked by phrases, boundaries or length)"),
+        (["--max-new-tokens", "0"], "--max-new-tokens must be at least 1"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*words, *more])
+        assert stop.value.code == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    write_rows(tmp_path / "eval.jsonl", ROWS)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "exists already; add --force" in capsys.readouterr().err
+    main([*words, "--force"])
+    assert (tmp_path / "out" / "README.md").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None, reason="needs lm-eval: pip install 'picochat[interop]'"
+)
+def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "eval.jsonl", ROWS[:-1])  # without the row that lm-eval cannot ask
+    checkpoint = run_folder / "best_checkpoint"
+    words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    main(["eval", "chat", *words, "--max-new-tokens", "40", "--out-dir", str(tmp_path / "ours")])
+    words = ["--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "tasks"), "--max-new-tokens", "40"]
+    main(["data", "export-lm-eval", *words])
+    command = [
+        *[sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--apply_chat_template", "--device", "cpu"],
+        *["--model_args", f"pretrained={checkpoint},dtype=float32", "--batch_size", "4"],
+        *["--include_path", str(tmp_path / "tasks"), "--tasks", "picochat_capability"],
+        *["--output_path", str(tmp_path / "theirs"), "--log_samples"],
+    ]
+    offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, **offline})
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = (tmp_path / "theirs").rglob("results_*.json")
+    theirs = json.loads(file.read_text())["results"]
+    ours = json.loads((tmp_path / "ours" / "eval_report.json").read_text())["by_category"]
+    rates = {"bench_math_addition": 4 / 6, "names": 1 / 2, "clock": 1, "choice": 1 / 2}
+    for category, rate in rates.items():
+        found = theirs[f"picochat_capability_{category}"]
+        counted = found["acc,none" if category == "choice" else "exact_match,answer"]
+        assert counted == pytest.approx(rate), category
+        assert ours[category]["rate"] == pytest.approx(rate), category
