@@ -10,6 +10,7 @@ from picochat.callbacks.lr_schedule import LRSchedule, lr_factor
 from picochat.callbacks.run_logger import RunLogger
 from picochat.callbacks.run_report import RunReport
 from picochat.callbacks.spike_guard import SpikeGuard, is_spike
+from picochat.callbacks.throughput import Throughput
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -22,6 +23,7 @@ __all__ = [
     "RunLogger",
     "RunReport",
     "SpikeGuard",
+    "Throughput",
     "is_spike",
     "lr_factor",
 ]

@@ -1,8 +1,8 @@
 """What a run did, in one page. In: the run as it ends. Out: `<default_root_dir>/report.md`. Next: a person.
 
-The page says how far the run came, what it was fed (the datamodule's own `describe()`, dropped rows included), each
-validation's losses, how fast it was, and what lies in the folder. It makes no claim about skills: that is `picochat
-eval`'s to do.
+The page says how far the run came, how fast it was (where `Throughput` is among the callbacks), what it was fed (the
+datamodule's own `describe()`, dropped rows included), each validation's losses, and what lies in the folder. It makes
+no claim about skills: that is `picochat eval`'s to do.
 
 Usable in any Lightning project:
 
@@ -14,11 +14,12 @@ Usable in any Lightning project:
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from picochat.callbacks.throughput import Throughput
 from picochat.files import write_files
 
 FILES = {
@@ -37,19 +38,10 @@ class RunReport(Callback):
         self._validations: list[dict[str, Any]] = []
         self._first_step = 0
         self._started = 0.0
-        self._training_seconds = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._first_step = trainer.global_step
         self._started = time.perf_counter()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._batch_started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._training_seconds += time.perf_counter() - self._batch_started
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
@@ -57,28 +49,30 @@ class RunReport(Callback):
             self._validations.append({"step": trainer.global_step, **losses})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        meter = next((callback for callback in _callbacks(trainer) if isinstance(callback, Throughput)), None)
+        speed = meter.summary(trainer, pl_module) if meter else []  # all ranks together
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             root = Path(trainer.default_root_dir)
-            write_files({root / "report.md": self._page(trainer, root)})
+            write_files({root / "report.md": self._page(trainer, root, speed)})
 
-    def _page(self, trainer: Trainer, root: Path) -> str:
-        steps = trainer.global_step - self._first_step
+    def _page(self, trainer: Trainer, root: Path, speed: list[str]) -> str:
         lines = [f"# Run {root.name}", "", f"Optimizer steps: {trainer.global_step} of {trainer.max_steps}"]
         if self._first_step:
             lines[-1] += f", resumed at {self._first_step}"
-        lines += [
-            f"Time: {time.perf_counter() - self._started:.0f} s, of which training {self._training_seconds:.0f} s"
-        ]
+        lines += [f"Time: {time.perf_counter() - self._started:.0f} s"]
+        if speed:
+            lines += ["", "## Speed", "", *(f"- {line}" for line in speed)]
         data: Any = getattr(trainer, "datamodule", None)
-        if steps and hasattr(data, "split"):
-            places = steps * data.split.rows * data.context_length
-            lines += [f"Speed: {places / max(self._training_seconds, 1e-9):,.0f} tokens/s (places of packed rows)"]
         if hasattr(data, "describe"):
             lines += ["", "## Data", "", "```", data.describe(), "```"]
         if self._validations:
             lines += ["", "## Validations", "", *_table(self._validations)]
         present = [f"- `{name}`: {text}" for name, text in FILES.items() if (root / name).exists()]
         return "\n".join([*lines, "", "## Files", "", *present, ""])
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    return cast(Any, trainer).callbacks  # type: ignore[no-any-return]  # Lightning leaves them out of its types
 
 
 def _is_summary(name: str) -> bool:

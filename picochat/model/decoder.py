@@ -81,7 +81,7 @@ class DecoderConfig:
         norms = self.num_hidden_layers * 2 * (self.hidden_size + self.head_dim) + self.hidden_size
         return embeddings + norms + self._matrix_parameters
 
-    def flops_per_token(self, tokens: int, *, supervised: float = 1.0) -> float:
+    def flops_per_token(self, tokens: float, *, supervised: float = 1.0) -> float:
         """Floating-point operations of training one token: 6 per matrix weight, and attention over the document.
 
         Kaplan et al. 2020, appendix B, forward and backward; causal attention sees half of ``tokens`` on average.

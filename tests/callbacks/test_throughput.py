@@ -1,0 +1,196 @@
+"""Speed, waiting, padding and mixture, as they appear in the log and in the report."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from small_rows import chat_row, write_jsonl
+from tiny import Line, trainer
+
+from picochat.callbacks import RunLogger, RunReport, Throughput, throughput
+from picochat.callbacks.throughput import Measured
+from picochat.datamodules import ChatDataModule
+from picochat.model.decoder import DecoderConfig
+from picochat.model.module import ChatModule
+from picochat.model.tokenizer import train_tokenizer
+
+SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+                     num_key_value_heads=1, head_dim=8)  # fmt: skip
+
+
+class Clock:
+    """Stands for the module `time`: nothing takes time but what says so, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(throughput, "time", clock)
+    return clock
+
+
+class Batches:
+    """Batches of a plain project, each of which takes three seconds to fetch."""
+
+    def __init__(self, clock: Clock, count: int) -> None:
+        self.clock, self.count = clock, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(self.count):
+            self.clock.now += 3
+            yield torch.ones(2, 1), torch.ones(2, 1)
+
+
+class Slow(Line):
+    """A training step takes a second, a validation step a hundred."""
+
+    flops_per_batch = 5e6
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.clock.now += 1
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.clock.now += 100
+
+
+def logged(root: Path, name: str) -> list[float]:
+    with (root / "metrics.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def small_data(root: Path) -> ChatDataModule:
+    rows = [chat_row("add", n, 1 + n % 5) for n in range(40)] + [chat_row("spell", n, 4 + n % 17) for n in range(30)]
+    write_jsonl(root / "chat.jsonl", rows)
+    train_tokenizer([message["content"] for row in rows for message in row["messages"]], 300).write(root / "t.json")
+    return ChatDataModule(
+        chat_input=str(root / "chat.jsonl"), tokenizer=str(root / "t.json"), work_dir=str(root), batch_size=2,
+        context_length=96,
+    )  # fmt: skip
+
+
+def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1) -> tuple[Trainer, ChatDataModule]:
+    data = small_data(root)
+    fit = trainer(
+        root,
+        [RunReport(), Throughput()],  # in any order
+        max_steps=steps,
+        log_every_n_steps=2,
+        accumulate_grad_batches=accumulate,
+        logger=RunLogger(str(root)),
+        val_check_interval=2 * accumulate,
+        check_val_every_n_epoch=None,
+    )
+    fit.fit(ChatModule(SIZE), data)
+    return fit, data
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_padding_and_mixture_are_those_of_the_batches(tmp_path: Path, accumulate: int) -> None:
+    fit, data = chat_run(tmp_path, accumulate=accumulate)
+    data.trainer = fit
+    stream = data.plan.bins(0, 4 * 2 * accumulate)  # rows of four steps
+    for row, window in enumerate((stream[: 4 * accumulate], stream[4 * accumulate :])):
+        examples = [example for places in window for example in places.tolist()]
+        lengths = sum(int(data.plan.lengths[example]) for example in examples)
+        learnt = dict.fromkeys(data.lanes, 0)
+        for example in examples:
+            learnt[data.lanes[data.plan.lanes[example]]] += int(data.plan.supervised[example])
+        total = sum(learnt.values())
+        assert set(learnt) == {"add", "spell"}
+        assert logged(tmp_path, "train/padding")[row] == pytest.approx(1 - lengths / (4 * accumulate * 96), rel=1e-6)
+        for lane, tokens in learnt.items():
+            assert logged(tmp_path, f"data/learnt/{lane}")[row] == pytest.approx(tokens / total, rel=1e-6)
+        ratio = logged(tmp_path, "train/supervised_tokens_per_s")[row] / logged(tmp_path, "train/tokens_per_s")[row]
+        assert ratio == pytest.approx(total / lengths, rel=1e-6)
+    assert len(logged(tmp_path, "train/padding")) == 2
+    assert not (tmp_path / "metrics.csv").read_text().count("train/mfu")  # nobody knows the peak of a CPU
+
+
+def test_the_report_tells_the_same_of_the_whole_run(tmp_path: Path) -> None:
+    chat_run(tmp_path, steps=3)  # the third step lies behind the last row of the log
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    speed = lines[lines.index("## Speed") + 2 : lines.index("## Data") - 1]
+    assert speed[0].startswith("- Training: ")
+    assert speed[0].endswith(" of it waiting for batches")
+    assert "tokens/s, of which supervised " in speed[1]
+    assert speed[2] == "- MFU: n/a, no peak is known for this device (cpu)"
+    assert speed[3].startswith("- Padding: ")
+    assert "add " in speed[4]
+    assert "spell " in speed[4]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_waiting_is_told_from_working_and_validation_is_neither(tmp_path: Path, clock: Clock, accumulate: int) -> None:
+    meter, logger = Throughput(), RunLogger(str(tmp_path))
+    settings = {"max_steps": 3, "log_every_n_steps": 2, "val_check_interval": 2 * accumulate, "logger": logger}
+    fit = trainer(tmp_path, [meter, RunReport()], accumulate_grad_batches=accumulate, **settings)
+    fit.fit(Slow(clock), Batches(clock, 3 * accumulate), Batches(clock, 1))
+    assert clock.now > 200  # it was validated
+    assert logged(tmp_path, "train/steps_per_s") == [pytest.approx(1 / (4 * accumulate))]
+    assert logged(tmp_path, "train/loader_wait") == [0.75]
+    assert meter.total == Measured(12 * accumulate, 3, 3 * accumulate, pytest.approx(0.75), ((0, 0),), 0)
+    report = (tmp_path / "report.md").read_text()
+    assert f"- Training: {12 * accumulate} s, 75.0% of it waiting for batches" in report
+    assert "tokens" not in report
+
+
+def test_the_profiler_of_the_trainer_is_given_back(tmp_path: Path, clock: Clock) -> None:
+    fit = trainer(tmp_path, [Throughput()], max_steps=2, profiler="simple")
+    before: Any = fit.profiler
+    fit.fit(Slow(clock), Batches(clock, 2))
+    assert fit.profiler is before
+    assert "[_TrainingEpochLoop].train_dataloader_next" in before.recorded_durations  # it was kept informed
+
+
+def test_mfu_is_flops_over_time_and_peak(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "get_available_flops", lambda device, dtype: 10**7)
+    fit = trainer(tmp_path, [Throughput()], max_steps=4, log_every_n_steps=4, logger=RunLogger(str(tmp_path)))
+    fit.fit(Slow(clock), Batches(clock, 4))
+    assert logged(tmp_path, "train/mfu") == [0.125]  # 5 MFLOPs in four seconds, of 10 MFLOPs a second
+
+
+def test_mfu_of_a_chat_model_counts_weights_head_and_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "get_available_flops", lambda device, dtype: 10**9)
+    fit, data = chat_run(tmp_path, steps=2)
+    data.trainer = fit
+    examples = [example for places in data.plan.bins(0, 4) for example in places.tolist()]
+    lengths = [int(data.plan.lengths[example]) for example in examples]
+    tokens, learnt = sum(lengths), sum(int(data.plan.supervised[example]) for example in examples)
+    seen = sum(length * (length + 1) // 2 for length in lengths)
+    # one layer of 16 × (2 × 16 + 2 × 8) + 3 × 16 × 32 weights, a head of 300 × 16, 2 query heads of width 8
+    flops = 6 * (768 + 1536) * tokens + 6 * 300 * 16 * learnt + 12 * 2 * 8 * seen
+    rate = logged(tmp_path, "train/tokens_per_s")[0]
+    assert logged(tmp_path, "train/mfu")[0] == pytest.approx(flops * rate / tokens / 1e9, rel=1e-4)
+
+
+def test_stretches_add_up() -> None:
+    one = Measured(seconds=1.0, steps=2, batches=4, waited=0.5, places=((10, 0), (3, 5)), visible=30)
+    other = Measured(seconds=3.0, steps=1, batches=2, waited=0.1, places=((2, 0), (4, 6)), visible=50)
+    total = Measured() + one + other
+    assert total == Measured(4.0, 3, 6, pytest.approx(0.2), ((12, 0), (7, 11)), 80)
+    assert (total.tokens, total.supervised) == (18, 11)
+    assert total.metrics(["only"]) == {
+        "train/steps_per_s": 0.75,
+        "train/loader_wait": pytest.approx(0.2),
+        "train/tokens_per_s": 4.5,
+        "train/supervised_tokens_per_s": 2.75,
+        "train/padding": 0.4,
+    }
