@@ -7,7 +7,18 @@ from typing import Any
 
 from picochat.evidence.compare_words import p_text, points
 from picochat.evidence.html_charts import Bar, interval_bars
-from picochat.evidence.html_page import article, bullets, facts, filtered, page, paragraph, pre, section, table
+from picochat.evidence.html_page import (
+    article,
+    beyond_first,
+    bullets,
+    facts,
+    filtered,
+    page,
+    paragraph,
+    pre,
+    section,
+    table,
+)
 from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import aligned, clip, md, md_table
 from picochat.files import write_files
@@ -23,6 +34,7 @@ _TABLES = {
     "by_style": "By answer style",
     "by_knowledge": "By knowledge",
 }
+_FOLDED = 12  # tables of more lanes are folded away
 _FLIPS_MD, _FLIPS_HTML = 12, 15  # in all; of each category and direction. comparison.json has all.
 
 
@@ -81,7 +93,9 @@ def compare_html(report: Mapping[str, Any]) -> str:
     """The comparison as one self-contained page."""
     key = {"b": report["a"]["name"], "a": report["b"]["name"]}  # the newer arm gets the strong colour
     tables = [
-        section(title, _table(report, grouping)) for grouping, title in _TABLES.items() if len(report[grouping]) > 1
+        section(title, _table(report, grouping), folded=grouping != "by_skill" and len(report[grouping]) > _FOLDED)
+        for grouping, title in _TABLES.items()
+        if len(report[grouping]) > 1
     ]
     return page(
         _title(report),
@@ -89,11 +103,16 @@ def compare_html(report: Mapping[str, Any]) -> str:
             paragraph(report["summary"], "lead"),
             bullets(report["readings"]),
             *(paragraph(note, "soft") for note in report["notes"]),
-            section("Rates with 95 % intervals over rows", interval_bars(_bars(report["by_category"]), key)),
+            section(
+                "Rates",
+                paragraph("with 95 % intervals over rows", "soft"),
+                interval_bars(_bars(report["by_category"]), key),
+            ),
             *tables,
             section("Rows that flipped", _flips(report)),
-            section("Where this comes from", facts(_facts(report))),
+            section("Provenance", facts(_facts(report))),
         ],
+        under=f"{report['pack']['rows']} eval rows of {report['pack']['path']}",
     )
 
 
@@ -159,10 +178,12 @@ def _flips(report: Mapping[str, Any]) -> str:
         "reason": reasons,
     }
     note = f"{len(shown)} of {len(flips)} rows that flipped; comparison.json has all."
-    return paragraph(note, "soft") + filtered(menus, [_flip(report, flip) for flip in shown])
+    extra = beyond_first((flip["category"], flip["direction"]) for flip in shown)
+    articles = [_flip(report, flip, more) for flip, more in zip(shown, extra, strict=True)]
+    return paragraph(note, "soft") + filtered(menus, articles)
 
 
-def _flip(report: Mapping[str, Any], flip: Mapping[str, Any]) -> str:
+def _flip(report: Mapping[str, Any], flip: Mapping[str, Any], more: bool) -> str:
     body = paragraph(f"row {flip['index'] + 1} · {flip['category']} · {flip['direction']}") + pre(
         "prompt", flip["prompt"]
     )
@@ -176,7 +197,7 @@ def _flip(report: Mapping[str, Any], flip: Mapping[str, Any]) -> str:
         "verdict": [flip["direction"]],
         "reason": [*flip["reasons_a"], *flip["reasons_b"]],
     }
-    return article(fields, body, failed=flip["direction"] == "lost")
+    return article(fields, body, failed=flip["direction"] == "lost", more=more)
 
 
 def _spread(flips: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from picochat.evidence.html_charts import Bar, interval_bars
-from picochat.evidence.html_page import article, bullets, facts, filtered, page, paragraph, pre, section, table
+from picochat.evidence.html_page import (
+    article,
+    beyond_first,
+    bullets,
+    facts,
+    filtered,
+    page,
+    paragraph,
+    pre,
+    section,
+    table,
+)
 from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import EVAL_FILES, aligned, clip, interval, md, md_table, report_facts
 from picochat.evidence.sft_fit import SIDES, FitRow
@@ -76,7 +87,7 @@ def fit_html(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
             section("Answers correct, with 95 % intervals", interval_bars(bars, key)),
             section("By category", table(["category", *_COLUMNS], lines)),
             section("Replies", _replies(rows)),
-            section("Where this comes from", facts(_facts(report))),
+            section("Provenance", facts(_facts(report))),
         ],
     )
 
@@ -130,10 +141,13 @@ def _replies(rows: Sequence[FitRow]) -> str:
         "reason": sorted({reason for row in shown for reason in row.reasons}),
     }
     note = f"{len(shown)} of {len(rows)} rows; predictions.jsonl has all."
-    return paragraph(note, "soft") + filtered(menus, [_reply(row) for row in shown])
+    extra = beyond_first((row.side, row.tags.get("category")) for row in shown)
+    return paragraph(note, "soft") + filtered(
+        menus, [_reply(row, more) for row, more in zip(shown, extra, strict=True)]
+    )
 
 
-def _reply(row: FitRow) -> str:
+def _reply(row: FitRow, more: bool) -> str:
     category = row.tags.get("category") or UNTAGGED
     verdict = "exact" if row.exact else "not exact"
     told = [f"row {row.index + 1}", _TITLES[row.side], category, verdict, *row.reasons]
@@ -143,7 +157,7 @@ def _reply(row: FitRow) -> str:
     if row.reference is not None:
         body += pre("reference", row.reference)
     fields = {"lane": [category], "side": [_TITLES[row.side]], "verdict": [verdict], "reason": row.reasons}
-    return article(fields, body, failed=row.correct is False or (row.correct is None and not row.exact))
+    return article(fields, body, failed=row.correct is False or (row.correct is None and not row.exact), more=more)
 
 
 def _spread(rows: Sequence[FitRow], most: int) -> list[FitRow]:

@@ -11,7 +11,17 @@ from typing import Any
 from picochat.errors import UserError
 from picochat.evidence.evaluation import describe_model
 from picochat.evidence.lanes import percent
-from picochat.evidence.report import COLUMNS, cells, choice_sentence, claim_lines, clip, interval, md, md_table
+from picochat.evidence.report import (
+    COLUMNS,
+    cells,
+    choice_sentence,
+    claim_lines,
+    clip,
+    interval,
+    md,
+    md_table,
+    run_name,
+)
 from picochat.files import write_files
 
 _HEADER = """---
@@ -47,7 +57,6 @@ def model_card(folder: Path, report: Mapping[str, Any]) -> str:
         folder: gives the card its title: RUN/best_checkpoint is called RUN.
         report: content of eval_report.json.
     """
-    name = folder.parent.name if folder.name in ("best_checkpoint", "last_checkpoint") else folder.name
     overall, settings = report["overall"], report["settings"]
     profiles = {row["path"][0] for row in report["table"]}
     decoding = ", ".join(
@@ -55,7 +64,7 @@ def model_card(folder: Path, report: Mapping[str, Any]) -> str:
     )
     parts = [
         _HEADER,
-        f"# {md(name)}",
+        f"# {md(run_name(folder))}",
         "A small chat model trained with picochat. It knows what its training rows taught and nothing more; "
         "this card claims what was measured on the eval rows named below.",
         "## Claims",

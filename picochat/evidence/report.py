@@ -223,6 +223,13 @@ def md_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def run_name(folder: str | Path) -> str:
+    """What a model is called: RUN/best_checkpoint and RUN/last_checkpoint after their run, others after themselves."""
+    path = Path(folder)
+    inner = path.name in ("best_checkpoint", "last_checkpoint") and path.parent.name
+    return path.parent.name if inner else path.name or str(folder)
+
+
 def report_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Fingerprints and settings: where a report comes from."""
     model, pack = report["model"], report["pack"]

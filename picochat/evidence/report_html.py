@@ -1,23 +1,38 @@
 """The report page. In: report dict, predictions, the run's curves. Out: one self-contained HTML file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from picochat.evidence.curves import Curves, charts
-from picochat.evidence.html_charts import Bar, interval_bars, line_chart
-from picochat.evidence.html_page import article, bullets, esc, facts, filtered, page, paragraph, pre, section, table
+from picochat.evidence.html_charts import Bar, Scale, interval_bars, line_chart
+from picochat.evidence.html_page import (
+    article,
+    beyond_first,
+    bullets,
+    esc,
+    facts,
+    filtered,
+    name_cell,
+    page,
+    paragraph,
+    pre,
+    section,
+    table,
+)
 from picochat.evidence.lanes import UNTAGGED, Prediction, grouped, percent
 from picochat.evidence.report import (
     COLUMNS,
     cells,
     choice_sentence,
-    claim_lines,
     gate_cells,
     interval,
     report_facts,
+    run_name,
 )
 from picochat.evidence.scoring import REASONS
 
+_FOLDED = 8  # tables of more lanes are folded away
 _FAILED_PER_LANE, _PASSED_PER_LANE = 20, 8  # replies shown of each category; predictions.jsonl has all
 
 
@@ -36,34 +51,35 @@ def eval_html(
         curves: of the training run, where a metrics.csv was at hand.
         before: the eval_report.json of another model on the same rows, drawn beneath this one's bars.
     """
-    overall = report["overall"]
-    summary = (
-        f"{overall['passed']} of {overall['n']} rows passed: {percent(overall['rate'])}, 95 % interval "
-        f"{interval(overall['ci95'])}; prompt echo {percent(overall['prompt_echo'])}"
-    )
-    choice = overall["choice"]
+    overall, choice = report["overall"], report["overall"]["choice"]
+    drawn = charts(curves or {})
     return page(
-        f"Evaluation of {report['model']['folder']}",
+        f"Evaluation of {run_name(report['model']['folder'])}",
         [
-            paragraph(summary),
+            paragraph(
+                f"{overall['passed']} of {overall['n']} rows passed: {percent(overall['rate'])}, 95 % interval "
+                f"{interval(overall['ci95'])}; prompt echo {percent(overall['prompt_echo'])}",
+                "lead",
+            ),
             section("Claims", _claims(report["claims"])),
             section(
                 "Lanes",
+                paragraph("benchmark profile, inside it component, inside it category", "soft"),
                 table(
-                    ["benchmark profile / component / category", *COLUMNS],
+                    ["lane", *COLUMNS],
                     [[lane["path"][-1], *cells(lane)] for lane in report["table"]],
                     [len(lane["path"]) for lane in report["table"]],
                 ),
                 paragraph(choice_sentence(choice)) if choice else "",
             ),
-            section("Rates with 95 % intervals", lane_bars(report, before)),
+            section("Rates", paragraph("with 95 % intervals", "soft"), lane_bars(report, before)),
             section("Gates", _gates(report["gates"])),
-            *(_breakdown(report, name) for name in ("by_stage", "by_phrasing", "by_style", "by_knowledge")),
-            section("Why replies failed", _reasons(overall["reasons"])),
-            section("Training curves", *(line_chart(title, drawn) for title, drawn in charts(curves or {}).items())),
-            section("Replies", _replies(predictions)),
-            section("Where this comes from", facts(report_facts(report))),
+            *(_breakdown(report, name) for name in ("by_phrasing", "by_style", "by_knowledge", "by_stage")),
+            section("Curves", _charts(drawn)),
+            section("Replies", paragraph("Why replies failed"), _reasons(overall["reasons"]), _replies(predictions)),
+            section("Provenance", facts(report_facts(report))),
         ],
+        under=f"{report['model']['folder']} on {report['pack']['path']}",
     )
 
 
@@ -97,12 +113,23 @@ def _bar(lane: Mapping[str, Any], kind: str) -> Bar:
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     tone = {"claimed": "good", "failed its gate": "bad"}
-    items = []
-    for claim, line in zip(claims, claim_lines(claims), strict=True):
-        _, _, rest = line.partition(f"{claim['status']}")
-        pill = f'<span class="pill {tone.get(claim["status"], "soft")}">{esc(claim["status"])}</span>'
-        items.append(f"<li>{esc(claim['benchmark_profile'])} {pill}{esc(rest)}</li>")
-    return f"<ul>{''.join(items)}</ul>"
+    cards = []
+    for claim in claims:
+        told = f"{claim['status']} in this pack" if claim["status"] == "not tested" else claim["status"]
+        pill = f'<span class="pill {tone.get(claim["status"], "soft")}">{esc(told)}</span>'
+        statements = bullets([statement["text"] for statement in claim["statements"]])
+        cards.append(f'<div class="card"><h3>{name_cell(claim["benchmark_profile"])} {pill}</h3>{statements}</div>')
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _charts(drawn: Mapping[str, Curves]) -> str:
+    if not drawn:
+        return ""
+    scales: dict[str, Scale] = {"Loss": "log", "eval": "share"}
+    shown = [
+        line_chart(title, curves, scales.get(re.split(r":| by", title)[0], "linear")) for title, curves in drawn.items()
+    ]
+    return f'<div class="charts">{"".join(shown)}</div>'
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
@@ -116,7 +143,7 @@ def _breakdown(report: Mapping[str, Any], grouping: str) -> str:
         return ""
     name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_"))
     rows = [[lane, *cells(counted)] for lane, counted in report[grouping].items()]
-    return section(f"By {name}", table([name, *COLUMNS], rows))
+    return section(f"By {name}", table([name, *COLUMNS], rows), folded=len(rows) > _FOLDED)
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:
@@ -132,10 +159,13 @@ def _replies(predictions: Sequence[Prediction]) -> str:
         f"{_PASSED_PER_LANE} that passed, evenly spaced; predictions.jsonl has all."
     )
     menus = {"lane": lanes, "reason": reasons, "verdict": ["passed", "failed"]}
-    return paragraph(note, "soft") + filtered(menus, [_reply(prediction) for prediction in shown])
+    extra = beyond_first((prediction.tag("category"), prediction.passed) for prediction in shown)
+    return paragraph(note, "soft") + filtered(
+        menus, [_reply(one, more) for one, more in zip(shown, extra, strict=True)]
+    )
 
 
-def _reply(prediction: Prediction) -> str:
+def _reply(prediction: Prediction, more: bool) -> str:
     verdict = "passed" if prediction.passed else "failed"
     head = [f"row {prediction.index + 1}", prediction.tag("category"), verdict, *prediction.reasons]
     if prediction.steps_correct is not None:
@@ -149,4 +179,4 @@ def _reply(prediction: Prediction) -> str:
         scores = ", ".join(f"{label} {value:.2f}" for label, value in prediction.choice_scores.items())
         body += pre("log-likelihoods", scores)
     fields = {"lane": [prediction.tag("category")], "reason": prediction.reasons, "verdict": [verdict]}
-    return article(fields, body, failed=not prediction.passed)
+    return article(fields, body, failed=not prediction.passed, more=more)

@@ -19,7 +19,7 @@ from picochat.evidence.html_charts import Bar, interval_bars, line_chart
 from picochat.evidence.html_page import esc
 from picochat.evidence.lanes import Prediction, summarise
 from picochat.evidence.model_card import write_model_card
-from picochat.evidence.report import eval_markdown, eval_table, md, read_before, read_eval, write_eval
+from picochat.evidence.report import eval_markdown, eval_table, md, read_before, read_eval, run_name, write_eval
 from picochat.evidence.report_html import eval_html, sampled
 from picochat.files import sha256_file, sha256_text
 from picochat.packs.rows import Row, write_rows
@@ -50,7 +50,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "input", "br", "rect", "path", "circle", "polyline"):
+        if tag not in ("meta", "link", "input", "br", "wbr", "rect", "path", "circle", "polyline"):
             self.open.append(tag)
         if tag == "pre":
             self.pre.append("")
@@ -141,7 +141,8 @@ def test_hostile_text_stays_text_in_the_page(evaluated: Evaluated, text: str) ->
     elements = Elements(page)
     assert elements.open == []
     assert [attributes for tag, attributes in elements.tags if tag == "script"] == [{}]
-    assert not [tag for tag, _ in elements.tags if tag in ("img", "iframe", "a", "object", "form")]
+    assert not [tag for tag, _ in elements.tags if tag in ("img", "iframe", "object", "form")]
+    assert all(re.fullmatch("#[a-z-]+", attributes["href"] or "") for tag, attributes in elements.tags if tag == "a")
     assert not [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
     shown = re.sub(r"[\x00-\x08\x1b\ud800]", "\ufffd", text)
     assert elements.pre.count(shown) == 4 * len(spoilt)
@@ -197,7 +198,7 @@ def test_the_page_loads_nothing_and_allows_its_own_script_only(evaluated: Evalua
     import hashlib
 
     page = eval_html(*evaluated)
-    assert not re.search(r"(?:src|href)=\"(?!data:,)", page)
+    assert not re.search(r"(?:src|href)=\"(?!data:,|#)", page)
     assert not re.search(r"https?://", page)
     script = re.search(r"<script>(.*?)</script>", page, flags=re.S)
     assert script is not None
@@ -230,6 +231,22 @@ def test_the_page_shows_some_failures_and_some_passes_of_each_category(evaluated
     assert [sum(p.passed for p in shown), sum(not p.passed for p in shown)] == [8, 20]
     assert [p.index for p in shown] == sorted(p.index for p in shown)
     assert shown[-1].index > 180
+
+
+def test_the_first_three_of_each_lane_and_verdict_are_shown_before_a_filter_is_chosen(evaluated: Evaluated) -> None:
+    report, predictions = evaluated
+    many = [replace(predictions[0], index=i, passed=i % 2 == 0) for i in range(200)]
+    articles = [attributes for tag, attributes in Elements(eval_html(report, many)).tags if tag == "article"]
+    assert len(articles) == 28
+    assert sum("more" not in (attributes.get("class") or "").split() for attributes in articles) == 6
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("runs/sft/best_checkpoint", "sft"), ("runs/sft/last_checkpoint", "sft"), ("best_checkpoint", "best_checkpoint")],
+)
+def test_a_model_is_called_after_its_run(folder: str, name: str) -> None:
+    assert run_name(folder) == name
 
 
 def test_files_are_written_together_and_read_back(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -287,9 +304,30 @@ def test_a_long_curve_is_thinned_with_both_ends_kept_and_nan_left_out() -> None:
     assert corners is not None
     points = corners[1].split()
     assert len(points) == 300
-    assert points[0].startswith("60.0,")
-    assert points[-1].startswith("630.0,")
+    assert points[0].startswith("48.0,")
+    assert points[-1].startswith("468.0,")
     assert line_chart("Loss", {"train": [(1, float("nan"))]}) == ""
+
+
+def test_axes_have_round_numbers() -> None:
+    curve = [(0.0, 13.0), (200.0, 178.0)]
+    texts = re.findall(r">([\d.e%-]+)</text>", line_chart("x", {"y": curve}))
+    assert texts == ["0", "50", "100", "150", "200", "0", "50", "100", "150", "200"]
+    shares = re.findall(r">([\d.e%-]+)</text>", line_chart("x", {"y": [(1.0, 0.3), (2.0, 0.4)]}, "share"))
+    assert shares[:5] == ["0%", "25%", "50%", "75%", "100%"]
+
+
+def test_a_loss_that_falls_far_is_drawn_by_its_logarithm_and_others_are_not() -> None:
+    far = line_chart("Loss", {"train": [(1.0, 8.0), (2.0, 0.02)]}, "log")
+    assert "Loss (logarithmic)" in far
+    assert re.findall(r">([\d.e-]+)</text>", far)[:4] == ["0.01", "0.1", "1", "10"]
+    assert "logarithmic" not in line_chart("Loss", {"train": [(1.0, 8.0), (2.0, 2.0)]}, "log")
+    assert "logarithmic" not in line_chart("Loss", {"train": [(1.0, 8.0), (2.0, 0.0)]}, "log")
+
+
+def test_more_lanes_than_colours_are_told_apart_by_dashes() -> None:
+    chart = line_chart("Loss", {f"lane{n}": [(1.0, n), (2.0, n + 1.0)] for n in range(10)})
+    assert chart.count("stroke-dasharray") == 2
 
 
 def test_metrics_become_one_chart_for_losses_rates_and_each_eval_metric(tmp_path: Path) -> None:
