@@ -19,21 +19,28 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         "import",
         help="make a corpus and its dataset_pack.json",
         description="Make a corpus from built-in stories, from files and folders, or from a data set of the hub.",
-        epilog="example: picochat data import --source stories --documents 20000 --out-dir runs/data",
+        epilog="examples:\n  picochat data import --source stories --documents 20000 --out-dir runs/data\n"
+        "  picochat data import --source hub:karpathy/climbmix-400b-shuffle --shards 16 --max-rows 80000 \\\n"
+        "      --out-dir runs/climbmix",
     )
     parser.add_argument(
         "--source",
         nargs="+",
         required=True,
         metavar="SOURCE",
-        help="stories, or files and folders (.txt, .jsonl, .parquet), or hub:OWNER/NAME",
+        help="stories, or files and folders (.txt, .jsonl, .parquet), or hub:OWNER/NAME, hub:OWNER/NAME:CONFIG",
     )
     parser.add_argument(
-        "--documents", type=int, metavar="N", help="take the first N (default: 20000 stories, else all)"
+        "--documents",
+        "--max-rows",
+        type=int,
+        metavar="N",
+        help="take the first N (default: 20000 stories, else all)",
     )
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="gets corpus.jsonl and dataset_pack.json")
     parser.add_argument("--text-field", metavar="NAME", help="the field or column that holds the text (default: text)")
     parser.add_argument("--shards", type=int, metavar="N", help="of a hub data set, read only the first N files")
+    parser.add_argument("--hub-dir", metavar="DIR", help="snapshots of data sets, read in place of the hub")
     parser.add_argument("--seed", type=int, default=42, help="which stories are told (default: 42)")
     parser.add_argument("--force", action="store_true", help="replace an earlier corpus")
     parser.set_defaults(run=run_import)
@@ -129,6 +136,7 @@ def run_import(args: argparse.Namespace) -> None:
         args.force,
         text_field=args.text_field,
         shards=args.shards,
+        hub_dir=args.hub_dir,
     )
     print(f"wrote {pack.corpus_path}: {pack.data['description']}")
     print(f"wrote {pack.path}")

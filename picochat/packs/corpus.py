@@ -4,12 +4,14 @@
                        D/dataset_pack.json   names it, says how it was made and from what
                        D/corpus.jsonl ──iter_documents──► Document(text, source), one by one
 
-An import streams: it keeps 16 bytes of hash for each document, by which a text that came before is dropped.
+An import streams: it keeps 16 bytes of hash for each document, by which a text that came before is dropped. Whole
+shards of a hub data set are kept beside the corpus until it is done: an import that was interrupted goes on from there.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from picochat import __version__
 from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing, sha256_file, write_files
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
-from picochat.packs.documents import Document, corpus_files, iter_documents, stream_hub
+from picochat.packs.documents import Document, corpus_files, iter_documents
+from picochat.packs.hub import HubCorpus
 from picochat.packs.stories import story
 
 __all__ = ["Document", "import_corpus", "is_held_out", "iter_documents"]
@@ -45,6 +48,7 @@ def import_corpus(
     *,
     text_field: str | None = None,
     shards: int | None = None,
+    hub_dir: str | Path | None = None,
 ) -> DatasetPack:
     """Write ``out_dir/corpus.jsonl`` and the ``dataset_pack.json`` that names it.
 
@@ -56,6 +60,7 @@ def import_corpus(
         force: replace an earlier corpus and pack in ``out_dir``.
         text_field: the field or column that holds the text.
         shards: of a hub data set, read the first so many of its files only.
+        hub_dir: a folder of snapshots, read in place of the hub.
 
     Returns:
         The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.
@@ -64,9 +69,15 @@ def import_corpus(
     _check(sources, documents, shards)
     corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
     refuse_existing([corpus, pack], force=force)
-    inputs = [record for one in sources for record in _provenance(one, shards)]
+    hub = {
+        one: HubCorpus(one, corpus.with_name(f".{CORPUS_NAME}.shards-{number}"), text_field, shards, hub_dir)
+        for number, one in enumerate(sources)
+        if one.startswith("hub:")
+    }
+    inputs = [record for one in sources for record in ([hub[one].record] if one in hub else _provenance(one))]
     limit = DEFAULT_STORIES if documents is None and sources == ["stories"] else documents
-    counts = _write(corpus, _all_documents(sources, seed, text_field, shards), limit)
+    with contextlib.closing(_all_documents(sources, seed, text_field, hub)) as found:
+        counts = _write(corpus, found, limit)
     provenance = {
         "made_by": f"picochat {__version__} data import",
         "seed": seed,
@@ -81,6 +92,8 @@ def import_corpus(
         extra={"provenance": provenance},
     )
     write_files({pack: text})
+    for one in hub.values():
+        one.forget()
     return load_dataset_pack(pack)
 
 
@@ -116,22 +129,22 @@ def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> di
     return counts
 
 
-def _all_documents(sources: Sequence[str], seed: int, text_field: str | None, shards: int | None) -> Iterator[Document]:
+def _all_documents(
+    sources: Sequence[str], seed: int, text_field: str | None, hub: Mapping[str, HubCorpus]
+) -> Generator[Document, None, None]:
     for source in sources:
         if source == "stories":
             index = 0
             while True:  # the caller stops; stories never end
                 yield Document(story(seed, index), "stories")
                 index += 1
-        elif source.startswith("hub:"):
-            yield from stream_hub(source, text_field, shards)
+        elif source in hub:
+            yield from hub[source].documents()
         else:
             yield from iter_documents(source, text_field=text_field)
 
 
-def _provenance(source: str, shards: int | None) -> list[dict[str, Any]]:
+def _provenance(source: str) -> list[dict[str, Any]]:
     if source == "stories":
         return [{"source": source}]
-    if source.startswith("hub:"):
-        return [{"source": source, "shards": shards}]
     return [{"source": file.as_posix(), "sha256": sha256_file(file)} for file in corpus_files(source)]

@@ -1,4 +1,4 @@
-"""Texts of several formats as one stream of documents. In: files, a hub data set. Out: ``Document``. Next: corpus.
+"""Texts of several formats as one stream of documents. In: files. Out: ``Document``. Next: corpus.
 
     story.txt            "One day …\n\nThen …"                     one document; a long file becomes several
     notes.jsonl          {"text": "One day …"}                     one document a line
@@ -9,17 +9,17 @@ A .txt file longer than 8,000 characters becomes several documents, each of whol
 formats stay whole, whatever their length. No more than one of them (or one batch of parquet rows) is in memory.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from picochat.errors import UserError
+from picochat.strict_json import JSONFaultError, json_kind, parse_json
 
 TEXT_DOCUMENT = 8_000
 """Characters after which a .txt file goes on in a new document at the next blank line."""
 _SUFFIXES = (".jsonl", ".parquet", ".txt")
+_SHOWN = 12  # fields named when the text is in none that was expected
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
 
 
@@ -57,6 +57,8 @@ def corpus_files(path: str | Path) -> list[Path]:
         return files
     if not place.exists():
         raise UserError(f"{path}: no such file or folder")
+    if not place.is_file():
+        raise UserError(f"{path}: is a device or a pipe; name a file or a folder")  # it might never end
     if place.suffix.lower() not in _SUFFIXES:
         raise UserError(f"{path}: is no .jsonl, .txt or .parquet file; convert it to one of these, or rename it")
     return [place]
@@ -68,15 +70,17 @@ def _read_jsonl(file: Path, text_field: str | None) -> Iterator[Document]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{file}:{number}: is not JSON: {error}") from error
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            found = ", ".join(map(str, row)) if isinstance(row, dict) else f"a JSON {type(row).__name__}"
+            row = parse_json(line)
+        except JSONFaultError as error:
+            raise UserError(f"{file}:{number}: {error}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{file}:{number}: holds {json_kind(row)}; an object with the field '{field}' is expected")
+        if not isinstance(row.get(field), str):
+            found = ", ".join(list(row)[:_SHOWN]) + (", …" if len(row) > _SHOWN else "")
             raise UserError(
                 f"{file}:{number}: has no text in '{field}'; name the right field with --text-field ({found})"
             )
-        yield from _documents(row[field], file.as_posix(), f"{file}:{number}")
+        yield from clean_documents(row[field], file.as_posix(), f"{file}:{number}")
 
 
 def _read_txt(file: Path, text_field: str | None) -> Iterator[Document]:
@@ -85,11 +89,11 @@ def _read_txt(file: Path, text_field: str | None) -> Iterator[Document]:
     for number, line in _lines(file):
         # At a blank line once the document is long enough; where there is none, at any line end of twice that length.
         if length >= TEXT_DOCUMENT and (not line.strip() or length >= 2 * TEXT_DOCUMENT):
-            yield from _documents("".join(pending), file.as_posix(), f"{file}:{number}")
+            yield from clean_documents("".join(pending), file.as_posix(), f"{file}:{number}")
             pending, length = [], 0
         pending.append(line)
         length += len(line)
-    yield from _documents("".join(pending), file.as_posix(), str(file))
+    yield from clean_documents("".join(pending), file.as_posix(), str(file))
 
 
 def _read_parquet(file: Path, text_field: str | None) -> Iterator[Document]:
@@ -102,49 +106,14 @@ def _read_parquet(file: Path, text_field: str | None) -> Iterator[Document]:
         with pyarrow.parquet.ParquetFile(file) as table:
             texts = [column.name for column in table.schema_arrow if pyarrow.types.is_string(column.type)]
             texts += [column.name for column in table.schema_arrow if pyarrow.types.is_large_string(column.type)]
-            column = _text_column(str(file), texts, text_field)
+            column = text_column(str(file), texts, text_field)
             number = 0
             for batch in table.iter_batches(batch_size=256, columns=[column]):
                 for text in batch.column(0).to_pylist():
                     number += 1
-                    yield from _documents(text or "", file.as_posix(), f"{file}: row {number}")
+                    yield from clean_documents(text or "", file.as_posix(), f"{file}: row {number}")
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{file}: cannot be read as parquet: {error}") from error
-
-
-def stream_hub(source: str, text_field: str | None, shards: int | None) -> Iterator[Document]:
-    """Stream a data set of the Hugging Face hub, or a local folder in the same layout, file by file.
-
-    Args:
-        source: ``hub:OWNER/NAME``, ``hub:OWNER/NAME:CONFIG`` or ``hub:./FOLDER``; its ``train`` split is read.
-        text_field: the column that holds the text; found by its name or type where it is not given.
-        shards: read the first so many of its files only.
-
-    Raises:
-        UserError: `datasets` is missing, the data set cannot be loaded, or which column to read is unclear.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(f"{source}: reading it needs datasets: pip install 'picochat[hub]'") from error
-    name, _, config = source.removeprefix("hub:").partition(":")
-    try:
-        stream = datasets.load_dataset(name, config or None, split="train", streaming=True)
-        if shards is not None and shards > stream.num_shards:
-            raise UserError(f"{source}: has {stream.num_shards} shards, {shards} were asked for")
-        columns: dict[str, Any] = stream.features or next(iter(stream.take(1)), {})
-        texts = [
-            key for key, kind in columns.items() if isinstance(kind, str) or "string" in getattr(kind, "dtype", "")
-        ]
-        column = _text_column(source, texts, text_field)
-        for shard in range(shards or stream.num_shards):
-            for number, row in enumerate(stream.shard(stream.num_shards, shard), start=1):
-                yield from _documents(row[column] or "", source, f"{source}: shard {shard}, row {number}")
-    except UserError:
-        raise
-    except Exception as error:  # the library raises anything from network errors to those of a dozen file formats
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{source}: cannot be loaded: {reason[0]}") from error
 
 
 _READERS: dict[str, Callable[[Path, str | None], Iterator[Document]]] = {
@@ -168,8 +137,12 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _documents(text: str, source: str, place: str) -> Iterator[Document]:
-    """The document, if there is text in it."""
+def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
+    """Yield the document, if there is text in it.
+
+    Raises:
+        UserError: it holds what no text holds; `place` says where.
+    """
     text = text.strip()
     if "\x00" in text:
         raise UserError(f"{place}: holds a NUL character; is this a text?")
@@ -181,7 +154,12 @@ def _documents(text: str, source: str, place: str) -> Iterator[Document]:
         yield Document(text, source)
 
 
-def _text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
+def text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
+    """The column to read: the one that is wanted, or has a usual name, or is the only one of texts.
+
+    Raises:
+        UserError: there is no such column, or it is unclear which.
+    """
     if wanted is not None:
         found = [wanted] if wanted in columns else []
     else:

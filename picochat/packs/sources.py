@@ -13,10 +13,7 @@ the hub stores it: ``cais/mmlu/all/test-00000-of-00001.parquet``, ``gsm8k/main/t
 
 import hashlib
 import importlib.util
-import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from picochat.errors import UserError
+from picochat.packs.hub import snapshot_folder, why_unreachable
 from picochat.packs.profiles import largest_remainder
 from picochat.packs.tasks.base import Draw, Problem, Side
 
@@ -103,7 +101,7 @@ class SourceReader:
             raise UserError(f"--hub-dir {folder} is not a folder")
         self.mode, self.folder = mode, folder
         self.outcomes: list[Outcome] = []
-        self._unreachable = None if folder is not None else _why_unreachable()
+        self._unreachable = None if folder is not None else why_unreachable()
 
     def rows(
         self, side: Side, lanes: Mapping[str, int], draw: Draw, accept: Callable[[HubRow], bool]
@@ -153,23 +151,6 @@ def _readable(source: HubSource, records: Iterable[Record], accept: Callable[[Hu
             yield row
 
 
-def _why_unreachable() -> str | None:
-    """Why no data set can come from the hub, or None.
-
-    Asked once: the client's own retries would take half a minute for each source on a machine without a network.
-    """
-    if os.environ.get("HF_HUB_OFFLINE") or os.environ.get("HF_DATASETS_OFFLINE"):
-        return None  # only what the client has in its cache; it says so itself, and at once
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=5).close()
-    except urllib.error.HTTPError:
-        return None  # it answered
-    except (OSError, ValueError) as error:
-        return f"the hub cannot be reached ({getattr(error, 'reason', error)})"
-    return None
-
-
 def _stream(source: HubSource, folder: Path | None, wanted: int, draw: Draw) -> list[Record]:
     """Enough records to choose from, in a random order."""
     if importlib.util.find_spec("datasets") is None:
@@ -193,21 +174,17 @@ def _stream(source: HubSource, folder: Path | None, wanted: int, draw: Draw) -> 
 
 def _files(folder: Path, source: HubSource) -> list[str]:
     """A snapshot's files of one split: their path names the configuration, their name begins with the split's."""
-    owner, _, name = source.dataset.partition("/")
-    cached = (folder / f"datasets--{owner}--{name}" / "snapshots").glob("*")
-    roots = [
-        root for root in (folder / owner / name, folder / f"{owner}--{name}", folder / name, *cached) if root.is_dir()
-    ]
-    if not roots:
-        raise _UnavailableError(f"{folder} holds no folder {source.dataset} or {name}")
+    root = snapshot_folder(folder, source.dataset)
+    if root is None:
+        raise _UnavailableError(f"{folder} holds no folder {source.dataset} or {source.dataset.rpartition('/')[2]}")
     kinds = (".parquet", ".jsonl", ".json")
-    inside = sorted(file for file in roots[0].rglob("*") if file.suffix in kinds and file.is_file())
+    inside = sorted(file for file in root.rglob("*") if file.suffix in kinds and file.is_file())
     files = [file for file in inside if re.match(rf"{source.split}\b", file.name)]
-    of_config = [file for file in files if source.config in file.relative_to(roots[0]).parts[:-1]]
+    of_config = [file for file in files if source.config in file.relative_to(root).parts[:-1]]
     chosen = of_config if source.config is not None else files
     if not chosen:
         wanted = f"{source.config}/{source.split}" if source.config else source.split
-        raise _UnavailableError(f"{roots[0]} holds no file {wanted}*.parquet, .jsonl or .json")
+        raise _UnavailableError(f"{root} holds no file {wanted}*.parquet, .jsonl or .json")
     return [str(file) for file in chosen]
 
 

@@ -220,6 +220,54 @@ def test_a_hub_data_set_is_streamed_shard_by_shard_from_a_snapshot_folder(
         import_corpus(source, tmp_path / "four", shards=4)
 
 
+def test_an_import_that_failed_in_a_late_shard_goes_on_from_there_and_ends_as_if_it_had_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    snapshot = tmp_path / "hub" / "OWNER" / "NAME"
+    snapshot.mkdir(parents=True)
+    shards = [[f"shard {shard} text {row}" for row in range(3)] for shard in range(3)]
+    shards[1][2] = shards[0][0]  # a text twice, in two shards
+    files = [snapshot / f"train-0000{shard}-of-00003.jsonl" for shard in range(3)]
+    for file, rows in zip(files, shards, strict=True):
+        file.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    out, kept = tmp_path / "out", tmp_path / "out" / ".corpus.jsonl.shards-0"
+    whole = imported(import_corpus("hub:OWNER/NAME", tmp_path / "whole", hub_dir=tmp_path / "hub"))
+    assert [row["text"] for row in whole] == list(dict.fromkeys(row for rows in shards for row in rows))
+    good = files[2].read_text()
+    files[2].write_text(good + '{"text": ')
+    with pytest.raises(UserError, match=r"shard 2 cannot be read: .*; the 2 shards before are kept, the same command"):
+        import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub")
+    assert [file.name for file in out.iterdir()] == [kept.name]
+    assert sorted(file.name for file in kept.iterdir()) == ["00000.jsonl", "00001.jsonl", "settings.json"]
+    files[2].write_text(good)
+    files[0].write_text('{"text": "not read again"}\n')
+    assert imported(import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub")) == whole
+    assert sorted(file.name for file in out.iterdir()) == ["corpus.jsonl", "dataset_pack.json"]
+    files[2].write_text(good + '{"text": ')
+    with pytest.raises(UserError, match="shard 2"):
+        import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub", force=True)
+    with pytest.raises(UserError, match="shard 2"):  # another column: what was kept is of no use
+        import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub", force=True, text_field="text")
+    assert json.loads((kept / "settings.json").read_text())["text_field"] == "text"
+
+
+def test_a_data_set_that_the_snapshots_do_not_hold_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no folder OWNER/NAME; a snapshot of hub:OWNER/NAME is expected there"):
+        import_corpus("hub:OWNER/NAME", tmp_path / "out", hub_dir=tmp_path)
+    with pytest.raises(UserError, match="nowhere is not a folder"):
+        import_corpus("hub:OWNER/NAME", tmp_path / "out", hub_dir=tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(UserError, match=r"the hub cannot be reached .*--hub-dir reads a snapshot in its place"):
+        import_corpus("hub:OWNER/NAME", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_hub_data_set_that_does_not_load_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: cannot be loaded: "):
         import_corpus(f"hub:{tmp_path / 'nowhere'}", tmp_path / "out" / "deep")
