@@ -20,7 +20,7 @@ from picochat.evidence.html_page import (
     table,
 )
 from picochat.evidence.lanes import UNTAGGED, percent
-from picochat.evidence.report import aligned, clip, md, md_table
+from picochat.evidence.report import aligned, clip, md, md_table, named_lanes
 from picochat.files import write_files
 
 COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
@@ -52,7 +52,7 @@ def compare_table(report: Mapping[str, Any]) -> str:
     """The tables for the terminal: skills and categories, then the reading in words."""
     parts = []
     for grouping in ("by_skill", "by_category"):
-        lanes = {**report[grouping], "overall": report["overall"]}
+        lanes = {**named_lanes(report, grouping), "overall": report["overall"]}
         head = [grouping.removeprefix("by_"), *_columns(report)]
         parts.append(aligned([head, *([name, *_cells(report, lane)] for name, lane in lanes.items())]))
     parts += ["\n".join(report[words]) for words in ("readings", "notes")]
@@ -73,7 +73,7 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
     for grouping, title in _TABLES.items():
         if list(report[grouping]) == [UNTAGGED]:
             continue
-        lanes = report[grouping].items()
+        lanes = named_lanes(report, grouping).items()
         head = [grouping.removeprefix("by_"), *map(md, _columns(report))]
         parts += [f"## {title}", md_table(head, [[md(name), *map(md, _cells(report, lane))] for name, lane in lanes])]
     flips = report["flips"]
@@ -148,7 +148,7 @@ def _cells(report: Mapping[str, Any], lane: Mapping[str, Any]) -> list[str]:
 
 
 def _table(report: Mapping[str, Any], grouping: str) -> str:
-    lanes = {**report[grouping], "overall": report["overall"]}
+    lanes = {**named_lanes(report, grouping), "overall": report["overall"]}
     return table(
         [grouping.removeprefix("by_"), *_columns(report)],
         [[name, *_cells(report, lane)] for name, lane in lanes.items()],

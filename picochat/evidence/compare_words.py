@@ -55,7 +55,7 @@ def summary(lanes: Mapping[str, Mapping[str, Any]], report: Mapping[str, Any]) -
         else:
             words = f"{name} undecided ({points(low)} to {points(high)} points)"
         kept = lane["gain"]["kept_b"] if lane["gain"] else None
-        parts.append(words if kept is None else f"{words}, {_share(kept['share'])} of its gain kept")
+        parts.append(words if kept is None else f"{words}, {_how_much(kept['share'])} of its gain kept")
     return f"{report['b']['name']} against {report['a']['name']}: {'; '.join(parts)}"
 
 
@@ -124,11 +124,13 @@ def _gain(gain: Mapping[str, Any] | None, report: Mapping[str, Any]) -> str:
 
 def _with_interval(kept: Mapping[str, Any]) -> str:
     low, high = kept["ci95"]
-    return f"{_share(kept['share'])} (95 % interval {round(100 * low)} to {round(100 * high)} %)"
+    digits = 1 if high - low < 0.02 else 0
+    share, low, high = (round(100 * part, digits) + 0.0 for part in (kept["share"], low, high))
+    return f"{share:.{digits}f} % (95 % interval {low:.{digits}f} to {high:.{digits}f} %)"
 
 
-def _share(share: float) -> str:
-    return f"{round(100 * share)} %"
+def _how_much(share: float) -> str:
+    return "all" if share >= 0.995 else f"{round(100 * share)} %"
 
 
 def _margin(report: Mapping[str, Any]) -> str:

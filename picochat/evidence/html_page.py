@@ -35,6 +35,7 @@ ul{padding-left:1.2rem;margin:.4rem 0}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th{white-space:normal;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left;white-space:normal;position:sticky;left:0;background:var(--paper)}
 td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}
 .d1 td{font-weight:600}.d2 td:first-child{padding-left:1.6rem}.d3 td:first-child{padding-left:2.8rem}

@@ -116,7 +116,7 @@ def eval_markdown(report: Mapping[str, Any], predictions: Sequence[Prediction]) 
     for title, grouping in _TABLES:
         if list(report[grouping]) == [UNTAGGED]:
             continue
-        rows = [[md(name), *cells(lane)] for name, lane in report[grouping].items()]
+        rows = [[md(name), *cells(lane)] for name, lane in named_lanes(report, grouping).items()]
         parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *COLUMNS], rows)]
     parts += ["## Why replies failed", _reasons(report["overall"]["reasons"])]
     failures = [prediction for prediction in predictions if not prediction.passed]
@@ -221,6 +221,13 @@ def md_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def named_lanes(report: Mapping[str, Any], grouping: str) -> dict[str, Any]:
+    """The lanes of a grouping under the names that are shown: skills have names of their own."""
+    return {
+        SKILL_NAMES.get(name, name) if grouping == "by_skill" else name: lane for name, lane in report[grouping].items()
+    }
 
 
 def run_name(folder: str | Path) -> str:
