@@ -21,6 +21,7 @@ from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
 from picochat.packs.documents import iter_documents
 from picochat.packs.mixture import build_task_pack
+from picochat.packs.profiles import load_profile
 
 
 def cache_folder() -> Path:
@@ -68,6 +69,7 @@ def ensure_task_pack(
     """(chat rows, eval rows) of a profile in `folder`; made where they are missing.
 
     Args:
+        profile: a built-in profile's name, a plug-in's, or a path such as ``my_tasks.mixture``.
         settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
         replace: make a pack again whose settings are others, as in the cache folder; else refuse.
 
@@ -75,7 +77,7 @@ def ensure_task_pack(
         UserError: the folder holds a pack of other settings.
     """
     chat, evaluation = task_pack_paths(profile, folder)
-    report = folder / f"task_mixture_{profile}.json"
+    report = folder / f"task_mixture_{load_profile(profile).name}.json"
     present = [path for path in (chat, evaluation) if path.exists()]
     made_with = _settings_of(report)
     others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
@@ -95,7 +97,8 @@ def ensure_task_pack(
 
 def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
     """Where the chat rows and the eval rows of a profile's task pack lie."""
-    return folder / f"chat_task_mixture_{profile}.jsonl", folder / f"eval_task_mixture_{profile}.jsonl"
+    name = load_profile(profile).name  # of the profile, which a path to it may not end with
+    return folder / f"chat_task_mixture_{name}.jsonl", folder / f"eval_task_mixture_{name}.jsonl"
 
 
 def _settings_of(report: Path) -> dict[str, Any]:
