@@ -101,18 +101,19 @@ def _exact(share: float) -> Fraction:
 
 
 _BEHAVIOR = {"identity": 0.85, "refusal": 0.15}
-# Arithmetic 55 %, spelling 45 %. No choice, identity or refusal in here: the anchor carries identity and refusal, and
-# the recipe lets a capability pack claim nothing about knowledge.
+# Arithmetic and spelling, half each; lanes with short replies get more rows, because what is learnt from are tokens. No
+# choice, identity or refusal in here: the anchor carries identity and refusal, and the recipe lets a capability pack
+# claim nothing about knowledge.
 _SKILLS = {
-    "bench_math_addition": 0.19,
-    "bench_math_subtraction": 0.15,
-    "bench_math_multiplication": 0.11,
-    "bench_math_removal": 0.10,
-    "bench_spelling_count": 0.12,
-    "bench_spelling_first": 0.06,
-    "bench_spelling_last": 0.06,
+    "bench_math_addition": 0.16,
+    "bench_math_subtraction": 0.14,
+    "bench_math_multiplication": 0.12,
+    "bench_math_removal": 0.08,
+    "bench_spelling_count": 0.10,
+    "bench_spelling_first": 0.09,
+    "bench_spelling_last": 0.09,
     "bench_spelling_spaced": 0.10,
-    "bench_spelling_reverse": 0.11,
+    "bench_spelling_reverse": 0.12,
 }
 # Choice 34 %, math 24 %, spelling 20 %, identity 8 %, refusal 14 %.
 _FULL = {

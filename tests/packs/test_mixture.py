@@ -46,27 +46,27 @@ def test_the_recipe_s_quotas_come_out_to_the_row(recipe: TaskPackReport) -> None
     assert counted(train, "mixture_component") == {"weak_skills": 1728, "behavior_anchor": 672}
     assert counted(evaluation, "mixture_component") == {"weak_skills": 346, "behavior_anchor": 134}
     assert counted(evaluation, "category") == {
-        # 346 x .19 .15 .11 .10 .12 .06 .06 .10 .11 = 65.74 51.9 38.06 34.6 41.52 20.76 20.76 34.6 38.06: whole parts
-        # give 341, the five largest remainders (.9 .76 .76 .74 and the first .6) one more each
-        "bench_math_addition": 66,
-        "bench_math_subtraction": 52,
-        "bench_math_multiplication": 38,
-        "bench_math_removal": 35,
-        "bench_spelling_count": 41,
-        "bench_spelling_first": 21,
-        "bench_spelling_last": 21,
-        "bench_spelling_spaced": 34,
-        "bench_spelling_reverse": 38,
+        # 346 x .16 .14 .12 .08 .10 .09 .09 .10 .12 = 55.36 48.44 41.52 27.68 34.6 31.14 31.14 34.6 41.52: whole parts
+        # give 342, the four largest remainders (.68 .6 .6 and the first .52) one more each
+        "bench_math_addition": 55,
+        "bench_math_subtraction": 48,
+        "bench_math_multiplication": 42,
+        "bench_math_removal": 28,
+        "bench_spelling_count": 35,
+        "bench_spelling_first": 31,
+        "bench_spelling_last": 31,
+        "bench_spelling_spaced": 35,
+        "bench_spelling_reverse": 41,
         "identity": 114,  # 134 x .85 = 113.9
         "refusal": 20,
     }
     additions = [row for row in train if row["category"] == "bench_math_addition"]
-    assert len(additions) == 328  # 1728 x .19 = 328.32
+    assert len(additions) == 276  # 1728 x .16 = 276.48
     assert counted(additions, "stage") == {
-        "single_digit": 33,
-        "two_digit": 82,
-        "two_digit_carry": 115,
-        "three_digit": 98,
+        "single_digit": 28,
+        "two_digit": 69,
+        "two_digit_carry": 96,
+        "three_digit": 83,
     }
 
 
@@ -171,7 +171,7 @@ def test_a_quarter_of_the_eval_rows_asks_in_words_that_training_never_used(recip
         prompt_text(row) for row in evaluation if row["category"] == "bench_math_addition" and row["phrasing"] == "new"
     ]
     shapes = {re.sub(r"\d+", "#", prompt) for prompt in new}
-    assert "Find # + #." in shapes
+    assert any("how much are # and #" in shape.lower() for shape in shapes)
     assert not shapes & {re.sub(r"\d+", "#", prompt_text(row)) for row in train}
 
 
@@ -232,9 +232,9 @@ def test_choice_rows_say_whether_the_pack_teaches_their_fact(pack: Path) -> None
 
 def test_impossible_sizes_name_the_largest_possible_ones_and_write_nothing(pack: Path) -> None:
     with pytest.raises(UserError) as refused:
-        build_task_pack(pack, out_dir=pack / "huge", sft_rows=400_000, promote=False)
+        build_task_pack(pack, out_dir=pack / "huge", sft_rows=9_000_000, promote=False)
     message = str(refused.value)
-    assert message.startswith("--sft-rows 400000 is too many: ")
+    assert message.startswith("--sft-rows 9000000 is too many: ")
     assert "bench_math_multiplication can give " in message
     assert not (pack / "huge").exists()
     largest = int(message.rpartition(" ")[2])
@@ -246,7 +246,7 @@ def test_impossible_sizes_name_the_largest_possible_ones_and_write_nothing(pack:
 def test_the_largest_size_named_is_possible_and_one_more_is_not(pack: Path) -> None:
     profile = Profile("tables", (Component("tables", 1, "weak_skills", {"bench_math_multiplication": 1}),))
     with pytest.raises(UserError, match="is too many") as refused:
-        build_task_pack(pack, profile=profile, out_dir=pack / "t", sft_rows=40_000, promote=False)
+        build_task_pack(pack, profile=profile, out_dir=pack / "t", sft_rows=400_000, promote=False)
     largest = int(str(refused.value).rpartition(" ")[2])
     report = build_task_pack(pack, profile=profile, out_dir=pack / "t", sft_rows=largest, promote=False)
     assert report.data["train"]["rows"] == largest
@@ -287,8 +287,10 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion(tmp_path: Path) ->
     (tmp_path / "dataset_pack.json").write_text('{"corpus": "corpus.txt"}')
     clean = build_task_pack(tmp_path, sft_rows=32, eval_rows=40, promote=False)
     assert clean.data["contamination"]["corpus"] == "not checked: corpus.txt does not exist"
-    long = [row for row in read_rows(clean.eval_path, "eval") if row["category"] == "bench_math_removal"]
-    (tmp_path / "corpus.txt").write_text("Once. " + prompt_text(long[0]) + " Then.")
+    counts = [row for row in read_rows(clean.eval_path, "eval") if row["category"] == "bench_spelling_count"]
+    long = max(map(prompt_text, counts), key=lambda prompt: len(prompt.split()))
+    assert len(long.split()) >= 8
+    (tmp_path / "corpus.txt").write_text("Once. " + long + " Then.")
     blocked = build_task_pack(tmp_path, sft_rows=32, eval_rows=40, force=True)
     assert blocked.data["contamination"]["status"] == "blocked"
     assert blocked.data["contamination"]["corpus_ngrams"] == 1

@@ -39,38 +39,39 @@ def scratchpad(task: Task, stage: str, value: object, template: str | None = Non
 
 def test_sums_carry_column_by_column() -> None:
     assert scratchpad(Addition(), "two_digit_carry", (15, 27), "What is {b} + {a}?") == (
-        "27 + 15\n7 + 5 = 12, write 2, carry 1\n2 + 1 + 1 = 4, write 4\nFinal answer: 42"
+        "27+15\n7+5=12, carry 1\n2+1+1=4\nFinal answer: 42"
     )
     assert scratchpad(Addition(), "three_digit", (467, 885), "What is {a} + {b}?") == (
-        "467 + 885\n7 + 5 = 12, write 2, carry 1\n6 + 8 + 1 = 15, write 5, carry 1\n4 + 8 + 1 = 13, write 13\n"
-        "Final answer: 1352"
+        "467+885\n7+5=12, carry 1\n6+8+1=15, carry 1\n4+8+1=13\nFinal answer: 1352"
     )
-    assert scratchpad(Addition(), "single_digit", (0, 0)) == "0 + 0\n0 + 0 = 0, write 0\nFinal answer: 0"
+    assert scratchpad(Addition(), "single_digit", (0, 0)) == "0+0\n0+0=0\nFinal answer: 0"
 
 
 def test_differences_borrow_through_noughts() -> None:
     assert scratchpad(Subtraction(), "two_digit_borrow", (17, 52)) == (
-        "52 - 17\n12 - 7 = 5, write 5, borrow 1\n5 - 1 - 1 = 3, write 3\nFinal answer: 35"
+        "52-17\n12-7=5, borrow 1\n5-1-1=3\nFinal answer: 35"
     )
     assert scratchpad(Subtraction(), "three_digit", (123, 500)) == (
-        "500 - 123\n10 - 3 = 7, write 7, borrow 1\n10 - 2 - 1 = 7, write 7, borrow 1\n5 - 1 - 1 = 3, write 3\n"
-        "Final answer: 377"
+        "500-123\n10-3=7, borrow 1\n10-2-1=7, borrow 1\n5-1-1=3\nFinal answer: 377"
     )
-    assert scratchpad(Subtraction(), "two_digit", (92, 95)).endswith("9 - 9 = 0, write 0\nFinal answer: 3")
+    assert scratchpad(Subtraction(), "two_digit", (92, 95)).endswith("9-9=0\nFinal answer: 3")
 
 
-def test_products_are_running_sums_counted_by_the_smaller_factor() -> None:
-    assert scratchpad(Multiplication(), "times_table", (3, 8), "What is {b} x {a}?") == (
-        "3 x 8\n2: 8+8=16\n3: 16+8=24\nFinal answer: 24"
+def test_products_are_running_sums_counted_by_the_first_factor() -> None:
+    product = Multiplication()
+    assert (
+        scratchpad(product, "times_table", (3, 8), "What is {a} x {b}?")
+        == "3x8\n3:8\n2:8+8=16\n1:16+8=24\nFinal answer: 24"
+    )
+    assert (
+        scratchpad(product, "times_table", (2, 3), "{b} bags of {a} pens?")
+        == "3x2\n3:2\n2:2+2=4\n1:4+2=6\nFinal answer: 6"
     )
 
 
 def test_stories_take_two_calculations() -> None:
     problem = posed(Removal(), "story", (5, 27, 18), "There are {b} apples, {a} more, {c} less.")
-    assert problem.scratchpad == (
-        "27 + 5\n7 + 5 = 12, write 2, carry 1\n2 + 0 + 1 = 3, write 3\n"
-        "32 - 18\n12 - 8 = 4, write 4, borrow 1\n3 - 1 - 1 = 1, write 1\nFinal answer: 14"
-    )
+    assert problem.scratchpad == ("27+5\n7+5=12, carry 1\n2+0+1=3\n32-18\n12-8=4, borrow 1\n3-1-1=1\nFinal answer: 14")
 
 
 def test_spelling_walks_the_word() -> None:
@@ -85,16 +86,16 @@ def test_spelling_walks_the_word() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        ["27 + 15", "7 + 5 = 13, write 3, carry 1", "2 + 1 + 1 = 4, write 4"],  # wrong sum
-        ["27 + 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 = 3, write 3"],  # carry forgotten
-        ["27 + 15", "7 + 5 = 12, write 2", "2 + 1 + 1 = 4, write 4"],  # carry not kept
-        ["27 + 15", "7 + 5 = 12, write 1, carry 1", "2 + 1 + 1 = 4, write 4"],  # wrong digit written
-        ["27 + 15", "7 + 6 = 13, write 3, carry 1", "2 + 1 + 1 = 4, write 4"],  # another problem's digit
-        ["27 + 15", "7 + 5 = 12, write 2, carry 1"],  # a column missing
-        ["52 - 17", "12 - 7 = 5, write 5", "5 - 1 - 1 = 3, write 3"],  # borrow not kept
-        ["52 - 17", "7 - 2 = 5, write 5", "5 - 1 = 4, write 4"],  # the smaller digit from the larger
-        ["52 - 17", "12 + 7 = 19, write 9, carry 1", "5 - 1 - 1 = 3, write 3"],  # another sign
-        ["27 * 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 + 1 = 4, write 4"],
+        ["27+15", "7+5=13, carry 1", "2+1+1=4"],  # wrong sum
+        ["27+15", "7+5=12, carry 1", "2+1=3"],  # carry forgotten
+        ["27+15", "7+5=12", "2+1+1=4"],  # carry not kept
+        ["27+15", "7+5=12, borrow 1", "2+1+1=4"],  # the other sign's word
+        ["27+15", "7+6=13, carry 1", "2+1+1=4"],  # another problem's digit
+        ["27+15", "7+5=12, carry 1"],  # a column missing
+        ["52-17", "12-7=5", "5-1-1=3"],  # borrow not kept
+        ["52-17", "7-2=5", "5-1=4"],  # the smaller digit from the larger
+        ["52-17", "12+7=19, carry 1", "5-1-1=3"],  # another sign
+        ["27*15", "7+5=12, carry 1", "2+1+1=4"],
     ],
 )
 def test_wrong_columns_are_refused(lines: list[str]) -> None:
@@ -103,11 +104,13 @@ def test_wrong_columns_are_refused(lines: list[str]) -> None:
 
 
 def test_right_columns_are_read() -> None:
-    assert read_columns(["27 + 15", "7 + 5 = 12, write 2, carry 1", "2 + 1 + 1 = 4, write 4"]) == (27, 15, 42)
-    assert read_columns(["52 - 47", "12 - 7 = 5, write 5, borrow 1", "5 - 4 - 1 = 0, write 0"]) == (52, -47, 5)
-    assert read_product(["3 x 8", "2: 8+8=16", "3: 16+8=24"]) == (3, 8, 24)
-    with pytest.raises(ValueError, match="additions"):
-        read_product(["4 x 8", "2: 8+8=16", "3: 16+8=24"])
+    assert read_columns(["27+15", "7+5=12, carry 1", "2+1+1=4"]) == (27, 15, 42)
+    assert read_columns(["52-47", "12-7=5, borrow 1", "5-4-1=0"]) == (52, -47, 5)
+    assert read_product(["3x8", "3:8", "2:8+8=16", "1:16+8=24"]) == (3, 8, 24)
+    with pytest.raises(ValueError, match="'3:8' does not follow"):
+        read_product(["4x8", "3:8", "2:8+8=16", "1:16+8=24"])
+    with pytest.raises(ValueError, match="2 lines make 2 times 8, not 3"):
+        read_product(["3x8", "3:8", "2:8+8=16"])
 
 
 @pytest.mark.parametrize("name", STEPPED)

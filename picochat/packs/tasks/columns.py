@@ -1,12 +1,16 @@
 """Working on paper. In: operands. Out: the lines of a sum, a difference or a product; and back. Next: tasks.arithmetic.
 
-    27 + 15                       52 - 17                         3 x 8
-    7 + 5 = 12, write 2, carry 1  12 - 7 = 5, write 5, borrow 1   2: 8+8=16
-    2 + 1 + 1 = 4, write 4        5 - 1 - 1 = 3, write 3          3: 16+8=24
+    27+15              52-17               3x8
+    7+5=12, carry 1    12-7=5, borrow 1    3:8
+    2+1+1=4            5-1-1=3             2:8+8=16
+    Final answer: 42   Final answer: 35    1:16+8=24
+                                           Final answer: 24
 
-A column's line adds the two digits and what was carried; the last one writes all that is left. Borrowing writes the
-upper digit with ten more. Products are running sums, numbered, and written closely: with spaces, 12 x 12 would not fit
-a context of 256 tokens. What reads lines back shares no code with what writes them: neither can cover for the other.
+A column's line adds the two digits and what was carried; its last digit is the column's digit of the answer (the last
+line's whole result is). Borrowing writes the upper digit with ten more. Products are running sums; each line says
+how many are left to add, so the end is reached at 1. Nothing is
+spaced: a space is a token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes
+them: neither can cover for the other.
 """
 
 import re
@@ -17,7 +21,7 @@ from typing import NamedTuple
 
 def write_sum(a: int, b: int) -> list[str]:
     """The lines of a + b."""
-    lines, carry, rest = [f"{a} + {b}"], 0, (a, b)
+    lines, carry, rest = [f"{a}+{b}"], 0, (a, b)
     while True:
         (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
         last = not (left or right)
@@ -29,7 +33,7 @@ def write_sum(a: int, b: int) -> list[str]:
 
 def write_difference(a: int, b: int) -> list[str]:
     """The lines of a - b, for a >= b."""
-    lines, borrow, rest = [f"{a} - {b}"], 0, (a, b)
+    lines, borrow, rest = [f"{a}-{b}"], 0, (a, b)
     while True:
         (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
         lines.append(_difference_line(x, y, borrow))
@@ -41,26 +45,26 @@ def write_difference(a: int, b: int) -> list[str]:
 @cache  # 400 different lines at most
 def _sum_line(x: int, y: int, carry: int, last: bool) -> str:
     total = x + y + carry
-    line = f"{x} + {y} + 1 = {total}" if carry else f"{x} + {y} = {total}"
-    return f"{line}, write {total - 10}, carry 1" if total > 9 and not last else f"{line}, write {total}"
+    line = f"{x}+{y}+1={total}" if carry else f"{x}+{y}={total}"
+    return f"{line}, carry 1" if total > 9 and not last else line
 
 
 @cache  # 200 different lines at most
 def _difference_line(x: int, y: int, borrow: int) -> str:
     digit = (x - y - borrow) % 10
     upper = x + 10 if x - y - borrow < 0 else x
-    line = f"{upper} - {y} - 1 = {digit}" if borrow else f"{upper} - {y} = {digit}"
-    return f"{line}, write {digit}, borrow 1" if upper > x else f"{line}, write {digit}"
+    line = f"{upper}-{y}-1={digit}" if borrow else f"{upper}-{y}={digit}"
+    return f"{line}, borrow 1" if upper > x else line
 
 
 def write_product(count: int, each: int) -> list[str]:
-    """The lines of count x each."""
-    sums = (f"{number}: {each * (number - 1)}+{each}={each * number}" for number in range(2, count + 1))
-    return [f"{count} x {each}", *sums]
+    """The lines of count x each; the number in front of a line counts down to 1."""
+    sums = (f"{left}:{each * (count - left)}+{each}={each * (count - left + 1)}" for left in range(count - 1, 0, -1))
+    return [f"{count}x{each}", f"{count}:{each}", *sums]
 
 
-_HEADER = re.compile(r"(\d+) ([+-]) (\d+)")
-_COLUMN = re.compile(r"(\d+) ([+-]) (\d)(?: \2 (1))? = (\d+), write (\d+)(?:, (carry|borrow) 1)?")
+_HEADER = re.compile(r"(\d+)([+-])(\d+)")
+_COLUMN = re.compile(r"(\d+)([+-])(\d)(?:\2(1))?=(\d+)(?:, (carry|borrow) 1)?")
 
 
 class _Column(NamedTuple):
@@ -71,7 +75,6 @@ class _Column(NamedTuple):
     lower: int
     brought: int
     result: int
-    written: str
     kept: str | None
 
 
@@ -101,9 +104,7 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
         keeps = column.kept is not None
         if (keeps and last) or keeps != (not last and (column.result > 9 if sign == "+" else column.upper > 9)):
             raise ValueError(f"'{line}' keeps the wrong thing")
-        if int(column.written) != (column.result if last else column.result % 10):
-            raise ValueError(f"'{line}' writes the wrong digit")
-        brought, written = int(keeps), column.written + written
+        brought, written = int(keeps), str(column.result if last else column.result % 10) + written
     return int(upper), int(sign + lower), int(written)
 
 
@@ -115,22 +116,22 @@ def _read_column(line: str) -> _Column | None:
     upper, sign, lower, brought, result = int(parts[1]), parts[2], int(parts[3]), int(parts[4] or 0), int(parts[5])
     if result != (upper + lower + brought if sign == "+" else upper - lower - brought):
         return None
-    if parts[7] is not None and parts[7] != ("carry" if sign == "+" else "borrow"):
+    if parts[6] is not None and parts[6] != ("carry" if sign == "+" else "borrow"):
         return None
-    return _Column(upper, sign, lower, brought, result, parts[6], parts[7])
+    return _Column(upper, sign, lower, brought, result, parts[6])
 
 
 def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
     """Read running sums back: (count, what is added, result); ValueError as above."""
-    header = re.fullmatch(r"(\d+) x (\d+)", lines[0])
+    header = re.fullmatch(r"(\d+)x(\d+)", lines[0])
     if not header:
         raise ValueError(f"'{lines[0]}' is no product")
     count, each = int(header[1]), int(header[2])
-    total = each
-    for number, line in enumerate(lines[1:], start=2):
-        if line != f"{number}: {total}+{each}={total + each}":
+    total = 0
+    for left, line in zip(range(count, 0, -1), lines[1:], strict=False):
+        if line != (f"{left}:{total}+{each}={total + each}" if total else f"{left}:{each}"):
             raise ValueError(f"'{line}' does not follow")
         total += each
-    if len(lines) != count:
-        raise ValueError(f"{len(lines) - 1} additions make {len(lines)} times {each}, not {count}")
+    if len(lines) != 1 + count:
+        raise ValueError(f"{len(lines) - 1} lines make {len(lines) - 1} times {each}, not {count}")
     return count, each, total
