@@ -148,8 +148,9 @@ class ChatDataModule(StreamDataModule):
         train, val = chat.take(~held_out), chat.take(held_out)
         evaluations = {"val": val} if len(val) else {}
         if "eval" in fitting:
-            evaluations["eval"] = fitting["eval"]
             self.without_reference = stores["eval"].header["without_reference"]
+            if len(fitting["eval"]):
+                evaluations["eval"] = fitting["eval"]
         self.val_names = list(evaluations)
         plan = DataPlan(
             lengths=train.lengths,
@@ -165,7 +166,11 @@ class ChatDataModule(StreamDataModule):
 
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
-        self._eval_file()
+        path = self._eval_file()
+        if "eval" not in self.val_names:
+            raise UserError(
+                f"{path}: no row names a gold reply (reference, answer) that fits the context: there is no loss"
+            )
         return self.eval_loader("eval")
 
     def predict_dataloader(self) -> Loader[list[Row]]:
@@ -220,12 +225,9 @@ class ChatDataModule(StreamDataModule):
 
     def _stores(self, tokenizer: ChatTokenizer, *, verify: bool) -> dict[Kind, TokenStore]:
         cache = self.work_dir / "tokens"
-        stores = {
+        return {
             kind: tokens_of_rows(path, kind, tokenizer, cache, verify=verify) for kind, path in self._files().items()
         }
-        if not len(stores["chat"]):
-            raise UserError(f"{self._files()['chat']}: holds no rows; one JSON object per line is expected")
-        return stores
 
     def _fitting(self, kind: Kind, store: TokenStore) -> Examples:
         """The rows that fit the context; what does not is refused or counted, never cut."""

@@ -77,7 +77,7 @@ class TokenStore:
         self.lines = self._array("lines")
         self.hashes = self._array("hashes")
         self.sizes = self._array("sizes")
-        self._tags = self._array("tags").reshape(len(self), -1)
+        self._tags = self._array("tags").reshape(len(self), len(self.header["tags"]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -87,6 +87,8 @@ class TokenStore:
 
     def tag(self, field: str) -> tuple[list[str], IntArray]:
         """(values, index of its value for each row [rows]) of a tag."""
+        if not len(self):  # nothing was tagged
+            return [], np.zeros(0, dtype=np.int16)
         return self.header["tags"][field], self._tags[:, list(self.header["tags"]).index(field)]
 
     def _array(self, name: str) -> npt.NDArray[Any]:

@@ -7,13 +7,14 @@ all cores busy, and nothing but one chunk is held in memory.
 
 import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from picochat.datamodules.store import Chunk, TokenStore, build_store, find_store, store_key
+from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.documents import corpus_files, iter_documents
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, conversation, iter_rows
@@ -51,6 +52,9 @@ def tokens_of_corpus(path: Path, tokenizer: ChatTokenizer, cache: Path, *, verif
 
 def _row_chunks(path: Path, kind: Kind, tokenizer: ChatTokenizer, counts: dict[str, Any]) -> Iterator[Chunk]:
     rows = iter_rows(path, kind)
+    if (first := next(rows, None)) is None:
+        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
+    rows = chain([first], rows)
     with tqdm(total=_lines(path), desc=f"tokens of {path.name}", unit=" rows", disable=None) as bar:
         while part := list(islice(rows, _ROWS_AT_ONCE)):
             complete = [(line, row, messages) for line, row in part if (messages := conversation(row))]
@@ -69,6 +73,9 @@ def _row_chunks(path: Path, kind: Kind, tokenizer: ChatTokenizer, counts: dict[s
 
 def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
     documents = iter_documents(path)
+    if (first := next(documents, None)) is None:
+        raise UserError(f"{path}: holds no text")
+    documents = chain([first], documents)
     number = 0
     with tqdm(desc=f"tokens of {path.name}", unit=" documents", disable=None) as bar:
         while part := [document.text for document in islice(documents, _DOCUMENTS_AT_ONCE)]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from picochat import __version__
-from picochat.errors import UserError
+from picochat.errors import UserError, one_line
 from picochat.signals import ended_by
 
 GROUPS = {  # command group → (module, what it is for)
@@ -21,6 +21,13 @@ GROUPS = {  # command group → (module, what it is for)
     "tok": ("picochat.commands.tok", "train a tokenizer"),
     "train": ("picochat.commands.train", "train the base or an SFT stage (fills in a config and runs fit)"),
     "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
+}
+COMMANDS = {  # command that is no group → the same
+    "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
+    "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
+    "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
+    "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),
+    "completion": ("picochat.commands.completion", "print the script that completes commands and flags in bash or zsh"),
 }
 TRAINER = {  # LightningCLI's own subcommands
     "fit": "train from a config, such as `picochat fit --config capability.yaml`",
@@ -64,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> None:
         with ended_by(signal.SIGTERM):
             _dispatch(words)
     except UserError as error:
-        print(f"picochat: error: {error}", file=sys.stderr)
+        print(f"picochat: error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("picochat: stopped by Ctrl-C", file=sys.stderr)
@@ -89,33 +96,39 @@ def _dispatch(words: list[str]) -> None:
         from picochat.commands.fit import run_trainer
 
         run_trainer(words)
-    elif words[0] in GROUPS:
-        _run_group(words)
+    elif words[0] in GROUPS or words[0] in COMMANDS:
+        _run_command(words)
     else:
-        known = [*TRAINER, *GROUPS]
+        known = [*TRAINER, *GROUPS, *COMMANDS]
         raise UserError(f"unknown command '{words[0]}'{nearest(words[0], known)}; known commands: {', '.join(known)}")
 
 
 def _overview() -> str:
     lines = [__import__("picochat").__doc__ or "", "", "usage: picochat COMMAND …      each has --help", ""]
-    lines += [f"  {name:<10}{text}" for name, text in TRAINER.items()]
-    lines += [f"  {name:<10}{text}" for name, (_, text) in GROUPS.items()]
+    lines += [f"  {name:<11}{text}" for name, text in TRAINER.items()]
+    lines += [f"  {name:<11}{text}" for name, (_, text) in {**GROUPS, **COMMANDS}.items()]
     lines += ["", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"]
     return "\n".join(lines)
 
 
-def _run_group(words: list[str]) -> None:
-    module_name, purpose = GROUPS[words[0]]
-    group = Parser(prog=f"picochat {words[0]}", description=purpose)
-    subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    importlib.import_module(module_name).add_parser(subparsers)
-    command: Parser | None = subparsers.choices.get(words[1]) if len(words) > 1 else None
-    arguments = words[1:]
+def _run_command(words: list[str]) -> None:
+    group, subparsers = parser_of(words[0])
+    arguments = words[1:] if words[0] in GROUPS else words
+    command: Parser | None = subparsers.choices.get(arguments[0]) if arguments else None
     if command:
         arguments = normalise(arguments, command.flags())
-        _refuse_unknown_flags(arguments, command.flags(), f"picochat {' '.join(words[:2])}")
+        _refuse_unknown_flags(arguments, command.flags(), command.prog)
     namespace = group.parse_args(arguments)
     namespace.run(namespace)
+
+
+def parser_of(word: str) -> tuple[Parser, Any]:
+    """The parser of a group or of a command that is no group, and argparse's table of the commands in it."""
+    module_name, purpose = {**GROUPS, **COMMANDS}[word]
+    group = Parser(prog=f"picochat {word}" if word in GROUPS else "picochat", description=purpose)
+    subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    importlib.import_module(module_name).add_parser(subparsers)
+    return group, subparsers
 
 
 def _refuse_unknown_flags(words: Sequence[str], flags: Sequence[str], command: str) -> None:

@@ -7,3 +7,12 @@ class UserError(Exception):
     The message is one sentence (or two) that names the file and line or the setting, and the remedy. The command line
     prints it on stderr as ``picochat: error: …`` and exits with status 2; nothing has been written by then.
     """
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere as one line for the terminal: what would move the cursor or colour it is spelt out."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + " …"
+
+
+_LONGEST = 2_000

@@ -1,7 +1,8 @@
 """Imports run one way, and what needs no torch loads none.
 
 commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.errors, picochat.files,
-         └► callbacks ─► evidence ─┘                  picochat.plugins; datamodules also: all of packs
+         └► callbacks ─► evidence ─┘                  picochat.plugins, picochat.strict_json;
+                                                      datamodules also: all of packs
 """
 
 import ast
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = {"picochat", "picochat.errors", "picochat.files", "picochat.plugins"}
+FOUNDATION = {"picochat", "picochat.errors", "picochat.files", "picochat.plugins", "picochat.strict_json"}
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
     "model": ("model", "packs.rows"),
@@ -48,6 +49,7 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.errors",
     "picochat.files",
     "picochat.plugins",
+    "picochat.strict_json",
 )
 NO_TORCH_ON_IMPORT = (  # heavy imports wait inside functions
     "picochat.cli",

@@ -129,8 +129,8 @@ def check_row(row: Row) -> None:
         labels = row.get("choice_labels")
         if not labels or len(set(labels)) < max(2, len(labels)) or row["correct_choice"] not in labels:
             raise ValueError("'correct_choice' must be one of at least two different 'choice_labels'")
-    if "max_words" in row and (isinstance(row["max_words"], bool) or not isinstance(row["max_words"], int)):
-        raise ValueError("'max_words' must be a whole number")
+    if "max_words" in row and (type(row["max_words"]) is not int or row["max_words"] < 1):
+        raise ValueError("'max_words' must be a whole number from 1")
     if "answerable" in row and not isinstance(row["answerable"], bool):
         raise ValueError("'answerable' must be true or false")
 

@@ -208,6 +208,13 @@ def teacher_forced(
     import torch
 
     rendered = tokenizer.render_batch([list(messages) for messages in conversations])
+    context = decoder.config.max_position_embeddings
+    for messages, one in zip(conversations, rendered, strict=True):
+        if len(one.ids) > context + 1:  # the last token is a target only
+            raise UserError(
+                f"the row that ends {messages[-1]['content'][-60:]!r} has {len(one.ids)} tokens and does not fit the "
+                f"model's context of {context}; shorten it or take it out"
+            )
     order = sorted(range(len(rendered)), key=lambda index: len(rendered[index].ids))
     device = next(decoder.parameters()).device
     found: dict[int, Forced] = {}
@@ -304,8 +311,6 @@ def _read_chat(path: str | Path) -> list[Row]:
     for number, row in iter_rows(path, "chat"):
         try:
             check_row(row)
-            if len(row["messages"]) < 2:
-                raise ValueError("holds a reply and no question")
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}") from error
         rows.append(row)

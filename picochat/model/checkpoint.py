@@ -24,10 +24,12 @@ from picochat.errors import UserError
 from picochat.files import atomic_folder, sha256_file, write_json
 from picochat.model.decoder import Decoder, DecoderConfig
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.strict_json import json_kind, read_json_object
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PROVENANCE = "picochat.json"
+_NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # What the decoder computes, and what it does not: a folder that says otherwise would be read wrongly.
 _FIXED = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False, "quantization_config": None}
 
@@ -76,7 +78,10 @@ def save_checkpoint(folder: str | Path, decoder: Decoder, tokenizer: ChatTokeniz
     if decoder.config.tie_word_embeddings:
         del state["lm_head.weight"]  # the embedding under another name
     with atomic_folder(folder) as building:
-        save_file(state, building / _WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(state, building / _WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk is no OSError to it
+            raise UserError(f"cannot write {folder}: {error}") from error
         write_json(building / "config.json", _to_json(decoder, tokenizer))
         ends = {"bos_token_id": tokenizer.bos_id, "pad_token_id": tokenizer.pad_id}
         write_json(building / "generation_config.json", {**ends, "eos_token_id": list(tokenizer.stop_ids)})
@@ -100,7 +105,9 @@ def load_checkpoint(
     """
     folder = Path(folder)
     config = read_config(folder)
+    provenance = _provenance(folder)
     state = _read_weights(folder, device, dtype)
+    _check_layers(folder, config, state)
     if config.tie_word_embeddings and "model.embed_tokens.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     with torch.device("meta"):
@@ -109,7 +116,6 @@ def load_checkpoint(
     decoder.load_state_dict(state, assign=True)
     if config.tie_word_embeddings:
         decoder.lm_head.weight = decoder.model.embed_tokens.weight
-    provenance = _read_json(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}
     return Checkpoint(folder, decoder.eval(), provenance)
 
 
@@ -124,16 +130,23 @@ def read_config(folder: str | Path) -> DecoderConfig:
         raise UserError(
             f"{folder} is no model folder: it has no config.json; name a folder such as RUN/best_checkpoint"
         )
-    found = _read_json(file)
+    found = read_json_object(file)
     if found.get("model_type") != "qwen3":
         what = found.get("model_type") or "unknown"
-        made = ", ".join(found.get("architectures") or []) or "no architecture named"
+        names = found.get("architectures")
+        made = ", ".join(map(str, names)) if names and isinstance(names, list) else "no architecture named"
         raise UserError(f"{folder} holds a model of type {what} ({made}); picochat reads dense Qwen3 models only")
     for name, supported in _FIXED.items():
         if found.get(name, supported) != supported:
             raise UserError(
                 f"{file}: {name} is {json.dumps(found[name])}; picochat computes {json.dumps(supported)} only"
             )
+    kinds = found.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise UserError(f"{file}: layer_types names other layers than full_attention, which picochat does not compute")
+    for name in ("rope_scaling", "rope_parameters"):
+        if not isinstance(found.get(name), dict | None):
+            raise UserError(f"{file}: {name} must be an object, not {json_kind(found[name])}")
     # transformers 5 moved rope_theta into rope_parameters; 4 had rope_theta beside rope_scaling.
     rope = {**(found.get("rope_scaling") or {}), **(found.get("rope_parameters") or {})}
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -145,10 +158,18 @@ def read_config(folder: str | Path) -> DecoderConfig:
         values["num_key_value_heads"] = values.get("num_attention_heads")
     if missing := DecoderConfig.__dataclass_fields__.keys() - values.keys():
         raise UserError(f"{file} does not say {', '.join(sorted(missing))}")
+    for name, kind in DecoderConfig.__annotations__.items():
+        value = values[name]
+        right = (
+            isinstance(value, bool) if kind is bool else isinstance(value, int | kind) and not isinstance(value, bool)
+        )
+        if not right:
+            needed = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            raise UserError(f"{file}: {name} must be {needed}, not {json.dumps(value)[:60]}")
     try:
         return DecoderConfig(**values)
-    except TypeError as error:
-        raise UserError(f"{file}: a size is not a number ({error})") from error
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
@@ -168,6 +189,12 @@ def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
         raise UserError(
             f"{folder} was trained with another tokenizer: sha256 {theirs[:12]}, and {tokenizer.fingerprint[:12]} was "
             f"given; use --tokenizer {file}"
+        )
+    recorded = _provenance(Path(folder)).get("tokenizer_sha256")
+    if recorded is not None and recorded != tokenizer.fingerprint:
+        raise UserError(
+            f"{folder} was trained with another tokenizer: {_PROVENANCE} names sha256 {str(recorded)[:12]}, and "
+            f"{tokenizer.fingerprint[:12]} was given; use the tokenizer.json of the training"
         )
 
 
@@ -194,7 +221,7 @@ def _to_json(decoder: Decoder, tokenizer: ChatTokenizer) -> dict[str, Any]:
 
 def _read_weights(folder: Path, device: str | torch.device, dtype: torch.dtype | None) -> dict[str, Tensor]:
     if (folder / _INDEX).is_file():
-        shards = _read_json(folder / _INDEX).get("weight_map")
+        shards = read_json_object(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
             raise UserError(f"{folder / _INDEX} has no weight_map from weights to files")
         names = sorted({Path(name).name for name in shards.values()})  # a shard lies in the folder, whatever it says
@@ -209,11 +236,24 @@ def _read_weights(folder: Path, device: str | torch.device, dtype: torch.dtype |
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118 - no mapping, it only has keys()
                     if not key.endswith("rotary_emb.inv_freq"):  # older writers kept it; it follows from the config
+                        tensor = opened.get_tensor(key)
+                        if tensor.dtype not in _NUMBERS:
+                            raise UserError(
+                                f"{file}: {key} is made of {str(tensor.dtype).removeprefix('torch.')}; picochat reads "
+                                "weights in float32, float16 and bfloat16"
+                            )
                         # copy: the file is mapped into memory, and may be replaced while the model lives
-                        state[key] = opened.get_tensor(key).to(device=device, dtype=dtype, copy=True)
+                        state[key] = tensor.to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{file} is damaged or no safetensors file: {error}; copy or train it again") from error
     return state
+
+
+def _check_layers(folder: Path, config: DecoderConfig, state: dict[str, Tensor]) -> None:
+    """Before the decoder is made: a config that names a million layers would take as long to say no."""
+    for layer in range(config.num_hidden_layers):
+        if (name := f"model.layers.{layer}.input_layernorm.weight") not in state:
+            raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
 
 
 def _check_weights(folder: Path, decoder: Decoder, state: dict[str, Tensor]) -> None:
@@ -223,17 +263,11 @@ def _check_weights(folder: Path, decoder: Decoder, state: dict[str, Tensor]) -> 
             raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
         if tuple(state[name].shape) != shape:
             raise UserError(f"{folder}: {name} has the shape {tuple(state[name].shape)}, config.json asks for {shape}")
+        if not bool(state[name].isfinite().all()):
+            raise UserError(f"{folder}: {name} holds NaN or infinity; take an earlier checkpoint, or train it again")
     if unknown := sorted(state.keys() - expected.keys()):
         raise UserError(f"{folder} holds the weight {unknown[0]}, which a Qwen3 model of its config.json does not have")
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file} is a JSON {type(value).__name__}; an object is expected")
-    return value
+def _provenance(folder: Path) -> dict[str, Any]:
+    return read_json_object(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}

@@ -14,7 +14,7 @@ read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ ROLES = ("system", "user", "assistant")
 # Contractions, words with the space before them, one digit, punctuation with the space before it, white space up to
 # the space that belongs to the next word, other white space.
 _SPLIT = r"'(?i:[sdmt]|ll|ve|re)\b| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+_TYPED = (" Ab  é🙂\n\tعمر 12", "<|im_start|>user\n<|im_end|> <|endoftext|>")  # what every tokenizer must give back
 _TEXTS_AT_ONCE = 8192  # encode_batch keeps every Encoding of a call alive: bounded memory, all cores busy
 
 
@@ -115,6 +116,7 @@ class ChatTokenizer:
         self.pad_id = self._control(self.format.pad)[0]
         others = {self.bos_id, self.pad_id, *(opening[0] for opening in self._opening.values()), *self._document_end}
         self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others - {self.end_id}))
+        self._refuse_lossy(origin)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._content,)  # the library's own pickling forgets encode_special_tokens
@@ -230,6 +232,22 @@ class ChatTokenizer:
             ids += [encoding.ids for encoding in encodings]
         return ids
 
+    def _refuse_lossy(self, origin: str) -> None:
+        """Whatever a user types must come back as typed, and never as a control token."""
+        highest = max(self._tokenizer.get_vocab().values())
+        if highest >= self.vocab_size:  # the model has a row for each id
+            raise UserError(f"{origin}: its {self.vocab_size} tokens have ids up to {highest}; they must have no gaps")
+        if getattr(self._tokenizer.model, "dropout", None):
+            raise UserError(f"{origin}: model.dropout makes the same text other tokens each time; set it to null")
+        for text in (*_TYPED, *(token + "x" + token for token in SPECIAL_TOKENS)):
+            ids = self.encode(text)
+            if not set(ids).isdisjoint(self.stop_ids):
+                raise UserError(
+                    f"{origin}: a user who types {text!r} would write control tokens; train another tokenizer"
+                )
+            if self.decode(ids) != text:
+                raise UserError(f"{origin}: {text!r} comes back as {self.decode(ids)!r}; it must keep text as it is")
+
     def _control(self, text: str) -> tuple[int, ...]:
         self._tokenizer.encode_special_tokens = False
         try:
@@ -259,12 +277,28 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,  # prints blank lines where there is no terminal
     )
-    tokenizer.train_from_iterator(texts, trainer=trainer)
+    found = _Counted(texts)
+    tokenizer.train_from_iterator(found, trainer=trainer)
+    if not found.characters:
+        raise UserError("the source holds no text; a tokenizer needs some to learn from")
     reached = tokenizer.get_vocab_size()
     if reached < vocab_size:
         remedy = f"ask for {reached} or fewer (--vocab-size {reached}), or give more text"
         raise UserError(f"the text is too small for a vocabulary of {vocab_size}: {reached} can be reached; {remedy}")
     return ChatTokenizer(tokenizer.to_str(pretty=True))
+
+
+class _Counted:
+    """Texts on their way, counted."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            self.characters += len(text)
+            yield text
 
 
 def _turn_format(tokenizer: Any, origin: str) -> TurnFormat:

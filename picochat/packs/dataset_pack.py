@@ -6,6 +6,9 @@
 ``corpus`` is a path or an object with exactly one of ``input`` (a path) and ``recipe``; ``chat_input`` and
 ``eval_input`` are read as ``chat`` and ``eval``. Relative paths count from the file's own folder and need not exist
 yet; keys that picochat does not know survive. To *promote* is to point ``chat`` and ``eval`` at newly made files.
+
+Paths may lead out of the folder (``../corpus.jsonl``, another disk), because everything that a pack names is only ever
+read. What is written, and where, the command line alone decides.
 """
 
 import json
@@ -16,8 +19,10 @@ from typing import Any
 
 from picochat.errors import UserError
 from picochat.files import write_files
+from picochat.strict_json import json_kind, read_json_object
 
 FILE_NAME = "dataset_pack.json"
+_LONGEST_NAME = 255  # bytes of a file's name on every usual file system; longer ones make the system's calls fail
 _ALIASES = {"chat": ("chat", "chat_input"), "eval": ("eval", "eval_input")}
 
 
@@ -61,18 +66,9 @@ def load_dataset_pack(path: str | Path) -> DatasetPack:
     """
     file = Path(path)
     file = file / FILE_NAME if file.is_dir() else file
-    try:
-        data = json.loads(file.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: no such file; `picochat data import --out-dir {file.parent}` makes one") from error
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: is not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}:{error.lineno}: is not JSON: {error.msg} at column {error.colno}") from error
-    except RecursionError as error:
-        raise UserError(f"{file}: is nested too deeply for a dataset pack") from error
+    if not file.exists():
+        raise UserError(f"{file}: no such file; `picochat data import --out-dir {file.parent}` makes one")
+    data = read_json_object(file)
     _check(file, data)
     return DatasetPack(file, data)
 
@@ -126,12 +122,10 @@ def _dump(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def _check(file: Path, data: Any) -> None:
-    if not isinstance(data, dict):
-        raise UserError(f"{file}: holds a JSON {type(data).__name__}; an object is expected")
+def _check(file: Path, data: dict[str, Any]) -> None:
     for key in ("name", "description"):
         if data.get(key) is not None and not isinstance(data[key], str):
-            raise UserError(f"{file}: '{key}' must be a string, not {type(data[key]).__name__}")
+            raise UserError(f"{file}: '{key}' must be a string, not {json_kind(data[key])}")
     for names in _ALIASES.values():
         if all(name in data for name in names):
             raise UserError(f"{file}: has both '{names[0]}' and '{names[1]}'; keep one of them")
@@ -150,5 +144,9 @@ def _check(file: Path, data: Any) -> None:
 
 
 def _check_path(file: Path, key: str, value: Any, otherwise: str = "") -> None:
-    if value is not None and (not isinstance(value, str) or not value.strip() or "\x00" in value):
-        raise UserError(f"{file}: {key} must be a path{otherwise}, not {json.dumps(value)}")
+    if value is None:
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{file}: {key} must be a path{otherwise}, not {json.dumps(value)[:60]}")
+    if any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
+        raise UserError(f"{file}: {key} must be a path; a name in it has more than {_LONGEST_NAME} bytes")

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picochat.errors import UserError
+from picochat.errors import UserError, one_line
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, parse_row
 
 SHOWN = 20
@@ -48,11 +48,12 @@ class Inspection:
                 cuts = [ordered[0], _quantile(ordered, 0.5), _quantile(ordered, 0.95), ordered[-1]]
                 lines.append(f"{name:<22}" + "".join(f"{number:>8}" for number in cuts))
         for name, counts in self.lanes.items():
-            width = max(map(len, counts))
+            labels = {label: one_line(label) for label in sorted(counts)}
+            width = max(map(len, labels.values()))
             lines.append(f"\n{name}")
-            lines += [f"  {label:<{width}} {number:>8}" for label, number in sorted(counts.items())]
+            lines += [f"  {shown:<{width}} {counts[label]:>8}" for label, shown in labels.items()]
         if self.bad:
-            lines += ["", *(f"{self.path}:{number}: {reason}" for number, reason in self.bad[:SHOWN])]
+            lines += ["", *(f"{self.path}:{number}: {one_line(reason)}" for number, reason in self.bad[:SHOWN])]
             if len(self.bad) > SHOWN:
                 lines.append(f"… and {len(self.bad) - SHOWN} more")
         return "\n".join(lines)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from picochat.errors import UserError
 from picochat.files import write_files
+from picochat.strict_json import json_kind, parse_json
 
 Row = dict[str, Any]
 Message = dict[str, str]
@@ -72,17 +73,9 @@ def parse_row(line: bytes | str, kind: Kind) -> Row:
     Raises:
         ValueError: in words that continue "FILE:LINE: ".
     """
-    try:
-        text = line.decode("utf-8") if isinstance(line, bytes) else line
-        row = json.loads(text, object_pairs_hook=_no_duplicate_keys)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 (byte {error.start + 1} of the line)") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from error
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
+    row = parse_json(line)
     if not isinstance(row, dict):
-        raise ValueError(f"is a JSON {type(row).__name__}; an object is expected")
+        raise ValueError(f"holds {json_kind(row)}; an object is expected")
     return validate_row(row, kind)
 
 
@@ -95,15 +88,18 @@ def validate_row(row: Row, kind: Kind) -> Row:
     for index, message in enumerate(messages):
         _check_message(index, message, messages)
     last = messages[-1]["role"]
-    if kind == "chat" and last != "assistant":
-        raise ValueError(f"a chat row must end with the assistant, this one ends with the {last}")
+    if kind == "chat":
+        if last != "assistant":
+            raise ValueError(f"a chat row must end with the assistant, this one ends with the {last}")
+        if not any(message["role"] == "user" for message in messages):
+            raise ValueError("holds a reply and no question")
     if kind != "chat" and last != "user":
         raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
     if kind == "eval" and not any(field in row for field in CHECK_FIELDS):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
     for field in (*LANE_FIELDS, "id", "key", "answer", "answer_style", "reference"):
         if field in row and row[field] is not None and not isinstance(row[field], str):
-            raise ValueError(f"'{field}' must be a string, not {type(row[field]).__name__}")
+            raise ValueError(f"'{field}' must be a string, not {json_kind(row[field])}")
     return row
 
 
@@ -163,7 +159,7 @@ def _check_message(index: int, message: Any, messages: list[Any]) -> None:
         raise ValueError(f"{where} must be an object with the strings 'role' and 'content'")
     role, content = message["role"], message["content"]
     if role not in ROLES:
-        raise ValueError(f"{where} has the role '{role}'; known roles are {', '.join(ROLES)}")
+        raise ValueError(f"{where} has the role {role[:60]!r}; known roles are {', '.join(ROLES)}")
     if role == "system" and index > 0:
         raise ValueError(f"{where}: a system message may only come first")
     if index > 0 and role == messages[index - 1]["role"]:
@@ -176,12 +172,3 @@ def _check_message(index: int, message: Any, messages: list[Any]) -> None:
         content.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"{where} holds half of a surrogate pair (character {error.start + 1})") from error
-
-
-def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"has the key '{twice}' twice")
-    return row

@@ -100,7 +100,7 @@ def test_a_folder_is_read_in_order_of_names_hidden_and_other_files_left_out(tmp_
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', ":2: is not JSON"),
         ("a.jsonl", b'{"text": "x"}\n{"body": "x", "n": 1}\n', ":2: has no text in 'text'.*--text-field .body, n."),
         ("a.jsonl", b'{"text": null}\n', ":1: has no text in 'text'"),
-        ("a.jsonl", b"[1]\n", ":1: .*a JSON list"),
+        ("a.jsonl", b"[1]\n", ":1: holds a list"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', ":1: holds half of a surrogate pair"),
         ("a.jsonl", b'{"text": "a\\u0000"}\n', ":1: holds a NUL"),
         ("a.txt", b"fine\ncaf\xe9\n", r":2: is not UTF-8 \(byte 4 of the line\)"),

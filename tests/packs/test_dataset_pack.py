@@ -95,8 +95,8 @@ def test_a_new_packs_text_loads_again_with_its_extra_keys(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "holds a JSON list"),
-        ({"name": 3}, "'name' must be a string, not int"),
+        ([], "holds a list; an object"),
+        ({"name": 3}, "'name' must be a string, not a number"),
         ({"corpus": 3}, "'corpus' must be a path or an object"),
         ({"corpus": " "}, "'corpus' must be a path"),
         ({"corpus": {}}, "exactly one of 'input' and 'recipe'; it has neither"),

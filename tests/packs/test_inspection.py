@@ -59,7 +59,7 @@ def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
     for line in (
         f"{path}:2: is not JSON",
         f"{path}:3: 'messages' must be a non-empty list",
-        f"{path}:4: is a JSON list",
+        f"{path}:4: holds a list",
         f"{path}:5: an eval row needs at least one check",
         f"{path}:7: is not UTF-8",
     ):

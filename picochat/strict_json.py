@@ -1,0 +1,128 @@
+"""JSON that other programs can read too. In: bytes of a line or a file. Out: plain values. Next: whoever asked.
+
+Python's own reader takes more than JSON, and lets some of it pass in silence:
+
+    {"a": 1, "a": 2}      the first value is lost              NaN, Infinity, 1e999    no other reader takes them
+    "\\ud800"              no UTF-8, it cannot be written back   "\\u0000"                ends a path and a C string
+    [[[[ … 100,000 deep   RecursionError                       5,000 digits            an error about Python's settings
+
+All of these are faults here, each in words that continue "FILE:LINE: ".
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+from picochat.errors import UserError
+
+_MOST_DIGITS = 100
+
+
+class JSONFaultError(ValueError):
+    """What is wrong, in words that continue "FILE:LINE: "; `line` counts from 1."""
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises:
+        JSONFaultError: anything that is not JSON, or could not be written again as JSON in UTF-8.
+    """
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+    except UnicodeDecodeError as error:
+        start = content.rfind(b"\n", 0, error.start) + 1 if isinstance(content, bytes) else 0
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise JSONFaultError(
+            f"is not UTF-8 (byte {error.start - start + 1} of the line); save it as UTF-8", line
+        ) from None
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise JSONFaultError("is not JSON: it begins with a byte order mark, which only a file may") from None
+        raise JSONFaultError(f"is not JSON: {error.msg} at column {error.colno}", error.lineno) from None
+    except RecursionError:
+        raise JSONFaultError("is nested too deeply") from None
+    if "\\u" in text:  # the only way to write what is refused here
+        _refuse_unwritable(value)
+    return value
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """The object that a JSON file holds; a byte order mark before it is understood.
+
+    Raises:
+        UserError: the file cannot be read, is no JSON, or holds something else than an object.
+    """
+    try:
+        value = parse_json(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except JSONFaultError as error:
+        raise UserError(f"{path}:{error.line}: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds {json_kind(value)}; an object is expected")
+    return value
+
+
+def json_kind(value: Any) -> str:
+    """The kind of a value in JSON's own words: "a list", "null"."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    kinds = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds[type(value)]
+
+
+def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise JSONFaultError(f"has the key {twice[:60]!r} twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise JSONFaultError(f"holds {name}, which is not JSON; write null, or leave the field out")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise JSONFaultError(f"holds the number {digits[:20]}, which is too large")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise JSONFaultError(f"holds a number of {len(digits):,} digits")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicate_keys, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+)
+
+
+def _refuse_unwritable(value: Any) -> None:
+    """Look for NUL and halves of surrogate pairs in all keys and texts, without recursion."""
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, str):
+            if "\x00" in one:
+                raise JSONFaultError(f"holds a NUL character{place}")
+            try:
+                one.encode()
+            except UnicodeEncodeError as error:
+                raise JSONFaultError(f"holds half of a surrogate pair (character {error.start + 1}){place}") from None
+        elif isinstance(one, dict):
+            waiting += [(" in a key", key) for key in one]
+            waiting += [(f" in {key[:60]!r}", inner) for key, inner in one.items()]
+        elif isinstance(one, list):
+            waiting += [(place, inner) for inner in one]
