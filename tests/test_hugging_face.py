@@ -1,0 +1,89 @@
+"""What Hugging Face's own tools do with our folders, and we with a hub: real commands against a hub on this machine."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from loopback_hub import REVISION, LoopbackHub, loopback_hub
+
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+
+pytestmark = pytest.mark.slow
+SHARDS = [[f"shard {shard} text {row}" for row in range(4)] for shard in range(3)]
+
+
+def run(hub: LoopbackHub, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0"}
+    environment = {**os.environ, **settings, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=home, env=environment)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
+    config = DecoderConfig(vocab_size=264, hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=8)
+    save_checkpoint(folder, Decoder(config), tokenizer, {"stage": "base"})
+    return folder
+
+
+def test_a_corpus_is_streamed_from_a_hub_shard_by_shard(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot"
+    (snapshot / "data").mkdir(parents=True)
+    for number, texts in enumerate(SHARDS):
+        table = pyarrow.table({"text": texts})
+        pyarrow.parquet.write_table(table, snapshot / "data" / f"train-0000{number}-of-00003.parquet")
+    words = ["data", "import", "--source", "hub:owner/name", "--shards", "2", "--max-rows", "7", "--out-dir", "out"]
+    with loopback_hub(snapshot) as hub:
+        done = run(hub, tmp_path, sys.executable, "-m", "picochat", *words)
+        assert done.returncode == 0, done.stderr
+        assert "wrote out/corpus.jsonl: 7 documents from hub:owner/name" in done.stdout
+        read = {path.rpartition("/")[2] for method, path in hub.asked if method == "GET" and path.endswith(".parquet")}
+        assert read == {"train-00000-of-00003.parquet", "train-00001-of-00003.parquet"}
+    texts = [json.loads(line)["text"] for line in (tmp_path / "out" / "corpus.jsonl").read_text().splitlines()]
+    assert texts == (SHARDS[0] + SHARDS[1])[:7]
+    provenance = json.loads((tmp_path / "out" / "dataset_pack.json").read_text())["provenance"]
+    assert provenance["sources"] == [{"source": "hub:owner/name", "revision": REVISION, "shards": 2}]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["corpus.jsonl", "dataset_pack.json"]
+
+
+def test_hugging_faces_own_command_pushes_a_checkpoint_whole(model: Path, tmp_path: Path) -> None:
+    with loopback_hub(tmp_path) as hub:
+        command = Path(sys.executable).with_name("hf")
+        done = run(hub, tmp_path, str(command), "upload", "me/tiny", str(model))
+        assert done.returncode == 0, done.stderr
+        assert hub.pushed == {path.name: path.read_bytes() for path in model.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= hub.pushed.keys()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="needs gguf: pip install 'picochat[interop]'")
+def test_llama_cpps_tables_know_every_weight_and_control_token(model: Path) -> None:
+    """`gguf` is llama.cpp's own package, from which its converter takes the names of weights and the vocabulary."""
+    import gguf
+    from safetensors import safe_open
+
+    known = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, 2)
+    with safe_open(model / "model.safetensors", "pt") as weights:
+        names = {name: known.get_name(name, try_suffixes=(".weight",)) for name in weights.keys()}  # noqa: SIM118
+    assert len(names) == 2 + 2 * 11
+    assert names["model.layers.1.self_attn.q_norm.weight"] == "blk.1.attn_q_norm.weight"
+    assert None not in names.values()
+    vocabulary = gguf.SpecialVocab(model, load_merges=True)
+    tokenizer = ChatTokenizer.load(model)
+    assert vocabulary.special_token_ids == {
+        "bos": tokenizer.bos_id,
+        "eos": tokenizer.end_id,
+        "pad": tokenizer.pad_id,
+    }
+    assert len(vocabulary.merges) == 264 - 262
+    assert vocabulary.chat_template == tokenizer.chat_template
