@@ -115,8 +115,8 @@ class Throughput(Callback):
         self._peak = get_available_flops(trainer.strategy.root_device, _number_type(str(trainer.precision)))
         self._lanes = list(getattr(getattr(trainer, "datamodule", None), "lanes", []))
         self.total = Measured()
-        self._watch = _Watch(trainer.profiler)
-        trainer.profiler = cast(Any, self._watch)
+        anything: Any = trainer  # Lightning leaves some attributes out of its types
+        self._watch = anything.profiler = _Watch(anything.profiler)
         self._begin(trainer, pl_module.device)
 
     def on_train_batch_end(
@@ -125,7 +125,7 @@ class Throughput(Callback):
         self._batches += 1
         if isinstance(batch, Batch) and self._lanes:
             self._count(batch)
-        every = trainer.log_every_n_steps
+        every = cast(Any, trainer).log_every_n_steps
         if every and trainer.global_step > self._step and trainer.global_step % every == 0:
             stretch = self._end(trainer, pl_module.device)
             pl_module.log_dict({**stretch.metrics(self._lanes), **self._mfu(stretch, trainer, pl_module)})
@@ -137,8 +137,9 @@ class Throughput(Callback):
         self._since = time.perf_counter()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.profiler is cast(Any, self._watch):
-            trainer.profiler = cast(Any, self._watch.profiler)
+        anything: Any = trainer
+        if anything.profiler is self._watch:
+            anything.profiler = self._watch.profiler
 
     def summary(self, trainer: Trainer, pl_module: LightningModule) -> list[str]:
         """The whole run, from on_train_start on, in words; every rank has to ask."""
@@ -193,7 +194,7 @@ class Throughput(Callback):
         return stretch
 
     def _mfu(self, stretch: Measured, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-        config = getattr(getattr(pl_module, "decoder", None), "config", None)
+        config: Any = getattr(getattr(pl_module, "decoder", None), "config", None)
         if not self._peak or not stretch.seconds:
             return {}
         if stretch.tokens and hasattr(config, "flops_per_token"):

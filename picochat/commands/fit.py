@@ -37,7 +37,10 @@ class RunConfig(SaveConfigCallback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            write_files({Path(trainer.default_root_dir) / self.config_filename: self.parser.dump(self.config)})
+            config = self.parser.dump(self.config)
+            write_files({Path(trainer.default_root_dir) / self.config_filename: config})
+            for logger in trainer.loggers:
+                logger.log_hyperparams(yaml.safe_load(config))
 
 
 class PicochatCLI(LightningCLI):
@@ -74,8 +77,11 @@ class PicochatCLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         plugins = settings.get("plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        if settings.get("logger") in (None, True):
-            kwargs["logger"] = RunLogger(settings["default_root_dir"])
+        logger = settings.get("logger")
+        if logger is not False:  # metrics.csv comes beside whatever is asked for: reports draw their curves of it
+            asked = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
+            own = [] if any(isinstance(one, RunLogger) for one in asked) else [RunLogger(settings["default_root_dir"])]
+            kwargs["logger"] = [*own, *asked]
         if settings.get("enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         return super().instantiate_trainer(**kwargs)

@@ -5,6 +5,8 @@
                                 Final answer: XIV
 """
 
+from typing import ClassVar
+
 from picochat.packs import Component, Draw, Problem, Profile, Task
 
 SIGNS = (
@@ -27,7 +29,7 @@ class Roman(Task):
     """Numbers from 1 to 1999 in Roman numerals."""
 
     category = "roman"
-    stages = {"small": 0.4, "large": 0.6}  # noqa: RUF012 - picochat.packs.Task declares it a ClassVar
+    stages: ClassVar = {"small": 0.4, "large": 0.6}
     known = (
         "Write {n} in Roman numerals.",
         "How do the Romans write {n}?",
