@@ -1,4 +1,5 @@
 # Two commands: `make demo` walks the whole recipe at demo scale, `make test` runs the tests. Both install what they need.
+# `make test-all` runs the slow tests too, and installs lm-eval, TRL and gguf for those that use them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # one worker a core; a file's tests stay together, because they share what its fixtures made
@@ -13,13 +14,17 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv/.installed-interop: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,interop]'
+	touch $@
+
 demo: install
 	$(MAKE) --no-print-directory --file demo.mk
 
 test: install check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-all: install check
+test-all: check .venv/.installed-interop
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'slow or not slow'
 
 check: install

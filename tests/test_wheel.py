@@ -1,8 +1,9 @@
-"""The wheel holds picochat and nothing else, with everything that picochat needs, and works where it is installed."""
+"""Wheel and sdist hold picochat and nothing else, with all that it needs, and the wheel works where it is installed."""
 
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -21,16 +22,24 @@ FOLDERS = ("picochat", "datamodules", "callbacks", "configs")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, because setuptools leaves build/ and *.egg-info beside what it builds."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with sdist and wheel: the wheel is built from the sdist, as pip does where it finds no wheel.
+
+    Built from a copy, because setuptools leaves build/ and *.egg-info beside what it builds.
+    """
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), cwd=source)
-    (built,) = out.glob("*.whl")
-    return built
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), cwd=source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +86,18 @@ main(["--version"])
 """
     version = run(sys.executable, "-P", "-c", code, str(target), cwd=tmp_path)
     assert version.startswith("picochat ")
+
+
+def test_the_sdist_holds_the_sources_once(built: Path) -> None:
+    (found,) = built.glob("*.tar.gz")
+    with tarfile.open(found) as archive:
+        files = {member.name.partition("/")[2] for member in archive if member.isfile()}
+        links = [member.name for member in archive if member.issym() or member.islnk()]
+    assert {"pyproject.toml", "README.md", "LICENSE", "callbacks/lr_schedule.py", "configs/base.yaml"} <= files
+    assert links == []
+    assert not {name for name in files if name.startswith(("picochat/callbacks/", "picochat/configs/"))}
+
+
+def test_twine_finds_nothing_to_say(built: Path) -> None:
+    said = run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *map(str, built.iterdir()), cwd=built)
+    assert said.count("PASSED") == 2
