@@ -1,7 +1,7 @@
 """What the model can do so far, asked in its own words while it trains.
 
 In: eval rows, and the module in training. Out: `eval/<benchmark profile>/<metric>` in the log, and sample replies in
-`<default_root_dir>/samples.jsonl`. Next: the report's curves.
+`<default_root_dir>/samples.jsonl`, as a table in `samples.md`. Next: the report's curves.
 
     eval rows ── rows_per_lane of each profile ── every W-th to each rank of W ──► replies ──► verdicts ──► sums
 
@@ -14,9 +14,9 @@ held out, so monitor `val/loss`, whose rows are a validation side of their own.
     trainer:
       callbacks:
         - class_path: picochat.callbacks.BenchmarkMetrics
-          init_args: {eval_input: eval_task_mixture_capability.jsonl, rows_per_lane: 50}
+          init_args: {eval_input: eval.jsonl, rows_per_lane: 50, every_n_steps: 200}
 
-    Trainer(callbacks=[BenchmarkMetrics(eval_input="eval.jsonl", rows_per_lane=50)])
+    Trainer(callbacks=[BenchmarkMetrics(eval_input="eval.jsonl", rows_per_lane=50, every_n_steps=200)])
 
 Any Lightning module with a picochat `decoder` and `chat_tokenizer` will do; for other models override `answerer`.
 """
@@ -35,6 +35,7 @@ from torchmetrics import Metric
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, answer_rows, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction
+from picochat.evidence.report import clip, md, md_table
 from picochat.files import write_files
 from picochat.packs.rows import Row
 
@@ -69,9 +70,9 @@ class LaneRates(Metric):
                 self.rows[lane, METRICS.index(name)] += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """{"<lane>/<metric>": rate} of the metrics that some row of the lane can decide."""
+        """{"<lane>/<metric>": rate} of the metrics that some row of the lane can decide; "untagged" of rows without."""
         return {
-            f"{lane}/{name}": self.hits[i, j] / self.rows[i, j]
+            f"{lane.strip('()')}/{name}": self.hits[i, j] / self.rows[i, j]
             for i, lane in enumerate(self.lanes)
             for j, name in enumerate(METRICS)
             if self.rows[i, j] > 0
@@ -90,9 +91,11 @@ class BenchmarkMetrics(Callback):
         rows_per_lane: rows asked of each benchmark profile; null asks all.
         max_new_tokens: tokens after which a reply is cut off.
         temperature: 0 for the most likely token each time.
+        top_k: sample among the k most likely tokens only.
+        top_p: sample among the most likely tokens that hold this share of the probability.
         seed: of the sampling, where `temperature` is above 0.
         batch_size: rows answered at a time on each device; changes the speed, never a verdict.
-        samples: replies of each benchmark profile that go to samples.jsonl each time; 0 for none.
+        samples: replies of each benchmark profile that go to samples.jsonl and samples.md each time; 0 for none.
     """
 
     def __init__(
@@ -102,19 +105,26 @@ class BenchmarkMetrics(Callback):
         rows_per_lane: int | None = 50,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
         seed: int = 42,
         batch_size: int = 64,
         samples: int = 4,
     ) -> None:
-        for name, value in {"every_n_steps": every_n_steps, "rows_per_lane": rows_per_lane}.items():
+        counts = {"every_n_steps": every_n_steps, "rows_per_lane": rows_per_lane, "top_k": top_k}
+        for name, value in {**counts, "max_new_tokens": max_new_tokens, "batch_size": batch_size}.items():
             if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; use a number from 1, or null")
+                raise UserError(f"{name} is {value}; use a number from 1{', or null' if name in counts else ''}")
+        if temperature < 0:
+            raise UserError(f"temperature is {temperature}; use 0 for the most likely token, or a number above")
+        if top_p is not None and not 0 < top_p <= 1:
+            raise UserError(f"top_p is {top_p}; use a share above 0 and at most 1, or null")
         if samples < 0:
             raise UserError(f"samples is {samples}; use 0 for none")
         self.eval_input = eval_input
         self.every_n_steps = every_n_steps
         self.rows_per_lane = rows_per_lane
-        self.decoding = Decoding(max_new_tokens, temperature, seed=seed, batch_size=batch_size)
+        self.decoding = Decoding(max_new_tokens, temperature, top_k, top_p, seed, batch_size)
         self.samples = samples
         self._rows: list[Row] = []
         self._lanes: list[str] = []
@@ -145,7 +155,7 @@ class BenchmarkMetrics(Callback):
         if trainer.is_global_zero and path.is_file():  # the samples of later steps are about to be made again
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             kept = [line for line in lines if trainer.global_step and json.loads(line)["step"] <= trainer.global_step]
-            write_files({path: "".join(f"{line}\n" for line in kept)})
+            self._write(path, "".join(f"{line}\n" for line in kept))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps is None and not trainer.sanity_checking:
@@ -195,7 +205,18 @@ class BenchmarkMetrics(Callback):
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         new = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         if not (new and before.endswith(new)):  # a validation that was broken off behind this is done again
-            write_files({path: before + new})
+            self._write(path, before + new)
+
+    def _write(self, path: Path, lines: str) -> None:
+        """samples.jsonl, and the same as a table, newest first."""
+        found = [json.loads(line) for line in lines.split("\n") if line]
+        fields = ("step", "benchmark_profile", "category", "prompt", "reply", "expected")
+        rows = [
+            [*(md(clip(str(one[field] or ""))) for field in fields), md(", ".join(one["reasons"])) or "passed"]
+            for one in sorted(found, key=lambda one: -one["step"])
+        ]
+        table = md_table([*(field.replace("_", " ") for field in fields), "verdict"], rows)
+        write_files({path: lines, path.with_suffix(".md"): f"# Sample replies of {md(path.parent.name)}\n\n{table}\n"})
 
     def _path(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "samples.jsonl"

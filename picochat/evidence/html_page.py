@@ -34,7 +34,7 @@ ul{padding-left:1.2rem;margin:.4rem 0}
 .pill{display:inline-block;padding:0 .6rem;border:1px solid;border-radius:1rem;font-size:.85rem;font-weight:400}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
-th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{white-space:normal;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left;white-space:normal;position:sticky;left:0;background:var(--paper)}
 td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}

@@ -15,7 +15,7 @@ from tiny import Line, loader, trainer
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint
 from picochat.callbacks.benchmark_metrics import spread
 from picochat.errors import UserError
-from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.evaluation import Decoding, answer_rows
 from picochat.evidence.lanes import bucket
 from picochat.packs.rows import Message, Row
 
@@ -143,6 +143,39 @@ def test_a_sample_tells_what_was_asked_and_why_it_failed(tmp_path: Path) -> None
     ]
 
 
+def test_the_samples_are_a_table_too_with_the_newest_on_top(tmp_path: Path) -> None:
+    callback = Benchmark(str(eval_file(tmp_path)), every_n_steps=2, samples=1)
+    trainer(tmp_path, [callback], max_steps=4).fit(Line(), loader())
+    lines = (tmp_path / "samples.md").read_text().splitlines()
+    assert lines[2] == "| step | benchmark profile | category | prompt | reply | expected | verdict |"
+    assert lines[4] == "| 4 | weak_skills | any | 1+3 | 4 ⏎ Final answer: 4 | 4 | passed |"
+    assert lines[5].endswith(
+        "| Who are you? | I'm sorry, I can't help with that. |  | missing_required, over_refusal |"
+    )
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| 4", "| 4", "| 2", "| 2"]
+
+
+def test_rows_without_tags_are_logged_as_untagged(tmp_path: Path) -> None:
+    (tmp_path / "eval.jsonl").write_text('{"messages": [{"role": "user", "content": "1+2"}], "answer": "3"}\n')
+    run = trainer(tmp_path, [Benchmark(str(tmp_path / "eval.jsonl"), every_n_steps=1)], max_steps=1)
+    run.fit(Line(), loader())
+    assert logged(run)["eval/untagged/pass_rate"] == 1.0
+
+
+def test_the_decoding_is_the_one_that_was_set(tmp_path: Path) -> None:
+    seen = []
+
+    class Listening(Benchmark):
+        def answerer(self, trainer: Trainer, pl_module: LightningModule) -> Student:
+            seen.append(self.decoding)
+            return Student()
+
+    decoding = {"max_new_tokens": 9, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "seed": 3, "batch_size": 2}
+    callback = Listening(str(eval_file(tmp_path)), every_n_steps=1, **decoding)  # type: ignore[arg-type]
+    trainer(tmp_path, [callback], max_steps=1).fit(Line(), loader())
+    assert seen == [Decoding(**decoding)]  # type: ignore[arg-type]
+
+
 def test_rows_are_spread_over_each_lane() -> None:
     rows = [{"mixture_benchmark_profile": name, "id": f"{name}{n}"} for name in "ab" for n in range(7)]
     assert [row["id"] for row in spread(rows, 3)] == ["a0", "a2", "a4", "b0", "b2", "b4"]
@@ -166,18 +199,19 @@ def test_a_resumed_run_makes_no_sample_twice(tmp_path: Path) -> None:
     assert [line["step"] for line in samples(tmp_path)] == [2, 2]
 
 
-def two_ranks(folder: Path) -> None:
+def two_ranks(folder: Path, every_n_steps: int | None) -> None:
     class Report(Callback):
         def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(logged(trainer)))
 
-    callbacks = [Benchmark(str(eval_file(folder))), Report()]
+    callbacks = [Benchmark(str(eval_file(folder)), every_n_steps=every_n_steps), Report()]
     run = trainer(folder, callbacks, max_steps=2, val_check_interval=2, devices=2, strategy="ddp_fork")
     run.fit(Line(), loader(), loader(rows=8))
 
 
-def test_two_ranks_log_what_one_rank_logs(tmp_path: Path) -> None:
-    code = "import sys, pathlib, test_benchmark_metrics as t; t.two_ranks(pathlib.Path(sys.argv[1]))"
+@pytest.mark.parametrize("every", [None, pytest.param(2, marks=pytest.mark.slow)])
+def test_two_ranks_log_what_one_rank_logs(tmp_path: Path, every: int | None) -> None:
+    code = f"import sys, pathlib, test_benchmark_metrics as t; t.two_ranks(pathlib.Path(sys.argv[1]), {every})"
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
     subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parent)
     for rank in (0, 1):
@@ -207,7 +241,20 @@ def test_by_default_the_rows_are_those_of_the_datamodule(tmp_path: Path) -> None
     assert logged(run) == pytest.approx(EXPECTED)
 
 
-@pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"rows_per_lane": 0}, {"samples": -1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"every_n_steps": 0},
+        {"rows_per_lane": 0},
+        {"samples": -1},
+        {"max_new_tokens": 0},
+        {"batch_size": 0},
+        {"temperature": -0.5},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+    ],
+)
 def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):
         BenchmarkMetrics(**settings)

@@ -1,0 +1,134 @@
+"""What each callback's docstring shows runs in another project: its Trainer(…) line, and its YAML in a LightningCLI."""
+
+import importlib
+import pkgutil
+import re
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.demos.boring_classes import BoringModel
+from tiny import Line, loader, trainer
+
+import picochat.callbacks
+from picochat.callbacks import LRSchedule
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import train_tokenizer
+
+MODULES = {
+    name: importlib.import_module(f"picochat.callbacks.{name}").__doc__ or ""
+    for _, name, _ in pkgutil.iter_modules(picochat.callbacks.__path__)
+}
+EXAMPLES = sorted(name for name, text in MODULES.items() if "Trainer(" in text)
+SETTINGS: dict[str, Any] = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "log_every_n_steps": 1,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+MADE = {  # callback module → what shows that it worked: a file, or a logged name
+    "benchmark_metrics": "samples.md",
+    "best_checkpoint": "best_checkpoint/model.safetensors",
+    "grad_clip": "train/grad_norm",
+    "last_checkpoint": "last.ckpt",
+    "lr_schedule": "train/lr",
+    "run_logger": "runs/demo/metrics.csv",
+    "run_report": "report.md",
+    "spike_guard": "train/rollbacks",
+}
+
+
+class Other(Line):
+    """Another project's module; it can chat as well, for the one callback that asks it to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chat_tokenizer = train_tokenizer(["one two three four"] * 9, 262)
+        size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 300}
+        self.decoder = Decoder(DecoderConfig(vocab_size=self.chat_tokenizer.vocab_size, **size, **heads))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.layer.parameters(), lr=0.01)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    row = '{"messages": [{"role": "user", "content": "one?"}], "answer": "two", "mixture_benchmark_profile": "full"}'
+    (tmp_path / "eval.jsonl").write_text(row + "\n")
+    return tmp_path
+
+
+def check(name: str, folder: Path, run: Trainer, steps: int) -> None:
+    assert run.global_step == steps
+    made = MADE.get(name, "")
+    if made.startswith("train/"):
+        assert made in run.callback_metrics
+    else:
+        assert (folder / made).exists()
+    if name == "benchmark_metrics":
+        assert run.callback_metrics["eval/full/pass_rate"] == 0.0
+
+
+def test_every_callback_has_an_example() -> None:
+    public = {getattr(picochat.callbacks, name) for name in picochat.callbacks.__all__}
+    owners = {one.__module__.rpartition(".")[2] for one in public if isinstance(one, type)}
+    assert owners <= set(EXAMPLES)
+    assert set(MADE) <= owners
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_line_of_the_example_trains_another_projects_module(name: str, folder: Path) -> None:
+    line = re.search(r"^    (Trainer\(.*\))$", MODULES[name], flags=re.M)
+    assert line is not None
+    steps = 200 if name in ("benchmark_metrics", "lr_schedule") else 8
+    small = {**SETTINGS, "default_root_dir": folder, **({} if "logger=" in line[1] else {"logger": False})}
+    if "max_steps=" not in line[1]:
+        small["max_steps"] = steps
+    run = eval(line[1], {**vars(picochat.callbacks), "Trainer": partial(Trainer, **small)})
+    module = Other()
+    module.validation_step = lambda batch, batch_idx: module.log("val/acc", 1.0)  # type: ignore[method-assign, assignment]
+    run.fit(module, loader(1000), loader(rows=2))
+    check(name, folder, run, int(re.findall(r"max_steps=(\d+)", line[1] + f"max_steps={steps}")[0]))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_yaml_of_the_example_is_a_lightning_cli_config(name: str, folder: Path) -> None:
+    block = re.search(r"^    trainer:\n(?:      .*\n)+", MODULES[name], flags=re.M)
+    assert block is not None
+    config = yaml.safe_load(textwrap.dedent(block[0]))["trainer"]
+    small = {"max_steps": 200 if name == "benchmark_metrics" else 8, "default_root_dir": str(folder), "logger": False}
+    cli = LightningCLI(
+        Other,
+        args={"trainer": {**SETTINGS, **small, **config}},
+        run=False,
+        save_config_callback=None,
+        seed_everything_default=False,
+    )
+    cli.trainer.fit(cli.model, loader(1000), loader(rows=2))
+    check(name, folder, cli.trainer, {**small, **config}["max_steps"])
+
+
+class Boring(BoringModel):  # type: ignore[misc]
+    """Lightning's own example, without its scheduler."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
+        return torch.optim.SGD(self.layer.parameters(), lr=0.1)
+
+
+def test_the_schedule_drives_lightnings_own_example(tmp_path: Path) -> None:
+    module = Boring()
+    run = trainer(tmp_path, [LRSchedule(warmup_steps=2, decay="linear", min_lr_ratio=0.0)], max_steps=4)
+    run.fit(module)
+    assert float(run.callback_metrics["train/lr"]) == 0.0  # base 0.1: 0.05, 0.1, 0.05, 0
