@@ -45,7 +45,7 @@ def spell_out(words: list[str]) -> list[str]:
     files of that name, names of datamodules and callbacks by class paths.
 
     Raises:
-        UserError: there is no such config, or the plug-in that is meant cannot be loaded.
+        UserError: there is no such config or datamodule, or the plug-in that is meant cannot be loaded.
     """
     result = list(words)
     for index, word in enumerate(words):
@@ -92,6 +92,12 @@ def _class_path(name: str, *groups: str) -> str:
             if not isinstance(plugin.load(), type):
                 raise UserError(f"the plug-in {name} ({group}, from {plugin.package}) is not a class")
             return plugin.path
+    if groups == (_DATA,):  # callbacks may be Lightning's own, which jsonargparse finds by name
+        known = [*importlib.import_module(_DATA).__all__, *(plugin.name for plugin in plugins(_DATA))]
+        raise UserError(
+            f"there is no datamodule named {name}{nearest(name, known)}; known are {', '.join(known)}, and class paths "
+            "such as my_module.MyDataModule"
+        )
     return name
 
 
