@@ -25,6 +25,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 
 from picochat.errors import UserError
@@ -64,8 +65,11 @@ class BestCheckpoint(Callback):
         """Write the module's present weights to `folder`, atomically. Called on rank 0."""
         decoder, tokenizer = getattr(pl_module, "decoder", None), getattr(pl_module, "chat_tokenizer", None)
         if decoder is None or tokenizer is None:
-            with atomic_folder(folder) as building:
-                save_model(pl_module, str(building / "model.safetensors"))
+            try:
+                with atomic_folder(folder) as building:
+                    save_model(pl_module, str(building / "model.safetensors"))
+            except SafetensorError as error:  # a full disk is no OSError to it
+                raise UserError(f"cannot write {folder}: {error}") from error
             return
         from picochat.model.checkpoint import save_checkpoint  # other projects' modules need none of the model's code
 

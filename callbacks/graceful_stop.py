@@ -30,12 +30,13 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.trainer.states import TrainerFn
 
 from picochat.callbacks.last_checkpoint import LastCheckpoint, validation_follows
@@ -77,7 +78,7 @@ class GracefulStop(Checkpoint):
         self._process = os.getpid()
         validation = trainer.fit_loop.epoch_loop.val_loop
         if validation.restarted_mid_evaluation:  # Lightning counts the batch in which it was broken off twice
-            total = validation.batch_progress.total
+            total = cast(_ProcessedTracker, validation.batch_progress.total)
             total.ready = total.started = total.completed
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows handlers in the main thread only; a notebook's worker has its own ways to stop
@@ -151,7 +152,8 @@ class GracefulStop(Checkpoint):
 def _owe_validation(trainer: Trainer) -> None:
     """Set the validation loop's counters to "inside the first batch": Lightning then begins it anew on a resume."""
     progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-    progress.total.processed = progress.total.completed = progress.total.completed - progress.current.completed
-    progress.current.processed = progress.current.completed = 0
-    for counter in (progress.total, progress.current):
+    total, current = cast(_ProcessedTracker, progress.total), cast(_ProcessedTracker, progress.current)
+    total.processed = total.completed = total.completed - current.completed
+    current.processed = current.completed = 0
+    for counter in (total, current):
         counter.ready = counter.started = counter.completed + 1

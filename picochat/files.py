@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -41,6 +41,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
         UserError: a folder cannot be created or written, or the disk is full; no final name was touched.
     """
     temporary = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in texts}
+    made = _missing_folders(texts)
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +57,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
         for leftover in temporary.values():
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 leftover.unlink(missing_ok=True)
+        _remove_unused(made)
 
 
 @contextlib.contextmanager
@@ -66,7 +68,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[str]]:
     """
     final = Path(path)
     temporary = final.with_name(f".{final.name}.tmp-{os.getpid()}")
-    made = [folder for folder in final.parents if not folder.exists()]  # innermost first
+    made = _missing_folders([final])
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -77,10 +79,9 @@ def atomic_file(path: str | Path) -> Iterator[IO[str]]:
     except OSError as error:
         raise UserError(f"cannot write {error.filename or final}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
-        for folder in made:
-            with contextlib.suppress(OSError):  # not empty: it is in use now
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # the error that matters is on its way
+            temporary.unlink(missing_ok=True)
+        _remove_unused(made)
 
 
 @contextlib.contextmanager
@@ -93,6 +94,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
     old = final.with_name(f".{final.name}.old-{os.getpid()}")
+    made = _missing_folders([final])
     try:
         _clear_leftovers(final)
         building.mkdir(parents=True)
@@ -114,6 +116,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+        _remove_unused(made)
+
+
+def _missing_folders(paths: Iterable[Path]) -> list[Path]:
+    """The folders that will have to be made for ``paths``, innermost first."""
+    parents = {parent for path in paths for parent in path.parents if not parent.exists()}
+    return sorted(parents, key=lambda parent: len(parent.parts), reverse=True)
+
+
+def _remove_unused(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty: it is in use now
+            folder.rmdir()
 
 
 def _clear_leftovers(final: Path) -> None:
@@ -153,32 +168,32 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
     import fcntl  # not on Windows, where the rest of this module works
 
     path = Path(folder) / ".lock"
-    made = [parent for parent in path.parents if not parent.exists()]  # innermost first
+    made = _missing_folders([path])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # unbuffered: a full disk must not spoil closing it
     except OSError as error:
+        _remove_unused(made)
         raise UserError(f"cannot write {error.filename or path}: {error.strerror}") from error
-    with file:
+    try:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                file.seek(0)
-                _refuse_held(folder, file.read().strip())
-        if not os.fstat(file.fileno()).st_nlink:  # its holder ended, and removed it, between the two lines above
+                _refuse_held(folder, os.read(handle, 200).decode(errors="replace"))
+        if not os.fstat(handle).st_nlink:  # its holder ended, and removed it, between the two lines above
             _refuse_held(folder, "")
-        file.truncate(0)
         with contextlib.suppress(OSError):  # a full disk is said by whoever has something to write
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
-            for parent in made:
-                with contextlib.suppress(OSError):  # not empty: it is in use now
-                    parent.rmdir()
+            with contextlib.suppress(OSError):  # made read-only meanwhile
+                path.unlink(missing_ok=True)
+            _remove_unused(made)
+    finally:
+        os.close(handle)
 
 
 def _refuse_held(folder: str | Path, holder: str) -> NoReturn:

@@ -24,6 +24,8 @@ from small_rows import chat_row, eval_row, write_jsonl
 from picochat.model.tokenizer import train_tokenizer
 
 SLOW = """
+import os
+import signal
 import time
 from lightning import Callback
 from picochat.datamodules import ChatDataModule
@@ -52,6 +54,14 @@ class Slow(Callback):
 
     def on_validation_epoch_end(self, trainer, *args):
         self.wait("validation end", trainer)
+
+class Ctrl(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 class Preparing(ChatDataModule):
     def prepare_data(self) -> None:

@@ -1,0 +1,117 @@
+"""A full or read-only disk is one sentence; what was there before is whole, and the run goes on when there is room."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from runs import Started, config, fit, results
+
+from picochat.callbacks import AtomicCheckpointIO
+
+RESUME = ["--ckpt_path", "disk/run/last.ckpt"]
+ON_DISK = ["--trainer.default_root_dir=disk/run"]
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[Path]:
+    """`folder/disk`, a file system of 16 MiB."""
+    place = folder / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def leave(disk: Path, kilobytes: int) -> None:
+    """Fill the disk until only so much is free."""
+    (disk / "filler").write_bytes(bytes(max(0, shutil.disk_usage(disk).free - kilobytes * 1024)))
+
+
+def refused(folder: Path, words: list[str], expected: str) -> None:
+    """The command fails with status 2 and one sentence that holds `expected`."""
+    started = Started(folder, words)
+    assert started.end() == 2, started.printed()
+    assert "Traceback" not in started.printed()
+    errors = [line for line in started.printed().splitlines() if line.startswith("picochat: error: ")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+
+
+def saved_every(folder: Path, steps: int) -> None:
+    """Change how often last.ckpt is written."""
+    settings: dict[str, Any] = config()
+    settings["trainer"]["callbacks"][3]["init_args"]["every_n_steps"] = steps
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+FIT = ["fit", "--config", "run.yaml", *ON_DISK]
+
+
+@pytest.mark.parametrize(
+    ("free", "save_every", "expected"),
+    [
+        (300, 2, "cannot write the checkpoint disk/run/last.ckpt"),
+        (60, 100, "cannot write disk/run/best_checkpoint"),
+        (0, 100, "cannot write disk/run/"),
+    ],
+)
+def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_goes_on_from_it(
+    folder: Path, disk: Path, undisturbed: Path, free: int, save_every: int, expected: str
+) -> None:
+    first = Started(folder, [*FIT, '--trainer.callbacks+={"class_path": "slow.Ctrl", "init_args": {"step": 6}}'])
+    assert first.end() == 143, first.printed()
+    before = (disk / "run" / "last.ckpt").read_bytes()
+    saved_every(folder, save_every)
+    leave(disk, free)
+    refused(folder, [*FIT, *RESUME], expected)
+    assert (disk / "run" / "last.ckpt").read_bytes() == before
+    assert AtomicCheckpointIO().load_checkpoint(disk / "run" / "last.ckpt")["global_step"] == 6
+    (disk / "filler").unlink()
+    saved_every(folder, 2)
+    fit(folder, [*ON_DISK, *RESUME])
+    assert results(disk / "run") == results(undisturbed / "run")
+    assert not list((disk / "run").glob(".*"))
+
+
+def test_a_token_cache_that_finds_no_room_leaves_nothing(folder: Path, disk: Path) -> None:
+    leave(disk, 8)
+    refused(folder, ["fit", "--config", "run.yaml", "--data.work_dir=disk"], "cannot write the token cache disk/tokens")
+    assert not list((disk / "tokens").iterdir())
+
+
+COMMANDS = {
+    "import": ["data", "import", "--source", "stories", "--documents", "500", "--out-dir", "disk/data"],
+    "tokenizer": ["tok", "train", "--input", "corpus.txt", "--vocab-size", "264", "--out", "disk/tokenizer.json"],
+    "task pack": ["data", "task-pack", "--dataset-pack", "dataset_pack.json", "--out-dir", "disk/pack",
+                  "--sft-rows", "200", "--eval-rows", "40"],
+    "evaluation": ["eval", "chat", "--input", "eval.jsonl", "--checkpoint", "model", "--out-dir", "disk/eval",
+                   "--max-new-tokens", "8", "--device", "cpu"],
+    "run": FIT,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("fault", ["full", "read-only", "a file is in the way"])
+def test_a_command_that_cannot_write_says_so_and_leaves_nothing(
+    folder: Path, disk: Path, undisturbed: Path, name: str, fault: str
+) -> None:
+    shutil.copytree(undisturbed / "run" / "best_checkpoint", folder / "model")
+    (folder / "dataset_pack.json").write_text("{}")
+    (folder / "corpus.txt").write_text(" ".join(f"word{n * n}" for n in range(400)))
+    words = COMMANDS[name]
+    if fault == "full":
+        leave(disk, 4)
+    elif fault == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    else:
+        words = [word.replace("disk/", "chat.jsonl/") for word in words]
+    before = sorted(disk.rglob("*"))
+    refused(folder, words, "cannot write")
+    assert sorted(disk.rglob("*")) == before
+    assert (folder / "dataset_pack.json").read_text() == "{}"
