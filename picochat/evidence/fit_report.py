@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from picochat.evidence.compare_words import points
 from picochat.evidence.html_charts import Bar, interval_bars
 from picochat.evidence.html_page import (
     article,
@@ -20,12 +21,19 @@ from picochat.evidence.html_page import (
     table,
 )
 from picochat.evidence.lanes import UNTAGGED, percent
-from picochat.evidence.report import EVAL_FILES, aligned, clip, interval, md, md_table, report_facts
+from picochat.evidence.report import EVAL_FILES, aligned, clip, interval, md, md_table, report_facts, run_name
 from picochat.evidence.sft_fit import SIDES, FitRow
 from picochat.files import write_files
 
 FIT_FILES = EVAL_FILES
 _COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
+_GLANCE = ("train", "held-out", "gap", "95 % interval", "train nll", "held-out nll", "verdict")
+_TABLES = {
+    "By category": "by_category",
+    "By stage": "by_stage",
+    "By phrasing": "by_phrasing",
+    "By component": "by_component",
+}
 _TITLES = {"train": "train", "held_out": "held-out"}
 _SAMPLES = 12  # of each category and side, in the page; predictions.jsonl has all
 
@@ -42,10 +50,12 @@ def write_fit(out_dir: str | Path, report: Mapping[str, Any], rows: Sequence[Fit
 
 
 def fit_table(report: Mapping[str, Any]) -> str:
-    """The terminal's table: each category, train above held-out, then the reading in words."""
+    """The terminal's tables: one line a category to tell heart from head, then every number, then the words."""
     lanes = {**report["by_category"], "overall": report["overall"]}
     lines = [cells for name, sides in lanes.items() for cells in _lines(name, sides)]
-    return "\n\n".join([aligned([["category", *_COLUMNS], *lines]), *_words(report)])
+    parts = [aligned([["category", *_COLUMNS], *lines]), *_words(report)]
+    parts.append(aligned([["category", *_GLANCE], *([name, *_glance(sides)] for name, sides in lanes.items())]))
+    return "\n\n".join(parts)
 
 
 def fit_markdown(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
@@ -55,7 +65,9 @@ def fit_markdown(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
         "\n".join(f"- {md(line)}" for line in report["readings"]),
         *(md(line) for line in _words(report)[1:]),
     ]
-    for title, grouping in (("By category", "by_category"), ("By stage", "by_stage"), ("By component", "by_component")):
+    glance = [[md(name), *_glance(sides)] for name, sides in _lanes(report)]
+    parts += ["## At a glance", md_table(["category", *_GLANCE], glance)]
+    for title, grouping in _TABLES.items():
         lines = [line for name, sides in report[grouping].items() for line in _lines(md(name), sides)]
         parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *_COLUMNS], lines)]
     wrong = [row for row in rows if row.exact is False]
@@ -79,17 +91,37 @@ def fit_html(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
     lines = [line for name, sides in report["by_category"].items() for line in _lines(name, sides)]
     bars = {name: found for name, sides in report["by_category"].items() if (found := list(_bars(sides)))}
     key = {"a": "train", "b": "held-out"}
+    glance = [[name, *_glance(sides)] for name, sides in _lanes(report)]
     return page(
-        f"SFT fit of {report['model']['folder']}",
+        f"SFT fit of {run_name(report['model']['folder'])}",
         [
+            section("At a glance", table(["category", *_GLANCE], glance)),
+            section("Answers correct", paragraph("with 95 % intervals", "soft"), interval_bars(bars, key)),
             bullets(report["readings"]),
             *(paragraph(line, "soft") for line in _words(report)[1:]),
-            section("Answers correct, with 95 % intervals", interval_bars(bars, key)),
             section("By category", table(["category", *_COLUMNS], lines)),
             section("Replies", _replies(rows)),
             section("Provenance", facts(_facts(report))),
         ],
+        under=f"{report['model']['folder']} on {report['pack']['path']}",
     )
+
+
+def _lanes(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [*report["by_category"].items(), ("overall", report["overall"])]
+
+
+def _glance(sides: Mapping[str, Any]) -> list[str]:
+    """Both sides of a lane in one line: answers correct, their gap, nll a token, and the verdict."""
+    gap, both = sides["gap"], [sides[side] or {"correct": None, "nll": None} for side in SIDES]
+    known = gap["difference"] is not None
+    return [
+        *(percent(side["correct"]["rate"] if side["correct"] else None) for side in both),
+        points(gap["difference"]) if known else "–",
+        f"{points(gap['ci95'][0])} to {points(gap['ci95'][1])}" if known else "–",
+        *("–" if side["nll"] is None else f"{side['nll']:.4f}" for side in both),
+        gap["verdict"],
+    ]
 
 
 def _lines(name: str, sides: Mapping[str, Any]) -> list[list[str]]:

@@ -38,6 +38,13 @@ FIT_GROUPINGS = {
     "by_component": "mixture_component",
     "by_category": "category",
     "by_stage": "stage",
+    "by_phrasing": "phrasing",
+}
+VERDICTS = {  # of a lane → what it means
+    "transfers": "learnt, and no gap to held-out rows is shown",
+    "memorised": "memorised beyond what transfers",
+    "not learnt": "not learnt yet",
+    "unknown": "no answers to check on both sides",
 }
 
 
@@ -254,7 +261,18 @@ def summarise_fit(rows: Sequence[FitRow]) -> dict[str, Any]:
 
 
 def _sides(rows: Sequence[FitRow]) -> dict[str, Any]:
-    return {side: _bucket([row for row in rows if row.side == side]) for side in SIDES}
+    sides = {side: _bucket([row for row in rows if row.side == side]) for side in SIDES}
+    return {**sides, "gap": _gap(sides)}
+
+
+def _gap(sides: dict[str, Any]) -> dict[str, Any]:
+    """Train minus held-out in answers that are correct, with its 95 % interval, and one of `VERDICTS`."""
+    train, held_out = (sides[side]["correct"] if sides[side] else None for side in SIDES)
+    if train is None or held_out is None:
+        return {"difference": None, "ci95": None, "verdict": "unknown"}
+    low, high = difference(train["passed"], train["n"], held_out["passed"], held_out["n"])
+    verdict = "memorised" if low > 0 else "not learnt" if train["rate"] < 0.5 else "transfers"
+    return {"difference": train["rate"] - held_out["rate"], "ci95": [low, high], "verdict": verdict}
 
 
 def _bucket(rows: Sequence[FitRow]) -> dict[str, Any] | None:
@@ -278,21 +296,24 @@ def _rate(values: Sequence[bool]) -> dict[str, Any] | None:
 
 def _reading(name: str, sides: dict[str, Any]) -> str:
     """One category in words; an answer that can be checked on both sides is needed to tell heart from head."""
-    train, held_out = (sides[side]["correct"] if sides[side] else None for side in SIDES)
+    gap = sides["gap"]
     title = name if skill(name) in SKILL_NAMES else f"category {name}"
-    if train is None or held_out is None:
-        return f"{title}: no answers to check on {'the train side' if train is None else 'the held-out side'}"
-    low, high = difference(train["passed"], train["n"], held_out["passed"], held_out["n"])
-    gap = 100 * (train["rate"] - held_out["rate"])
-    measured = (
-        f"train {percent(train['rate'])} of {train['n']}, held-out {percent(held_out['rate'])} of {held_out['n']}, "
-        f"gap {gap:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    if gap["verdict"] == "unknown":
+        lacking = next(side for side in SIDES if not (sides[side] and sides[side]["correct"]))
+        told = [
+            f"{side.replace('_', '-')} {percent(sides[side]['token_accuracy'])}"
+            for side in SIDES
+            if sides[side] and sides[side]["token_accuracy"] is not None
+        ]
+        forced = f"; likeliest token right by teacher forcing: {', '.join(told)}" if told else ""
+        return f"{title}: no answers to check on the {lacking.replace('_', '-')} side{forced}"
+    train, held_out = sides["train"]["correct"], sides["held_out"]["correct"]
+    low, high = gap["ci95"]
+    return (
+        f"{title}: {VERDICTS[gap['verdict']]} (train {percent(train['rate'])} of {train['n']}, held-out "
+        f"{percent(held_out['rate'])} of {held_out['n']}, gap {100 * gap['difference']:+.1f} points, 95 % interval "
+        f"{100 * low:+.1f} to {100 * high:+.1f})"
     )
-    if low > 0:
-        return f"{title}: memorised beyond what transfers ({measured})"
-    if train["rate"] < 0.5:
-        return f"{title}: not learnt yet ({measured})"
-    return f"{title}: learnt, and no gap to held-out rows is shown ({measured})"
 
 
 def _question(row: Row) -> Row:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def test_memorising_is_told_from_transfer() -> None:
     assert "learnt, and no gap to held-out rows is shown" in learnt["readings"][0]
     assert learnt["overall"]["train"]["exact"]["rate"] == 0.0  # right, in words of its own
     assert "not learnt yet" in summarise_fit(measured(Parrot(lambda prompt: "no")))["readings"][0]
+    gap = sides["gap"]
+    assert (gap["verdict"], gap["difference"]) == ("memorised", 0.875)
+    assert learnt["overall"]["gap"]["verdict"] == "transfers"
 
 
 def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
@@ -88,7 +92,10 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     assert (one.exact, one.correct) == (True, None)
     report = summarise_fit([one])
     assert report["overall"]["train"]["correct"] is None
-    assert report["readings"] == ["category (untagged): no answers to check on the train side"]
+    assert report["readings"] == [
+        "category (untagged): no answers to check on the train side; "
+        "likeliest token right by teacher forcing: train 90.0 %"
+    ]
 
 
 def test_held_out_rows_without_a_reference_are_judged_but_not_forced() -> None:
@@ -182,6 +189,10 @@ def test_the_three_forms_tell_the_same() -> None:
     }
     terminal, markdown, page = fit_table(report), fit_markdown(report, rows), fit_html(report, rows)
     assert "bench_math_addition  held-out" in terminal
+    glance = re.sub(" +", " ", terminal.splitlines()[-2])
+    assert glance == "bench_math_addition 97.5 % 12.5 % +85.0 +67.9 to +92.3 0.2000 0.2000 memorised"
+    assert "| bench_math_addition | 97.5 % | 12.5 % | +85.0 |" in markdown
+    assert "<td>memorised</td>" in page
     assert "12.5 %" in terminal
     assert "12.5 %" in page
     assert "No held-out rows were found" in terminal
