@@ -1,0 +1,34 @@
+"""How every refusal looks: exit status 2, one line on stderr with the expected words, no file made, changed or lost."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from picochat.cli import main
+
+Refused = Callable[..., None]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file (its bytes) and folder (None) below `folder`."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def make_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    def refused(*words: str, says: str) -> None:
+        before = contents(folder)
+        with pytest.raises(SystemExit) as stop:
+            main(list(words))
+        said = capsys.readouterr().err
+        assert stop.value.code == 2, said
+        errors = [line for line in said.splitlines() if line.startswith("picochat: error: ")]
+        assert len(errors) == 1, said
+        assert "Traceback" not in said
+        assert re.search(says, errors[0]), errors[0]
+        assert len(errors[0]) < 600, errors[0]
+        assert errors[0].isprintable(), errors[0]
+        assert contents(folder) == before
+
+    return refused
