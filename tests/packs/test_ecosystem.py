@@ -1,5 +1,8 @@
 """What other libraries make of our files."""
 
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,28 +32,31 @@ def test_datasets_reads_both_files_as_they_stand(files: tuple[Path, Path], tmp_p
 
 
 @pytest.mark.slow
-def test_trl_trains_on_the_chat_rows(files: tuple[Path, Path], tmp_path: Path) -> None:
-    pytest.importorskip("trl")
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs TRL: pip install 'picochat[interop]'")
+def test_trl_trains_a_checkpoint_of_ours_on_the_chat_rows(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Both as they stand: the model folder with its tokenizer and chat template, and the file with its lane fields."""
+    from picochat.model.checkpoint import save_checkpoint
+    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.tokenizer import train_tokenizer
+
+    rows = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
+    tokenizer = train_tokenizer([message["content"] for row in rows for message in row["messages"]], 300)
+    config = DecoderConfig(vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8)
+    save_checkpoint(tmp_path / "model", Decoder(config), tokenizer, {"stage": "base"})
     code = """
 import sys
-import datasets, transformers, trl
-from tokenizers import Tokenizer, models, pre_tokenizers
-signs = sorted(pre_tokenizers.ByteLevel.alphabet())
-raw = Tokenizer(models.BPE(vocab={sign: number for number, sign in enumerate(signs)}, merges=[]))
-raw.pre_tokenizer = pre_tokenizers.ByteLevel()
-raw.add_special_tokens(["<pad>", "<end>"])
-tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<end>")
-tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<end>{% endfor %}"
-config = transformers.Qwen3Config(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-    num_attention_heads=2, num_key_value_heads=1, head_dim=8)
+import datasets, trl
 rows = datasets.load_dataset("json", data_files=sys.argv[1], split="train", cache_dir=sys.argv[2])
 settings = trl.SFTConfig(output_dir=sys.argv[2], max_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True,
-    bf16=False, save_strategy="no", dataset_num_proc=None)
-model = transformers.Qwen3ForCausalLM(config)
-trainer = trl.SFTTrainer(model, settings, train_dataset=rows, processing_class=tokenizer)
+    bf16=False, save_strategy="no", dataset_num_proc=None, max_length=256)
+trainer = trl.SFTTrainer(sys.argv[2] + "/model", settings, train_dataset=rows)
+print("ids", *trainer.train_dataset[0]["input_ids"])
 print("loss", trainer.train().training_loss)
 """
     command = [sys.executable, "-c", code, str(files[0]), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline)
     assert done.returncode == 0, done.stderr[-2000:]
+    ids = next(line for line in done.stdout.splitlines() if line.startswith("ids"))
+    assert [int(word) for word in ids.split()[1:]] == tokenizer.render(rows[0]["messages"]).ids
     assert 0 < float(done.stdout.split("loss")[-1].split()[0]) < 20
