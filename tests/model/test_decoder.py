@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from picochat.errors import UserError
-from picochat.model.decoder import Decoder, DecoderConfig, rotary_table, rotate
+from picochat.model.decoder import Decoder, DecoderConfig, RMSNorm, rotary_table, rotate
 
 TINY = DecoderConfig(
     vocab_size=50,
@@ -102,6 +102,26 @@ def test_the_first_loss_is_that_of_a_uniform_guess() -> None:
     logits = decoder.logits(decoder(input_ids))
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), input_ids.roll(-1, 1).flatten())
     assert loss.item() == pytest.approx(math.log(512), abs=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_norms_written_out_gradient_is_that_of_its_formula(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    norm = RMSNorm(8, 0.1).to(dtype)
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(-1, 2, 8))
+    states = torch.randn(3, 5, 8, generator=generator).to(dtype).requires_grad_()
+    weights = torch.randn(3, 5, 8, generator=generator).to(dtype)
+    wide = states.detach().double().requires_grad_()
+    weight = norm.weight.detach().double().requires_grad_()
+    expected = weight * wide / (wide.square().mean(-1, keepdim=True) + 0.1).sqrt()
+    found = norm(states)
+    (found * weights).sum().backward()
+    (expected * weights.double()).sum().backward()
+    close = {"rtol": 3e-2, "atol": 3e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    assert found.dtype == norm.weight.grad.dtype == states.grad.dtype == dtype  # type: ignore[union-attr]
+    for one, other in ((found, expected), (states.grad, wide.grad), (norm.weight.grad, weight.grad)):
+        torch.testing.assert_close(one.double(), other, **close)  # type: ignore[union-attr]
 
 
 def test_rotation_turns_pairs_by_position_times_frequency() -> None:
