@@ -18,13 +18,15 @@ def run_chat(args: argparse.Namespace) -> None:
     """Answer the rows, write the report, print the table."""
     from picochat.evidence.curves import find_metrics, read_curves
     from picochat.evidence.evaluation import evaluate_checkpoint
-    from picochat.evidence.model_card import write_model_card
+    from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.report import EVAL_FILES, eval_table, read_before, write_eval
     from picochat.evidence.report_html import eval_html
     from picochat.files import refuse_existing
 
     out_dir = Path(args.out_dir)
     refuse_existing([out_dir / name for name in EVAL_FILES], force=args.force)
+    if args.model_card and not args.force:
+        check_card_place(args.checkpoint)
     gates = _gates(args.gate)
     before = read_before(args.before, args.input) if args.before else None
     metrics = find_metrics(args.checkpoint)

@@ -32,6 +32,17 @@ tags:
 ---"""
 
 
+def check_card_place(checkpoint: str | Path) -> None:
+    """Make sure that a card would replace none but an earlier card of ours.
+
+    Raises:
+        UserError: README.md in the folder was written by somebody else.
+    """
+    path = Path(checkpoint) / "README.md"
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
+        raise UserError(f"{path} is no card of ours; move it away, leave --model-card out, or replace it with --force")
+
+
 def write_model_card(checkpoint: str | Path, report: Mapping[str, Any]) -> Path:
     """Write README.md into the model folder and return its path.
 

@@ -190,6 +190,78 @@ def test_before_and_model_card(run_folder: Path, evaluated: Path, tmp_path: Path
     assert "- weak_skills: claimed" in card
 
 
+def test_a_readme_of_somebody_else_is_kept(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "run" / "best_checkpoint"
+    shutil.copytree(run_folder / "best_checkpoint", checkpoint)
+    (checkpoint / "README.md").write_text("# Mine\n")
+    words = [*inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--out-dir", str(tmp_path / "out")]
+    message = refusal(capsys, "eval", "chat", *words, "--model-card")
+    assert "README.md is no card of ours; move it away" in message
+    assert (checkpoint / "README.md").read_text() == "# Mine\n"
+    assert not (tmp_path / "out").exists()
+    for _ in range(2):  # the second time over a card of ours
+        main(["eval", "chat", *words, "--model-card", "--force"])
+    assert "# run\n" in (checkpoint / "README.md").read_text()
+
+
+def test_a_release_pack_yields_no_word_on_skills_in_any_file(run_folder: Path, tmp_path: Path) -> None:
+    prompts = ["Who are you?", "What is your name?", "What time is it?"]
+    write_rows(tmp_path / "eval.jsonl", [{**eval_row(prompt), "mixture_profile": "release"} for prompt in prompts])
+    checkpoint = tmp_path / "run" / "best_checkpoint"
+    shutil.copytree(run_folder / "best_checkpoint", checkpoint)
+    words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--model-card"]
+    main(["eval", "chat", *words, "--out-dir", str(tmp_path / "out")])
+    written = [*(tmp_path / "out").iterdir(), checkpoint / "README.md"]
+    assert len(written) == 5
+    for path in written:
+        text = path.read_text()
+        assert "identity" in text
+        assert not re.search(r"arithmetic|\bmath|spelling|addition|multiple choice", text, flags=re.I), path
+    claims = {claim["benchmark_profile"]: claim for claim in report_of(tmp_path / "out")["claims"]}
+    assert {name: claim["status"] for name, claim in claims.items()} == {
+        "release_behavior": "claimed",
+        "weak_skills": "not tested",
+        "full": "not tested",
+    }
+    assert claims["weak_skills"]["statements"] == []
+    assert [(one["name"], one["n"]) for one in claims["release_behavior"]["statements"]] == [
+        ("identity", 2),
+        ("refusal", 1),
+        ("echo", 3),
+    ]
+
+
+def test_rows_without_tags_are_answered_and_counted(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"messages": [{"role": "user", "content": "1 + 2?"}], "answer": "3"}
+    write_rows(tmp_path / "eval.jsonl", [row])
+    main(
+        ["eval", "chat", *inputs(run_folder), "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "o")]
+    )
+    assert re.search(r"\(untagged\) +1  100.0 %", capsys.readouterr().out)
+
+
+def test_several_runs_an_arm_are_given_behind_a_and_b(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (1, 2):  # two more trainings, as far as the fingerprints tell
+        for name in ("base", "best_checkpoint"):
+            shutil.copytree(evaluated / name, tmp_path / f"{name}-s{seed}")
+            path = tmp_path / f"{name}-s{seed}" / "eval_report.json"
+            report = json.loads(path.read_text())
+            report["model"]["sha256"] = f"{name}{seed}"
+            path.write_text(json.dumps(report))
+    arms = {name: [str(tmp_path / f"{name}-s{seed}") for seed in (1, 2)] for name in ("base", "best_checkpoint")}
+    capsys.readouterr()
+    main(["eval", "compare", "--a", *arms["base"], "--b", *arms["best_checkpoint"]])
+    shown = capsys.readouterr().out
+    assert "best_checkpoint against base: " in shown
+    assert "The intervals include the variation between rows and between runs (seeds)." in shown
+
+
 def test_existing_output_is_kept_without_force(
     run_folder: Path, evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

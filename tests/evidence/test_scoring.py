@@ -182,6 +182,13 @@ def test_the_table_is_large_and_names_every_reason_that_a_generated_reply_can_ha
     assert {reason for *_, reasons in FAILING for reason in reasons} == set(REASONS) - {"wrong_choice"}
 
 
+def test_each_reason_is_shown_on_a_row_that_other_replies_pass() -> None:
+    passable = [row for row, _ in PASSING]
+    assert {reason for row, _, reasons in FAILING if row in passable for reason in reasons} == set(REASONS) - {
+        "wrong_choice"
+    }
+
+
 @pytest.mark.parametrize(("row", "reply"), PASSING)
 def test_a_good_reply_passes(row: Row, reply: str) -> None:
     verdict = score(row, reply)
