@@ -158,7 +158,7 @@ class Started:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
-    def end(self, timeout: float = 120) -> int | None:
+    def end(self, timeout: float = 400) -> int | None:
         """Wait for its exit status; -9 when it was killed."""
         self.process.join(timeout)
         if self.process.is_alive():

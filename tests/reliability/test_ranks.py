@@ -1,0 +1,88 @@
+"""Two processes that talk through gloo do what one does, stop together, and do not wait for a dead one."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import config, fit, logged, results, slow, start
+
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+RESUME = ["--ckpt_path", "run/last.ckpt"]
+METRICS = ["train/loss", "val/loss", "eval/loss", "eval/untagged/pass_rate"]
+
+
+@pytest.fixture
+def pair(folder: Path) -> Path:
+    """The world, with two rows on each of two ranks in place of four on one."""
+    settings = config()
+    settings["data"]["init_args"]["batch_size"] = 2
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    return folder
+
+
+def assert_same_numbers(run: Path, expected: Path) -> None:
+    for name in METRICS:
+        wanted = logged(expected, name)
+        assert len(wanted) == (12 if name == "train/loss" else 3)
+        assert logged(run, name) == pytest.approx(wanted, rel=1e-4), name
+
+
+def ranks_of(process: int) -> list[int]:
+    """The processes that rank 0 started."""
+    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_two_ranks_log_what_one_logs_and_a_run_goes_on_with_one(pair: Path, undisturbed: Path) -> None:
+    fit(pair, TWO)
+    assert_same_numbers(pair / "run", undisturbed / "run")
+    before = logged(pair / "run", "val/loss")
+    (pair / "run").rename(pair / "whole")
+    stopped = start(pair, [*TWO, *slow("step", step=5, seconds=3)])
+    stopped.until("at step")
+    stopped.send(signal.SIGTERM)  # to rank 0 alone
+    assert stopped.end() == 143, stopped.printed()
+    assert stopped.printed().count("stopped by SIGTERM after step 6; resume with") == 1
+    assert "Traceback" not in stopped.printed()
+    fit(pair, [*RESUME, "--data.batch_size=4"])  # with one rank
+    assert_same_numbers(pair / "run", undisturbed / "run")
+    assert logged(pair / "run", "val/loss")[4] == before[4]
+
+
+@pytest.mark.slow
+def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Path) -> None:
+    impatient = (
+        '--trainer.callbacks+={"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
+        '"init_args": {"monitor": "val/loss", "patience": 1, "min_delta": 100.0}}'
+    )
+    fit(pair, [*TWO, impatient])
+    assert max(logged(pair / "run", "train/loss")) == 8
+    fit(pair, [*TWO, "--force=true", "--trainer.max_time=00:00:00:03", *slow("step", step=1, seconds=5)])
+    assert max(logged(pair / "run", "train/loss")) == 2
+    fit(pair, RESUME)
+    assert max(logged(pair / "run", "train/loss")) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dead", [0, 1])
+@pytest.mark.parametrize("place", ["step", "validation"])
+def test_when_a_rank_dies_the_other_ends_with_an_error_and_the_run_can_be_resumed(
+    pair: Path, undisturbed: Path, dead: int, place: str
+) -> None:
+    run = start(pair, [*TWO, *slow(place, step=4, seconds=2)])
+    run.until(f"at {place}")
+    assert run.process.pid is not None
+    other = ranks_of(run.process.pid)[0]
+    killed_at = time.monotonic()
+    os.kill((run.process.pid, other)[dead], signal.SIGKILL)
+    status = run.end(timeout=60)
+    assert status not in (None, 0)
+    while Path(f"/proc/{other}").exists() and "Z" not in Path(f"/proc/{other}/stat").read_text().split()[2]:
+        assert time.monotonic() - killed_at < 60
+        time.sleep(0.1)
+    fit(pair, [*RESUME, "--data.batch_size=4"])
+    assert_same_numbers(pair / "run", undisturbed / "run")
+    assert results(pair / "run").keys() == results(undisturbed / "run").keys()
