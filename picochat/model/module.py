@@ -13,6 +13,7 @@ whatever way the step was cut: (8 rows × A 4), (32 × 1) and 2 ranks × (16 × 
 
 import dataclasses
 import math
+import time
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -47,6 +48,7 @@ class LaneLoss(Metric):
 
     Args:
         lanes: the names that `lane_ids` of a batch index.
+        dtype: of the sums.
     """
 
     higher_is_better = False
@@ -54,11 +56,11 @@ class LaneLoss(Metric):
     nll: Tensor
     tokens: Tensor
 
-    def __init__(self, lanes: list[str]) -> None:
+    def __init__(self, lanes: list[str], dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         self.lanes = lanes
-        self.add_state("nll", torch.zeros(len(lanes), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("tokens", torch.zeros(len(lanes), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("nll", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
+        self.add_state("tokens", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
 
     def update(self, nll: Tensor, lane_ids: Tensor) -> None:
         """Add supervised positions: nll [n] in nats, lane_ids [n]."""
@@ -83,7 +85,7 @@ class ChatModule(LightningModule):
             its size must be, or null.
         checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
         optimizer: which optimizer, and its rates.
-        compile: compile the decoder with torch.compile.
+        compile: compile the decoder with torch.compile; the run says how long that took.
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
             torch.set_float32_matmul_precision. 'default' leaves torch as it is.
 
@@ -109,6 +111,7 @@ class ChatModule(LightningModule):
         self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
+        self._compiling_since = 0.0
         if checkpoint is not None and not (Path(checkpoint) / "config.json").is_file():
             raise UserError(
                 f"model.checkpoint: {checkpoint} is no model folder; train the base first with "
@@ -133,6 +136,8 @@ class ChatModule(LightningModule):
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
             self._refuse_other_size(self.decoder.config)
+            longest = max(self.decoder.config.max_position_embeddings, self.data.context_length)
+            self.decoder.config = dataclasses.replace(self.decoder.config, max_position_embeddings=longest)
         else:
             config = dataclasses.replace(
                 self.asked_decoder or DecoderConfig(),
@@ -147,7 +152,9 @@ class ChatModule(LightningModule):
     def setup(self, stage: str) -> None:
         if self.matmul_precision != "default":
             torch.set_float32_matmul_precision(self.matmul_precision)
-        self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes) for _ in (*self.data.val_names, "test"))
+        mps = self.trainer.strategy.root_device.type == "mps"
+        sums = torch.float32 if mps else torch.float64  # MPS has no float64
+        self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes, sums) for _ in (*self.data.val_names, "test"))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.decoder, self.optimizer_config)
@@ -157,6 +164,16 @@ class ChatModule(LightningModule):
             way = self.decoder.attention_backend()
         parameters = self.decoder.config.num_parameters
         rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {way}")
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.compile_decoder and not self._compiling_since:
+            self._compiling_since = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self._compiling_since > 0:
+            seconds = time.perf_counter() - self._compiling_since
+            rank_zero_info(f"model.compile: the first batch took {seconds:.0f} s, compilation included")
+            self._compiling_since = -1.0  # said once
 
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""

@@ -1,0 +1,59 @@
+"""The Lightning adapter: what it takes from the device, the data and the checkpoint, and compilation as a setting."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+
+from picochat.errors import UserError
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.module import ChatModule, LaneLoss
+from picochat.model.tokenizer import train_tokenizer
+
+TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
+SIZE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "head_dim": 4}
+
+
+def beside(module: ChatModule, context_length: int = 128, device: str = "cpu") -> ChatModule:
+    """The module with a trainer that only has data and a device."""
+    data = SimpleNamespace(
+        chat_tokenizer=TOKENIZER, context_length=context_length, lanes=["add", "spell"], val_names=["val"]
+    )
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    module._trainer = cast(Any, SimpleNamespace(datamodule=data, strategy=strategy))
+    return module
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float64), ("mps", torch.float32)])
+def test_validation_sums_have_a_format_that_the_device_knows(device: str, dtype: torch.dtype) -> None:
+    module = beside(ChatModule(), device=device)
+    module.setup("fit")
+    metric = cast(LaneLoss, module.lane_losses[0])
+    metric.update(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0, 0, 1], dtype=torch.int16))
+    assert metric.nll.dtype == metric.tokens.dtype == dtype
+    assert {name: float(value) for name, value in metric.compute().items()} == {
+        "loss": 3.0,
+        "loss/add": 1.5,
+        "loss/spell": 6.0,
+    }
+
+
+def test_a_fresh_model_has_the_datas_vocabulary_and_context() -> None:
+    module = beside(ChatModule(DecoderConfig(**SIZE)))
+    module.configure_model()
+    assert (module.decoder.config.vocab_size, module.decoder.config.max_position_embeddings) == (264, 128)
+
+
+def test_a_checkpoint_keeps_its_size_and_grows_to_the_datas_context(tmp_path: Path) -> None:
+    config = DecoderConfig(vocab_size=264, max_position_embeddings=64, **SIZE)
+    save_checkpoint(tmp_path / "base", Decoder(config).bfloat16(), TOKENIZER, {})
+    for context, expected in ((128, 128), (32, 64)):
+        module = beside(ChatModule(checkpoint=str(tmp_path / "base")), context)
+        module.configure_model()
+        assert module.decoder.config.max_position_embeddings == expected
+        assert {p.dtype for p in module.decoder.parameters()} == {torch.float32}  # master weights
+    with pytest.raises(UserError, match=r"model\.decoder\.hidden_size is 32, but .* has 16; leave model\.decoder out"):
+        beside(ChatModule(DecoderConfig(hidden_size=32), str(tmp_path / "base"))).configure_model()
