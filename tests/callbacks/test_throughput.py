@@ -1,6 +1,8 @@
 """Speed, waiting, padding and mixture, as they appear in the log and in the report."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,18 +78,20 @@ def logged(root: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
-def small_data(root: Path) -> ChatDataModule:
+def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1, ranks: int = 1) -> tuple[Trainer, ChatDataModule]:
+    """Steps of two packed rows a micro-batch, dealt out to the ranks."""
     rows = [chat_row("add", n, 1 + n % 5) for n in range(40)] + [chat_row("spell", n, 4 + n % 17) for n in range(30)]
-    write_jsonl(root / "chat.jsonl", rows)
-    train_tokenizer([message["content"] for row in rows for message in row["messages"]], 300).write(root / "t.json")
-    return ChatDataModule(
-        chat_input=str(root / "chat.jsonl"), tokenizer=str(root / "t.json"), work_dir=str(root), batch_size=2,
+    if not (root / "t.json").is_file():
+        texts = [message["content"] for row in rows for message in row["messages"]]
+        train_tokenizer(texts, 300).write(root / "t.json")
+        write_jsonl(root / "chat.jsonl", rows)
+    data = ChatDataModule(
+        chat_input=str(root / "chat.jsonl"),
+        tokenizer=str(root / "t.json"),
+        work_dir=str(root),
+        batch_size=2 // ranks,
         context_length=96,
-    )  # fmt: skip
-
-
-def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1) -> tuple[Trainer, ChatDataModule]:
-    data = small_data(root)
+    )
     fit = trainer(
         root,
         [RunReport(), Throughput()],  # in any order
@@ -97,6 +101,8 @@ def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1) -> tuple[Traine
         logger=RunLogger(str(root)),
         val_check_interval=2 * accumulate,
         check_val_every_n_epoch=None,
+        devices=ranks,
+        strategy="ddp" if ranks > 1 else "auto",
     )
     fit.fit(ChatModule(SIZE), data)
     return fit, data
@@ -135,6 +141,25 @@ def test_the_report_tells_the_same_of_the_whole_run(tmp_path: Path) -> None:
     assert speed[3].startswith("- Padding: ")
     assert "add " in speed[4]
     assert "spell " in speed[4]
+
+
+@pytest.mark.slow
+def test_two_ranks_count_together(tmp_path: Path) -> None:
+    chat_run(tmp_path)
+    names = ("train/padding", "data/learnt/add", "data/learnt/spell")
+    alone = [logged(tmp_path, name) for name in names]
+    (tmp_path / "metrics.csv").unlink()
+    code = (
+        f"import sys; sys.path += {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
+        "from pathlib import Path; import test_throughput as here\n"
+        "here.chat_run(Path(sys.argv[1]), ranks=2)\n"
+    )
+    script = tmp_path / "ranks.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert [logged(tmp_path, name) for name in names] == alone
+    assert "## Speed" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
