@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picochat.errors import UserError
-from picochat.files import sha256_file, write_json
+from picochat.files import sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
 
 FORMAT = 2  # raise it whenever the arrays or the way they are made change
@@ -81,6 +81,13 @@ class TokenStore:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the rows as tokens and of which are learnt: the same rows through another tokenizer are others."""
+        arrays = self.header["arrays"]
+        parts = [arrays[name]["sha256"] for name in ("tokens", "learnt", "offsets") if name in arrays]
+        return sha256_text("\n".join(parts))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenStore, (self.folder,)

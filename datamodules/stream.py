@@ -121,21 +121,28 @@ class StreamDataModule(LightningDataModule, ABC):
         next_bin = self.split.step_start(step)
         block, first = self.plan.locate(next_bin)
         position = {"global_step": step, "next_bin": next_bin, "block": block, "block_first_bin": first}
-        return {**position, "accumulate": self.split.accumulate, "plan": self.plan.fingerprint}
+        made_of = {"plan": self.plan.fingerprint, "rows": self._train.store.fingerprint}
+        return {**position, "accumulate": self.split.accumulate, **made_of}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, whatever the split was then and is now."""
+        """Go on from there, whatever the split was then and is now.
+
+        Raises:
+            UserError: the run was on other rows, or on other settings of their plan: its bins are not these.
+        """
         if not state_dict or self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
+        for key, what, now in (
+            ("rows", "training rows or their tokenizer", self._train.store.fingerprint),
+            ("plan", "settings of the data (seed, context_length, sampling, packing, …)", self.plan.fingerprint),
+        ):
+            if (then := state_dict.get(key, now)) != now:
+                raise UserError(
+                    f"the checkpoint's run had other {what}: sha256 {then[:12]} then, {now[:12]} now; resume with "
+                    "those of its config.yaml, or start a new run from its last_checkpoint folder (model.checkpoint)"
+                )
         self._resumed = state_dict
-        if state_dict["plan"] == self.plan.fingerprint:
-            anchor = (state_dict["block"], state_dict["block_first_bin"])
-            self.plan = dataclasses.replace(self.plan, anchor=anchor)
-        else:
-            rank_zero_warn(
-                "the training rows, or the settings of their plan, are not those of the checkpoint; the run goes on at "
-                f"packed row {state_dict['next_bin']} of the new plan"
-            )
+        self.plan = dataclasses.replace(self.plan, anchor=(state_dict["block"], state_dict["block_first_bin"]))
 
     def check_trainer(self) -> None:
         """Refuse settings of the trainer under which the stream would not be what it says.

@@ -6,14 +6,15 @@ A conversation becomes one flat run of ids. Control tokens stand in angle bracke
        0      0    0 0 0 …        0         0         1 1 …          1      supervised: the reply and its <|end|>
 
 Control tokens have the ids 0…5. Text is encoded with control tokens switched off, so a user who types ``<|end|>`` gets
-seven ordinary characters. The chat template in ``tokenizer_config.json`` gives the same ids through transformers (which
-does read control tokens inside a message; only picochat's own way is safe against them).
+seven ordinary characters. The chat template in ``tokenizer_config.json`` gives the same ids through transformers, which
+reads control tokens inside a message as what they are; the template therefore refuses such a message.
 
 Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
 read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -57,11 +58,19 @@ class TurnFormat:
 
     def chat_template(self) -> str:
         """The Jinja template with the same result; one line, because some renderers keep line breaks."""
+        # Programs that read the template also read control tokens inside a message: there it must refuse them, or a
+        # user could end their turn and write the assistant's. picochat's own `render` takes them as text.
+        written = " ".join((self.start, *(self.opening.format(role=role) for role in ROLES), self.end, self.pad))
+        control = sorted({*re.findall(r"<\|\w+\|>", written + self.document_end)})
         before, after = (json.dumps(part) for part in self.opening.split("{role}"))
         closing = json.dumps(self.end + self.after)
         return (
             (f"{{{{ {json.dumps(self.start)} }}}}" if self.start else "")
             + "{% for message in messages %}"
+            + f"{{% if message['role'] not in {json.dumps(ROLES)} %}}"
+            + "{{ raise_exception('unknown role ' + message['role']) }}{% endif %}"
+            + f"{{% for token in {json.dumps(control)} %}}{{% if token in message['content'] %}}"
+            + "{{ raise_exception('a message holds the control token ' + token) }}{% endif %}{% endfor %}"
             + f"{{{{ {before} + message['role'] + {after} + message['content'] + {closing} }}}}"
             + "{% endfor %}{% if add_generation_prompt %}"
             + f"{{{{ {before} + 'assistant' + {after} }}}}"

@@ -194,11 +194,19 @@ def test_a_run_without_an_end_is_refused(files: dict[str, str], tmp_path: Path) 
         fit(files, tmp_path, steps=-1, max_epochs=1)
 
 
-def test_other_rows_than_the_checkpoints_are_warned_about(files: dict[str, str], tmp_path: Path) -> None:
+def test_another_plan_or_other_rows_than_the_checkpoint_s_are_refused(files: dict[str, str], tmp_path: Path) -> None:
     fit(files, tmp_path, stop_after=3)
-    changed = {**files, "eval_input": None, "seed": 7}
-    with pytest.warns(UserWarning, match="not those of the checkpoint; the run goes on at packed row 12"):
-        fit(changed, tmp_path, steps=4, resume=True)
+    said = r"other settings of the data .*: sha256 [0-9a-f]{12} then, [0-9a-f]{12} now; resume with those of its config"
+    with pytest.raises(UserError, match=said):
+        fit({**files, "seed": 7}, tmp_path, steps=4, resume=True)  # type: ignore[dict-item]
+    path = Path(files["chat_input"])
+    kept = path.read_bytes()
+    path.write_bytes(kept.replace(b"market", b"tekram"))  # as long as before, in letters
+    try:
+        with pytest.raises(UserError, match=r"other training rows or their tokenizer: sha256 [0-9a-f]{12} then"):
+            fit(files, tmp_path, steps=4, resume=True)
+    finally:
+        path.write_bytes(kept)
 
 
 def test_shares_of_the_lanes_are_logged_when_a_run_begins_and_not_again(

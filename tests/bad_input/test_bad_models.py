@@ -1,0 +1,265 @@
+"""Model folders that are broken in one way each, through `eval chat`: config, tokenizer, weights, provenance."""
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from refusing import Refused
+from safetensors.torch import load_file, save_file
+
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import train_tokenizer
+
+SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
+                     num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip
+DEEP = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+DIGITS = b'{"x": ' + b"9" * 5000 + b"}"
+NORM = "model.norm.weight"
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
+    torch.manual_seed(0)
+    save_checkpoint(folder, Decoder(SIZE), tokenizer, {})
+    return folder
+
+
+@pytest.fixture
+def model(whole: Path, tmp_path: Path, refused: Refused) -> Path:
+    """A copy of a good model folder in the folder that the test stands in."""
+    shutil.copytree(whole, tmp_path / "model")
+    (tmp_path / "rows.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
+    return tmp_path / "model"
+
+
+EVAL = ["eval", "chat", "--input", "rows.jsonl", "--checkpoint", "model", "--out-dir", "out", "--device", "cpu"]
+
+BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content, words)
+    "config.json": {
+        "empty": (b"", "config.json:1: is not JSON"),
+        "cut short": (b'{"model_type":\n', "config.json:2: is not JSON"),
+        "a list": (b"[]", "config.json: holds a list; an object is expected"),
+        "null": (b"null", "config.json: holds null"),
+        "Latin-1": (b'{"a": "\xe9"}', "config.json:1: is not UTF-8"),
+        "UTF-16": ("{}".encode("utf-16"), "config.json:1: is not UTF-8"),
+        "a NUL": (b"\0", "config.json:1: is not JSON"),
+        "deep": (DEEP, "config.json:1: is nested too deeply"),
+        "5,000 digits": (DIGITS, "config.json:1: holds a number of 5,000 digits"),
+        "a key twice": (b'{"model_type": "qwen3", "model_type": "llama"}', "has the key 'model_type' twice"),
+        "nothing said": (b"{}", "holds a model of type unknown"),
+        "no sizes": (b'{"model_type": "qwen3"}', "config.json does not say"),
+    },
+    "tokenizer.json": {
+        "empty": (b"", "tokenizer.json is not a tokenizer.json"),
+        "cut short": (b"{", "tokenizer.json is not a tokenizer.json"),
+        "a list": (b"[]", "tokenizer.json is not a tokenizer.json"),
+        "null": (b"null", "tokenizer.json is not a tokenizer.json"),
+        "a NUL": (b"\0", "tokenizer.json is not a tokenizer.json"),
+        "Latin-1": (b"\xe9", "tokenizer.json is not a tokenizer.json: it is not UTF-8"),
+        "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8"),
+        "deep": (DEEP, "tokenizer.json is not a tokenizer.json"),
+        "5,000 digits": (DIGITS, "tokenizer.json is not a tokenizer.json"),
+    },
+    "picochat.json": {
+        "empty": (b"", "picochat.json:1: is not JSON"),
+        "a list": (b"[]", "picochat.json: holds a list"),
+        "deep": (DEEP, "picochat.json:1: is nested too deeply"),
+        "5,000 digits": (DIGITS, "picochat.json:1: holds a number of 5,000 digits"),
+        "NaN": (b'{"loss": NaN}', "picochat.json:1: holds NaN, which is not JSON"),
+        "half a pair": (b'{"parent": "\\ud800"}', "picochat.json:1: holds half of a surrogate pair"),
+        "another tokenizer": (b'{"tokenizer_sha256": "0123456789abcdef"}', "another tokenizer: .* sha256 0123456789ab"),
+    },
+    "model.safetensors": {
+        "empty": (b"", "model.safetensors is damaged or no safetensors file"),
+        "eight bytes": (b"\xff" * 8, "model.safetensors is damaged"),
+        "a header without end": (struct.pack("<Q", 2**63) + b"{}", "model.safetensors is damaged"),
+        "a header longer than the file": (struct.pack("<Q", 10**8) + b"{}", "model.safetensors is damaged"),
+        "no header": (struct.pack("<Q", 0) + b"\0" * 64, "model.safetensors is damaged"),
+        "a header of NULs": (struct.pack("<Q", 20) + b"\0" * 20, "model.safetensors is damaged"),
+        "a header that is a list": (struct.pack("<Q", 2) + b"[]", "model.safetensors is damaged"),
+        "a deep header": (struct.pack("<Q", 10**5) + b"[" * 10**5, "model.safetensors is damaged"),
+        "no weights": (struct.pack("<Q", 2) + b"{}", "lacks the weight model.layers.0"),
+        "a pickle": (b"\x80\x04K\x01.", "model.safetensors is damaged"),
+        "a zip": (b"PK\x03\x04" + b"\0" * 100, "model.safetensors is damaged"),
+        "GGUF": (b"GGUF" + b"\0" * 100, "model.safetensors is damaged"),
+    },
+    "model.safetensors.index.json": {
+        "empty": (b"", "index.json:1: is not JSON"),
+        "a list": (b"[]", "index.json: holds a list"),
+        "no map": (b"{}", "index.json has no weight_map"),
+        "a map that is a list": (b'{"weight_map": []}', "index.json has no weight_map"),
+        "a number for a file": (b'{"weight_map": {"a": 1}}', "index.json has no weight_map"),
+        "no files": (b'{"weight_map": {}}', "lacks the weight model.layers.0"),
+        "a path out": (b'{"weight_map": {"a": "../../../../etc/passwd"}}', "has no passwd; picochat reads weights"),
+        "an absolute path": (b'{"weight_map": {"a": "/etc/passwd"}}', "has no passwd; picochat reads weights"),
+        "no name": (b'{"weight_map": {"a": ""}}', "picochat reads weights from safetensors files only"),
+        "a NUL": (b'{"weight_map": {"a": "a\\u0000b"}}', "holds a NUL character in 'a'"),
+        "half a pair": (b'{"weight_map": {"a": "\\ud800"}}', "holds half of a surrogate pair"),
+        "deep": (DEEP, "index.json:1: is nested too deeply"),
+    },
+}
+
+
+@pytest.mark.parametrize(("file", "case"), [(file, case) for file, cases in BYTES.items() for case in cases])
+def test_a_damaged_file_of_a_model_folder_is_refused(file: str, case: str, model: Path, refused: Refused) -> None:
+    content, says = BYTES[file][case]
+    (model / file).write_bytes(content)
+    refused(*EVAL, says=says)
+
+
+CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "another architecture": ({"model_type": "llama"}, "holds a model of type llama"),
+    "type a number": ({"model_type": 5}, "holds a model of type 5"),
+    "architectures numbers": ({"model_type": "x", "architectures": [1]}, r"of type x \(1\)"),
+    "architectures a string": ({"model_type": "x", "architectures": "abc"}, "no architecture named"),
+    "below zero": ({"hidden_size": -1}, "config.json: hidden_size is -1; it must be above 0"),
+    "zero": ({"num_hidden_layers": 0}, "config.json: num_hidden_layers is 0"),
+    "a fraction": ({"hidden_size": 16.5}, "config.json: hidden_size must be a whole number, not 16.5"),
+    "null": ({"hidden_size": None}, "hidden_size must be a whole number, not null"),
+    "a string": ({"hidden_size": "16"}, 'hidden_size must be a whole number, not "16"'),
+    "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
+    "a list": ({"vocab_size": [270]}, r"vocab_size must be a whole number, not \[270\]"),
+    "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
+    "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
+    "fewer tokens": ({"vocab_size": 10}, r"config.json asks for \(10, 16\)"),
+    "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
+    "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
+    "no context": ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
+    "context null": ({"max_position_embeddings": None}, "max_position_embeddings must be a whole number"),
+    "eps a string": ({"rms_norm_eps": "small"}, 'rms_norm_eps must be a number, not "small"'),
+    "eps below zero": ({"rms_norm_eps": -1.0}, "rms_norm_eps is -1.0"),
+    "theta zero": ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0"),
+    "theta null": ({"rope_parameters": {"rope_theta": None}}, "rope_theta must be a number, not null"),
+    "rope a list": ({"rope_parameters": []}, "rope_parameters must be an object, not a list"),
+    "rope scaling a string": ({"rope_scaling": "yarn"}, "rope_scaling must be an object, not a string"),
+    "another rope": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
+    "tied a string": ({"tie_word_embeddings": "no"}, 'tie_word_embeddings must be true or false, not "no"'),
+    "untied": ({"tie_word_embeddings": False}, "lacks the weight lm_head.weight"),
+    "quantised": ({"quantization_config": {"bits": 4}}, "quantization_config is"),
+    "sliding windows": ({"use_sliding_window": True}, "use_sliding_window is true"),
+    "sliding layers": ({"layer_types": ["sliding_attention"]}, "layer_types names other layers"),
+    "layer types a number": ({"layer_types": 1}, "layer_types names other layers"),
+    "another activation": ({"hidden_act": "gelu"}, "hidden_act is"),
+    "another inner width": ({"intermediate_size": 31}, r"config.json asks for \(31, 16\)"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_a_config_that_is_not_the_weights_is_refused(case: str, model: Path, refused: Refused) -> None:
+    change, says = CONFIGS[case]
+    edit(model / "config.json", lambda found: found.update(change))
+    refused(*EVAL, says=says)
+
+
+def added(**change: Any) -> Change:
+    return lambda found: [token.update(change) for token in found["added_tokens"]]
+
+
+TOKENIZERS: dict[str, tuple[Change, str]] = {
+    "no model": (lambda found: found.update(model=None), "is not a tokenizer.json"),
+    "no control tokens": (lambda found: found.update(added_tokens=[]), "has no turn tokens that picochat knows"),
+    "control tokens that are not special": (added(special=False), "has no turn tokens that picochat knows"),
+    "no decoder": (lambda found: found.update(decoder=None), "comes back as"),
+    "no splitting": (lambda found: found.update(pre_tokenizer=None), "comes back as"),
+    "lower case": (lambda found: found.update(normalizer={"type": "Lowercase"}), "comes back as"),
+    "dropout": (lambda found: found["model"].update(dropout=0.5), "model.dropout makes the same text other tokens"),
+    "a merge of nothing": (lambda found: found["model"].update(merges=[["zz", "qq"]]), "is not a tokenizer.json"),
+    "one token more": (lambda found: found["model"]["vocab"].update(zz=270), "knows 270 tokens and the tokenizer has"),
+    "an id below zero": (lambda found: found["model"]["vocab"].update(zz=-3), "is not a tokenizer.json"),
+    "an id far away": (lambda found: found["model"]["vocab"].update(zz=4_000_000_000), "they must have no gaps"),
+    "a broken pattern": (
+        lambda found: found["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": "("}),
+        "is not a tokenizer.json",
+    ),
+    "one merge less": (lambda found: found["model"]["merges"].pop(), "another tokenizer"),
+}
+
+
+@pytest.mark.parametrize("case", TOKENIZERS)
+def test_a_foreign_tokenizer_is_refused(case: str, model: Path, refused: Refused) -> None:
+    change, says = TOKENIZERS[case]
+    good = (model / "tokenizer.json").read_bytes()
+    edit(model / "tokenizer.json", change)
+    refused(*EVAL, says=says)
+    (model / "tokenizer.json").rename("given.json")
+    (model / "tokenizer.json").write_bytes(good)
+    refused(*EVAL, "--tokenizer", "given.json", says=says)
+
+
+HEADERS: dict[str, tuple[Change, str]] = {
+    "one weight less": (lambda header: header.pop(NORM), "is damaged"),
+    "another shape": (lambda header: header[NORM].update(shape=[8, 2]), r"norm.weight has the shape \(8, 2\)"),
+    "a shape below zero": (lambda header: header[NORM].update(shape=[-16]), "is damaged"),
+    "a shape beyond counting": (lambda header: header[NORM].update(shape=[2**32, 2**32]), "is damaged"),
+    "whole numbers": (lambda header: header[NORM].update(dtype="I32"), "norm.weight is made of int32"),
+    "unknown numbers": (lambda header: header[NORM].update(dtype="ZZ"), "is damaged"),
+    "bytes": (lambda header: header[NORM].update(dtype="U8", shape=[64]), "norm.weight is made of uint8"),
+    "overlapping": (lambda header: header[NORM].update(data_offsets=[0, 64]), "is damaged"),
+    "beyond the end": (lambda header: header[NORM].update(data_offsets=[10**9, 10**9 + 64]), "is damaged"),
+    "backwards": (lambda header: header[NORM].update(data_offsets=[64, 0]), "is damaged"),
+    "another name": (lambda header: header.update({"evil": header.pop(NORM)}), "lacks the weight model.norm.weight"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_weights_whose_header_lies_are_refused(case: str, model: Path, refused: Refused) -> None:
+    change, says = HEADERS[case]
+    content = (model / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    changed = json.dumps(header).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + length :])
+    refused(*EVAL, says=says)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_weights_cut_short_are_refused(share: float, model: Path, refused: Refused) -> None:
+    content = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(content[: int(len(content) * share)])
+    refused(*EVAL, says="model.safetensors is damaged")
+
+
+STATES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
+    "NaN": (
+        lambda state: state[NORM].fill_(torch.nan),
+        "norm.weight holds NaN or infinity; take an earlier",
+    ),
+    "one infinity": (lambda state: state[NORM][3:4].fill_(torch.inf), "norm.weight holds NaN or infinity"),
+    "8 bits": (lambda state: state.update({NORM: state[NORM].to(torch.float8_e4m3fn)}), "made of float8_e4m3fn"),
+    "one more": (lambda state: state.update(evil=torch.zeros(3)), "holds the weight evil"),
+    "one less": (lambda state: state.pop(NORM), "lacks the weight model.norm.weight"),
+    "no layer": (lambda state: state.pop("model.layers.0.input_layernorm.weight"), "lacks the weight model.layers.0"),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_weights_that_are_not_the_model_s_are_refused(case: str, model: Path, refused: Refused) -> None:
+    change, says = STATES[case]
+    state = load_file(model / "model.safetensors")
+    change(state)
+    save_file(state, model / "model.safetensors")
+    refused(*EVAL, says=says)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_missing_files_and_folders_in_their_place_are_refused(file: str, model: Path, refused: Refused) -> None:
+    (model / file).unlink()
+    refused(*EVAL, says=file)
+    (model / file).mkdir()
+    refused(*EVAL, says=file)
+
+
+def edit(file: Path, change: Change) -> None:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    change(found)
+    file.write_text(json.dumps(found), encoding="utf-8")
