@@ -5,51 +5,88 @@
 PICO := .venv/bin/picochat
 RUN  := runs/demo
 DATA := $(RUN)/data/dataset_pack.json
+TOK  := $(RUN)/tokenizer.json
 BASE := $(RUN)/base/best_checkpoint
 SKILL := $(RUN)/capability/best_checkpoint
-EVAL := $(RUN)/capability-pack/eval_task_mixture_capability.jsonl
+SKILL_CHAT := $(RUN)/capability-pack/chat_task_mixture_capability.jsonl
+SKILL_EVAL := $(RUN)/capability-pack/eval_task_mixture_capability.jsonl
+RELEASE_CHAT := $(RUN)/release-pack/chat_task_mixture_release.jsonl
+RELEASE_EVAL := $(RUN)/release-pack/eval_task_mixture_release.jsonl
+EVAL := $(RUN)/eval
 
+MUON := --optimizer muon --min-lr-ratio 0.02 --lr-warmup-steps 20 --batch-size 8
 # how to go on in a run folder: from its last.ckpt, or from the start
 go_on = $(if $(wildcard $1/last.ckpt),--resume-from $1/last.ckpt,--force)
 
-demo: $(RUN)/comparison/comparison.md
-	@$(PICO) eval compare $(RUN)/eval/base $(RUN)/eval/capability
+demo: $(RUN)/comparison/capability/comparison.md $(RUN)/comparison/release/comparison.md $(RUN)/comparison/kept/comparison.md
+	@echo && echo 'What the capability stage taught (capability rows, held-out problems):'
+	@$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability
+	@echo && echo 'Two ways to a release, on release rows:'
+	@$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability
+	@echo && echo 'Two ways to a release, on capability rows: what each kept'
+	@$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
+	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability
 
 # 1. corpus
 $(DATA):
 	$(PICO) data import --source stories --documents 20000 --out-dir $(RUN)/data
 
-# 2. tokenizer
-$(RUN)/tokenizer.json: | $(DATA)
-	$(PICO) tok train --dataset-pack $(DATA) --vocab-size 320 --out $@
+# 2. tokenizer: bytes, no merges (a demo has no time to learn which letters stand behind a merged token)
+$(TOK): | $(DATA)
+	$(PICO) tok train --dataset-pack $(DATA) --vocab-size 262 --out $@
 
 # 3. base: language, nothing else
-$(RUN)/base/done: | $(RUN)/tokenizer.json
-	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(RUN)/tokenizer.json --out-dir $(RUN)/base \
-	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --steps 150 \
+$(RUN)/base/done: | $(TOK)
+	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
+	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --steps 150 $(call go_on,$(@D))
+	@touch $@
+
+# 4. task packs: skills with an anchor of behaviour; behaviour alone
+$(SKILL_CHAT): | $(DATA)
+	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
+	    --sft-rows 60000 --eval-rows 3200 --source offline --skill-answer-style scratchpad --no-promote
+
+$(RELEASE_CHAT): | $(DATA)
+	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
+	    --sft-rows 8000 --eval-rows 1400 --source offline --no-promote
+
+# 5. capability SFT from the base
+$(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
+	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 3000 --val-fraction 0.02 --eval-every 1000 \
 	    $(call go_on,$(@D))
 	@touch $@
 
-# 4. task pack: the capability mixture
-$(RUN)/capability-pack/chat_task_mixture_capability.jsonl: | $(DATA)
-	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(RUN)/capability-pack --profile capability \
-	    --sft-rows 60000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
+# 6. release SFT, twice: from the base, and from the capability checkpoint
+RELEASE_SFT = $(PICO) train sft --input $(RELEASE_CHAT) --eval-input $(RELEASE_EVAL) --tokenizer $(TOK) --out-dir $(@D) \
+    $(MUON) --learning-rate 0.002 --steps 400 --val-fraction 0.02 --eval-every 200 $(call go_on,$(@D))
 
-# 5. SFT from the base
-$(RUN)/capability/done: | $(RUN)/base/done $(RUN)/capability-pack/chat_task_mixture_capability.jsonl
-	$(PICO) train sft --input $(RUN)/capability-pack/chat_task_mixture_capability.jsonl --eval-input $(EVAL) \
-	    --tokenizer $(RUN)/tokenizer.json --checkpoint $(BASE) --out-dir $(RUN)/capability \
-	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --lr-warmup-steps 20 --steps 1600 --batch-size 16 \
-	    --val-fraction 0.02 --eval-every 400 $(call go_on,$(@D))
+$(RUN)/release-from-base/done: | $(RUN)/base/done $(RELEASE_CHAT)
+	$(RELEASE_SFT) --checkpoint $(BASE)
 	@touch $@
 
-# 6. evaluation: base and capability answer the same held-out rows
-$(RUN)/eval/base/eval_report.json: | $(RUN)/base/done $(RUN)/capability-pack/chat_task_mixture_capability.jsonl
-	$(PICO) eval chat --input $(EVAL) --checkpoint $(BASE) --out-dir $(@D)
+$(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
+	$(RELEASE_SFT) --checkpoint $(SKILL)
+	@touch $@
 
-$(RUN)/eval/capability/eval_report.json: | $(RUN)/capability/done
-	$(PICO) eval chat --input $(EVAL) --checkpoint $(SKILL) --out-dir $(@D)
+# 7. evaluation: every model answers the same held-out rows
+$(EVAL)/capability-rows/%/eval_report.json: | $(RUN)/%/done $(SKILL_CHAT)
+	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
 
-# 7. comparison, lane by lane, paired
-$(RUN)/comparison/comparison.md: | $(RUN)/eval/base/eval_report.json $(RUN)/eval/capability/eval_report.json
-	$(PICO) eval compare $(RUN)/eval/base $(RUN)/eval/capability --out-dir $(@D)
+$(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
+	$(PICO) eval chat --input $(RELEASE_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
+
+# 8. comparisons, lane by lane, paired
+skills = $(foreach model,$1,$(EVAL)/capability-rows/$(model)/eval_report.json)
+release = $(foreach model,$1,$(EVAL)/release-rows/$(model)/eval_report.json)
+
+$(RUN)/comparison/capability/comparison.md: | $(call skills,base capability)
+	$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability --out-dir $(@D) >/dev/null
+
+$(RUN)/comparison/release/comparison.md: | $(call release,release-from-base release-from-capability)
+	$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability \
+	    --out-dir $(@D) >/dev/null
+
+$(RUN)/comparison/kept/comparison.md: | $(call skills,base capability release-from-base release-from-capability)
+	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
+	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability --out-dir $(@D) >/dev/null

@@ -1,7 +1,7 @@
 """How sums, differences, products and stories are put into words. In: nothing. Out: families. Next: tasks.arithmetic.
 
 {a} and {b} are the operands; the order in which a sum or a product is asked belongs to the phrasing. A difference is
-{a} - {b}.
+{a} - {b}. A bare "27+15" is never asked: the working begins with it, and a reply that begins with the prompt is an echo.
 """
 
 import re
@@ -93,7 +93,7 @@ ADDITION: Mapping[Phrasing, Wordings] = {
             _ADDITION_NOUNS,
             ("what {a} plus {b} is", "how much {a} and {b} make", "what {a} + {b} makes", "how much {a} plus {b} is"),
             (
-                *("{a} + {b} = ?", "{a} + {b}", "{a}+{b}", "{a} plus {b}", "{a} + {b} =", "Add {a} and {b}."),
+                *("{a} + {b} = ?", "{a} plus {b}", "{a} plus {b} = ?", "Add {a} and {b}."),
                 *("Add {b} to {a}.", "Please add {a} and {b}.", "How much is {a} plus {b}?", "How much is {a} + {b}?"),
                 *("Calculate {a} + {b}.", "Calculate {a} plus {b}.", "Please calculate {a} + {b}.", "Sum {a} and {b}."),
                 *("What do you get for {a} + {b}?", "How much do {a} and {b} make?", "What do {a} and {b} make?"),
@@ -145,7 +145,7 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
                 *("what is left of {a} without {b}", "how much {a} is without {b}"),
             ),
             (
-                *("{a} - {b} = ?", "{a} - {b}", "{a}-{b}", "{a} minus {b}", "{a} - {b} =", "Subtract {b} from {a}."),
+                *("{a} - {b} = ?", "{a} minus {b}", "{a} minus {b} = ?", "Subtract {b} from {a}."),
                 *(
                     "Take {b} away from {a}.",
                     "From {a} take {b}.",
@@ -207,7 +207,7 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
             _MULTIPLICATION_NOUNS,
             ("what {a} times {b} is", "how much {a} times {b} is", "what {a} x {b} makes", "how much {a} x {b} makes"),
             (
-                *("{a} x {b} = ?", "{a} x {b}", "{a}x{b}", "{a} times {b}", "{a} x {b} =", "Multiply {a} by {b}."),
+                *("{a} x {b} = ?", "{a} times {b}", "{a} times {b} = ?", "Multiply {a} by {b}."),
                 *("Multiply {a} and {b}.", "Please multiply {a} and {b}.", "Please multiply {a} by {b}."),
                 *("Calculate {a} x {b}.", "Calculate {a} times {b}.", "How much is {a} times {b}?"),
                 *("How much is {a} x {b}?", "What do you get for {a} x {b}?", "Can you multiply {a} by {b}?"),
@@ -218,15 +218,15 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
         _of_things(
             "There are {a} boxes with {b} {things} in each. How many {things} are there?",
             "There are {b} bags with {a} {things} in each. How many {things} are there?",
-            "{a} children have {b} {things} each. How many {things} do they have together?",
+            "{a} children have {b} {things} each. How many {things} do they have?",
             "How many {things} are in {b} bags if each bag holds {a} {things}?",
             "You buy {a} packs of {b} {things}. How many {things} do you buy?",
             "A shop sells {b} boxes of {a} {things}. How many {things} does it sell?",
             "On {a} tables lie {b} {things} each. How many {things} are on the tables?",
             "{b} carts carry {a} {things} each. How many {things} do they carry?",
             "{a} shelves hold {b} {things} each. How many {things} are on the shelves?",
-            "A farmer packs {b} bags with {a} {things} each. How many {things} does the farmer pack?",
-            "A worker packs {a} boxes of {b} {things}. How many {things} does the worker pack?",
+            "A farmer packs {b} bags with {a} {things} each. How many {things} is that?",
+            "A worker packs {a} boxes of {b} {things}. How many {things} are they?",
             "{b} girls get {a} {things} each. How many {things} do they get?",
             "I have {a} bags of {b} {things}. How many {things} do I have?",
             "We need {b} packs with {a} {things} in each. How many {things} is that?",

@@ -36,7 +36,7 @@ _NEW_CLAUSE_LEADS = ("Could you tell me {x}?", "Please say {x}.", "I would like 
 
 _OPENERS = (
     *("Hello. ", "Hi! ", "Please help me. ", "A question: ", "For my homework: ", "Next one. ", "Good morning. "),
-    *("I have a question. ", "Quick question: ", "Be careful. ", "My teacher asks: ", "OK, ", "Here is one for you. "),
+    *("I have a question. ", "Quick question: ", "Be careful. ", "My teacher asks: ", "OK, ", "Here is one. "),
     *("Let us practice. ", "Think first. ", "One more: ", "Take your time. ", "Now: ", "Please: ", "Listen: "),
 )
 
