@@ -103,6 +103,7 @@ def _class_path(name: str, *groups: str) -> str:
 
 def _config_path(name: str) -> str:
     if Path(name).is_file():
+        _refuse_other_text(Path(name))
         return name
     shipped = shipped_configs()
     if name in shipped:
@@ -115,3 +116,13 @@ def _config_path(name: str) -> str:
     if path is None:
         raise UserError(f"{plugin.package} names a config {name} in {plugin.target}, but there is no such file")
     return str(path)
+
+
+def _refuse_other_text(file: Path) -> None:
+    try:
+        file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
