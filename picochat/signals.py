@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -31,3 +32,20 @@ def ended_by(number: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.signal(number, before)
+
+
+def end_with_parent(grace: float = 20.0) -> None:
+    """End this process with status 1 when the one that started it is gone, after as many seconds to end by itself.
+
+    For ranks that rank 0 started: one that has not met it yet, or waits in a collective, would wait half an hour.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        time.sleep(grace)
+        os.write(2, b"picochat: rank 0 has ended, and so does this rank\n")
+        os._exit(1)  # the main thread may be inside a collective and hears nothing
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -16,6 +16,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, get_loader, set_loader
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -26,7 +27,7 @@ from picochat.errors import UserError
 from picochat.files import locked_folder, write_files
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
-from picochat.signals import ended_by
+from picochat.signals import end_with_parent, ended_by
 
 
 class RunConfig(SaveConfigCallback):
@@ -67,6 +68,9 @@ class PicochatCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         root = Path(self.trainer.default_root_dir)
         writes = subcommand == "fit" and self.trainer.is_global_zero
+        environment = getattr(self.trainer.strategy, "cluster_environment", None)
+        if isinstance(environment, LightningEnvironment) and self.trainer.local_rank > 0:
+            end_with_parent()
         # ended_by: Lightning turns a Ctrl-C that comes before the first step into exit status 1
         with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
             if writes and not self.may_overwrite:

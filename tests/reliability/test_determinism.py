@@ -27,7 +27,7 @@ STAGES = [
     f"--max-rows 20 --max-new-tokens 16 {DEVICE}",
     "eval compare eval/base eval/sft --out-dir compare",
 ]
-CLOCK = re.compile(r"^(Time|Speed|Throughput): .*$", re.MULTILINE)  # lines of a run's report.md
+CLOCK = re.compile(r"^(Time|- Training|- Speed): .*$", re.MULTILINE)  # lines of a run's report.md
 CLOCKED = ("_per_s", "/loader_wait", "/mfu")  # columns of metrics.csv
 
 
