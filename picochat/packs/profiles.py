@@ -105,10 +105,10 @@ _BEHAVIOR = {"identity": 0.85, "refusal": 0.15}
 # choice, identity or refusal in here: the anchor carries identity and refusal, and the recipe lets a capability pack
 # claim nothing about knowledge.
 _SKILLS = {
-    "bench_math_addition": 0.16,
-    "bench_math_subtraction": 0.14,
-    "bench_math_multiplication": 0.12,
-    "bench_math_removal": 0.08,
+    "bench_math_addition": 0.13,
+    "bench_math_subtraction": 0.17,
+    "bench_math_multiplication": 0.11,
+    "bench_math_removal": 0.09,
     "bench_spelling_count": 0.10,
     "bench_spelling_first": 0.09,
     "bench_spelling_last": 0.09,

@@ -86,7 +86,7 @@ class Subtraction(Task):
     """Differences up to three digits, never below nought. Values: (small, large)."""
 
     category = "bench_math_subtraction"
-    stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_borrow": 0.35, "three_digit": 0.3}
+    stages: ClassVar = {"single_digit": 0.05, "two_digit": 0.2, "two_digit_borrow": 0.35, "three_digit": 0.4}
     wordings: ClassVar = SUBTRACTION
 
     def values(self, stage: str) -> Sequence[Pair]:
