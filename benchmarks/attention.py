@@ -10,6 +10,7 @@ import argparse
 import time
 
 import torch
+from report import record
 from torch import Tensor
 
 from picochat.model.attention import Backend, isolate
@@ -24,7 +25,7 @@ def main() -> None:
     torch.set_num_threads(parser.parse_args().threads)
     torch.manual_seed(0)
     choices: tuple[Backend, ...] = ("causal", "mask", "segments")
-    print(f"{'heads':>12} {'row':>5} {'document':>8}  " + "".join(f"{choice:>20}" for choice in choices))
+    rows: list[list[object]] = []
     for heads, keys, size in SHAPES:
         for length, mean in ((256, 60), (512, 60), (512, 400), (1024, 60), (1024, 400)):
             document_ids = packs(TOKENS // length, length, mean)
@@ -34,8 +35,9 @@ def main() -> None:
             for _ in range(10):
                 for choice in choices:
                     best[choice] = min(best[choice], seconds(document_ids, choice, states))
-            figures = (f"{best[c] * 1e3:8.1f} ({best[c] / best['causal']:.2f} x)" for c in choices)
-            print(f"{heads:>4}/{keys} × {size:<3} {length:>5} {mean:>8}  " + "".join(f"{f:>20}" for f in figures))
+            figures = (f"{best[c] * 1e3:.1f} ({best[c] / best['causal']:.2f} ×)" for c in choices)
+            rows.append([f"{heads}/{keys} × {size}", length, mean, *figures])
+    record("attention-cpu", ["heads", "row", "document", *(f"{c}, ms" for c in choices)], rows)
 
 
 def seconds(document_ids: Tensor, choice: Backend, states: list[Tensor]) -> float:

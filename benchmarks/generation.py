@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from report import record
 from transformers import AutoModelForCausalLM
 
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
@@ -65,13 +66,18 @@ def main() -> None:
         return [row[longest:].tolist() for row in made]
 
     same = sum(a == b for a, b in zip(ours(PROMPTS), hugging_face(), strict=True))
-    millions = config.num_parameters / 1e6
-    print(f"{args.size}: {millions:.2f} M parameters, {args.threads} threads, torch {torch.__version__}")
-    print(f"{same} of {PROMPTS} continuations are the same")
+
+    def one_by_one() -> None:
+        for prompt in prompts:
+            seen_all = torch.ones(1, len(prompt), dtype=torch.long, device=args.device)
+            settings = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 1}
+            theirs.generate(torch.tensor([prompt], device=args.device), attention_mask=seen_all, **settings)
+
     routes: dict[str, Callable[[], object]] = {
         "picochat, batch 64": lambda: ours(PROMPTS),
         "picochat, one by one": lambda: ours(1),
         "transformers generate, batch 64": hugging_face,
+        "transformers generate, one by one": one_by_one,
     }
     seconds = {name: float("inf") for name in routes}
     for _ in range(3):
@@ -79,9 +85,11 @@ def main() -> None:
             begun = time.perf_counter()
             route()
             seconds[name] = min(seconds[name], time.perf_counter() - begun)
-    for name, best in seconds.items():
-        ratio = seconds["picochat, batch 64"] / best
-        print(f"{name:34s} {PROMPTS * NEW / best:9,.0f} tokens/s   {ratio:.2f} x the speed of picochat in batches")
+    ours_best = seconds["picochat, batch 64"]
+    rows = [[name, PROMPTS * NEW / best, best / ours_best] for name, best in seconds.items()]
+    note = f"{args.size}: {config.num_parameters / 1e6:.2f} M parameters, {args.threads} threads; "
+    note += f"{same} of {PROMPTS} continuations are the same."
+    record(f"generation-{args.size}", ["way", "tokens/s", "picochat in batches is … × as fast"], rows, note)
 
 
 class _Endless(ChatTokenizer):

@@ -12,6 +12,7 @@ import resource
 import time
 
 import torch
+from report import record
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.model.decoder import Decoder, DecoderConfig
@@ -49,16 +50,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     threads = parser.parse_args().threads
     context = multiprocessing.get_context("spawn")
+    torch.set_num_threads(threads)
+    rows: list[list[object]] = []
     for vocabulary in (4096, 32768):
         reference = None
         for way in WAYS:
             with context.Pool(1) as pool:
                 seconds, mebibytes = pool.apply(measure, (way, vocabulary, threads))
             reference = reference or seconds
-            faster = reference / seconds
-            print(
-                f"vocabulary {vocabulary:6,}  {way:31s} {seconds * 1e3:8.0f} ms ({faster:.2f} x) {mebibytes:8,.0f} MiB"
-            )
+            rows.append([f"{vocabulary:,}", way, seconds * 1e3, reference / seconds, mebibytes])
+    record("loss-cpu", ["vocabulary", "way", "ms", "× as fast as all positions", "memory, MiB"], rows)
 
 
 if __name__ == "__main__":

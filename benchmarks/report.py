@@ -17,6 +17,13 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+COMMANDS = {
+    "train-": ("python benchmarks/train.py --size demo", "python benchmarks/train.py --size 10m"),
+    "optimizers-": ("python benchmarks/optimizers.py",),
+    "generation-": ("python benchmarks/generation.py --size demo", "python benchmarks/generation.py --size 10m"),
+    "loss-": ("python benchmarks/loss.py",),
+    "attention-": ("python benchmarks/attention.py",),
+}
 PACKAGES = ("torch", "lightning", "transformers", "trl", "litgpt")
 
 # Section of the page: title, the results that belong to it (names begin so), what to know before reading.
@@ -27,8 +34,8 @@ SECTIONS = (
         "Supervised tokens a second, end to end: data, forward, backward, optimizer, callbacks. All ways train a model "
         "of the same size on the capability task pack, packed to the same context, in batches of as many rows, with "
         "AdamW; TRL gets the same tokens, already tokenised, packs them with `bfd` and runs without gradient "
-        "checkpointing. The plain loop isolates documents with a mask and runs the head over every position. "
-        "`first step` includes compilation.",
+        "checkpointing. The plain loop is transformers' Qwen3 in ten lines of torch: kept apart by a mask, the "
+        "head over every position. `first step` includes compilation.",
     ),
     (
         "Optimizers",
@@ -46,8 +53,8 @@ SECTIONS = (
 MISSING = """## On a GPU
 
 These figures are missing: no GPU was at hand. What would stand here: MFU, tokens a second and peak memory at 15.5 M,
-107 M and 1.1 B parameters (context 512 and 2,048, packed capability rows, bf16, compiled), beside transformers and TRL on
-the same card. `picochat fit` logs tokens a second and MFU by itself; tests that need CUDA are skipped where there is none.
+107 M and 1.1 B parameters (context 512 and 2,048, packed capability rows, bf16, compiled), beside transformers and TRL
+on the same card. Tests that need CUDA are there, and are skipped without it.
 """
 
 
@@ -93,7 +100,9 @@ def page() -> str:
     parts = ["# Benchmarks", "Made by `python benchmarks/report.py` from `benchmarks/results/`; do not edit by hand."]
     for title, prefix, text in SECTIONS:
         found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob(f"{prefix}*.json"))]
-        parts += [f"## {title}", text] if found else []
+        parts += [f"## {title}", text]
+        if not found:
+            parts.append("Not measured yet: " + ", ".join(f"`{command}`" for command in COMMANDS[prefix]) + ".")
         for one in found:
             place = ", ".join(f"{key} {value}" for key, value in one["machine"].items())
             parts += [f"`{one['command']}`", "\n".join(table(one["columns"], one["rows"]))]
