@@ -46,6 +46,7 @@ class Run:
     resume: bool = False
     learning_rate: float = 0.004
     optimizer: str = "adamw"
+    compile: bool = False
     save_every: int = 5
 
 
@@ -105,6 +106,7 @@ def fit(run: Run) -> ChatModule:
             learning_rate=run.learning_rate,
             matrix_learning_rate=5 * run.learning_rate,
         ),
+        compile=run.compile,
     )
     rows = ChatDataModule(
         chat_input=str(data / "chat.jsonl"),

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from exact_run import Run, fit, losses, make_data
 
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
@@ -57,3 +58,20 @@ def test_a_checkpoint_keeps_its_size_and_grows_to_the_datas_context(tmp_path: Pa
         assert {p.dtype for p in module.decoder.parameters()} == {torch.float32}  # master weights
     with pytest.raises(UserError, match=r"model\.decoder\.hidden_size is 32, but .* has 16; leave model\.decoder out"):
         beside(ChatModule(DecoderConfig(hidden_size=32), str(tmp_path / "base"))).configure_model()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # inductor's own use
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # lightning's advice on machines with many cores
+def test_a_compiled_run_has_the_losses_of_an_eager_one_and_says_what_the_start_cost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = str(make_data(tmp_path / "data"))
+    caplog.set_level("INFO")
+    found = {}
+    for compiled in (False, True):
+        root = tmp_path / f"run{compiled}"
+        fit(Run(str(root), data, steps=4, learning_rate=0.001, compile=compiled))
+        found[compiled] = losses(root)
+    assert len(found[True]) == 4 and found[True] == pytest.approx(found[False], rel=1e-4)
+    assert [r.getMessage() for r in caplog.records if "model.compile: the first batch took" in r.getMessage()]
