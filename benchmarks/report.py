@@ -34,7 +34,7 @@ SECTIONS = (
         "Supervised tokens a second, end to end: data, forward, backward, optimizer, callbacks. All ways train a model "
         "of the same size on the capability task pack, packed to the same context, in batches of as many rows, with "
         "AdamW; TRL gets the same tokens, already tokenised, packs them with `bfd` and runs without gradient "
-        "checkpointing. The plain loop is transformers' Qwen3 in ten lines of torch: kept apart by a mask, the "
+        "checkpointing. The plain loop is transformers' Qwen3 in ten lines of torch, with a mask and the "
         "head over every position. `first step` includes compilation.",
     ),
     (
