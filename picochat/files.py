@@ -1,11 +1,13 @@
 """Writing that is all or nothing, and fingerprints of what was read.
 
 A file or folder under its final name is always whole: it is written beside its place under a temporary name
-(``.name.tmp-<pid>``), flushed to disk, and renamed.
+(``.name.tmp-<pid>``), flushed to disk, and renamed. What a killed process left is cleared away by the next that writes
+the same name.
 """
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -45,6 +47,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(path)
             with temporary[path].open("w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()
@@ -71,6 +74,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[str]]:
     made = _missing_folders([final])
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(final)
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
@@ -134,12 +138,14 @@ def _remove_unused(folders: Iterable[Path]) -> None:
 def _clear_leftovers(final: Path) -> None:
     """Undo what processes that no longer run left beside ``final``."""
     for kind in ("old", "tmp"):
-        for leftover in final.parent.glob(f".{final.name}.{kind}-*"):
+        for leftover in final.parent.glob(f".{glob.escape(final.name)}.{kind}-*"):
             process = leftover.name.rpartition("-")[2]
             if process.isdecimal() and int(process) != os.getpid() and _is_running(int(process)):
                 continue
             if kind == "old" and not final.exists():
                 leftover.rename(final)
+            elif leftover.is_file():
+                leftover.unlink(missing_ok=True)
             else:
                 shutil.rmtree(leftover, ignore_errors=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from picochat.errors import UserError
-from picochat.files import atomic_folder, refuse_existing, write_files
+from picochat.files import atomic_file, atomic_folder, refuse_existing, write_files
 
 DEAD = 2**22 + 1  # above the largest process id that Linux gives
 
@@ -42,6 +42,15 @@ def test_leftovers_of_a_killed_process_are_cleared_and_those_of_a_running_one_ar
         assert {path.name for path in tmp_path.iterdir()} == {"model", f".model.tmp-{running.pid}"}
     finally:
         running.communicate()
+
+
+def test_a_file_that_a_killed_process_left_half_written_is_cleared_by_the_next_writer(tmp_path: Path) -> None:
+    for name in ("a[1].txt", "b.txt"):
+        (tmp_path / f".{name}.tmp-{DEAD}").write_text("half")
+    write_files({tmp_path / "a[1].txt": "whole"})
+    with atomic_file(tmp_path / "b.txt") as file:
+        file.write("whole")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a[1].txt": "whole", "b.txt": "whole"}
 
 
 def test_a_folder_moved_aside_by_a_killed_process_is_put_back_when_the_next_write_fails(tmp_path: Path) -> None:
