@@ -126,6 +126,10 @@ class ChatDataModule(StreamDataModule):
         self.dropped: dict[str, int] = {}
         self.without_reference = 0
 
+    def absent(self) -> list[Path]:
+        """The files that `prepare_data` would make, or miss."""
+        return [path for path in (self.tokenizer_path, *self._files().values()) if not path.exists()]
+
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
         self.check_trainer()

@@ -82,6 +82,10 @@ class CorpusDataModule(StreamDataModule):
         self.vocab_size = vocab_size
         self.bytes_per_token = 0.0
 
+    def absent(self) -> list[Path]:
+        """The files that `prepare_data` would make."""
+        return [path for path in (self.pack_path, self.tokenizer_path) if not path.exists()]
+
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, and the tokens of the documents."""
         self.check_trainer()

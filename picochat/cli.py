@@ -24,6 +24,7 @@ GROUPS = {  # command group → (module, what it is for)
 }
 COMMANDS = {  # command that is no group → the same
     "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
+    "plan": ("picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs, warnings"),
     "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
     "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),

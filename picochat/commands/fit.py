@@ -98,7 +98,24 @@ class PicochatCLI(LightningCLI):
         print(f"wrote {path}")
 
 
-def run_trainer(words: list[str]) -> None:
+class _OnPaper(PicochatCLI):
+    """Reads and checks a command line, and does nothing else."""
+
+    def _set_seed(self) -> None: ...
+
+    def before_instantiate_classes(self) -> None: ...
+
+    def instantiate_classes(self) -> None: ...
+
+    def _run_subcommand(self, subcommand: str) -> None: ...
+
+
+def parsed_config(words: list[str]) -> Any:
+    """The config, defaults included, that a line such as ["fit", "--config", "capability.yaml"] stands for."""
+    return run_trainer(words, _OnPaper).config[words[0]]
+
+
+def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> PicochatCLI:
     """Run one LightningCLI command line, such as ["fit", "--config", "capability.yaml"]."""
     words = [_underscored(word) for word in words]
     folder = str(Path.cwd())
@@ -111,7 +128,7 @@ def run_trainer(words: list[str]) -> None:
     set_loader("picochat", lambda text: spell_out_config(yaml_load(text)), exceptions=(yaml.YAMLError,))
     quiet = {"exit_on_error": False, "parser_mode": "picochat"}
     try:
-        PicochatCLI(
+        return cli(
             ChatModule,
             LightningDataModule,
             subclass_mode_data=True,

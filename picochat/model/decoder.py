@@ -15,11 +15,12 @@ Initialisation, with s = ``initializer_range`` (0.02) and L layers:
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.utils.checkpoint import checkpoint
 
 from picochat.errors import UserError
 from picochat.model.attention import Attend, Backend, backend, isolate
@@ -155,6 +156,11 @@ class Decoder(nn.Module):
         scores: Tensor = self.lm_head(hidden)
         return scores
 
+    def recompute(self) -> None:
+        """Keep only each block's input for the backward pass, and compute the block again there (Chen et al. 2016)."""
+        for block in self.model.layers:
+            cast(_Block, block).recompute = True
+
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the blocks with torch.compile; attention is prepared outside."""
         self._compiled = True
@@ -192,8 +198,19 @@ class _Block(nn.Module):
         self.mlp = _SwiGLU(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.recompute = False
 
     def forward(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            # Inside of the block: where FSDP2 shards it, its hooks stand outside and gather the weights once.
+            # Nothing here is random, so no generator's state is kept.
+            states: Tensor = checkpoint(
+                self._compute, hidden, rotation, attend, use_reentrant=False, preserve_rng_state=False
+            )
+            return states
+        return self._compute(hidden, rotation, attend)
+
+    def _compute(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotation, attend)
         result: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return result

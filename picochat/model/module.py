@@ -86,6 +86,8 @@ class ChatModule(LightningModule):
         checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
         optimizer: which optimizer, and its rates.
         compile: compile the decoder with torch.compile; the run says how long that took.
+        activation_checkpointing: keep only each block's input for the backward pass and compute the rest again there:
+            a third more work, a fraction of the memory.
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
             torch.set_float32_matmul_precision. 'default' leaves torch as it is.
 
@@ -100,6 +102,7 @@ class ChatModule(LightningModule):
         optimizer: OptimizerConfig | None = None,
         compile: bool = False,  # noqa: A002 - torch's own word for it
         matmul_precision: Literal["default", "highest", "high", "medium"] = "default",
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): a resumed run takes its settings from config.yaml, never from its checkpoint.
@@ -108,6 +111,7 @@ class ChatModule(LightningModule):
         self.optimizer_config = optimizer or OptimizerConfig()
         self.compile_decoder = compile
         self.matmul_precision = matmul_precision
+        self.activation_checkpointing = activation_checkpointing
         self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
@@ -146,6 +150,8 @@ class ChatModule(LightningModule):
             )
             self.decoder = Decoder(config)
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
+        if self.activation_checkpointing:
+            self.decoder.recompute()
         if self.compile_decoder:
             self.decoder.compile()
 
