@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import Metric
@@ -161,6 +162,19 @@ class ChatModule(LightningModule):
         mps = self.trainer.strategy.root_device.type == "mps"
         sums = torch.float32 if mps else torch.float64  # MPS has no float64
         self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes, sums) for _ in (*self.data.val_names, "test"))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the state of another model before torch does so in a page of names."""
+        if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
+            return  # others cut the weights up, and compare the pieces themselves
+        found = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
+        for name, tensor in self.state_dict().items():
+            if found.get(name) != tuple(tensor.shape):
+                there = f"the shape {found[name]}" if name in found else "no such weight"
+                raise UserError(
+                    f"the checkpoint is of another model: {name} has the shape {tuple(tensor.shape)} here and {there} "
+                    "there; resume with the settings of its run's config.yaml, or start a new run without --ckpt_path"
+                )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.decoder, self.optimizer_config)
