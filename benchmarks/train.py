@@ -348,9 +348,8 @@ def report(args: argparse.Namespace, found: dict[str, list[Steps]]) -> None:
     note = f"{args.size} size, {args.precision}, {ROWS} rows of 256, best of {args.rounds} rounds."
     if "idle" in best:
         frame = best["idle"][1]
-        note += (
-            f" Lightning, loader and callbacks alone: {frame * 1e3:.2f} ms a step, {frame / ours[1]:.1%} of picochat's."
-        )
+        share = f"{frame * 1e3:.2f} ms a step, {frame / ours[1]:.1%} of a step of {first}"
+        note += f" Lightning, loader and callbacks alone: {share}."
     columns = ["way", "supervised tokens/s", f"{first} is … × as fast", "ms a step", "first step, s"]
     record(f"train-{args.size}-{args.precision}", columns, rows_of_table, note)
 
