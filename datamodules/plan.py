@@ -18,6 +18,7 @@ split. Every rank knows the whole plan, and with it the supervised tokens of the
 
 import bisect
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -29,6 +30,22 @@ from picochat.datamodules.sampling import deal, derive_key, permutation, quotas
 
 DEFAULT_BLOCK_SIZE = 65_536  # examples; packs to within a permille of everything at once, in some 20 ms
 _BLOCKS_KEPT = 8
+_PIECE = 2**24  # rows looked at together: columns may lie in files larger than the memory
+
+
+@dataclass(frozen=True)
+class Span:
+    """The rows `first` … `first + rows - 1`, taken like an array of them."""
+
+    first: int
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def take(self, places: IntArray) -> IntArray:
+        """The rows in these places."""
+        return places + self.first
 
 
 class Block(NamedTuple):
@@ -78,13 +95,26 @@ class DataPlan:
     @cached_property
     def quotas(self) -> IntArray:
         """[lanes] examples that every block draws from each lane."""
-        return quotas(np.bincount(self.lanes), self.alpha, self.draws)
+        return quotas(self.counts, self.alpha, self.draws)
 
     @cached_property
-    def rows_by_lane(self) -> list[IntArray]:
-        """The examples of each lane, in file order."""
-        by_lane = np.argsort(self.lanes, kind="stable")
-        return np.split(by_lane, np.cumsum(np.bincount(self.lanes))[:-1])
+    def counts(self) -> IntArray:
+        """[lanes] examples of each lane."""
+        found = np.zeros(0, dtype=np.int64)
+        for piece in _pieces_of(self.lanes):
+            here = np.bincount(piece, minlength=len(found))
+            here[: len(found)] += found
+            found = here
+        return found
+
+    @cached_property
+    def rows_by_lane(self) -> list[IntArray] | list[Span]:
+        """The examples of each lane, in file order. Where one lane stands behind the other, as in a corpus, no list of
+        them is made: 10⁹ rows then need no memory."""
+        ends = np.cumsum(self.counts)
+        if all(bool((piece[1:] >= piece[:-1]).all()) for piece in _pieces_of(self.lanes, overlap=1)):
+            return [Span(end - count, count) for end, count in zip(ends.tolist(), self.counts.tolist(), strict=True)]
+        return np.split(np.argsort(self.lanes, kind="stable"), ends[:-1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,13 +122,14 @@ class DataPlan:
         settings = (self.capacity, self.seed, float(self.alpha), self.packing, self.draws)
         digest = hashlib.sha256(repr(settings).encode())
         for column in (self.lengths, self.supervised, self.lanes):
-            digest.update(np.ascontiguousarray(column, dtype=np.int32).data)
+            for piece in _pieces_of(column):
+                digest.update(np.ascontiguousarray(piece, dtype=np.int32).data)
         return digest.hexdigest()
 
     def draw(self, number: int) -> IntArray:
         """The examples of a block, shuffled; an example may come more than once when its lane is small."""
         parts = [
-            rows[deal(len(rows), number * quota, quota, derive_key(self.seed, "deal", lane))]
+            rows.take(deal(len(rows), number * quota, quota, derive_key(self.seed, "deal", lane)))
             for lane, (rows, quota) in enumerate(zip(self.rows_by_lane, self.quotas.tolist(), strict=True))
             if quota
         ]
@@ -183,3 +214,9 @@ class Split:
     def start(self, step: int, micro: int, rank: int) -> int:
         """The first of the `batch_size` bins that `rank` reads for micro-batch `micro` of the step."""
         return self.step_start(step) + (micro * self.world_size + rank) * self.batch_size
+
+
+def _pieces_of(column: IntArray, overlap: int = 0) -> Iterator[IntArray]:
+    """A column in pieces, each of which begins with the last `overlap` entries of the one before."""
+    for start in range(0, len(column), _PIECE):
+        yield column[max(0, start - overlap) : start + _PIECE]

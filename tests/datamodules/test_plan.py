@@ -179,3 +179,26 @@ def test_the_pure_core_needs_no_torch() -> None:
         "sys.exit(int(any(name in sys.modules for name in ('torch', 'lightning', 'tokenizers'))))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_lanes_that_stand_one_behind_the_other_are_drawn_as_if_they_did_not(
+    alpha: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picochat.datamodules.plan._PIECE", 7)  # 300 rows are many pieces
+    mixed = small_plan(alpha=alpha)
+    order = np.argsort(mixed.lanes, kind="stable")
+    columns = (mixed.lengths[order], mixed.supervised[order], mixed.lanes[order])
+    apart = DataPlan(*columns, capacity=64, alpha=alpha)
+    assert [type(rows).__name__ for rows in apart.rows_by_lane] == ["Span", "Span"]
+    assert [type(rows).__name__ for rows in mixed.rows_by_lane] == ["ndarray", "ndarray"]
+    assert apart.counts.tolist() == mixed.counts.tolist() == [270, 30]
+    for number in range(3):
+        assert order[apart.draw(number)].tolist() == mixed.draw(number).tolist()
+
+
+def test_a_fingerprint_does_not_depend_on_the_pieces_it_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = small_plan().fingerprint
+    monkeypatch.setattr("picochat.datamodules.plan._PIECE", 7)
+    assert small_plan().fingerprint == whole
+    assert small_plan(seed=1).fingerprint != whole
