@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from tqdm import tqdm
 
 from picochat.errors import UserError
+from picochat.files import sha256_file
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
@@ -81,13 +82,14 @@ def ensure_task_pack(
     present = [path for path in (chat, evaluation) if path.exists()]
     made_with = _settings_of(report)
     others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
-    if len(present) == 2 and not others:
+    whole = len(present) == 2 and _is_whole(report, present)
+    if whole and not others:
         return chat, evaluation
     if present and not replace:
         wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
+        found = f"a task pack made with {wrong}" if others else f"rows that {report.name} does not name"
         raise UserError(
-            f"{folder} holds {'a task pack made with ' + wrong if others else 'half a task pack'}; "
-            "delete it, or choose another data.work_dir"
+            f"{folder} holds {found}; delete it, choose another data.work_dir, or give edited rows as data.chat_input"
         )
     rank_zero_info(f"making the task pack {profile}: {chat}")
     pack = ensure_dataset_pack(dataset_pack)
@@ -99,6 +101,16 @@ def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
     """Where the chat rows and the eval rows of a profile's task pack lie."""
     name = load_profile(profile).name  # of the profile, which a path to it may not end with
     return folder / f"chat_task_mixture_{name}.jsonl", folder / f"eval_task_mixture_{name}.jsonl"
+
+
+def _is_whole(report: Path, rows: list[Path]) -> bool:
+    """Whether the report belongs to these rows; after a kill between two renames there is an older report, or none."""
+    try:
+        files = json.loads(report.read_text("utf-8"))["files"]
+        said = {Path(file["path"]).name: file["sha256"] for file in files}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(said.get(path.name) == sha256_file(path) for path in rows)
 
 
 def _settings_of(report: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = {"picochat", "picochat.errors", "picochat.files", "picochat.plugins", "picochat.strict_json"}
+FOUNDATION = {f"picochat{name}" for name in ("", ".errors", ".files", ".plugins", ".signals", ".strict_json")}
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
     "model": ("model", "packs.rows"),

@@ -81,12 +81,21 @@ def test_a_pack_that_is_there_is_taken_as_it_is(pack: Path, tmp_path: Path) -> N
 def test_a_pack_of_other_settings_in_a_users_folder_is_refused(pack: Path, tmp_path: Path) -> None:
     ready(CapabilityDataModule, pack, tmp_path)
     with pytest.raises(
-        UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, or choose another data\."
+        UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, choose another data\."
     ):
         ready(CapabilityDataModule, pack, tmp_path, sft_rows=80)
-    (tmp_path / "eval_task_mixture_capability.jsonl").unlink()
-    with pytest.raises(UserError, match="holds half a task pack"):
-        ready(CapabilityDataModule, pack, tmp_path)
+
+
+def test_rows_that_the_report_does_not_name_are_no_task_pack(pack: Path, tmp_path: Path) -> None:
+    """As after a kill between two renames: new rows beside an older report, or beside none."""
+    ready(CapabilityDataModule, pack, tmp_path)
+    rows, report = tmp_path / "eval_task_mixture_capability.jsonl", tmp_path / "task_mixture_capability.json"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:-1]))
+    for remove in (None, report, rows):
+        if remove:
+            remove.unlink()
+        with pytest.raises(UserError, match=r"holds rows that task_mixture_capability\.json does not name; delete it"):
+            ready(CapabilityDataModule, pack, tmp_path)
 
 
 def test_a_pack_of_other_settings_in_the_cache_is_made_again(
