@@ -1,11 +1,12 @@
 # Two commands: `make demo` walks the whole recipe at demo scale, `make test` runs the tests. Both install what they need.
-# `make test-all` runs the slow tests too, and installs lm-eval, TRL and gguf for those that use them.
+# `make test-all` runs the slow tests too, and installs lm-eval, TRL, gguf and Sphinx for those that use them;
+# `make docs` builds the documentation into site/.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # one worker a core; a file's tests stay together, because they share what its fixtures made
 PYTEST_ARGS := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-all check clean
+.PHONY: install demo test test-all check docs clean
 
 install: .venv/.installed
 
@@ -15,7 +16,11 @@ install: .venv/.installed
 	touch $@
 
 .venv/.installed-interop: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,interop]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,interop]'
+	touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 demo: install
@@ -32,5 +37,8 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/.installed-docs
+	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going --fresh-env docs site
+
 clean:
-	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf runs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,140 @@
+"""The documentation says what is true: its commands parse, its pages are all there, and it builds without a warning."""
+
+import importlib.util
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picochat.cli import TRAINER, normalise
+from picochat.commands.completion import command_parsers
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")]
+PARSERS = dict(command_parsers())
+ELSEWHERE = {"roman.yaml", "Roman"}  # what examples/picochat-roman brings
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, line): every line of a code block that begins with picochat, continued lines joined."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
+        lines = re.findall(r"^(?: {4})?(picochat .+)$|^printf .*\| (picochat .+)$", text, flags=re.MULTILINE)
+        found += [(str(page.relative_to(ROOT)), first or second) for first, second in lines]
+    return sorted(set(found))
+
+
+def is_command(line: str) -> bool:
+    return "…" not in line and not line.startswith("picochat COMMAND")
+
+
+LINES = [(page, line) for page, line in commands() if is_command(line)]
+
+
+def test_commands_of_readme_and_pages_are_found() -> None:
+    assert {page.split("/")[0] for page, _ in LINES} >= {"README.md", "docs", "examples"}
+    assert len(LINES) > 40
+
+
+@pytest.mark.parametrize(("page", "line"), [case for case in LINES if case[1].split()[1] not in TRAINER])
+def test_a_documented_command_parses(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    path = next(path for path in PARSERS if path == tuple(words[: len(path)]))
+    parser = PARSERS[path]
+    arguments = normalise(words[len(path) :], parser.flags())
+    assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= set(parser.flags())
+    parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize(("page", "line"), [case for case in LINES if case[1].split()[1] in TRAINER])
+def test_a_documented_run_is_a_config(
+    page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from picochat.commands.configs import spell_out
+    from picochat.commands.fit import parsed_config
+
+    words = shlex.split(line, comments=True)[1:]
+    if ELSEWHERE & set(words):
+        pytest.skip("a name of the example package")
+    if "WandbLogger" in line and importlib.util.find_spec("wandb") is None:
+        pytest.skip("needs wandb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_callbacks.py").write_text(
+        "from lightning import Callback\nclass Mine(Callback):\n    def __init__(self, path: str) -> None: ...\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "trainer:\n  callbacks+:\n    - class_path: my_callbacks.Mine\n      init_args: {path: seen.txt}\n"
+    )
+    earlier = tmp_path / "runs/capability/config.yaml"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text((ROOT / "configs/capability.yaml").read_text())
+    if {"--data.help", "--print_config"} & set(words):
+        with pytest.raises(SystemExit) as stop:
+            parsed_config(spell_out(words))
+        assert stop.value.code in (0, None)
+        assert "context_length" in capsys.readouterr().out
+    else:
+        assert parsed_config(spell_out(words)).trainer.max_steps > 0
+
+
+def test_pages_link_to_pages_that_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_readmes_tree_names_what_lies_at_the_top_and_in_the_package() -> None:
+    """And nothing that is not there."""
+    tree = README.partition("## What lies where")[2].split("```")[1]
+    named: set[str] = set()
+    for line in tree.splitlines()[1:]:
+        name = line.split()[0].rstrip("/")
+        named.add(f"picochat/{name}" if line.startswith("  ") else name)
+    missing = {name for name in named if not (ROOT / name).exists()}
+    assert missing == set()
+    made = {"runs", "site", "build", "dist", "picochat.egg-info"} | {"README.md", "LICENSE"}
+    top = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - made
+    links = {"datamodules", "callbacks", "configs"}
+    inside = {path.name for path in (ROOT / "picochat").iterdir() if not path.name.startswith(("_", "py."))} - links
+    assert named == top | {f"picochat/{name}" for name in inside}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_the_readmes_recipe_is_the_demos(tmp_path: Path) -> None:
+    """Flag for flag; the README leaves out only repetitions, and how an interrupted demo goes on."""
+    done = subprocess.run(
+        ["make", "--dry-run", f"--file={ROOT / 'demo.mk'}"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    demo = [shlex.split(line.partition(">")[0]) for line in re.sub(r"\\\n\s*", "", done.stdout).splitlines()]
+    stages = [as_flags(words[1:]) for words in demo if words and words[0].endswith("picochat")]
+    recipe = README.partition("## The recipe at demo scale")[2].split("```")[1]
+    lines = [shlex.split(line) for line in re.sub(r"\\\n\s*", "", recipe).splitlines() if line.startswith("picochat ")]
+    assert len(lines) == 10
+    for words in lines:
+        assert as_flags(words[1:]) in stages, " ".join(words)
+
+
+def as_flags(words: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """(what comes before the flags, each flag's values)."""
+    starts = [index for index, word in enumerate(words) if word.startswith("--")] + [len(words)]
+    flags = {words[a]: tuple(words[a + 1 : b]) for a, b in itertools.pairwise(starts)}
+    flags.pop("--force", None)
+    return tuple(words[: starts[0]]), flags
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs Sphinx: pip install 'picochat[docs]'")
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "docs", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "CapabilityDataModule" in (tmp_path / "site/api/datamodules.html").read_text("utf-8")
+    assert "one supervised token weighs" in (tmp_path / "site/design.html").read_text("utf-8").lower()
