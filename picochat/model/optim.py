@@ -8,6 +8,9 @@
 Muon (Jordan et al. 2024) makes each matrix's momentum nearly orthogonal before it is applied, so that all directions
 move by the same amount.
 
+torch's Muon makes some fifteen small products a matrix and step; here the matrices of one shape are stacked and share
+them, which takes a third of the time at demo size (benchmarks: a fifth of a step before).
+
 Groups carry their ``name`` and their own ``lr``; a schedule multiplies each from its own base. The two rules live
 behind one Optimizer, because Lightning's automatic optimization, gradient scaling and checkpoints want one.
 """
@@ -17,11 +20,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from picochat.errors import UserError
 
+_STACKED = 2**23  # elements of one stack: few enough that stacking large matrices needs little memory
 _MATRIX_RATIO = 5.0  # 0.02 to 0.004, the pair that the demo was tuned with
 
 
@@ -79,13 +83,57 @@ def build_optimizer(decoder: nn.Module, config: OptimizerConfig) -> Optimizer:
     if any(matrix.ndim != 2 for matrix in matrices):
         raise UserError("optimizer.name is muon, which needs whole matrices; use adamw where the weights are sharded")
     rate = config.matrix_learning_rate
-    muon = Muon(
+    muon = StackedMuon(
         [{"params": matrices, "name": "matrices"}],
         lr=config.learning_rate * _MATRIX_RATIO if rate is None else rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
     return JoinedOptimizer([muon, AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=fused)])
+
+
+class StackedMuon(Muon):
+    """torch's Muon, the same update and the same state, with the matrices of one shape stacked in one product."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; parameters without a gradient are left as they are. The closure is JoinedOptimizer's to call."""
+        for group in self.param_groups:
+            stacks: dict[tuple[torch.Size, torch.device], list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    stacks.setdefault((parameter.shape, parameter.device), []).append(parameter)
+            for parameters in stacks.values():
+                most = max(1, _STACKED // parameters[0].numel())
+                for first in range(0, len(parameters), most):
+                    self._update(group, parameters[first : first + most])
+
+    def _update(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+        updates = []
+        for parameter in parameters:
+            grad, state = parameter.grad, self.state[parameter]
+            assert grad is not None
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(grad)
+            buffer = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
+            updates.append(grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer)
+        rows, columns = parameters[0].shape
+        rate = group["lr"] * max(1, rows / columns) ** 0.5  # Jordan's: a tall matrix moves its outputs less
+        orthogonal = _orthogonal(torch.stack(updates), group["ns_coefficients"], group["ns_steps"], group["eps"])
+        for parameter, update in zip(parameters, orthogonal, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+
+
+def _orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Nearly orthogonal matrices [N, R, C] with the same row and column spaces: quintic Newton-Schulz in bfloat16."""
+    a, b, c = coefficients
+    tall = matrices.size(1) > matrices.size(2)
+    x = matrices.bfloat16().mT if tall else matrices.bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)  # the spectral norm is at most 1
+    for _ in range(steps):
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class JoinedOptimizer(Optimizer):
