@@ -53,13 +53,13 @@ $(RELEASE_CHAT): | $(DATA)
 # 5. capability SFT from the base
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 3000 --val-fraction 0.02 --eval-every 1000 \
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2600 --val-fraction 0.02 --eval-every 1300 \
 	    $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
 RELEASE_SFT = $(PICO) train sft --input $(RELEASE_CHAT) --eval-input $(RELEASE_EVAL) --tokenizer $(TOK) --out-dir $(@D) \
-    $(MUON) --learning-rate 0.0005 --steps 300 --val-fraction 0.02 --eval-every 100 $(call go_on,$(@D))
+    $(MUON) --learning-rate 0.0005 --steps 250 --val-fraction 0.02 --eval-every 250 $(call go_on,$(@D))
 
 $(RUN)/release-from-base/done: | $(RUN)/base/done $(RELEASE_CHAT)
 	$(RELEASE_SFT) --checkpoint $(BASE)
@@ -71,7 +71,7 @@ $(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
 
 # 7. evaluation: every model answers the same held-out rows
 $(EVAL)/capability-rows/%/eval_report.json: | $(RUN)/%/done $(SKILL_CHAT)
-	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --max-new-tokens 200 --out-dir $(@D)
+	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --max-new-tokens 192 --out-dir $(@D)
 
 $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
 	$(PICO) eval chat --input $(RELEASE_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
