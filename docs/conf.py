@@ -31,7 +31,7 @@ html_theme = "furo"
 html_title = "picochat"
 html_static_path = ["static"]
 html_css_files = ["picochat.css"]
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 
 _SECTION = re.compile(r"(Args|Attributes|Examples?|Raises|Returns|Yields|Note|Shapes?):$")
