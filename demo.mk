@@ -38,28 +38,28 @@ $(TOK): | $(DATA)
 # 3. base: language, nothing else
 $(RUN)/base/done: | $(TOK)
 	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
-	    --optimizer muon --learning-rate 0.004 --min-lr-ratio 0.02 --steps 150 $(call go_on,$(@D))
+	    $(MUON) --learning-rate 0.004 --steps 200 $(call go_on,$(@D))
 	@touch $@
 
 # 4. task packs: skills with an anchor of behaviour; behaviour alone
 $(SKILL_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
-	    --sft-rows 60000 --eval-rows 3200 --source offline --skill-answer-style scratchpad --no-promote
+	    --sft-rows 60000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
 
 $(RELEASE_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
-	    --sft-rows 8000 --eval-rows 1400 --source offline --no-promote
+	    --sft-rows 8000 --eval-rows 1000 --source offline --no-promote
 
 # 5. capability SFT from the base
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2600 --val-fraction 0.02 --eval-every 1300 \
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2100 --val-fraction 0.02 --eval-every 2100 \
 	    $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
 RELEASE_SFT = $(PICO) train sft --input $(RELEASE_CHAT) --eval-input $(RELEASE_EVAL) --tokenizer $(TOK) --out-dir $(@D) \
-    $(MUON) --learning-rate 0.0005 --steps 250 --val-fraction 0.02 --eval-every 250 $(call go_on,$(@D))
+    $(MUON) --learning-rate 0.0005 --steps 200 --val-fraction 0.02 --eval-every 200 $(call go_on,$(@D))
 
 $(RUN)/release-from-base/done: | $(RUN)/base/done $(RELEASE_CHAT)
 	$(RELEASE_SFT) --checkpoint $(BASE)
