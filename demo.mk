@@ -38,7 +38,7 @@ $(TOK): | $(DATA)
 # 3. base: language, nothing else
 $(RUN)/base/done: | $(TOK)
 	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
-	    $(MUON) --learning-rate 0.004 --steps 200 $(call go_on,$(@D))
+	    $(MUON) --learning-rate 0.004 --steps 150 --eval-every 150 $(call go_on,$(@D))
 	@touch $@
 
 # 4. task packs: skills with an anchor of behaviour; behaviour alone
@@ -53,13 +53,13 @@ $(RELEASE_CHAT): | $(DATA)
 # 5. capability SFT from the base
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2100 --val-fraction 0.02 --eval-every 2100 \
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1850 --val-fraction 0.02 --eval-every 1850 \
 	    $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
 RELEASE_SFT = $(PICO) train sft --input $(RELEASE_CHAT) --eval-input $(RELEASE_EVAL) --tokenizer $(TOK) --out-dir $(@D) \
-    $(MUON) --learning-rate 0.0005 --steps 200 --val-fraction 0.02 --eval-every 200 $(call go_on,$(@D))
+    $(MUON) --learning-rate 0.0005 --steps 150 --val-fraction 0.02 --eval-every 150 $(call go_on,$(@D))
 
 $(RUN)/release-from-base/done: | $(RUN)/base/done $(RELEASE_CHAT)
 	$(RELEASE_SFT) --checkpoint $(BASE)
