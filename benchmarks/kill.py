@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,8 @@ BASE = ["train", "base", "--dataset-pack", "data/dataset_pack.json", "--tokenize
 PACK_FILES = [f"pack/{kind}_task_mixture_capability.jsonl" for kind in ("chat", "eval")]
 SFT = ["train", "sft", "--input", PACK_FILES[0], "--eval-input", PACK_FILES[1], "--checkpoint", "base/best_checkpoint",
        "--batch-size", "4", "--device", "cpu", "--precision", "float32", "--val-fraction", "0.01"]  # fmt: skip
-CLOCKED = ("_per_s", "/loader_wait", "/mfu")  # columns of metrics.csv
+# columns of metrics.csv that the clock decides, or that speak of the steps since this process's last log row
+CLOCKED = re.compile(r".*(_per_s|/loader_wait|/mfu)|train/padding|data/learnt/.*")
 RESULTS = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "metrics.csv", "samples.jsonl"]
 
 
@@ -60,9 +62,9 @@ def killed(words: Sequence[str], folder: Path, seconds: float, hit: Callable[[],
 
 
 def without_speed(text: str) -> str:
-    """metrics.csv without the columns that the clock decides."""
+    """metrics.csv without those columns."""
     rows = [
-        {name: value for name, value in row.items() if value and not name.endswith(CLOCKED)}
+        {name: value for name, value in row.items() if value and not CLOCKED.fullmatch(name)}
         for row in csv.DictReader(io.StringIO(text))
     ]
     return "\n".join(str(row) for row in rows if row.keys() - {"step", "epoch"})
