@@ -18,7 +18,7 @@ split. Every rank knows the whole plan, and with it the supervised tokens of the
 
 import bisect
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -108,7 +108,7 @@ class DataPlan:
         return found
 
     @cached_property
-    def rows_by_lane(self) -> list[IntArray] | list[Span]:
+    def rows_by_lane(self) -> Sequence[IntArray | Span]:
         """The examples of each lane, in file order. Where one lane stands behind the other, as in a corpus, no list of
         them is made: 10⁹ rows then need no memory."""
         ends = np.cumsum(self.counts)

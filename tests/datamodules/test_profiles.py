@@ -80,9 +80,7 @@ def test_a_pack_that_is_there_is_taken_as_it_is(pack: Path, tmp_path: Path) -> N
 
 def test_a_pack_of_other_settings_in_a_users_folder_is_refused(pack: Path, tmp_path: Path) -> None:
     ready(CapabilityDataModule, pack, tmp_path)
-    with pytest.raises(
-        UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, choose another data\."
-    ):
+    with pytest.raises(UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, choose another data\."):
         ready(CapabilityDataModule, pack, tmp_path, sft_rows=80)
 
 

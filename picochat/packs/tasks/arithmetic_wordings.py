@@ -1,7 +1,7 @@
 """How sums, differences, products and stories are put into words. In: nothing. Out: families. Next: tasks.arithmetic.
 
 {a} and {b} are the operands; the order in which a sum or a product is asked belongs to the phrasing. A difference is
-{a} - {b}. A bare "27+15" is never asked: the working begins with it, and a reply that begins with the prompt is an echo.
+{a} - {b}. A bare "27+15" is never asked: the working begins with it, and a reply that opens with the prompt is an echo.
 """
 
 import re
