@@ -161,7 +161,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ({"use_sliding_window": True}, "use_sliding_window is true"),
         ({"quantization_config": {"bits": 4}}, "quantization_config is"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "rope_type is 'yarn'"),
-        ({"hidden_size": "wide"}, "hidden_size must be a whole number, not \"wide\""),
+        ({"hidden_size": "wide"}, 'hidden_size must be a whole number, not "wide"'),
         ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
         ({"hidden_size": 20}, r"embed_tokens.weight has the shape \(264, 16\), config.json asks for \(264, 20\)"),
         ({"num_hidden_layers": 3}, r"lacks the weight model\.layers\.2\."),
