@@ -19,6 +19,7 @@ state dict as `model.safetensors`; override `export` to write anything else.
 """
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,8 +97,10 @@ class BestCheckpoint(Callback):
         return self.best_value is None or (value < self.best_value if self.mode == "min" else value > self.best_value)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
-        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            self.export(trainer, pl_module, Path(trainer.default_root_dir) / name)
+        if not getattr(trainer, "fast_dev_run", False):
+            with getattr(pl_module, "whole_weights", nullcontext)():  # every rank helps to gather what is sharded
+                if trainer.is_global_zero:
+                    self.export(trainer, pl_module, Path(trainer.default_root_dir) / name)
         trainer.strategy.barrier(name)
 
     def _record(self) -> dict[str, Any]:

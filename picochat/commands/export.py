@@ -14,7 +14,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog="example: picochat export --checkpoint runs/capability/best_checkpoint --out-dir runs/picochat-bf16 "
         "--dtype bfloat16\nthen:    hf upload OWNER/NAME runs/picochat-bf16",
     )
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="model folder, such as RUN/best_checkpoint")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="model folder, such as RUN/best_checkpoint; or RUN/last.ckpt"
+    )
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="number format of the weights (default: as it is)"

@@ -19,9 +19,10 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, RunLogger
-from picochat.cli import TRAINER
+from picochat.cli import TRAINER, nearest
 from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
 from picochat.files import locked_folder, write_files
@@ -86,6 +87,7 @@ class PicochatCLI(LightningCLI):
             asked = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
             own = [] if any(isinstance(one, RunLogger) for one in asked) else [RunLogger(settings["default_root_dir"])]
             kwargs["logger"] = [*own, *asked]
+        kwargs["strategy"] = _strategy(settings.get("strategy"))
         if settings.get("enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         return super().instantiate_trainer(**kwargs)
@@ -146,6 +148,23 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
+
+
+def _strategy(asked: Any) -> Any:
+    """`fsdp2` and Lightning's own names; objects pass."""
+    if not isinstance(asked, str):
+        return asked
+    if asked == "fsdp2":
+        from picochat.model.sharding import ShardedStrategy
+
+        return ShardedStrategy()
+    known = ["auto", "fsdp2", *StrategyRegistry.available_strategies()]
+    if asked.lower() not in known:
+        raise UserError(
+            f"trainer.strategy: there is none named {asked}{nearest(asked, known)}; use auto, ddp, fsdp2, or an object "
+            "with a class_path"
+        )
+    return asked
 
 
 def _refuse_older_run(root: Path) -> None:

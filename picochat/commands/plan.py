@@ -193,7 +193,7 @@ def _way(config: Any, ranks: int, seen: "Forecast", data: Any) -> "Way":
         optimizer=cast(Literal["muon", "adamw"], config.model.optimizer.name if config.model.optimizer else "muon"),
         half=precision is None or "16" in str(precision),
         ranks=ranks,
-        sharded="Sharded" in str(getattr(config.trainer.strategy, "class_path", config.trainer.strategy)),
+        sharded=config.trainer.strategy == "fsdp2",
         recompute=bool(config.model.activation_checkpointing),
         micro_batches=config.trainer.accumulate_grad_batches,
     )

@@ -1,14 +1,20 @@
-"""A checkpoint in another form. In: a model folder. Out: a model folder to give away. Next: transformers, the hub.
+"""A checkpoint in another form. In: a model folder, or a run's last.ckpt. Out: a model folder to give away. Next:
+transformers, the hub.
 
     number format    float32 for computing on, bfloat16 or float16 for half the size
     untied head      a copy of the embedding as lm_head.weight, for tools that cannot share the two
 
 The new folder's picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along.
+
+A last.ckpt is the whole state of a run, from which a model folder can be made before the run ends: a file, or of a
+sharded model a folder of slices (picochat.model.slices).
 """
 
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +22,9 @@ from torch import nn
 from picochat.errors import UserError
 from picochat.files import atomic_folder, sha256_file
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.slices import INDEX, read_sharded, settled
+from picochat.model.tokenizer import ChatTokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CARD = "README.md"
@@ -27,7 +36,7 @@ def export_checkpoint(
     """Write a model folder, whole or not at all; an older one of that name is replaced.
 
     Args:
-        checkpoint: the folder to export, of picochat or of another maker.
+        checkpoint: the folder to export, of picochat or of another maker; or a last.ckpt.
         out_dir: the new folder; not the old one.
         dtype: a name of `DTYPES`; None keeps the format.
         untie: write the head as a weight of its own.
@@ -41,8 +50,7 @@ def export_checkpoint(
     source, target = Path(checkpoint), Path(out_dir)
     if source.resolve() == target.resolve():
         raise UserError(f"{target} is the checkpoint itself; name another folder to export to")
-    loaded = load_checkpoint(source)
-    decoder = loaded.decoder
+    decoder, tokenizer, provenance = _opened(source)
     before = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
     if dtype is not None:
         decoder.to(DTYPES[dtype])
@@ -55,7 +63,40 @@ def export_checkpoint(
     weights = {file.name: sha256_file(file) for file in sorted(source.glob("*.safetensors"))}
     made = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
     with atomic_folder(target) as building:
-        save_checkpoint(building, decoder, loaded.tokenizer, {**loaded.provenance, **made})
+        save_checkpoint(building, decoder, tokenizer, {**provenance, **made})
         if (source / _CARD).is_file():
             shutil.copyfile(source / _CARD, building / _CARD)
         return sum(file.stat().st_size for file in building.glob("*.safetensors"))
+
+
+def _opened(source: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
+    """Decoder, tokenizer and provenance of a model folder or a last.ckpt."""
+    if source.is_file():
+        weights, kept = _read_file(source)
+    elif (settled(source) / INDEX).is_file():
+        weights, kept = read_sharded(source)
+    else:
+        loaded = load_checkpoint(source)
+        return loaded.decoder, loaded.tokenizer, loaded.provenance
+    told = kept.get("picochat")
+    if not isinstance(told, dict):
+        raise UserError(
+            f"{source} says nothing of its model; it was written by another program, or by an older picochat"
+        )
+    with torch.device("meta"):
+        decoder = Decoder(DecoderConfig(**told["decoder"]))
+    state = {name.removeprefix("decoder."): tensor for name, tensor in weights.items() if name.startswith("decoder.")}
+    decoder.load_state_dict(state, assign=True)
+    if decoder.config.tie_word_embeddings:
+        decoder.lm_head.weight = decoder.model.embed_tokens.weight
+    return decoder, ChatTokenizer(told["tokenizer"], str(source)), told["provenance"]
+
+
+def _read_file(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        kept = torch.load(file, map_location="cpu", weights_only=True)
+        return kept["state_dict"], kept
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{file} is no last.ckpt of picochat, or damaged; name a model folder or a last.ckpt"
+        ) from error

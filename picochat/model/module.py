@@ -11,6 +11,7 @@ over W. The plan knows the supervised tokens N of the whole step, so each micro-
 whatever way the step was cut: (8 rows × A 4), (32 × 1) and 2 ranks × (16 × 1) give the same gradients.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -19,7 +20,7 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning import LightningModule
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import Metric
@@ -153,7 +154,10 @@ class ChatModule(LightningModule):
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.activation_checkpointing:
             self.decoder.recompute()
-        if self.compile_decoder:
+        strategy = self.trainer.strategy
+        if isinstance(strategy, ModelParallelStrategy):
+            self._shard(strategy)
+        elif self.compile_decoder:
             self.decoder.compile()
 
     def setup(self, stage: str) -> None:
@@ -162,6 +166,11 @@ class ChatModule(LightningModule):
         mps = self.trainer.strategy.root_device.type == "mps"
         sums = torch.float32 if mps else torch.float64  # MPS has no float64
         self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes, sums) for _ in (*self.data.val_names, "test"))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what makes a model folder of the weights: `picochat export --checkpoint RUN/last.ckpt`."""
+        decoder, tokenizer = dataclasses.asdict(self.decoder.config), self.chat_tokenizer.content
+        checkpoint["picochat"] = {"decoder": decoder, "tokenizer": tokenizer, "provenance": self.provenance()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the state of another model before torch does so in a page of names."""
@@ -230,6 +239,21 @@ class ChatModule(LightningModule):
         replies = generate(self.decoder, tokenizer, prompts, max_new_tokens=self.data.context_length)
         return [{**row, "reply": reply.text} for row, reply in zip(batch, replies, strict=True)]
 
+    def on_predict_start(self) -> None:
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            raise UserError(
+                "predict answers with whole weights, on each device by itself; leave trainer.strategy out, or use "
+                "`picochat generate`"
+            )
+
+    def whole_weights(self) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, the decoder is whole where it was sharded; every rank has to enter."""
+        if not isinstance(self.trainer.strategy, ModelParallelStrategy):
+            return contextlib.nullcontext()
+        from picochat.model.sharding import whole
+
+        return whole(self)
+
     def provenance(self) -> dict[str, Any]:
         """Where these weights come from; written to picochat.json beside them."""
         return {
@@ -239,6 +263,18 @@ class ChatModule(LightningModule):
             "optimizer": dataclasses.asdict(self.optimizer_config),
             "config": "config.yaml",
         }
+
+    def _shard(self, strategy: ModelParallelStrategy) -> None:
+        if self.compile_decoder:
+            raise UserError("model.compile is not supported with trainer.strategy fsdp2; set it to false")
+        from picochat.model.sharding import shard  # half a second of imports, which other runs are spared
+
+        mesh = strategy.device_mesh
+        if mesh["tensor_parallel"].size() > 1:
+            raise UserError(
+                "picochat shards over data only, and this strategy splits matrices; use trainer.strategy fsdp2"
+            )
+        shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
 
     def _refuse_other_size(self, found: DecoderConfig) -> None:
         for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):

@@ -146,6 +146,11 @@ class ChatTokenizer:
         return cls(content, str(file))
 
     @property
+    def content(self) -> str:
+        """What its tokenizer.json holds."""
+        return self._content
+
+    @property
     def chat_template(self) -> str:
         """Jinja text that renders conversations as `render` does."""
         return self.format.chat_template()

@@ -1,0 +1,63 @@
+"""`picochat fit` with FSDP2 over two gloo ranks: the numbers of one, a checkpoint of slices, a model folder of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import config, fit, logged
+from safetensors.torch import load_file
+
+from picochat.cli import main
+
+SHARDED = ["--trainer.strategy=fsdp2", "--model.activation_checkpointing=true"]
+NAMES = ["train/loss", "val/loss", "eval/untagged/pass_rate"]
+
+
+@pytest.fixture
+def one_and_two(folder: Path) -> Path:
+    """A world in which the run of one rank has ended (in `one`), and two ranks share its batches."""
+    settings = config()
+    fit(folder, [])
+    (folder / "run").rename(folder / "one")
+    settings["data"]["init_args"]["batch_size"] = 2
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_sharded_run_is_that_of_one_rank_resumes_and_exports(
+    one_and_two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = one_and_two
+    monkeypatch.chdir(folder)
+    fit(folder, [*SHARDED, "--trainer.devices=2", "--trainer.max_steps=8"])
+    main(["export", "--checkpoint", "run/last.ckpt", "--out-dir", "exported"])
+    exported, kept = load_file("exported/model.safetensors"), load_file("run/last_checkpoint/model.safetensors")
+    assert exported.keys() == kept.keys()
+    assert all(exported[name].equal(kept[name]) for name in kept)
+    assert sorted(path.name for path in (folder / "run/last.ckpt").glob("*.distcp")) == ["__0_0.distcp", "__1_0.distcp"]
+    fit(folder, [*SHARDED, "--trainer.devices=2", "--ckpt_path", "run/last.ckpt", "--trainer.max_steps=12"])
+    assert len(logged(folder / "run", "train/loss")) == 12
+    # the schedule of 8 steps was another one: a whole run is compared
+    fit(folder, [*SHARDED, "--trainer.devices=2", "--force=true"])
+    for name in NAMES:
+        assert logged(folder / "run", name) == pytest.approx(logged(folder / "one", name), rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks(one_and_two: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "picochat"]
+    words = ["fit", "--config", "run.yaml", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    done = subprocess.run([*command, *words], cwd=one_and_two, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    expected = logged(one_and_two / "one", "train/loss")
+    assert logged(one_and_two / "run", "train/loss") == pytest.approx(expected, rel=1e-4)
+
+
+def test_compiling_slices_is_refused_in_one_sentence(folder: Path) -> None:
+    said = fit(folder, [SHARDED[0], "--model.compile=true"], status=2)
+    assert "model.compile is not supported with trainer.strategy fsdp2" in said
+    assert "Traceback" not in said
+    assert not (folder / "run" / "last.ckpt").exists()
