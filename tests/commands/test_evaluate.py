@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,7 @@ def test_ctrl_c_leaves_nothing_half_written(
 ) -> None:
     def interrupted(*args: object, **settings: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)  # another thread may take the signal; the interruption then comes a moment later
 
     shutil.copytree(evaluated / "base", tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
