@@ -172,7 +172,17 @@ class JoinedOptimizer(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what ``state_dict()`` gave."""
+        """Load what ``state_dict()`` gave.
+
+        Raises:
+            UserError: it is another rule's state.
+        """
+        theirs, ours = _rule(state_dict["param_groups"]), _rule(self.param_groups)
+        if theirs != ours:
+            raise UserError(
+                f"the checkpoint was written by optimizer {theirs} and this run has {ours}: go on with "
+                f"--optimizer {theirs} (model.optimizer.name), or start a new run"
+            )
         super().load_state_dict(state_dict)
         self._share()
 
@@ -189,6 +199,10 @@ class JoinedOptimizer(Optimizer):
             part.param_groups = self.param_groups[first:last]
             part.state = self.state
             first = last
+
+
+def _rule(groups: list[dict[str, Any]]) -> str:
+    return "muon" if any("ns_steps" in group for group in groups) else "adamw"
 
 
 def _groups(decoder: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:

@@ -203,3 +203,11 @@ def test_muon_refuses_flattened_weights() -> None:
     weight.weight = nn.Parameter(weight.weight.detach().flatten())
     with pytest.raises(UserError, match="use adamw where the weights are sharded"):
         build_optimizer(model, OptimizerConfig())
+
+
+def test_another_rules_state_is_refused() -> None:
+    state = build_optimizer(decoder(), OptimizerConfig(name="muon")).state_dict()
+    with pytest.raises(
+        UserError, match="optimizer muon and this run has adamw: go on with --optimizer muon"
+    ):
+        build_optimizer(decoder(), OptimizerConfig(name="adamw")).load_state_dict(state)
