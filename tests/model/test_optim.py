@@ -207,7 +207,5 @@ def test_muon_refuses_flattened_weights() -> None:
 
 def test_another_rules_state_is_refused() -> None:
     state = build_optimizer(decoder(), OptimizerConfig(name="muon")).state_dict()
-    with pytest.raises(
-        UserError, match="optimizer muon and this run has adamw: go on with --optimizer muon"
-    ):
+    with pytest.raises(UserError, match="optimizer muon and this run has adamw: go on with --optimizer muon"):
         build_optimizer(decoder(), OptimizerConfig(name="adamw")).load_state_dict(state)
