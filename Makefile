@@ -6,7 +6,7 @@ BIN := .venv/bin
 # one worker a core; a file's tests stay together, because they share what its fixtures made
 PYTEST_ARGS := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-all check docs clean
+.PHONY: install demo test test-all check docs clean bench bench-peers
 
 install: .venv/.installed
 
@@ -31,6 +31,21 @@ test: install check
 
 test-all: check .venv/.installed-interop
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'slow or not slow'
+
+# prints tables, keeps them in benchmarks/results/ and makes docs/benchmarks.md of them; wants a machine that rests
+bench: install
+	$(BIN)/python benchmarks/run.py
+
+# the same beside TRL, litgpt and transformers, which get an environment of their own
+bench-peers: .venv-peers/.installed
+	.venv-peers/bin/python benchmarks/run.py --peers
+
+.venv-peers/.installed: pyproject.toml benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps litgpt==0.5.13
+	touch $@
 
 check: install
 	$(BIN)/ruff check .

@@ -1,18 +1,27 @@
-"""Startup time of the command line: python benchmarks/startup.py [--repeat 9]
+"""Start-up: python benchmarks/startup.py [--repeat 9]
 
-Prints, for each command line, the median wall time of a fresh process beyond that of an empty interpreter (`python -c
-pass`), and the slowest imports of the first one. Each time stands beside its bound where there is one.
+The median wall time of each command line in a fresh process beyond that of an empty interpreter (`python -c pass`),
+beside its bound where there is one. `fit` counts from its start to the end of its first optimizer step, with tokens
+that are there already, and its bound is one and a half times what `import torch, lightning.pytorch` takes in the same
+run. Below that, where the time of the imports goes, by package.
 
     command                          median   beyond the interpreter   bound
     picochat --help                   0.05 s                  0.03 s   0.5 s
 """
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from report import record
 
 COMMANDS: dict[str, float | None] = {  # words → bound in seconds beyond the interpreter's own time
     "--help": 0.5,
@@ -20,42 +29,89 @@ COMMANDS: dict[str, float | None] = {  # words → bound in seconds beyond the i
     "data task-pack --help": None,
     "train sft --help": None,
     "eval chat --help": None,
+    "plan --help": None,
     "fit --config nowhere.yaml": None,
     "fit --help": None,
 }
+PACK = "data task-pack --dataset-pack data/dataset_pack.json --out-dir pack --sft-rows 1600 --eval-rows 320 --force"
+PACK_BOUND = 1.5
+BARE = "import torch, lightning.pytorch"
+STEP = """
+import os, time
+from lightning import Callback
+class First(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        print("first step at", time.time(), flush=True)
+        os._exit(0)
+"""
+FIT = """\
+trainer: {default_root_dir: run, max_steps: 1, accelerator: cpu, logger: false, enable_model_summary: false,
+  enable_checkpointing: false, num_sanity_val_steps: 0, use_distributed_sampler: false, callbacks: [first.First]}
+model: {optimizer: {name: adamw}}
+data:
+  class_path: picochat.datamodules.ChatDataModule
+  init_args: {chat_input: pack/chat_task_mixture_capability.jsonl, tokenizer: tokenizer.json, work_dir: pack}
+"""
 
 
-def seconds(arguments: list[str], repeat: int) -> float:
-    """Median wall time of `python *arguments`, after one run that fills the file caches."""
-    times = []
-    for _ in range(repeat + 1):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def spent(arguments: list[str], folder: Path) -> float:
+    """Seconds of `python *arguments`; to its first optimizer step where it says when that was."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    start = time.time()
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    found = re.search(r"first step at (\S+)", done.stdout)
+    return (float(found[1]) if found else time.time()) - start
 
 
-def slowest_imports(words: str, count: int) -> list[tuple[float, str]]:
-    """(own seconds, module) of the imports that take longest."""
-    command = [sys.executable, "-X", "importtime", "-m", "picochat", *words.split()]
-    log = subprocess.run(command, capture_output=True, text=True, check=False).stderr
-    found = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", log)
-    return sorted(((int(own) / 1e6, name) for own, name in found), reverse=True)[:count]
+def seconds(arguments: list[str], repeat: int, folder: Path) -> float:
+    """Their median, after one run that fills the file caches."""
+    return statistics.median([spent(arguments, folder) for _ in range(repeat + 1)][1:])
+
+
+def imports(words: list[str], folder: Path) -> Counter[str]:
+    """Own seconds of the imports of a command line, by top-level package."""
+    log = subprocess.run(
+        [sys.executable, "-X", "importtime", *words], cwd=folder, capture_output=True, text=True, check=False
+    ).stderr
+    found: Counter[str] = Counter()
+    for own, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", log):
+        found[name.partition(".")[0]] += int(own) / 1e6
+    return found
+
+
+def world(folder: Path, run: Callable[[str], None]) -> None:
+    """A corpus, a tokenizer, the recipe's task pack, and a config of one step."""
+    run("data import --source stories --documents 2000 --out-dir data")
+    run("tok train --dataset-pack data/dataset_pack.json --vocab-size 400 --out tokenizer.json")
+    run(PACK)
+    (folder / "first.py").write_text(STEP)
+    (folder / "fit.yaml").write_text(FIT)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=9, help="runs of each command; the median counts")
     repeat = parser.parse_args().repeat
-    empty = seconds(["-c", "pass"], repeat)
-    print(f"python -c pass: {empty:.3f} s\n\n{'command':<36}{'median':>9}{'beyond':>9}{'bound':>8}")
-    for words, bound in COMMANDS.items():
-        total = seconds(["-m", "picochat", *words.split()], repeat)
-        shown = f"{bound:.1f} s" if bound else "–"
-        print(f"{'picochat ' + words:<36}{total:>7.3f} s{total - empty:>7.3f} s{shown:>8}")
-    print("\nslowest imports of --help (own time)")
-    for own, name in slowest_imports("--help", 5):
-        print(f"  {own * 1000:6.1f} ms  {name}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        world(folder, lambda words: subprocess.run([sys.executable, "-m", "picochat", *words.split()], cwd=folder, check=True, capture_output=True))  # fmt: skip  # noqa: E501
+        empty = seconds(["-c", "pass"], repeat, folder)
+        bare = seconds(["-c", BARE], repeat, folder)
+        bounds = {**COMMANDS, PACK: PACK_BOUND, "fit --config fit.yaml": 1.5 * bare}
+        rows = []
+        for words, bound in bounds.items():
+            total = seconds(["-m", "picochat", *words.split()], repeat, folder)
+            shown = f"{bound:.2f}" if bound else "–"
+            rows.append([f"picochat {words.partition(' --dataset-pack')[0]}", total, total - empty, shown])
+        fit = imports(["-m", "picochat", "fit", "--config", "fit.yaml"], folder)
+        light = imports(["-m", "picochat", "--help"], folder)
+    rows += [[f"python -c '{BARE}'", bare, bare - empty, "–"], ["python -c pass", empty, 0.0, "–"]]
+    parts = ", ".join(f"{package} {own:.2f}" for package, own in fit.most_common(8))
+    few = ", ".join(f"{package} {own * 1000:.0f}" for package, own in light.most_common(4))
+    note = f"Imports of `fit`, own seconds by package: {parts}. Of `--help`, in ms: {few}."
+    record("startup", ["command", "median, s", "beyond the interpreter, s", "bound, s"], rows, note, repeat=repeat)
 
 
 if __name__ == "__main__":

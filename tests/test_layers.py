@@ -37,12 +37,14 @@ HEAVY = {
 }
 NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.packs",
+    "picochat.model.sizes",
     "picochat.model.tokenizer",
     "picochat.evidence.scoring",
     "picochat.evidence.stats",
     "picochat.evidence.lanes",
     "picochat.evidence.compare",
     "picochat.evidence.report",
+    "picochat.datamodules.forecast",
     "picochat.datamodules.packing",
     "picochat.datamodules.sampling",
     "picochat.datamodules.plan",

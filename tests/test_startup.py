@@ -51,6 +51,7 @@ def probe(words: list[str], cwd: Path) -> tuple[int, list[str], str]:
         ["chat", "--help"],
         ["generate", "--help"],
         ["export", "--help"],
+        ["plan", "--help"],
         ["completion", "bash"],
     ],
     ids=" ".join,
@@ -73,6 +74,7 @@ def test_help_and_version_load_neither_torch_nor_lightning(words: list[str], tmp
         (["chat", "--checkpoint", "x", "--top-p", "2"], "--top-p must be"),
         (["export", "--checkpoint", "x", "--out-dir", ".", "--dtype", "bf16"], "did you mean bfloat16"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["plan", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

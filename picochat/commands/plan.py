@@ -69,11 +69,13 @@ def run(args: argparse.Namespace) -> None:
 def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     """All figures, as JSON values."""
     from picochat.commands.configs import spell_out
-    from picochat.commands.fit import parsed_config
-    from picochat.model import sizes
 
     words = [word for name in args.config for word in ("--config", name)]
-    config = parsed_config(spell_out(["fit", *words, *(f"--{setting}" for setting in args.set)]))
+    words = spell_out(["fit", *words, *(f"--{setting}" for setting in args.set)])
+    from picochat.commands.fit import parsed_config  # slow, and a wrong name is said before
+    from picochat.model import sizes
+
+    config = parsed_config(words)
     trainer = config.trainer
     if trainer.max_steps < 1:
         raise UserError("set trainer.max_steps, the number of optimizer steps: --set trainer.max_steps=6000")
