@@ -58,6 +58,7 @@ def test_a_datamodule_works_in_a_notebook_with_nothing_prepared() -> None:
 def test_a_callback_of_the_current_folder_is_a_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_callbacks", raising=False)  # another test's
     (tmp_path / "my_callbacks.py").write_text(CALLBACK)
     (tmp_path / "mine.yaml").write_text(
         "trainer:\n  callbacks+:\n    - class_path: my_callbacks.Mine\n      init_args: {path: seen.txt}\n"

@@ -300,15 +300,17 @@ def test_ctrl_c_leaves_nothing_half_written(
 ) -> None:
     def interrupted(*args: object, **settings: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(60)  # another thread may take the signal; the interruption then comes a moment later
+        time.sleep(5)  # another thread may take the signal; the interruption then comes a moment later
 
     shutil.copytree(evaluated / "base", tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     monkeypatch.setattr("picochat.model.generation.generate", interrupted)
+    before_tests = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores SIGINT
     for command, rows in (("chat", "eval_rows.jsonl"), ("sft-fit", "chat_rows.jsonl")):
         with pytest.raises(SystemExit) as stop:
             main(["eval", command, *inputs(run_folder, rows=rows), "--out-dir", str(tmp_path / "out"), "--force"])
         assert stop.value.code == 130
+    signal.signal(signal.SIGINT, before_tests)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
