@@ -48,6 +48,18 @@ SECTIONS = (
         "Greedy, the same weights and prompts for all; nothing stops early. New tokens a second.",
     ),
     ("Loss", "loss-", "Head and loss over supervised positions beside the head over all; memory is the peak's growth."),
+    (
+        "Start-up",
+        "startup",
+        "Median wall time of fresh processes; `fit` to the end of its first optimizer step, the bare imports to theirs.",
+    ),
+    (
+        "Growth",
+        "growth",
+        "Time and memory of each stage against size, every size in a process of its own "
+        "([drawn](../benchmarks/results/growth.svg)).",
+    ),
+    ("A data plan of many rows", "plan-scale", "Columns of a plan in files, opened by one rank of 1,024."),
     ("Attention", "attention-", "Ways to keep documents apart; `causal` does not, and is the measure of the others."),
 )
 MISSING = """## On a GPU

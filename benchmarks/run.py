@@ -22,6 +22,7 @@ ALONE = {
     "attention": [],
     "loss": [],
     "evaluation": [],
+    "optimizers": [],
     "growth": [],
     "plan_scale": ["--rows", "1000000", "10000000", "100000000"],
 }

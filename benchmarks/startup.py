@@ -36,6 +36,7 @@ COMMANDS: dict[str, float | None] = {  # words → bound in seconds beyond the i
 PACK = "data task-pack --dataset-pack data/dataset_pack.json --out-dir pack --sft-rows 1600 --eval-rows 320 --force"
 PACK_BOUND = 1.5
 BARE = "import torch, lightning.pytorch"
+SAID = "; import time; print('first step at', time.time(), flush=True)"  # not what ending takes
 STEP = """
 import os, time
 from lightning import Callback
@@ -98,7 +99,7 @@ def main() -> None:
         folder = Path(name)
         world(folder, lambda words: subprocess.run([sys.executable, "-m", "picochat", *words.split()], cwd=folder, check=True, capture_output=True))  # fmt: skip  # noqa: E501
         empty = seconds(["-c", "pass"], repeat, folder)
-        bare = seconds(["-c", BARE], repeat, folder)
+        bare = seconds(["-c", BARE + SAID], repeat, folder)
         bounds = {**COMMANDS, PACK: PACK_BOUND, "fit --config fit.yaml": 1.5 * bare}
         rows = []
         for words, bound in bounds.items():
