@@ -83,18 +83,6 @@ def test_underscores_and_key_value_are_spellings_of_a_flag() -> None:
     ]  # fmt: skip
 
 
-def test_every_command_has_help_with_purpose_and_example(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = [("data", "import"), ("data", "task-pack"), ("data", "inspect"), ("tok", "train"), ("train", "base"),
-                ("train", "sft"), ("eval", "chat"), ("eval", "sft-fit"), ("eval", "compare")]  # fmt: skip
-    for group, command in commands:
-        with pytest.raises(SystemExit) as stop:
-            main([group, command, "--help"])
-        text = capsys.readouterr().out
-        assert stop.value.code == 0
-        assert f"usage: picochat {group} {command}" in text
-        assert f"picochat {group} {command}" in text.split("example", 1)[1]
-
-
 def test_a_mistyped_required_flag_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "data", "task-pack", "--dataset-pak", "p.json")
     assert "unknown argument '--dataset-pak' (did you mean --dataset-pack?)" in message
