@@ -27,8 +27,12 @@ class JSONFaultError(ValueError):
         self.line = line
 
 
-def parse_json(content: bytes | str) -> Any:
+def parse_json(content: bytes | str, *, nul: bool = False) -> Any:
     """The value of a JSON text in UTF-8.
+
+    Args:
+        content: the text.
+        nul: whether texts may hold NUL, as what a model says may.
 
     Raises:
         JSONFaultError: anything that is not JSON, or could not be written again as JSON in UTF-8.
@@ -50,7 +54,7 @@ def parse_json(content: bytes | str) -> Any:
     except RecursionError:
         raise JSONFaultError("is nested too deeply") from None
     if "\\u" in text:  # the only way to write what is refused here
-        _refuse_unwritable(value)
+        _refuse_unwritable(value, nul)
     return value
 
 
@@ -109,13 +113,13 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _refuse_unwritable(value: Any) -> None:
+def _refuse_unwritable(value: Any, nul: bool) -> None:
     """Look for NUL and halves of surrogate pairs in all keys and texts, without recursion."""
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         place, one = waiting.pop()
         if isinstance(one, str):
-            if "\x00" in one:
+            if "\x00" in one and not nul:
                 raise JSONFaultError(f"holds a NUL character{place}")
             try:
                 one.encode()

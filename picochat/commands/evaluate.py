@@ -19,7 +19,8 @@ def run_chat(args: argparse.Namespace) -> None:
     from picochat.evidence.curves import find_metrics, read_curves
     from picochat.evidence.evaluation import evaluate_checkpoint
     from picochat.evidence.model_card import check_card_place, write_model_card
-    from picochat.evidence.report import EVAL_FILES, eval_table, read_before, write_eval
+    from picochat.evidence.read_back import read_before
+    from picochat.evidence.report import EVAL_FILES, eval_table, write_eval
     from picochat.evidence.report_html import eval_html
     from picochat.files import refuse_existing
 

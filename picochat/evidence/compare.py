@@ -23,7 +23,7 @@ import picochat
 from picochat.errors import UserError
 from picochat.evidence.compare_words import notes, reading, summary
 from picochat.evidence.lanes import GROUPINGS, SKILL_NAMES, Prediction, grouped
-from picochat.evidence.report import read_eval
+from picochat.evidence.read_back import read_eval
 from picochat.evidence.stats import (
     Interval,
     RunSpread,

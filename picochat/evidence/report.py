@@ -15,10 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from picochat.errors import UserError
 from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, Prediction, percent
 from picochat.evidence.scoring import REASONS
-from picochat.files import sha256_file, write_files
+from picochat.files import write_files
 
 EVAL_FILES = ("eval_report.json", "eval_report.md", "eval_report.html", "predictions.jsonl")
 COLUMNS = ("n", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
@@ -42,39 +41,6 @@ def write_eval(out_dir: str | Path, report: Mapping[str, Any], predictions: Sequ
         "".join(json.dumps(asdict(prediction), ensure_ascii=False) + "\n" for prediction in predictions),
     )
     write_files({Path(out_dir) / name: text for name, text in zip(EVAL_FILES, contents, strict=True)})
-
-
-def read_eval(folder: str | Path) -> tuple[dict[str, Any], list[Prediction]]:
-    """Read back what `eval chat` wrote into a folder.
-
-    Raises:
-        UserError: the folder holds no evaluation, or a damaged one.
-    """
-    report_path, predictions_path = Path(folder) / EVAL_FILES[0], Path(folder) / EVAL_FILES[3]
-    try:
-        report = json.loads(report_path.read_text(encoding="utf-8"))
-        lines = predictions_path.read_text(encoding="utf-8").split("\n")
-        found = [json.loads(line) for line in lines if line]
-        predictions = [Prediction(**{**one, "reasons": tuple(one["reasons"])}) for one in found]
-        if report["kind"] != "eval chat" or len(predictions) != report["pack"]["rows"]:
-            raise ValueError("report and predictions do not belong together")
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}; {folder} must be a folder that `eval chat` wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no evaluation of this version ({error}); run `eval chat` again") from error
-    return report, predictions
-
-
-def read_before(folder: str | Path, input_path: str | Path) -> dict[str, Any]:
-    """The report of an earlier evaluation, made sure to be on the same rows as `input_path`."""
-    report, _ = read_eval(folder)
-    own, other = sha256_file(input_path), report["pack"]["sha256"]
-    if own != other:
-        raise UserError(
-            f"--before {folder} was measured on other rows (sha256 {other[:12]}) than {input_path} ({own[:12]}); "
-            "run `eval chat` on the same file for both"
-        )
-    return report
 
 
 def eval_table(report: Mapping[str, Any]) -> str:

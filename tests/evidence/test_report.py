@@ -19,7 +19,8 @@ from picochat.evidence.html_charts import Bar, interval_bars, line_chart
 from picochat.evidence.html_page import esc
 from picochat.evidence.lanes import Prediction, summarise
 from picochat.evidence.model_card import write_model_card
-from picochat.evidence.report import eval_markdown, eval_table, md, read_before, read_eval, run_name, write_eval
+from picochat.evidence.read_back import read_before, read_eval
+from picochat.evidence.report import eval_markdown, eval_table, md, run_name, write_eval
 from picochat.evidence.report_html import eval_html, sampled
 from picochat.files import sha256_file, sha256_text
 from picochat.packs.rows import Row, write_rows
