@@ -7,7 +7,6 @@
 Only one process of a machine runs this (Lightning's prepare_data); the others find the files.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pac
 from picochat.packs.documents import iter_documents
 from picochat.packs.mixture import build_task_pack
 from picochat.packs.profiles import load_profile
+from picochat.strict_json import parse_json
 
 
 def cache_folder() -> Path:
@@ -106,7 +106,7 @@ def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
 def _is_whole(report: Path, rows: list[Path]) -> bool:
     """Whether the report belongs to these rows; after a kill between two renames there is an older report, or none."""
     try:
-        files = json.loads(report.read_text("utf-8"))["files"]
+        files = parse_json(report.read_bytes())["files"]
         said = {Path(file["path"]).name: file["sha256"] for file in files}
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -115,7 +115,7 @@ def _is_whole(report: Path, rows: list[Path]) -> bool:
 
 def _settings_of(report: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(report.read_text("utf-8"))["settings"]
+        settings = parse_json(report.read_bytes())["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -16,7 +16,6 @@ changed file, tokenizer or template is another folder; what is damaged is seen b
 """
 
 import hashlib
-import json
 import os
 import shutil
 import socket
@@ -31,10 +30,23 @@ import numpy.typing as npt
 from picochat.errors import UserError
 from picochat.files import sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.strict_json import parse_json
 
 FORMAT = 2  # raise it whenever the arrays or the way they are made change
 
 IntArray = npt.NDArray[np.integer]
+
+# What each array may be made of. A header that says "O" would have numpy take the file's bytes for addresses.
+_DTYPES = {
+    "tokens": ("<u2", "<u4"),
+    "learnt": ("u1",),
+    "supervised": ("<i4",),
+    "lines": ("<i8",),
+    "hashes": ("<u4",),
+    "sizes": ("<i8",),
+    "tags": ("<i2",),
+    "offsets": ("<i8",),
+}
 
 
 class Chunk(NamedTuple):
@@ -69,7 +81,7 @@ class TokenStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.header: dict[str, Any] = json.loads((folder / "header.json").read_text("utf-8"))
+        self.header: dict[str, Any] = parse_json((folder / "header.json").read_bytes())
         self.tokens = self._array("tokens")
         self.learnt = self._array("learnt") if "learnt" in self.header["arrays"] else None
         self.offsets = self._array("offsets")
@@ -100,6 +112,8 @@ class TokenStore:
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         entry = self.header["arrays"][name]
+        if entry["dtype"] not in _DTYPES[name]:
+            raise ValueError(f"{name} is made of {entry['dtype']}")
         if not entry["bytes"]:  # an empty file cannot be mapped
             return np.zeros(0, dtype=entry["dtype"])
         return np.memmap(self.folder / f"{name}.bin", dtype=entry["dtype"], mode="r")
@@ -166,8 +180,7 @@ def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: d
 
 def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dict[str, Any]:
     """Append chunk after chunk to the arrays' files; return the header."""
-    dtypes = {"tokens": "<u2" if vocab_size <= 1 << 16 else "<u4", "learnt": "u1", "supervised": "<i4", "lines": "<i8"}
-    dtypes |= {"hashes": "<u4", "sizes": "<i8", "tags": "<i2", "offsets": "<i8"}
+    dtypes = {name: kinds[0 if vocab_size <= 1 << 16 else -1] for name, kinds in _DTYPES.items()}
     files = {name: (folder / f"{name}.bin").open("wb") for name in dtypes}
     values: dict[str, dict[str, int]] = {}
     total = 0

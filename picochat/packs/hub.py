@@ -22,6 +22,7 @@ from typing import Any
 from picochat.errors import UserError
 from picochat.files import atomic_file, write_json
 from picochat.packs.documents import Document, clean_documents, iter_documents, text_column
+from picochat.strict_json import parse_json
 
 
 class HubCorpus:
@@ -161,7 +162,7 @@ def _revision(name: str) -> str | None:
 
 def _settings(keep: Path) -> dict[str, Any]:
     try:
-        found = json.loads((keep / "settings.json").read_text(encoding="utf-8"))
+        found = parse_json((keep / "settings.json").read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

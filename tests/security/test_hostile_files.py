@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,21 +110,23 @@ def test_a_model_that_brings_its_own_code_runs_none_of_it(place: Path) -> None:
     assert not (place / "owned").exists()
 
 
+def planned() -> str:
+    """The fingerprint of what a datamodule makes of the rows and the token cache in `work`."""
+    made = ChatDataModule(chat_input="chat.jsonl", tokenizer="model", work_dir="work", val_fraction=0.0)
+    made.prepare_data()
+    made.setup("fit")
+    return made.plan.fingerprint
+
+
 @pytest.mark.parametrize("array", ["header.json", "tokens.bin", "offsets.bin", "tags.bin", "learnt.bin"])
 def test_the_token_cache_runs_nothing_and_is_made_again(array: str, place: Path) -> None:
-    def data() -> ChatDataModule:
-        made = ChatDataModule(chat_input="chat.jsonl", tokenizer="model", work_dir="work", val_fraction=0.0)
-        made.prepare_data()
-        made.setup("fit")
-        return made
-
-    before = data().plan.fingerprint
+    before = planned()
     (cache,) = (place / "work" / "tokens").iterdir()
     good = (cache / array).read_bytes()
     np.save(place / "evil.npy", np.array([Marker(place / "owned")], dtype=object), allow_pickle=True)
     for evil in (hostile_bytes(place / "owned"), (place / "evil.npy").read_bytes()):
         (cache / array).write_bytes(evil)
-        assert data().plan.fingerprint == before
+        assert planned() == before
         assert (cache / array).read_bytes() == good
     assert not (place / "owned").exists()
 
@@ -143,3 +146,16 @@ def test_rows_corpora_and_packs_run_nothing(suffix: str, place: Path) -> None:
             main(command.split())
         assert stop.value.code == 2
     assert not (place / "owned").exists()
+
+
+@pytest.mark.parametrize("kind", ["O", {"names": ["a"], "formats": ["O"]}, "<f4", None])
+def test_a_token_cache_whose_header_asks_for_python_objects_is_made_again(kind: Any, place: Path) -> None:
+    """numpy would take the file's bytes for the addresses of objects, whatever its sha256."""
+    before = planned()
+    (cache,) = (place / "work" / "tokens").iterdir()
+    header = json.loads((cache / "header.json").read_text())
+    assert header["arrays"]["offsets"]["dtype"] == "<i8"
+    header["arrays"]["offsets"]["dtype"] = kind
+    (cache / "header.json").write_text(json.dumps(header))
+    assert planned() == before
+    assert json.loads((cache / "header.json").read_text())["arrays"]["offsets"]["dtype"] == "<i8"
