@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from report import record
+
 from picochat.evidence.evaluation import Decoding, ModelAnswerer, answer_rows
 from picochat.evidence.lanes import summarise
 from picochat.evidence.report import eval_markdown
@@ -45,15 +47,6 @@ def make_rows(count: int) -> list[Row]:
     return rows
 
 
-def timed(name: str, rows: int, action: Callable[[], Any]) -> tuple[float, Any]:
-    """Print rows per second of an action; returns them and its result."""
-    start = time.perf_counter()
-    result = action()
-    seconds = time.perf_counter() - start
-    print(f"{name:<40}{rows / seconds:>12,.0f} rows/s {seconds:>9.2f} s")
-    return rows / seconds, result
-
-
 def main() -> None:
     """Measure all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,6 +62,16 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rows = make_rows(arguments.rows)
+    table: list[list[object]] = []
+
+    def timed(name: str, count: int, action: Callable[[], Any]) -> tuple[float, Any]:
+        """Rows per second of an action, and its result."""
+        start = time.perf_counter()
+        result = action()
+        rate = count / (time.perf_counter() - start)
+        table.append([name, rate])
+        return rate, result
+
     timed("judge (scoring.score)", len(rows), lambda: [score(row, row["reference"]) for row in rows])
 
     tokenizer = train_tokenizer((row["reference"] + row["messages"][0]["content"] for row in rows), 280)
@@ -78,7 +81,7 @@ def main() -> None:
         answerer = ModelAnswerer(decoder, tokenizer, Decoding(max_new_tokens=96, batch_size=batch_size))
         name = f"answer, {batch_size} at a time"
         rates[batch_size], predictions = timed(name, len(some), lambda a=answerer, s=some: answer_rows(s, a))
-    print(f"{'batching':<40}{rates[64] / rates[1]:>11.1f} ×")
+    faster = f"Answering 64 at a time is {rates[64] / rates[1]:.1f} × as fast as one at a time."
 
     many = [predictions[index % len(predictions)] for index in range(arguments.rows)]
     _, report = timed("count lanes (lanes.summarise)", len(many), lambda: summarise(many))
@@ -90,7 +93,8 @@ def main() -> None:
     }
     timed("Markdown", len(many), lambda: eval_markdown(report, many))
     _, page = timed("page", len(many), lambda: eval_html(report, many))
-    print(f"{'page size':<40}{len(page.encode()) / 1024:>11.0f} KiB")
+    note = f"{faster} The page of {len(many):,} rows has {len(page.encode()) / 1024:.0f} KiB."
+    record("evaluation", ["part", "rows/s"], table, note)
 
 
 if __name__ == "__main__":

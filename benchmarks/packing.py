@@ -16,6 +16,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
+from report import record
 
 from picochat.datamodules.packing import IntArray, pack_bestfit
 
@@ -98,22 +99,22 @@ def main() -> None:
     if find_spec("trl"):
         packers["TRL bfd"] = trl_bfd
         trl_bfd(np.array([3, 4]), 8)  # importing it takes seconds
-    print("| lengths | of | packer | seconds | picochat is faster by | rows | fill | peak bytes a row |")
-    print("|---|---:|---|---:|---:|---:|---:|---:|", flush=True)
+    rows: list[list[object]] = []
     for size in sizes:
         for make in (short_rows, mixed_documents):
             name, capacity, lengths = make(size)
             ours, memory = 0.0, f"{bytes_a_row(lengths, capacity):.1f}"
+            print(f"{size:,} of {name}", flush=True)
             for packer, function in packers.items():
                 if function is trl_bfd and lengths.sum() > 1.5e9:
                     continue
                 seconds, bins = timed(function, lengths, capacity)
                 ours = ours or seconds
-                faster = f"{seconds / ours:,.0f} ×" if seconds > ours else ""
                 fill = f"{lengths.sum() / (bins * capacity):.5f}"
-                cells = (name, f"{size:,}", packer, f"{seconds:.4f}", faster, f"{bins:,}", fill, memory)
-                print("|", " | ".join(cells), "|", flush=True)
+                rows.append([name, size, packer, f"{seconds:.4f}", seconds / ours, bins, fill, memory])
                 memory = ""
+    columns = ["lengths", "of", "packer", "seconds", "picochat is … × as fast", "rows", "fill", "peak bytes a row"]
+    record("packing", columns, rows)
 
 
 if __name__ == "__main__":

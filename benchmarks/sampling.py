@@ -12,6 +12,7 @@ import time
 import tracemalloc
 
 import numpy as np
+from report import record
 
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.sampling import deal
@@ -19,17 +20,19 @@ from picochat.datamodules.sampling import deal
 DRAWS = 65_536
 
 
-def draw(rows: int) -> None:
+def draw(rows: int) -> list[object]:
     start = time.perf_counter()
     cards = deal(rows, rows // 2, DRAWS, key=1)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    shuffled = len(np.random.default_rng(1).permutation(rows)) if rows <= 10**8 else 0
-    whole = f"{time.perf_counter() - start:.3f}" if shuffled else "8 bytes a row"
-    print(f"| {rows:,} | {seconds * 1e3:.1f} | {whole} | {len(np.unique(cards)):,} |", flush=True)
+    if rows > 10**8:
+        return [rows, seconds * 1e3, "8 bytes a row", "–", len(np.unique(cards))]
+    np.random.default_rng(1).permutation(rows)
+    whole = time.perf_counter() - start
+    return [rows, seconds * 1e3, whole * 1e3, whole / seconds, len(np.unique(cards))]
 
 
-def block(rows: int) -> None:
+def block(rows: int) -> list[object]:
     rng = np.random.default_rng(0)
     lengths = rng.lognormal(4.0, 0.6, rows).clip(8, 512).astype(np.int32)
     lanes = rng.integers(0, 14, rows).astype(np.int16)
@@ -49,20 +52,16 @@ def block(rows: int) -> None:
     start = time.perf_counter()
     plan.bins(split.start(2, 0, 1023), 8)
     step = time.perf_counter() - start
-    columns = f"{first:.2f} | {np.median(times) * 1e3:.0f} | {bins:,} | {step * 1e3:.2f} | {kept / rows:.1f}"
-    print(f"| {rows:,} | {columns} |", flush=True)
+    return [rows, f"{first:.2f}", f"{np.median(times) * 1e3:.0f}", bins, f"{step * 1e3:.2f}", f"{kept / rows:.1f}"]
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print(f"| rows of the category | {DRAWS:,} draws, ms | numpy shuffle of all, s | different rows |")
-    print("|---:|---:|---:|---:|")
-    for rows in (10**4, 10**6, 10**7, 10**9):
-        draw(rows)
-    print("\n| rows | plan and first block, s | a block, ms | bins | a rank's bins of a step, ms | bytes a row |")
-    print("|---:|---:|---:|---:|---:|---:|")
-    for rows in (10**5, 10**6, 10**7):
-        block(rows)
+    columns = ["rows of the category", f"{DRAWS:,} draws, ms", "numpy shuffle of all, ms"]
+    columns += ["picochat is … × as fast", "different rows"]
+    record("sampling-draws", columns, [draw(rows) for rows in (10**4, 10**6, 10**7, 10**9)])
+    columns = ["rows", "plan and first block, s", "a block, ms", "bins", "a rank's bins of a step, ms", "bytes a row"]
+    record("sampling-blocks", columns, [block(rows) for rows in (10**5, 10**6, 10**7)])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from report import record
+
 SIZES = (
     ("release", 1600, 320),
     ("capability", 2400, 480),
@@ -48,14 +50,16 @@ def measure(profile: str, sft_rows: int, eval_rows: int) -> tuple[float, float, 
 
 
 def main() -> None:
-    """Print one line per size."""
+    """Measure each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3, help="take the fastest of so many runs (default: 3)")
     repeat = parser.parse_args().repeat
-    print(f"{'profile':<12}{'train':>8}{'eval':>8}{'wall s':>9}{'cpu s':>8}{'peak MB':>9}  status")
+    rows: list[list[object]] = []
     for profile, sft_rows, eval_rows in SIZES:
         wall, cpu, peak, status = min(measure(profile, sft_rows, eval_rows) for _ in range(repeat))
-        print(f"{profile:<12}{sft_rows:>8}{eval_rows:>8}{wall:>9.2f}{cpu:>8.2f}{peak:>9.0f}  {status}", flush=True)
+        rows.append([profile, sft_rows, eval_rows, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.0f}", status])
+        print(f"{profile} {sft_rows:,}: {wall:.2f} s", flush=True)
+    record("task-packs", ["profile", "train", "eval", "wall s", "CPU s", "peak MB", "contamination"], rows)
 
 
 if __name__ == "__main__":

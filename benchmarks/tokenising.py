@@ -1,0 +1,102 @@
+"""Chat rows into tokens: python benchmarks/tokenising.py [--rows 100000]
+
+Rows of the capability pack in a JSONL file, repeated to the number asked for; every way begins with the file and ends
+with the ids of each row on disk (or, for the loops, in memory). Supervision is made by picochat's ways alone.
+
+    picochat              what a datamodule does at its first start: validated rows, chunks on all cores, a token store
+    picochat, again       the store found and every byte of it checked: a second start
+    one row at a time     the same tokenizer in a plain loop over the rows
+    datasets.map          transformers' apply_chat_template in `datasets.map`, a row at a time, as trainers do it
+    datasets.map, batched the same in batches of 1,000
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from report import record
+
+from picochat.datamodules.tokenise import tokens_of_rows
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.packs import build_task_pack
+from picochat.packs.rows import conversation, iter_rows
+
+
+def write_rows(folder: Path, count: int) -> tuple[Path, ChatTokenizer]:
+    """A file of so many rows, and a tokenizer learnt from them."""
+    (folder / "dataset_pack.json").write_text("{}")
+    build_task_pack(folder, sft_rows=8000, eval_rows=32, promote=False)
+    lines = (folder / "chat_task_mixture_capability.jsonl").read_text("utf-8").splitlines(keepends=True)
+    path = folder / "chat.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            file.write(lines[number % len(lines)])
+    texts = (turn["content"] for line in lines for turn in json.loads(line)["messages"])
+    return path, train_tokenizer(texts, 512)
+
+
+def one_at_a_time(path: Path, tokenizer: ChatTokenizer) -> int:
+    return sum(len(tokenizer.render(conversation(row) or []).ids) for _, row in iter_rows(path, "chat"))
+
+
+def mapped(path: Path, tokenizer: ChatTokenizer, *, batched: bool) -> int:
+    import datasets
+    from transformers import AutoTokenizer
+
+    tokenizer.save(path.parent / "theirs")
+    theirs = AutoTokenizer.from_pretrained(path.parent / "theirs")
+    datasets.disable_progress_bars()
+    rows = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(path.parent / f"{batched}"))
+
+    def ids(row: dict[str, Any]) -> dict[str, Any]:
+        return {"input_ids": theirs.apply_chat_template(row["messages"], tokenize=True, return_dict=False)}
+
+    made = rows.map(ids, batched=batched, remove_columns=rows.column_names)
+    return sum(len(row["input_ids"]) for row in made)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows to tokenise (default: 100,000)")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    with tempfile.TemporaryDirectory() as name:
+        path, tokenizer = write_rows(Path(name), args.rows)
+
+        def store() -> int:
+            return len(tokens_of_rows(path, "chat", tokenizer, path.parent / "cache", verify=True).tokens)
+
+        ways: dict[str, Callable[[], int]] = {
+            "picochat": store,
+            "picochat, again": store,
+            "one row at a time": lambda: one_at_a_time(path, tokenizer),
+        }
+        if find_spec("datasets") and find_spec("transformers"):
+            ways["datasets.map"] = lambda: mapped(path, tokenizer, batched=False)
+            ways["datasets.map, batched"] = lambda: mapped(path, tokenizer, batched=True)
+        rows: list[list[object]] = []
+        tokens, ours = 0, 0.0
+        for way, run in ways.items():
+            start = time.perf_counter()
+            found = run()
+            seconds = time.perf_counter() - start
+            tokens, ours = tokens or found, ours or seconds
+            if found != tokens:
+                raise SystemExit(f"{way} made {found:,} tokens, picochat {tokens:,}")
+            rows.append([way, seconds, args.rows / seconds, seconds / ours])
+            print(f"{way}: {seconds:.1f} s", flush=True)
+        size = path.stat().st_size / 1e6
+    note = f"{args.rows:,} rows, {size:,.0f} MB, {tokens:,} tokens; all ways make the same ids."
+    record("tokenising", ["way", "seconds", "rows/s", "picochat is … × as fast"], rows, note)
+
+
+if __name__ == "__main__":
+    main()
