@@ -1,5 +1,6 @@
 """The completion script, asked by a real bash; and every command's help: a purpose, and an example that parses."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -16,7 +17,10 @@ PARSERS = dict(command_parsers())
 
 def complete(line: str, cwd: Path) -> list[str]:
     """What bash offers behind `line`, split into words as bash does."""
-    words = line.replace("=", " = ").split() + ([""] if line.endswith((" ", "=")) else [])
+    return offered(line.replace("=", " = ").split() + ([""] if line.endswith((" ", "=")) else []), cwd)
+
+
+def offered(words: list[str], cwd: Path) -> list[str]:
     code = f"{completion_script('bash')}\nCOMP_WORDS=({shlex.join(words)}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
     code += '_picochat; printf "%s\\n" "${COMPREPLY[@]}"'
     command = ["bash", "--norc", "-u", "-c", code]
@@ -48,6 +52,22 @@ def complete(line: str, cwd: Path) -> list[str]:
 def test_bash_offers_what_fits(tmp_path: Path, line: str, expected: list[str]) -> None:
     (tmp_path / "rows.jsonl").touch()
     assert sorted(complete(line, tmp_path)) == sorted(expected)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_a_shell_that_leaves_flag_and_value_one_word_gets_both_back(tmp_path: Path) -> None:
+    """zsh does."""
+    assert offered(["picochat", "train", "sft", "--packing=bos"], tmp_path) == ["--packing=bos_bestfit"]
+    assert offered(["picochat", "fit", "--config=cap"], tmp_path) == ["--config=capability.yaml"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh")
+def test_zsh_takes_the_script(tmp_path: Path) -> None:
+    command = ["zsh", "-f", "-c", f"{completion_script('zsh')}\nprint -r -- $_comps[picochat]"]
+    home = {**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path)}  # compinit writes a file there
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=home)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["_bash_complete", "-o", "default", "-F", "_picochat"]
 
 
 def test_both_shells_get_a_script_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

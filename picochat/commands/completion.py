@@ -21,10 +21,12 @@ _SCRIPT = """\
 # completion of picochat for {shell}; to have it always, put this line into {file}:
 #   eval "$(picochat completion {shell})"
 {setup}_picochat() {{
-    local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" at="${{COMP_WORDS[1]}}" known=""
+    local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" at="${{COMP_WORDS[1]}}"
+    local known="" stem=""
     COMPREPLY=()
-    # bash makes = a word of its own: --flag = value
+    # bash makes = a word of its own, --flag = value; zsh leaves --flag=value whole, and wants it back whole
     if [ "$cur" = "=" ]; then cur=""; elif [ "$prev" = "=" ]; then prev="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
+    case "$cur" in --*=*) stem="${{cur%%=*}}=" prev="${{cur%%=*}}" cur="${{cur#*=}}" ;; esac
     if [ "$COMP_CWORD" -eq 1 ]; then
         COMPREPLY=($(compgen -W {commands} -- "$cur"))
         return
@@ -113,7 +115,9 @@ def _values(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[
 
 def _choice(places: list[str], words: list[str]) -> str:
     pattern = "|".join(shlex.quote(place) for place in places)
-    return f'        {pattern}) COMPREPLY=($(compgen -W {shlex.quote(" ".join(words))} -- "$cur")); return ;;'
+    return (
+        f'        {pattern}) COMPREPLY=($(compgen -P "$stem" -W {shlex.quote(" ".join(words))} -- "$cur")); return ;;'
+    )
 
 
 def _settings() -> list[str]:
