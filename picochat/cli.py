@@ -6,7 +6,9 @@ Nothing heavy is imported here; each command imports what it needs when it runs.
 import argparse
 import difflib
 import importlib
+import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -65,18 +67,32 @@ def main(args: Sequence[str] | None = None) -> None:
     Returns None always (a returned object would become exit status 1).
 
     Raises:
-        SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C, 143 after SIGTERM,
+            141 where nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
         with ended_by(signal.SIGTERM):
             _dispatch(words)
+        sys.stdout.flush()  # here, where a reader that is gone can still be told from a fault
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush would complain
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         print(f"picochat: error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("picochat: stopped by Ctrl-C", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _reader_is_gone() -> bool:
+    """As in `picochat list | head -1`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno())
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

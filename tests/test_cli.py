@@ -1,5 +1,6 @@
 """What the command line says before any work begins: help, version, unknown words, spellings."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,16 @@ def test_underscores_and_key_value_are_spellings_of_a_flag() -> None:
 def test_a_mistyped_required_flag_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "data", "task-pack", "--dataset-pak", "p.json")
     assert "unknown argument '--dataset-pak' (did you mean --dataset-pack?)" in message
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("list",), ("--help",)])
+def test_a_reader_that_leaves_ends_the_command_without_a_word(words: tuple[str, ...], unbuffered: str) -> None:
+    """As `picochat list | head -1` does: status 141, as of a program that SIGPIPE ends."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "picochat", *words]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
