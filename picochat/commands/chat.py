@@ -8,7 +8,7 @@ import argparse
 import io
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_decoding_flags(parser)
     parser.add_argument("--system", metavar="TEXT", help="a system message before the first turn")
+    parser.add_argument(
+        "--forget", action="store_true", help="answer every turn alone; picochat's own packs teach single turns"
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
 
     model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
     terminal = sys.stdin.isatty()
-    session = ChatSession(model, decoding, args.system, str(args.checkpoint))
+    session = ChatSession(model, decoding, args.system, str(args.checkpoint), forget=args.forget)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     if terminal:
@@ -70,9 +73,12 @@ class ChatSession:
         decoding: how; ``batch_size`` is not used.
         system: text of the system message, or None.
         name: of the checkpoint, for saved rows.
+        forget: read the system message and the last question only.
     """
 
-    def __init__(self, model: "LoadedModel", decoding: "Decoding", system: str | None, name: str) -> None:
+    def __init__(
+        self, model: "LoadedModel", decoding: "Decoding", system: str | None, name: str, *, forget: bool
+    ) -> None:
         from picochat.model.inference import Weights
 
         self.weights = Weights(model.decoder)
@@ -82,6 +88,9 @@ class ChatSession:
         self.name = name
         self.system: list[Message] = [{"role": "system", "content": system}] if system else []
         self.messages = list(self.system)
+        self.forget = forget
+        self.context = self.weights.config.max_position_embeddings
+        self.turns = 0  # that were asked; tells one reply's drawing from the next one's
         self.dropped = 0
 
     def take(self, line: str) -> bool:
@@ -96,7 +105,7 @@ class ChatSession:
 
     def _obey(self, command: str, value: str = "") -> bool:
         if command == "/reset":
-            self.messages, self.dropped = list(self.system), 0
+            self.messages, self.turns, self.dropped = list(self.system), 0, 0
             _note("forgotten")
         elif command == "/save":
             self._save(value.strip())
@@ -109,58 +118,60 @@ class ChatSession:
         return command != "/quit"
 
     def _answer(self, text: str) -> None:
-        from picochat.model.streaming import read_window, stream_reply
+        from picochat.model.streaming import stream_reply
 
         question: Message = {"role": "user", "content": text}
-        messages = [*self.messages, question]
+        messages = [*(self.system if self.forget else self.messages), question]
         try:
             validate_row({"messages": messages, "answerable": True}, "eval")
         except ValueError as error:
             raise UserError(f"this cannot be said: {error}") from error
-        context = self.weights.config.max_position_embeddings
-        # a reply may need as many tokens as were allowed, but the past is worth half of the context
-        room = min(self.decoding.max_new_tokens, context // 2)
-        try:
-            window = read_window(messages, self.tokenizer, context - room)
-        except UserError:
-            window = read_window(messages, self.tokenizer, context - 1)  # one long question: a short reply is better
-        if window.dropped > self.dropped:
-            self.dropped = window.dropped
-            _note(f"the oldest {self.dropped // 2} turns no longer fit the context of {context} tokens: not read")
-        pieces: list[str] = []
+        prompt = self._prompt(messages)
         stream = stream_reply(
             self.weights,
             self.tokenizer,
-            window.ids,
+            prompt,
             max_new_tokens=self.decoding.max_new_tokens,
             temperature=self.temperature,
             top_k=self.decoding.top_k,
             top_p=self.decoding.top_p,
             seed=self.decoding.seed,
-            index=len(self.messages),
+            index=self.turns,
         )
-        stopped = False
-        with closing(stream):
-            try:
-                for piece in stream:
-                    pieces.append(piece)
-                    print(_visible(piece), end="", flush=True)
-            except KeyboardInterrupt:
-                stopped = True
-        print(flush=True)
-        if stopped:
-            _note("stopped")
-        reply = "".join(pieces)
+        self.turns += 1
+        reply, end = _print_reply(stream)
+        if end == "cut off":
+            full = len(prompt) + self.decoding.max_new_tokens > self.context
+            why = f"the context of {self.context} tokens is full" if full else "--max-new-tokens allows no more"
+            _note(f"cut off: {why}")
+        elif end:
+            _note(end)
         if reply.strip():
             self.messages = [*messages, {"role": "assistant", "content": reply}]
         else:
             _note("no reply; the question is forgotten")
+
+    def _prompt(self, messages: list[Message]) -> list[int]:
+        """The part of a conversation that fits the context; says what no longer does."""
+        from picochat.model.streaming import read_window
+
+        # a reply may need as many tokens as were allowed, but the past is worth half of the context
+        room = min(self.decoding.max_new_tokens, self.context // 2)
+        try:
+            window = read_window(messages, self.tokenizer, self.context - room)
+        except UserError:
+            window = read_window(messages, self.tokenizer, self.context - 1)  # a short reply is better than none
+        if window.dropped > self.dropped:
+            self.dropped = window.dropped
+            _note(f"turns no longer read, since the context of {self.context} tokens is full: {self.dropped // 2}")
+        return window.ids
 
     def _save(self, file: str) -> None:
         if not file:
             raise UserError("/save needs a file name, such as /save talk.jsonl")
         if self.messages == self.system:
             raise UserError("nothing was said yet")
+        file = str(Path(file).expanduser())
         rows = read_rows(file, "chat") if Path(file).exists() else []
         write_rows(file, [*rows, {"messages": self.messages, "category": "chat", "checkpoint": self.name}])
         _note(f"saved as row {len(rows) + 1} of {file}")
@@ -188,6 +199,21 @@ def _typed_lines() -> Iterator[str]:
         except EOFError:
             print(file=sys.stderr)
             return
+
+
+def _print_reply(stream: Generator[str, None, bool]) -> tuple[str, str]:
+    """Print a reply as it comes; gives it, and how it ended: "" of itself, "cut off", "stopped" by Ctrl-C."""
+    pieces: list[str] = []
+    end = "stopped"
+    with closing(stream), suppress(KeyboardInterrupt):
+        try:
+            while True:
+                pieces.append(next(stream))
+                print(_visible(pieces[-1]), end="", flush=True)
+        except StopIteration as stop:
+            end = "" if stop.value else "cut off"
+    print(flush=True)
+    return "".join(pieces), end
 
 
 def _note(text: str) -> None:

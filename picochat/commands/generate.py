@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(dump_rows(done))
     else:
         print("\n\n".join(row["reply"] for row in done))
+        if cut := sum(not row["finished"] for row in done):
+            print(f"({cut} of {len(done)} replies cut off; see --max-new-tokens)", file=sys.stderr)
 
 
 def _rows(args: argparse.Namespace) -> list[Row]:

@@ -91,8 +91,24 @@ def test_the_oldest_turns_give_way_when_the_context_is_full(talk: Talk) -> None:
     out, err = talk(["Who are you?"] * 12)
     assert out.count("\n") >= 12
     notes = err.splitlines()
-    assert notes[0] == "(the oldest 1 turns no longer fit the context of 128 tokens: not read)"
+    assert notes[0] == "(turns no longer read, since the context of 128 tokens is full: 1)"
     assert len(notes) > 1
+
+
+def test_every_turn_alone_is_answered_as_a_first_one(talk: Talk, tmp_path: Path) -> None:
+    out, _ = talk(["1 + 2?", "What is your name?", f"/save {tmp_path}/last.jsonl"], "--forget")
+    assert out == "1 + 2 = 3\nFinal answer: 3\nMy name is Picochat.\n"
+    (row,) = (json.loads(line) for line in (tmp_path / "last.jsonl").read_text().splitlines())
+    assert [message["content"] for message in row["messages"]] == ["What is your name?", "My name is Picochat."]
+
+
+def test_a_reply_that_is_cut_off_is_said_to_be(talk: Talk) -> None:
+    out, err = talk(["4 + 2?"], "--max-new-tokens", "3")
+    assert "4 + 2 = 6\nFinal answer: 6".startswith(out.removesuffix("\n"))
+    assert out.endswith("\n")
+    assert err == "(cut off: --max-new-tokens allows no more)\n"
+    _, err = talk(["x" * 120], "--max-new-tokens", "60")
+    assert err == "(cut off: the context of 128 tokens is full)\n"
 
 
 def test_typed_control_tokens_are_text(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,9 @@ def test_plain_goes_on_with_the_text_and_opens_no_turn(
     save_checkpoint(tmp_path / "echo", loaded.decoder, loaded.tokenizer, {})
     words = ["generate", "--checkpoint", str(tmp_path / "echo"), "--max-new-tokens", "3", "--prompt", "abz"]
     main([*words, "--plain"])
-    assert capsys.readouterr().out == "zzz\n"
+    captured = capsys.readouterr()
+    assert captured.out == "zzz\n"
+    assert "(1 of 1 replies cut off; see --max-new-tokens)\n" in captured.err
     main(words)  # as a turn the last token is <|assistant|>, which ends a reply
     assert capsys.readouterr().out == "\n"
 
