@@ -25,7 +25,7 @@ from picochat.callbacks import AtomicCheckpointIO, RunLogger
 from picochat.cli import TRAINER, nearest
 from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
-from picochat.files import locked_folder, write_files
+from picochat.files import locked_folder, sha256_file, write_files
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
@@ -33,6 +33,8 @@ from picochat.signals import end_with_parent, ended_by
 
 class RunConfig(SaveConfigCallback):
     """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it."""
+
+    FILE_NAME = "config.yaml"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
@@ -76,6 +78,8 @@ class PicochatCLI(LightningCLI):
         with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
             if writes and not self.may_overwrite:
                 _refuse_older_run(root)
+            if writes and (ckpt_path := self.config[subcommand].get("ckpt_path")) is not None:
+                _refuse_other_run(root, Path(ckpt_path))
             super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -176,6 +180,20 @@ def _refuse_older_run(root: Path) -> None:
     if (root / "best_checkpoint").exists():
         raise UserError(
             f"{root} holds a run already; start over with --force=true, or choose another trainer.default_root_dir"
+        )
+
+
+def _refuse_other_run(root: Path, ckpt_path: Path) -> None:
+    """A checkpoint of one run in the folder of another would leave a log and a best checkpoint of both."""
+    other = ckpt_path.resolve().parent
+    if not (root / "last.ckpt").exists() or root.resolve() in (other, *other.parents):
+        return
+    configs = [folder / RunConfig.FILE_NAME for folder in (root, other)]
+    if all(config.is_file() for config in configs):  # a checkpoint that was put aside lies beside none
+        own, theirs = (sha256_file(config)[:12] for config in configs)
+        raise UserError(
+            f"{root} holds another run (its config.yaml has the sha256 {own}) than {ckpt_path} is of ({theirs}); "
+            f"resume it in its own folder, with trainer.default_root_dir {other}, or in a folder that holds no run"
         )
 
 

@@ -5,20 +5,24 @@ to the run's folder. There is no other training path: `picochat fit --config <ru
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from picochat.errors import UserError
+from picochat.packs.rows import Kind, iter_rows
+from picochat.strict_json import read_json_object
 
 Config = dict[str, Any]
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "auto": None}
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}
+_SIZE = "model.decoder."  # what a checkpoint decides
+_FIRST_ROWS = 10_000  # that are looked at before torch is imported: a tenth of a second for six
 
 # flag → (place in the config, type or choices, help). A place that begins with a callback's name is that callback's
 # setting.
@@ -101,16 +105,16 @@ def config_of(args: argparse.Namespace) -> Config:
     config: Config = yaml.safe_load(shipped_configs()[args.shipped].read_text("utf-8"))
     if args.shipped != "base.yaml":  # rows from files, whatever profile they belong to
         config["data"] = {"class_path": "picochat.datamodules.ChatDataModule", "init_args": _file_rows(config)}
-        config["model"].pop("decoder", None)
         if args.eval_input is None:  # nothing to ask
             callbacks = config["trainer"]["callbacks"]
             callbacks[:] = [item for item in callbacks if not item["class_path"].endswith(".BenchmarkMetrics")]
-        if args.checkpoint:
-            config["data"]["init_args"].update(_of_checkpoint(Path(args.checkpoint)))
+    if args.checkpoint:
+        config["model"].pop("decoder", None)
+        config["data"]["init_args"].update(_of_checkpoint(args))
     config["model"]["optimizer"] = {**config["model"]["optimizer"], "name": "adamw", "matrix_learning_rate": None}
     for flag, (place, _, _) in args.table.items():
-        value = getattr(args, flag[2:].replace("-", "_"))
-        if value is not None:
+        value = getattr(args, _name(flag))
+        if value is not None and not (args.checkpoint and place.startswith(_SIZE)):
             _set(config, place, value)
     trainer = config["trainer"]
     trainer["default_root_dir"] = args.out_dir
@@ -136,6 +140,11 @@ def _run(args: argparse.Namespace) -> None:
         path = getattr(args, flag, None)
         if path is not None and not Path(path).exists():
             raise UserError(f"--{flag.replace('_', '-')}: {path} does not exist")
+    kinds: dict[str, Kind] = {"input": "chat", "eval_input": "eval"}
+    for flag, kind in kinds.items():
+        if path := getattr(args, flag, None):  # all rows are read when they become tokens, after the slow imports
+            for _ in islice(iter_rows(path, kind), _FIRST_ROWS):
+                pass
     config = config_of(args)
     from picochat.commands.fit import run_trainer
 
@@ -178,16 +187,29 @@ def _file_rows(config: Config) -> Config:
     return {name: settings[name] for name in kept if name in settings}
 
 
-def _of_checkpoint(folder: Path) -> Config:
-    """Tokenizer and context of a checkpoint, unless flags say otherwise."""
-    try:
-        context = json.loads((folder / "config.json").read_text("utf-8"))["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+def _of_checkpoint(args: argparse.Namespace) -> Config:
+    """Tokenizer and context of a checkpoint, unless flags say otherwise; its size is what it is."""
+    folder = Path(args.checkpoint)
+    file = folder / "config.json"
+    if not file.is_file():
         raise UserError(
-            f"--checkpoint: {folder} is no model folder (no readable config.json); train the base first with "
+            f"--checkpoint: {folder} is no model folder (it has no config.json); train the base first with "
             "`picochat train base`, or name another folder"
-        ) from error
+        )
+    found = read_json_object(file)
+    for flag, (place, _, _) in args.table.items():
+        asked = getattr(args, _name(flag))
+        if place.startswith(_SIZE) and asked is not None and asked != (size := found.get(place.removeprefix(_SIZE))):
+            raise UserError(f"{flag} is {asked}, but {folder} has {size}; leave it out to take the checkpoint's size")
+    context = args.context_length or found.get("max_position_embeddings")
+    if not isinstance(context, int) or isinstance(context, bool):
+        raise UserError(f"--checkpoint: {file} names no max_position_embeddings; give --context-length")
     return {"tokenizer": str(folder), "context_length": context}
+
+
+def _name(flag: str) -> str:
+    """--hidden-size → hidden_size."""
+    return flag[2:].replace("-", "_")
 
 
 def _set(config: Config, place: str, value: Any) -> None:

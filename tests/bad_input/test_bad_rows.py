@@ -5,6 +5,8 @@ torch: rows are read before a model is.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,26 @@ def test_a_broken_chat_row_is_refused_by_sft_fit(case: str, refused: Refused) ->
         *["eval", "sft-fit", "--input", "rows.jsonl", "--checkpoint", "nowhere", "--out-dir", "out"],
         says=f"rows.jsonl:2: .*{says}",
     )
+
+
+TRAIN = ["train", "sft", "--input", "rows.jsonl", "--checkpoint", "nowhere", "--out-dir", "out", "--steps", "1"]
+
+
+@pytest.mark.parametrize("case", [*BROKEN, *CHAT_ONLY])
+def test_a_broken_chat_row_is_refused_by_train_sft(case: str, refused: Refused) -> None:
+    line, says = {**BROKEN, **CHAT_ONLY}[case]
+    write("rows.jsonl", chat(GOOD), chat(line))
+    refused(*TRAIN, says=f"rows.jsonl:2: .*{says}")
+
+
+def test_a_broken_row_is_refused_before_torch_is_imported(refused: Refused) -> None:
+    write("good.jsonl", chat(GOOD), chat(GOOD))
+    write("rows.jsonl", question(GOOD), b"{")
+    look = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); from picochat.cli import main"
+    for words in (TRAIN, [*TRAIN, "--input", "good.jsonl", "--eval-input", "rows.jsonl"]):
+        done = subprocess.run([sys.executable, "-c", f"{look}; main({words})"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "False\n"), done.stderr
+        assert "rows.jsonl:" in done.stderr
 
 
 @pytest.mark.parametrize("case", [*BROKEN, *EVAL_ONLY])

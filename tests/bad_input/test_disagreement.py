@@ -1,10 +1,14 @@
-"""What does not belong together is refused with both hashes (or sizes) and the remedy."""
+"""What does not belong together is refused with both hashes (or sizes) and the remedy, and nothing is changed."""
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from refusing import contents
 from small_rows import chat_row, write_jsonl
 
 from picochat.cli import main
@@ -19,10 +23,13 @@ BOTH = "sha256 [0-9a-f]{12}.*[0-9a-f]{12}"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows, a model, another tokenizer, a larger model, and a finished run of two steps."""
+    """Rows, a model, another tokenizer, a larger model, and two finished runs of two steps."""
     folder = tmp_path_factory.mktemp("stage")
     write_jsonl(folder / "chat.jsonl", [chat_row("add", n, 3) for n in range(40)])
     write_jsonl(folder / "other.jsonl", [chat_row("spell", n, 4) for n in range(40)])
+    (folder / "eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
+    (folder / "corpus.txt").write_text("\n\n".join(f"the cat {n} sat on the mat " * 400 for n in range(9)))
+    (folder / "dataset_pack.json").write_text(json.dumps({"corpus": "corpus.txt"}))
     tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
     train_tokenizer(["many more words went into another tokenizer than this " * 20], 270).write(folder / "other.json")
     for name, layers in (("model", 1), ("larger", 2)):
@@ -32,10 +39,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main([*SFT.split(), "--input", "chat.jsonl", "--out-dir", "run"])
+        main([*SFT.split(), "--input", "chat.jsonl", "--out-dir", "other-run", "--learning-rate", "0.1"])
     return folder
 
 
-RESUME = "--resume-from run/last.ckpt"
+@pytest.fixture
+def place(stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to stand in."""
+    shutil.copytree(stage, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RESUME = "--resume-from run/last.ckpt --steps 4"
 CASES = {
     "another tokenizer": (f"{SFT} --input chat.jsonl --out-dir new --tokenizer other.json", f"tokenizer: {BOTH}.*use"),
     "another tokenizer in eval": (
@@ -43,40 +59,98 @@ CASES = {
         f"tokenizer: {BOTH}.*use --tokenizer",
     ),
     "other rows than the run began with": (
-        f"{SFT} --input other.jsonl --out-dir run {RESUME} --steps 4",
+        f"{SFT} --input other.jsonl --out-dir run {RESUME}",
+        f"other training rows or their tokenizer: {BOTH} now; resume with those of its config.yaml",
+    ),
+    "a pack that was edited since": (
+        f"{SFT} --input edited.jsonl --out-dir run {RESUME}",
         f"other training rows or their tokenizer: {BOTH} now; resume with those of its config.yaml",
     ),
     "another seed than the run's": (
-        f"{SFT} --input chat.jsonl --out-dir run {RESUME} --steps 4 --seed 7",
+        f"{SFT} --input chat.jsonl --out-dir run {RESUME} --seed 7",
         f"other settings of the data .*: {BOTH} now; resume with",
     ),
     "a run of a larger model": (
-        f"train sft --checkpoint larger {BASE} --input chat.jsonl --out-dir run {RESUME} --steps 4",
+        f"train sft --checkpoint larger {BASE} --input chat.jsonl --out-dir run {RESUME}",
         r"the checkpoint is of another model: .*layers\.1\..* has the shape .* here and no such weight there; resume",
     ),
-    "another size asked for": (
-        f"train base --dataset-pack dataset_pack.json --checkpoint model --out-dir new {BASE} --tokenizer model",
+    "the checkpoint of another run": (
+        f"{SFT} --input chat.jsonl --out-dir run --resume-from other-run/last.ckpt --steps 4",
+        f"run holds another run .*{BOTH}.*; resume it in its own folder",
+    ),
+    "another size asked for by flag": (
+        f"train base --dataset-pack dataset_pack.json --checkpoint model --out-dir new {BASE} --num-layers 3",
+        "--num-layers is 3, but model has 1; leave it out to take the checkpoint's size",
+    ),
+    "another size asked for by config": (
+        "fit --config base.yaml --model.checkpoint=model --data.dataset_pack=dataset_pack.json --data.tokenizer=model "
+        "--trainer.default_root_dir=new --trainer.accelerator=cpu",
         "model.decoder.hidden_size is 128, but model has 16; leave model.decoder out",
     ),
 }
 
 
+def edit_the_pack() -> None:
+    """edited.jsonl is chat.jsonl with one answer corrected, as somebody may do while a run waits to be resumed."""
+    first, *others = Path("chat.jsonl").read_text().splitlines(keepends=True)
+    row = json.loads(first)
+    row["messages"][-1]["content"] += "!"
+    Path("edited.jsonl").write_text(json.dumps(row) + "\n" + "".join(others))
+
+
+def assert_refused(status: object, stderr: str, case: str) -> None:
+    error = stderr.splitlines()[-1]
+    assert status == 2, stderr
+    assert "Traceback" not in stderr
+    assert error.startswith("picochat: error: ")
+    assert re.search(CASES[case][1], error), error
+
+
+def of_the_runs() -> dict[str, bytes | None]:
+    return {f"{run}/{name}": data for run in ("run", "other-run") for name, data in contents(Path(run)).items()}
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore")  # Lightning advises before it is stopped
-def test_what_does_not_belong_together_is_refused(
-    case: str, stage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(stage)
-    Path("eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
-    Path("corpus.txt").write_text("\n\n".join(f"the cat {n} sat on the mat " * 400 for n in range(9)))
-    Path("dataset_pack.json").write_text(json.dumps({"corpus": "corpus.txt"}))
-    before = {str(path): path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
-    command, says = CASES[case]
+def test_what_does_not_belong_together_is_refused(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_the_pack()
+    before = of_the_runs()
     with pytest.raises(SystemExit) as stop:
-        main(command.split())
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 2
-    assert error.startswith("picochat: error: ")
-    assert re.search(says, error), error
-    assert {str(path): path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+        main(CASES[case][0].split())
+    assert_refused(stop.value.code, capsys.readouterr().err, case)
+    assert of_the_runs() == before
     assert not Path("new").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_in_a_process_of_its_own(case: str, place: Path) -> None:
+    edit_the_pack()
+    before = of_the_runs()
+    command = [sys.executable, "-m", "picochat", *CASES[case][0].split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert_refused(done.returncode, done.stderr, case)
+    assert of_the_runs() == before
+    assert not Path("new").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_base_goes_on_from_a_checkpoint_of_any_size_with_its_tokenizer_and_context(place: Path) -> None:
+    config = json.loads(Path("model/config.json").read_text())
+    assert (config["hidden_size"], config["max_position_embeddings"]) == (16, 256)  # base.yaml asks for 128
+    Path("model/config.json").write_text(json.dumps({**config, "max_position_embeddings": 96}))
+    words = f"train base --dataset-pack dataset_pack.json --checkpoint model --out-dir new {BASE} --num-layers 1"
+    main(words.split())
+    found = json.loads(Path("new/best_checkpoint/config.json").read_text())
+    assert {**found, "dtype": None} == {**config, "max_position_embeddings": 96, "dtype": None}
+    assert Path("new/best_checkpoint/tokenizer.json").read_bytes() == Path("model/tokenizer.json").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_that_was_put_aside_resumes_in_its_run_and_another_s_in_a_folder_of_its_own(place: Path) -> None:
+    Path("kept").mkdir()
+    shutil.copy("run/last.ckpt", "kept/last.ckpt")
+    main(f"{SFT} --input chat.jsonl --out-dir run --resume-from kept/last.ckpt --steps 4".split())
+    main(f"{SFT} --input chat.jsonl --out-dir third --resume-from other-run/last.ckpt --steps 4".split())
+    for run in ("run", "third"):
+        assert json.loads(Path(run, "last_checkpoint/picochat.json").read_text())["global_step"] == 4
