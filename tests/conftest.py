@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for torch here and in every subprocess: tests run beside each other
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it warns when a process forks after use
+
+# a machine that does something else for a moment makes no example slow; each file's own settings build on this
+hypothesis.settings.register_profile("picochat", deadline=None)
+hypothesis.settings.load_profile("picochat")
 
 _NOT_OURS = [
     # lightning 2.6 asks torch ≥ 2.12 in the old way (lightning/pytorch/utilities/_pytree.py)
