@@ -39,9 +39,11 @@ from picochat.evidence.lanes import UNTAGGED, Prediction
 from picochat.evidence.report import clip, md, md_table
 from picochat.files import write_files
 from picochat.packs.rows import Row
+from picochat.strict_json import JSONFaultError, parse_json
 
 METRICS = ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")
 _PROFILE = "mixture_benchmark_profile"
+_SHOWN = ("step", "benchmark_profile", "category", "prompt", "reply", "expected")  # of a sample, in samples.md
 
 
 class LaneRates(Metric):
@@ -154,9 +156,8 @@ class BenchmarkMetrics(Callback):
         self._looked_at = trainer.global_step
         path = self._path(trainer)
         if trainer.is_global_zero and path.is_file():  # the samples of later steps are about to be made again
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-            kept = [line for line in lines if trainer.global_step and json.loads(line)["step"] <= trainer.global_step]
-            self._write(path, "".join(f"{line}\n" for line in kept))
+            kept = [one for one in _read_samples(path) if one["step"] <= trainer.global_step > 0]
+            self._write(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps is None and not trainer.sanity_checking:
@@ -212,16 +213,30 @@ class BenchmarkMetrics(Callback):
     def _write(self, path: Path, lines: str) -> None:
         """samples.jsonl, and the same as a table, newest first."""
         found = [json.loads(line) for line in lines.split("\n") if line]
-        fields = ("step", "benchmark_profile", "category", "prompt", "reply", "expected")
         rows = [
-            [*(md(clip(str(one[field] or ""))) for field in fields), md(", ".join(one["reasons"])) or "passed"]
+            [*(md(clip(str(one[field] or ""))) for field in _SHOWN), md(", ".join(one["reasons"])) or "passed"]
             for one in sorted(found, key=lambda one: -one["step"])
         ]
-        table = md_table([*(field.replace("_", " ") for field in fields), "verdict"], rows)
+        table = md_table([*(field.replace("_", " ") for field in _SHOWN), "verdict"], rows)
         write_files({path: lines, path.with_suffix(".md"): f"# Sample replies of {md(path.parent.name)}\n\n{table}\n"})
 
     def _path(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "samples.jsonl"
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    """The samples of a run that is resumed."""
+    samples = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if line:
+            try:
+                one = parse_json(line, nul=True)
+            except JSONFaultError as error:
+                raise UserError(f"{path}:{number}: {error}; move the file away, and a new one begins") from None
+            if not isinstance(one, dict) or not {*_SHOWN, "reasons"} <= one.keys() or type(one["step"]) is not int:
+                raise UserError(f"{path}:{number}: is no sample reply; move the file away, and a new one begins")
+            samples.append(one)
+    return samples
 
 
 def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:

@@ -102,8 +102,16 @@ class RunLogger(Logger):
         """The rows of the file; a last line that a kill cut short is left out."""
         if not self.path.is_file():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+        again = "move the file away, and a new log begins"
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"cannot read {self.path} ({error}); {again}") from error
+        for number, row in enumerate(rows, start=2):
+            if not (row.get("step") or "").isdecimal() or None in row or None in row.values():
+                raise UserError(f"{self.path}:{number}: is no row of a run's log; {again}")
+        return rows
 
     def _rewrite(self, fields: list[str], rows: list[dict[str, str]]) -> None:
         self._fields = ["step", *sorted(set(fields) - {"step"})]

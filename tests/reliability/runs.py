@@ -202,7 +202,8 @@ def _main(folder: Path, words: list[str], output: Path) -> None:
 
 def results(run: Path) -> dict[str, Any]:
     """What a finished run left that must not depend on interruptions."""
-    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "metrics.csv", "samples.jsonl"]
+    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "metrics.csv", "samples.jsonl",
+             "samples.md"]  # fmt: skip
     return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
 
 
