@@ -40,7 +40,23 @@ TRAINER = {  # LightningCLI's own subcommands
 }
 
 
-class Parser(argparse.ArgumentParser):
+class PurposeFirst(argparse.ArgumentParser):
+    """Help that begins with what a command is for and ends with its example as it is written; argparse begins with the
+    usage, which may be long."""
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        given = [formatter] if formatter else []  # jsonargparse takes one, argparse does not
+        described, example = self.description, self.epilog
+        purpose, _, more = (described or "").partition("\n")
+        try:
+            self.description, self.epilog = more.strip(), None
+            usage = super().format_help(*given).rstrip()
+        finally:
+            self.description, self.epilog = described, example
+        return "\n\n".join(filter(None, [purpose, usage, example])) + "\n"
+
+
+class Parser(PurposeFirst):
     """argparse with hyphenated flags, one-sentence errors and the nearest name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -139,12 +155,18 @@ def _run_command(words: list[str]) -> None:
     namespace.run(namespace)
 
 
+def sentence(purpose: str) -> str:
+    """A purpose of the tables above as it stands in a command's own help."""
+    return f"{purpose[0].upper()}{purpose[1:]}."
+
+
 def parser_of(word: str) -> tuple[Parser, Any]:
     """The parser of a group or of a command that is no group, and argparse's table of the commands in it."""
     module_name, purpose = {**GROUPS, **COMMANDS}[word]
-    group = Parser(prog=f"picochat {word}" if word in GROUPS else "picochat", description=purpose)
+    group = Parser(prog=f"picochat {word}" if word in GROUPS else "picochat", description=sentence(purpose))
     subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
     importlib.import_module(module_name).add_parser(subparsers)
+    group.epilog = f"example: picochat {word} {next(iter(subparsers.choices))} --help"
     return group, subparsers
 
 

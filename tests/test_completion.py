@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.cli import COMMANDS, GROUPS, TRAINER, Parser, main, normalise
+from picochat.cli import COMMANDS, GROUPS, TRAINER, Parser, main, normalise, parser_of
 from picochat.commands.completion import command_parsers, completion_script
 from picochat.commands.configs import shipped_configs
 
@@ -93,7 +93,7 @@ def test_help_begins_with_the_purpose_and_ends_with_an_example_that_parses(path:
     assert purpose[:1].isupper()
     assert purpose.endswith((".", ":"))
     said, _, example = parser.format_help().rpartition("\nexample")
-    assert purpose in " ".join(said.split())
+    assert said.startswith(f"{purpose}\n\nusage: picochat {' '.join(path)} ")
     lines = [line.strip() for line in example.partition(":")[2].replace("\\\n", " ").splitlines()]
     found = [shlex.split(line) for line in lines if line.startswith("picochat ")]
     assert found
@@ -102,3 +102,34 @@ def test_help_begins_with_the_purpose_and_ends_with_an_example_that_parses(path:
         arguments = normalise(words[1 + len(path) :], parser.flags())
         assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= set(parser.flags())
         parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_a_group_does_too(group: str) -> None:
+    said = parser_of(group)[0].format_help().splitlines()
+    assert said[0].casefold() == f"{GROUPS[group][1]}.".casefold()
+    example = said[-1].removeprefix(f"example: picochat {group} ").split()
+    assert (group, example[0]) in PARSERS
+    assert example[1:] == ["--help"]
+
+
+@pytest.mark.parametrize("command", TRAINER)
+def test_help_of_lightnings_commands_does_too(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from picochat.commands.configs import spell_out
+    from picochat.commands.fit import parsed_config
+
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].casefold() == f"{TRAINER[command]}.".casefold()
+    assert said[2].startswith(f"usage: picochat {command} --config YAML ")
+    words = said[-1].removeprefix("example: picochat ").split()
+    assert words[0] == command
+    run = tmp_path / "runs/capability"
+    run.mkdir(parents=True)
+    shutil.copy(shipped_configs()["capability.yaml"], run / "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert parsed_config(spell_out(words)).data.class_path.endswith("CapabilityDataModule")

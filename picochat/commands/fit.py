@@ -22,13 +22,25 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, RunLogger
-from picochat.cli import TRAINER, nearest
+from picochat.cli import TRAINER, PurposeFirst, nearest, sentence
 from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, write_files
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
+
+EXAMPLES = {
+    "fit": "picochat fit --config capability.yaml --trainer.max_steps=300",
+    **{
+        name: f"picochat {name} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
+        for name in ("validate", "test", "predict")
+    },
+}
+
+
+class RunParser(PurposeFirst, LightningArgumentParser):
+    """The parser of one of Lightning's commands."""
 
 
 class RunConfig(SaveConfigCallback):
@@ -143,7 +155,8 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
             seed_everything_default=42,
             auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
             load_from_checkpoint_support=False,
-            parser_kwargs={**quiet, **{name: dict(quiet) for name in TRAINER}},
+            parser_kwargs={**quiet, **{name: {**quiet, **_help(name)} for name in TRAINER}},
+            parser_class=RunParser,
             args=words,
         )
     except ArgumentError as error:
@@ -152,6 +165,12 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
+
+
+def _help(name: str) -> dict[str, str]:
+    """Purpose, usage and example of a command; its flags are hundreds."""
+    usage = f"picochat {name} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] [--data.SETTING VALUE] …"
+    return {"description": sentence(TRAINER[name]), "usage": usage, "epilog": f"example: {EXAMPLES[name]}"}
 
 
 def _strategy(asked: Any) -> Any:
