@@ -87,7 +87,8 @@ class ChatModule(LightningModule):
             its size must be, or null.
         checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
         optimizer: which optimizer, and its rates.
-        compile: compile the decoder with torch.compile; the run says how long that took.
+        compile: compile the decoder with torch.compile; the run says how long that took. The first validation compiles
+            it once more, without gradients; other packs do not.
         activation_checkpointing: keep only each block's input for the backward pass and compute the rest again there:
             a third more work, a fraction of the memory.
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
