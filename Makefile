@@ -36,9 +36,9 @@ test-all: check .venv/.installed-interop
 bench: install
 	$(BIN)/python benchmarks/run.py
 
-# the same beside TRL, litgpt and transformers, which get an environment of their own
+# those that have peers, at all sizes, beside TRL, litgpt and transformers in an environment of their own
 bench-peers: .venv-peers/.installed
-	.venv-peers/bin/python benchmarks/run.py --peers
+	.venv-peers/bin/python benchmarks/run.py --full --only packing tokenising loader generation train startup
 
 .venv-peers/.installed: pyproject.toml benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers

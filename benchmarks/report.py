@@ -13,54 +13,141 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-COMMANDS = {
-    "train-": ("python benchmarks/train.py --size demo", "python benchmarks/train.py --size 10m"),
-    "optimizers-": ("python benchmarks/optimizers.py",),
-    "generation-": ("python benchmarks/generation.py --size demo", "python benchmarks/generation.py --size 10m"),
-    "loss-": ("python benchmarks/loss.py",),
-    "attention-": ("python benchmarks/attention.py",),
-}
-PACKAGES = ("torch", "lightning", "transformers", "trl", "litgpt")
+FIGURES = PAGE.parent / "static"
+PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "datasets", "trl", "litgpt", "datatrove", "ray")
 
-# Section of the page: title, the results that belong to it (names begin so), what to know before reading.
+
+class Section(NamedTuple):
+    """A part of the page.
+
+    Attributes:
+        title: its heading.
+        prefix: of the names of the results that belong to it.
+        commands: what measures it: a script of this folder, and words.
+        text: what to know before reading.
+        figure: a drawing of docs/static that the script makes.
+    """
+
+    title: str
+    prefix: str
+    commands: tuple[str, ...]
+    text: str
+    figure: str = ""
+
+
 SECTIONS = (
-    (
+    Section(
         "Training",
         "train-",
+        ("train.py --size demo", "train.py --size 10m"),
         "Supervised tokens a second, end to end: data, forward, backward, optimizer, callbacks. All ways train a model "
         "of the same size on the capability task pack, packed to the same context, in batches of as many rows, with "
         "AdamW; TRL gets the same tokens, already tokenised, packs them with `bfd` and runs without gradient "
         "checkpointing. The plain loop is transformers' Qwen3 in ten lines of torch, with a mask and the "
         "head over every position. `first step` includes compilation.",
     ),
-    (
+    Section(
         "Optimizers",
         "optimizers-",
+        ("optimizers.py",),
         "The base stage at demo size with each optimizer at its better rate; bits per byte of held-out documents.",
     ),
-    (
+    Section(
         "Generation",
         "generation-",
+        ("generation.py --size demo", "generation.py --size 10m"),
         "Greedy, the same weights and prompts for all; nothing stops early. New tokens a second.",
     ),
-    ("Loss", "loss-", "Head and loss over supervised positions beside the head over all; memory is the peak's growth."),
-    (
+    Section(
+        "Loss",
+        "loss-",
+        ("loss.py",),
+        "Head and loss over supervised positions beside the head over all; memory is the peak's growth.",
+    ),
+    Section(
         "Start-up",
         "startup",
-        "Median wall time of fresh processes; `fit` to the end of its first optimizer step, the bare imports to theirs.",
+        ("startup.py",),
+        "Median wall time of fresh processes; `fit` until its first optimizer step is done, the bare imports likewise.",
     ),
-    (
+    Section(
+        "Packing", "packing", ("packing.py",), "Lengths into rows; all packers get the same lengths in the same run."
+    ),
+    Section(
+        "Sampling",
+        "sampling-",
+        ("sampling.py",),
+        "The draws of a block, and a whole block of the plan, against the number of rows.",
+    ),
+    Section(
+        "Task packs",
+        "task-packs",
+        ("task_packs.py",),
+        "`picochat data task-pack` in a process of its own, the fastest of some.",
+    ),
+    Section(
+        "Tokenising",
+        "tokenising",
+        ("tokenising.py",),
+        "Chat rows in a file into tokens with their supervision, the same tokenizer for all.",
+    ),
+    Section(
+        "Loading",
+        "loader",
+        ("loader.py",),
+        "Batches from the loader, beside a real training step at demo size, and beside torch's own DataLoader.",
+    ),
+    Section(
+        "Evaluation",
+        "evaluation",
+        ("evaluation.py",),
+        "Judging, answering, counting and reporting, each by itself.",
+    ),
+    Section(
         "Growth",
         "growth",
-        "Time and memory of each stage against size, every size in a process of its own "
-        "([drawn](../benchmarks/results/growth.svg)).",
+        ("growth.py",),
+        "Time and memory of each stage against size, every size in a process of its own.",
+        "growth.svg",
     ),
-    ("A data plan of many rows", "plan-scale", "Columns of a plan in files, opened by one rank of 1,024."),
-    ("Attention", "attention-", "Ways to keep documents apart; `causal` does not, and is the measure of the others."),
+    Section(
+        "A data plan of many rows",
+        "plan-scale",
+        ("plan_scale.py",),
+        "Columns of a plan in files, opened by one rank of 1,024.",
+    ),
+    Section(
+        "Shards",
+        "shards",
+        ("shards.py",),
+        "A corpus in several files, imported and tokenised file by file ([how](howto/scale.md)): one process, and as "
+        "many as there are cores, started by different engines. All end with the same bytes.",
+    ),
+    Section(
+        "Attention",
+        "attention-",
+        ("attention.py",),
+        "Ways to keep documents apart; `causal` does not, and is the measure of the others.",
+    ),
+    Section(
+        "Plan and measurement",
+        "sizes",
+        ("sizes.py",),
+        "What `picochat plan` says of memory and FLOPs, beside what torch allocates and counts.",
+    ),
+    Section(
+        "Profiles",
+        "profiles",
+        ("profiles.py",),
+        "What each optimization replaced and what it is now, alone, as a share of a training step at demo size. Two "
+        "did not stay: the half-precision kernel's backward pass is slower for short documents, so attention works in "
+        "float32 on CPUs; and joining q, k and v gains too little for weights that are no longer Qwen3's, nor the "
+        "matrices that Muon should see. What was tried for the model's skills: [experiments](experiments.md).",
+    ),
 )
 MISSING = """## On a GPU
 
@@ -110,11 +197,13 @@ def table(columns: list[str], rows: list[list[Any]]) -> list[str]:
 def page() -> str:
     """docs/benchmarks.md."""
     parts = ["# Benchmarks", "Made by `python benchmarks/report.py` from `benchmarks/results/`; do not edit by hand."]
-    for title, prefix, text in SECTIONS:
-        found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob(f"{prefix}*.json"))]
-        parts += [f"## {title}", text]
+    for section in SECTIONS:
+        found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob(f"{section.prefix}*.json"))]
+        parts += [f"## {section.title}", section.text]
         if not found:
-            parts.append("Not measured yet: " + ", ".join(f"`{command}`" for command in COMMANDS[prefix]) + ".")
+            parts.append("Not measured yet: " + ", ".join(f"`python benchmarks/{c}`" for c in section.commands) + ".")
+        if section.figure and (FIGURES / section.figure).exists():
+            parts.append(f"![{section.title}]({FIGURES.name}/{section.figure})")
         for one in found:
             place = ", ".join(f"{key} {value}" for key, value in one["machine"].items())
             parts += [f"`{one['command']}`", "\n".join(table(one["columns"], one["rows"]))]

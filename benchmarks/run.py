@@ -1,8 +1,9 @@
-"""All benchmarks, one after the other: python benchmarks/run.py [--peers] [--only NAME …] [--list]
+"""All benchmarks, one after the other: python benchmarks/run.py [--full] [--only NAME …] [--list]
 
 Each is a process of its own, prints its table and keeps it under results/; docs/benchmarks.md is made anew at the end.
-A benchmark that fails is named, and the others run on. `--peers` adds those whose other side has to be installed first
-(benchmarks/peers.txt; `make bench-peers` does that in an environment of its own).
+A benchmark that fails is named, and the others run on. Each compares with what is installed and leaves out the rest:
+`make bench` runs them with the tests' environment in half an hour on two cores, `make bench-peers` those that have
+peers, at all sizes, in an environment of their own (benchmarks/peers.txt).
 """
 
 import argparse
@@ -12,36 +13,46 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# name → (words after the script's name, whether it needs the peers)
-ALONE = {
-    "startup": [],
-    "packing": [],
-    "sampling": [],
-    "task_packs": [],
-    "loader": [],
-    "attention": [],
-    "loss": [],
-    "evaluation": [],
-    "optimizers": [],
-    "growth": [],
-    "plan_scale": ["--rows", "1000000", "10000000", "100000000"],
+# name → words after the script's name, once for each time that it runs
+BRIEF = {
+    "startup": [["--repeat", "5"]],
+    "packing": [[]],
+    "sampling": [[]],
+    "task_packs": [["--repeat", "2"]],
+    "tokenising": [[]],
+    "loader": [[]],
+    "evaluation": [[]],
+    "attention": [[]],
+    "loss": [[]],
+    "sizes": [[]],
+    "profiles": [[]],
+    "generation": [["--size", "demo"]],
+    "train": [["--size", "demo", "--rounds", "1"]],
+    "optimizers": [[]],
+    "shards": [[]],
+    "plan_scale": [["--rows", "1000000", "10000000", "100000000"]],
+    "growth": [[]],
 }
-WITH_PEERS = {"generation": [], "train": []}
+FULL = BRIEF | {
+    "startup": [[]],
+    "task_packs": [[]],
+    "plan_scale": [[]],
+    "generation": [["--size", "demo"], ["--size", "10m"]],
+    "train": [["--size", "demo"], ["--size", "10m"]],
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", action="store_true", help="run those too that compare with installed peers")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*ALONE, *WITH_PEERS], help="these alone")
-    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=BRIEF, default=list(BRIEF), help="these alone")
+    parser.add_argument("--list", action="store_true", help="print what would run and end")
     args = parser.parse_args()
-    chosen = {**ALONE, **(WITH_PEERS if args.peers or args.only else {})}
-    if args.only:
-        chosen = {name: chosen[name] for name in args.only}
+    runs = [(name, words) for name in args.only for words in (FULL if args.full else BRIEF)[name]]
     if args.list:
-        print("\n".join(chosen))
+        print("\n".join(" ".join([name, *words]) for name, words in runs))
         return
-    failed = [name for name, words in chosen.items() if not succeeded(name, words)]
+    failed = [name for name, words in runs if not succeeded(name, words)]
     subprocess.run([sys.executable, HERE / "report.py"], check=True)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
@@ -49,7 +60,7 @@ def main() -> None:
 
 def succeeded(name: str, words: list[str]) -> bool:
     """Run one; whether it ended well."""
-    print(f"\n== {name}", flush=True)
+    print(f"\n== {' '.join([name, *words])}", flush=True)
     start = time.perf_counter()
     status = subprocess.run([sys.executable, HERE / f"{name}.py", *words], check=False).returncode
     print(f"== {name}: {'done' if status == 0 else f'exit status {status}'} in {time.perf_counter() - start:.0f} s")
