@@ -130,8 +130,6 @@ def as_flags(words: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ..
     return tuple(words[: starts[0]]), flags
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs Sphinx: pip install 'picochat[docs]'")
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "docs", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
