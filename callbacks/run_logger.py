@@ -149,12 +149,19 @@ class _RowKeeper(Callback):
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self._row_is_due = False
+        self._is_first = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.logger.keep_until(trainer.global_step)
+        self._is_first = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._row_is_due = False
+        # Lightning's own count of steps for loggers is one off when a run goes on that had ended early: too low after
+        # a time limit, whose validation is out of turn, too high after early stopping, whose validation it skips.
+        if self._is_first and pl_module.automatic_optimization:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        self._is_first = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from runs import fit, results, slow, start
+from runs import fit, logged, results, slow, start
 
 RESUME = ["--ckpt_path", "run/last.ckpt"]
 
@@ -66,3 +66,28 @@ def test_a_log_that_somebody_damaged_is_one_sentence_and_the_run_goes_on_without
     fit(stopped, RESUME)
     for other in ("best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors"):
         assert results(run)[other] == results(undisturbed / "run")[other]
+
+
+IMPATIENT = (
+    '--trainer.callbacks+={"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
+    '"init_args": {"monitor": "val/loss", "patience": 1, "min_delta": 100.0}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "stopped_at"),
+    [(["--trainer.max_time=00:00:00:02", *slow("step", step=1, seconds=3)], (1, 2)), ([IMPATIENT], (8,))],
+    ids=["time limit", "early stopping"],
+)
+def test_a_run_that_ended_early_goes_on_with_the_log_and_the_weights_of_one_that_did_not(
+    folder: Path, undisturbed: Path, words: list[str], stopped_at: tuple[int, ...]
+) -> None:
+    run, whole = folder / "run", undisturbed / "run"
+    fit(folder, words)
+    assert max(logged(run, "train/loss")) in stopped_at  # a machine may need the two seconds for its first step
+    fit(folder, RESUME)
+    assert logged(run, "train/loss") == logged(whole, "train/loss")
+    found, expected = logged(run, "val/loss"), logged(whole, "val/loss")
+    assert {step: found[step] for step in expected} == expected  # the one at the time limit is out of turn
+    for name in ("best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors"):
+        assert results(run)[name] == results(whole)[name]
