@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PICOCHAT = [sys.executable, "-W", "ignore", "-m", "picochat"]
@@ -81,7 +81,7 @@ def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> list[str]:
+def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> Iterator[str]:
     """Train, kill, resume until the kills are used up; every finished run must equal the undisturbed one."""
     sft = [*SFT, "--steps", str(steps), "--save-every", "2", "--eval-every", str(max(1, steps // 6))]
     for words in (IMPORT, TOKENIZER, PACK, BASE):
@@ -119,13 +119,12 @@ def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> 
         if leftovers:
             raise SystemExit(f"killed-{number} holds leftovers: {leftovers}")
         shutil.rmtree(out)
-    return [f"training of {steps} steps: {', '.join(f'{name} {count}' for name, count in counts.items())}; each "
-            f"finished run has the undisturbed run's {', '.join(RESULTS)}, byte for byte, speeds apart"]  # fmt: skip
+    yield (f"training of {steps} steps: {', '.join(f'{name} {count}' for name, count in counts.items())}; each "
+           f"finished run has the undisturbed run's {', '.join(RESULTS)}, byte for byte, speeds apart")  # fmt: skip
 
 
-def kill_commands(folder: Path, kills: int, draw: random.Random) -> list[str]:
+def kill_commands(folder: Path, kills: int, draw: random.Random) -> Iterator[str]:
     """Kill each command at random moments; a file under its final name is whole, and the next run is not confused."""
-    lines = []
     cases: list[tuple[str, Sequence[str], list[str], list[str]]] = [
         ("data import", IMPORT, ["data/corpus.jsonl", "data/dataset_pack.json"], ["--force"]),
         ("tok train", TOKENIZER, ["tok.json"], ["--force"]),
@@ -155,8 +154,8 @@ def kill_commands(folder: Path, kills: int, draw: random.Random) -> list[str]:
         left = sorted({path.name for parent in parents for path in parent.glob(".*.tmp-*")})
         if left:
             raise SystemExit(f"{name} leaves {', '.join(left)} behind")
-        lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in counts.items())}")
-    return [*lines, kill_cache(folder, kills, draw)]
+        yield f"{name}: {', '.join(f'{what} {count}' for what, count in counts.items())}"
+    yield kill_cache(folder, kills, draw)
 
 
 def kill_cache(folder: Path, kills: int, draw: random.Random) -> str:
@@ -208,7 +207,8 @@ def main() -> None:
                 if part == "training"
                 else kill_commands(folder, args.kills, draw)
             )
-            print("\n".join(lines), flush=True)
+            for line in lines:
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
