@@ -121,7 +121,8 @@ def main() -> None:
         first, last = curve[0], curve[-1]
         of_time = slope([(size, seconds) for size, seconds, _ in curve])
         of_memory = slope([(size, memory) for size, _, memory in curve])
-        steep += [name] if last[1] > _RULE and of_time > STEEPEST else []
+        if last[1] > _RULE and of_time > STEEPEST:
+            steep.append(f"{name} ({STAGES[name].square or 'a fault'})")
         rows.append([name, STAGES[name].unit, f"{first[0]:,} – {last[0]:,}", last[1], last[2], of_time, of_memory])
     note = f"Steeper than n log n: {', '.join(steep) or 'none'}. Slopes over the upper half of the sizes."
     columns = ["stage", "of", "sizes", "largest, CPU s", "largest, MiB", "slope of time", "slope of memory"]

@@ -22,11 +22,13 @@ class Stage(NamedTuple):
         prepare: (size, folder) → what is timed.
         unit: of the size.
         sizes: from small to large.
+        square: why its time grows faster than n log n, if it has to.
     """
 
     prepare: Callable[[int, Path], Callable[[], object]]
     unit: str
     sizes: tuple[int, ...]
+    square: str = ""
 
 
 def _apart(work: Callable[..., object], *args: object) -> None:
@@ -262,5 +264,5 @@ STAGES = {
     "step, vocabulary": Stage(head, "tokens of the vocabulary", _VOCABULARY),
     "step, short documents": Stage(context, "tokens a row", _CONTEXT),
     "step, a document a row": Stage(document, "tokens a row", _CONTEXT),
-    "generation": Stage(generation, "new tokens", _CONTEXT),
+    "generation": Stage(generation, "new tokens", _CONTEXT, "each new token attends to all before it"),
 }
