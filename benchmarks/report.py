@@ -198,8 +198,8 @@ def page() -> str:
     """docs/benchmarks.md."""
     parts = [
         "# Benchmarks",
-        "Made by `python benchmarks/report.py` from `benchmarks/results/`; do not edit by hand. `make bench` measures all "
-        "of it anew on two cores, `make bench-peers` what has peers, beside them.",
+        "Made by `python benchmarks/report.py` from `benchmarks/results/`; do not edit by hand. `make bench` measures "
+        "all of it anew on two cores, `make bench-peers` what has peers, beside them.",
     ]
     for section in SECTIONS:
         found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob(f"{section.prefix}*.json"))]
