@@ -1,5 +1,5 @@
 # Two commands: `make demo` walks the whole recipe at demo scale, `make test` runs the tests. Both install what they need.
-# `make test-all` runs the slow tests too, and installs lm-eval, TRL, gguf and Sphinx for those that use them;
+# `make test-all` runs the slow tests too, and installs lm-eval, TRL and gguf for those that use them;
 # `make docs` builds the documentation into site/.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -16,11 +16,7 @@ install: .venv/.installed
 	touch $@
 
 .venv/.installed-interop: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,interop]'
-	touch $@
-
-.venv/.installed-docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,interop]'
 	touch $@
 
 demo: install
@@ -52,7 +48,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/.installed-docs
+docs: install
 	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going --fresh-env docs site
 
 clean:
