@@ -156,7 +156,8 @@ class Session:
         scores = grouped * query.shape[-1] ** -0.5 @ known[:, :, :length].mT
         if self._ragged:
             scores += self._mask[..., :length]
-        return scores.softmax(-1) @ told[:, :, :length]
+        mixed: Tensor = scores.softmax(-1) @ told[:, :, :length]
+        return mixed
 
     def _finish(self, layer: _Layer, hidden: Tensor, mixed: Tensor) -> Tensor:
         config = self._weights.config
