@@ -297,7 +297,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
         raise UserError("the source holds no text; a tokenizer needs some to learn from")
     reached = tokenizer.get_vocab_size()
     if reached < vocab_size:
-        remedy = f"ask for {reached} or fewer (--vocab-size {reached}), or give more text"
+        remedy = f"ask for {reached} or fewer (--vocab-size {reached}; in a config data.vocab_size), or give more text"
         raise UserError(f"the text is too small for a vocabulary of {vocab_size}: {reached} can be reached; {remedy}")
     return ChatTokenizer(tokenizer.to_str(pretty=True))
 
