@@ -3,7 +3,7 @@
     python benchmarks/generation.py --size demo|10m [--device cpu] [--threads 2]
 
 64 prompts of 16 to 128 tokens are each continued by 48 tokens; nothing stops early (stop tokens are switched off for
-both). Best of six rounds, taken in turn; new tokens per second of wall time.
+both). Best of four rounds, taken in turn; new tokens per second of wall time.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
         "transformers generate, one by one": one_by_one,
     }
     seconds = {name: float("inf") for name in routes}
-    for _ in range(6):
+    for _ in range(4):
         for name, route in routes.items():
             begun = time.perf_counter()
             route()
