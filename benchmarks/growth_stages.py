@@ -253,9 +253,7 @@ _VOCABULARY = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
 _CONTEXT = (128, 256, 512, 1_024, 2_048, 4_096)
 STAGES = {
     "import": Stage(importing, "documents", _ROWS),
-    "task pack": Stage(
-        task_pack, "rows", _ROWS[:-1], "the tasks can give 456,044 different rows, and more are refused"
-    ),
+    "task pack": Stage(task_pack, "rows", _ROWS[:-1]),  # the tasks can give 456,044 different rows
     "tokens": Stage(tokenise, "rows", _ROWS),
     "packing": Stage(packing, "rows", _ROWS),
     "plan": Stage(plan, "rows", _ROWS),
