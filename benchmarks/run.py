@@ -2,7 +2,7 @@
 
 Each is a process of its own, prints its table and keeps it under results/; docs/benchmarks.md is made anew at the end.
 A benchmark that fails is named, and the others run on. Each compares with what is installed and leaves out the rest:
-`make bench` runs them with the tests' environment in half an hour on two cores, `make bench-peers` those that have
+`make bench` runs them with the tests' environment at brief settings on two cores, `make bench-peers` those that have
 peers, at all sizes, in an environment of their own (benchmarks/peers.txt).
 """
 
