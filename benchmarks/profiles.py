@@ -6,6 +6,7 @@ stands here, where it is no longer in picochat. `of a step` is the difference as
 
     norm      autograd's own gradient of RMSNorm ─► written out            every norm of a step
     attention a dense mask of T × T             ─► documents by themselves every layer of a step
+    products  the fused kernel for documents    ─► plain products           every layer of a step
     head      scores of all positions           ─► of the supervised ones  one step
     muon      torch's Muon, matrix by matrix    ─► matrices of one shape stacked
 
@@ -87,7 +88,8 @@ def _attention(attends: tuple[Callable[[Tensor], Attend], Callable[[Tensor], Att
     """Attention of all layers, forward and backward, by two ways to prepare it."""
     documents = batch()[2]
     heads, keys, size = CONFIG.num_attention_heads, CONFIG.num_key_value_heads, CONFIG.head_dim
-    states = [torch.randn(ROWS, CONTEXT, count, size, requires_grad=True) for count in (heads, keys, keys)]
+    query, key, value = (torch.randn(ROWS, CONTEXT, count, size) for count in (heads, keys, keys))
+    states = [query.requires_grad_(), key.requires_grad_(), value.bfloat16().requires_grad_()]  # as under autocast
 
     def run(prepare: Callable[[Tensor], Attend]) -> None:
         attend = prepare(documents)
@@ -101,25 +103,10 @@ def masks() -> tuple[Way, Way]:
     return _attention((lambda documents: isolate(documents, "mask"), lambda documents: isolate(documents, "segments")))
 
 
-def half_attention() -> tuple[Way, Way]:
-    """The same segments; queries, keys and values in bfloat16 for the kernel."""
+def _by_kernel(dtype: torch.dtype) -> Callable[[Tensor], Attend]:
+    """The same segments, each bucket by the fused kernel in this format; how they are moved is left out."""
 
-    def in_half(documents: Tensor) -> Attend:
-        buckets = isolate(documents, "segments").buckets  # type: ignore[attr-defined]
-
-        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            results = []
-            for segments, length in buckets:
-                q, k, v = (
-                    s.flatten(0, 1)[: segments * length].view(segments, length, *s.shape[2:]).transpose(1, 2).bfloat16()
-                    for s in (query, key, value)
-                )
-                results.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).flatten())
-            return torch.cat(results)
-
-        return attend
-
-    def in_full(documents: Tensor) -> Attend:
+    def prepare(documents: Tensor) -> Attend:
         buckets = isolate(documents, "segments").buckets  # type: ignore[attr-defined]
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -127,14 +114,22 @@ def half_attention() -> tuple[Way, Way]:
             for segments, length in buckets:
                 q, k, v = (
                     s.flatten(0, 1)[: segments * length].view(segments, length, *s.shape[2:]).transpose(1, 2)
-                    for s in (query, key, value)
+                    for s in (query.to(dtype), key.to(dtype), value.to(dtype))
                 )
                 results.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).flatten())
             return torch.cat(results)
 
         return attend
 
-    return _attention((in_full, in_half))
+    return prepare
+
+
+def short_documents() -> tuple[Way, Way]:
+    return _attention((_by_kernel(torch.float32), lambda documents: isolate(documents, "segments")))
+
+
+def half_attention() -> tuple[Way, Way]:
+    return _attention((_by_kernel(torch.float32), _by_kernel(torch.bfloat16)))
 
 
 def heads() -> tuple[Way, Way]:
@@ -183,6 +178,7 @@ def products() -> tuple[Way, Way]:
 KEPT = {
     "gradient of the norms written out": norms,
     "documents attended to by themselves": masks,
+    "short documents by plain products": short_documents,
     "scores of supervised positions alone": heads,
     "Muon's matrices of one shape stacked": muons,
 }

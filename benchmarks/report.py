@@ -144,9 +144,10 @@ SECTIONS = (
         "profiles",
         ("profiles.py",),
         "What each optimization replaced and what it is now, alone, as a share of a training step at demo size. Two "
-        "did not stay: the half-precision kernel's backward pass is slower for short documents, so attention works in "
-        "float32 on CPUs; and joining q, k and v gains too little for weights that are no longer Qwen3's, nor the "
-        "matrices that Muon should see. What was tried for the model's skills: [experiments](experiments.md).",
+        "did not stay: the fused kernel in half precision, whose backward pass is slower for short documents (those up "
+        "to 256 tokens go by plain products instead); and joining q, k and v, which gains too little for weights that "
+        "are no longer Qwen3's, nor the matrices that Muon should see. What was tried for the model's skills: "
+        "[experiments](experiments.md).",
     ),
 )
 MISSING = """## On a GPU

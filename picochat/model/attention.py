@@ -19,15 +19,16 @@ Which one it is depends on the device and the number format alone, so a run uses
     varlen    CUDA from compute capability 8.0 in half precision: FlashAttention over the documents laid end to end
     mask      a dense mask of [T, T] per row: MPS, older CUDA devices, float32 on CUDA, and the CPU when compiled
 
-On the CPU attention works in float32 under autocast as well: the bfloat16 kernel's backward takes up to three times as
-long for short documents (benchmarks/attention.py).
+On the CPU scores and softmax are float32 under autocast as well. Documents of up to some two hundred tokens go by plain
+matrix products, which take half the time of the fused kernel there; longer ones by that kernel in float32, as its
+bfloat16 backward takes up to three times as long (benchmarks/profiles.py).
 """
 
 import contextlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from inspect import signature
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 Backend = Literal["causal", "mask", "segments", "varlen"]
 
 _ALIGN = 16  # lengths of segments are rounded up to a multiple of this, so that few kernel calls serve many lengths
+_LONGEST_PRODUCT = {True: 256, False: 128}  # with values in half precision or not: where the fused kernel gets faster
 
 
 class Attend(Protocol):
@@ -74,59 +76,141 @@ class MaskAttention:
         return _sdpa(query, key, value, self.mask)
 
 
-@dataclass(frozen=True)
+class _Layout(NamedTuple):
+    """Where every head of every token lies; rows are heads of places."""
+
+    out: Tensor  # [S · heads] for each row of the segments the row of the batch; a hollow one reads row 0
+    back: Tensor  # [B · T · heads] for each row of the batch the row of the segments
+    hollow: Tensor  # rows of the segments that hold no token
+
+
 class SegmentAttention:
-    """Documents cut out of their rows, padded to the length of their bucket, and put back.
+    """Documents cut out of their rows, padded to the length of their bucket, attended to, and put back.
 
-    With the picture above and lengths rounded up to even ones, the two documents fall into buckets of four and two:
+    With the picture above, one head and lengths rounded up to even ones, the segments lie by length:
 
-        out    [3 4 | 0 1 2 6]      for each place of the padded segments the flat place of the batch, 6 = none
-        back   [2 3 4 0 1 6]        for each flat place of the batch the place in the segments, 6 = none (padding)
+        out      3 4 | 5 . | 0 1 2 .      for each place of the segments the place of the batch; . is hollow
+        back     4 5 6 0 1 2              for each place of the batch the place in the segments
 
-    Padding stands behind a segment, where causal attention does not look.
+    Hollow places stand behind a segment, where causal attention does not look. Padding is cut into segments too, short
+    ones, so that every place of the batch has one in the segments, and each of the two moves is the other's gradient.
 
-    Attributes:
-        out: [S] with S = Σ segments × length over the buckets.
-        back: [B · T]; each of the two maps undoes the other, so each is the other's gradient.
-        buckets: (segments, length) in the order of `out`.
+    Args:
+        starts: [n] flat place of each segment's first token, in the order of `padded`.
+        lengths: [n] tokens of each segment.
+        padded: [n] places of each, ascending; those of one length are a bucket.
+        tokens: B · T.
     """
 
-    out: Tensor
-    back: Tensor
-    buckets: tuple[tuple[int, int], ...]
+    def __init__(self, starts: Tensor, lengths: Tensor, padded: Tensor, tokens: int) -> None:
+        self._starts, self._lengths, self._padded, self._tokens = starts, lengths, padded, tokens
+        found, counts = torch.unique_consecutive(padded, return_counts=True)
+        self.buckets: list[tuple[int, int]] = list(zip(counts.tolist(), found.tolist(), strict=True))
+        self._layouts: dict[int, _Layout] = {}  # by heads; all layers share them
+        self._causal: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        sizes = [segments * length for segments, length in self.buckets]
+        heads, shared, size = query.shape[2], key.shape[2], query.shape[3]
+        own, common = self.layout(heads), self.layout(shared)
+        working = torch.promote_types(value.dtype, torch.float32)
+        moved = [
+            _Move.apply(states.to(kind).reshape(-1, size), layout.out, layout.back, None)  # type: ignore[no-untyped-call]
+            for states, kind, layout in ((query, working, own), (key, working, common), (value, value.dtype, common))
+        ]
         cut = [
-            _move(states.flatten(0, 1), self.out, self.back).split_with_sizes(sizes) for states in (query, key, value)
+            states.split_with_sizes([n * length * each for n, length in self.buckets])
+            for states, each in zip(moved, (heads, shared, shared), strict=True)
         ]
-        results = [
-            _sdpa(q.unflatten(0, bucket), k.unflatten(0, bucket), v.unflatten(0, bucket), None).flatten(0, 1)
-            for bucket, q, k, v in zip(self.buckets, *cut, strict=True)
-        ]
-        return _move(torch.cat(results), self.back, self.out).view_as(query)
+        with torch.autocast(value.device.type, enabled=False):
+            results = [
+                self._attend(*(states.view(n, -1, length, size) for states in (q, k, v))).reshape(-1, size)
+                for (n, length), q, k, v in zip(self.buckets, *cut, strict=True)
+            ]
+        joined = _Move.apply(torch.cat(results), own.back, own.out, own.hollow)  # type: ignore[no-untyped-call]
+        return cast(Tensor, joined).view_as(query)
 
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """One bucket: [n, H, L, D] of [n, H, L, D] and twice [n, K, L, D]."""
+        n, shared, length, size = key.shape
+        if length > _LONGEST_PRODUCT[value.dtype != query.dtype]:
+            wide = value.to(query.dtype)
+            grouped = query.shape[1] != shared
+            result = F.scaled_dot_product_attention(query, key, wide, is_causal=True, enable_gqa=grouped)
+            return result.to(value.dtype)
+        # Heads that share a key stand below each other as its queries, which spares copies of the keys.
+        queries = query.view(n * shared, -1, size)
+        causal = self.causal(queries.shape[1], length, query)
+        mixed = _Products.apply(queries, key.flatten(0, 1), value.flatten(0, 1), causal)  # type: ignore[no-untyped-call]
+        return cast(Tensor, mixed)
 
-def _move(states: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
-    moved: Tensor = _Move.apply(states, places, inverse)  # type: ignore[no-untyped-call]
-    return moved
+    def causal(self, queries: int, length: int, like: Tensor) -> Tensor:
+        """[queries, length] to add to scores: -inf where a key comes after the query; heads stand below each other."""
+        if (queries, length) not in self._causal:
+            ahead = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
+            bias = like.new_zeros(length, length).masked_fill_(ahead, -torch.inf)
+            self._causal[queries, length] = bias.repeat(queries // length, 1)
+        return self._causal[queries, length]
+
+    def layout(self, heads: int) -> _Layout:
+        """The moves of states with so many heads."""
+        if heads not in self._layouts:
+            sizes = self._padded * heads
+            segment = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+            offset = torch.arange(len(segment), device=sizes.device) - (sizes.cumsum(0) - sizes)[segment]
+            head, token = offset // self._padded[segment], offset % self._padded[segment]
+            filled = token < self._lengths[segment]
+            rows = (self._starts[segment] + token) * heads + head
+            back = torch.empty(self._tokens * heads, dtype=torch.long, device=sizes.device)
+            back[rows[filled]] = filled.nonzero().flatten()
+            hollow = (~filled).nonzero().flatten()
+            self._layouts[heads] = _Layout(rows.masked_fill_(~filled, 0), back, hollow)
+        return self._layouts[heads]
 
 
 class _Move(torch.autograd.Function):
-    """Rows of ``states`` in the order of ``places``; a place behind the last row gives zeros.
+    """Rows of ``states`` in the order of ``places``.
 
-    The gradient moves back along ``inverse``: no scatter-add, which is slow on the CPU in bfloat16.
+    The gradient moves back along ``inverse``, and is zero at ``hollow``: no scatter-add, which is slow on the CPU.
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(places, inverse)
-        return F.pad(states, (0, 0) * (states.dim() - 1) + (0, 1)).index_select(0, places)
+    def forward(ctx: Any, states: Tensor, places: Tensor, inverse: Tensor, hollow: Tensor | None) -> Tensor:
+        ctx.inverse, ctx.hollow = inverse, hollow
+        return states.index_select(0, places)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        places, inverse = ctx.saved_tensors
-        return _move(gradients[0], inverse, places), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        moved = gradients[0].index_select(0, ctx.inverse)
+        return moved if ctx.hollow is None else moved.index_fill_(0, ctx.hollow, 0), None, None, None
+
+
+class _Products(torch.autograd.Function):
+    """Causal attention of short segments by matrix products: the fused kernel takes twice as long for them.
+
+    Scores and softmax in the format of queries and keys (float32), the other products in that of the values. With
+    S = q kᵀ / √D, P = softmax(S) and o = P v:
+
+        dv = Pᵀ do        dS = P · (do vᵀ - Σ do · o) / √D        dq = dS k        dk = dSᵀ q
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, causal: Tensor) -> Tensor:
+        ctx.scale = query.shape[-1] ** -0.5
+        ctx.wide = query.dtype
+        shares = torch.baddbmm(causal, query, key.mT, alpha=ctx.scale).softmax(-1).to(value.dtype)
+        mixed = torch.bmm(shares, value)
+        ctx.save_for_backward(query.to(value.dtype), key.to(value.dtype), value, shares, mixed)
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, shares, mixed = ctx.saved_tensors
+        (gradient,) = gradients
+        mean = (gradient * mixed).sum(-1, keepdim=True)
+        scores = torch.bmm(gradient, value.mT).sub_(mean).mul_(shares)
+        d_query = torch.bmm(scores, key).to(ctx.wide).mul_(ctx.scale)
+        d_key = torch.bmm(scores.mT, query).to(ctx.wide).mul_(ctx.scale)
+        return d_query, d_key, torch.bmm(shares.mT, gradient), None
 
 
 @dataclass(frozen=True)
@@ -181,28 +265,14 @@ def _cu_seqlens(document_ids: Tensor) -> Tensor:
     return F.pad(starts, (0, 1), value=document_ids.numel()).to(torch.int32)
 
 
-def _segments(document_ids: Tensor) -> Attend:
+def _segments(document_ids: Tensor) -> SegmentAttention:
     flat = document_ids.flatten()
-    starts = _starts(document_ids).nonzero().flatten()
+    places = torch.arange(flat.numel(), device=flat.device)
+    cuts = (flat == 0) & (places % _ALIGN == 0)  # long padding in short segments, which cost little
+    starts = (_starts(document_ids) | cuts).nonzero().flatten()
     lengths = torch.diff(starts, append=starts.new_tensor([flat.numel()]))
-    real = flat[starts] != 0  # a run of padding is no document
-    starts, lengths = starts[real], lengths[real]
-    if not len(starts):
-        return CausalAttention()  # all is padding: nobody reads it, but every weight keeps its place in the graph
-    padded = (lengths + _ALIGN - 1) // _ALIGN * _ALIGN
-    back = torch.empty_like(flat, dtype=torch.long)
-    out, buckets, done = [], [], 0
-    for length in sorted(set(padded.tolist())):
-        first, count = starts[padded == length, None], lengths[padded == length, None]
-        offsets = torch.arange(length, device=flat.device)
-        inside = offsets < count
-        places = first + offsets
-        back[places[inside]] = done + inside.flatten().nonzero().flatten()
-        out.append(places.masked_fill(~inside, flat.numel()).flatten())
-        buckets.append((len(first), length))
-        done += places.numel()
-    back[flat == 0] = done
-    return SegmentAttention(torch.cat(out), back, tuple(buckets))
+    padded, order = ((lengths + _ALIGN - 1) // _ALIGN * _ALIGN).sort(stable=True)
+    return SegmentAttention(starts[order], lengths[order], padded, flat.numel())
 
 
 def _starts(document_ids: Tensor) -> Tensor:
