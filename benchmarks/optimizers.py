@@ -2,7 +2,7 @@
 
     python benchmarks/optimizers.py [--steps 150]
 
-Each optimizer runs `picochat train base` on the same stories at two learning rates and with two seeds; with muon the
+Each optimizer runs `picochat train base` on the same stories at a few learning rates and with two seeds; with muon the
 matrices get five times the rate shown. Bits per byte are those of the last validation, on documents that were held out.
 """
 
@@ -20,7 +20,7 @@ from report import record
 from picochat.model.decoder import Decoder, DecoderConfig
 from picochat.model.optim import OptimizerConfig, build_optimizer
 
-RUNS = (("adamw", 0.004), ("adamw", 0.008), ("muon", 0.004), ("muon", 0.008))
+RUNS = (("adamw", 0.002), ("adamw", 0.004), ("adamw", 0.008), ("muon", 0.004), ("muon", 0.008))
 SEEDS = (42, 43)
 DEMO = DecoderConfig(vocab_size=262, num_hidden_layers=6, intermediate_size=192)  # what base.yaml trains
 

@@ -195,6 +195,8 @@ def _main(folder: Path, words: list[str], output: Path) -> None:
     script = Path(sys.executable).with_name("picochat")
     sys.argv = [str(script), *words]  # from which Lightning starts the other ranks
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server ignores it
+    # As in a user's process: workers of a fork server never learn that the run behind them was killed, and stay.
+    multiprocessing.set_start_method("fork", force=True)
     from picochat.cli import main
 
     main(words)
