@@ -53,7 +53,7 @@ $(RELEASE_CHAT): | $(DATA)
 # 5. capability SFT from the base
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2500 --val-fraction 0.02 --eval-every 2500 \
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2200 --val-fraction 0.02 --eval-every 2200 \
 	    $(call go_on,$(@D))
 	@touch $@
 

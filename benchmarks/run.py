@@ -27,13 +27,13 @@ BRIEF = {
     "sizes": [[]],
     "profiles": [[]],
     "generation": [["--size", "demo"]],
-    "train": [["--size", "demo", "--rounds", "1"]],
-    "optimizers": [[]],
+    "train": [["--size", "demo", "--rounds", "2"]],
     "shards": [[]],
     "plan_scale": [["--rows", "1000000", "10000000", "100000000"]],
     "growth": [[]],
 }
 FULL = BRIEF | {
+    "optimizers": [[]],
     "startup": [[]],
     "task_packs": [[]],
     "plan_scale": [[]],
@@ -45,10 +45,11 @@ FULL = BRIEF | {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=BRIEF, default=list(BRIEF), help="these alone")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=FULL, help="these alone")
     parser.add_argument("--list", action="store_true", help="print what would run and end")
     args = parser.parse_args()
-    runs = [(name, words) for name in args.only for words in (FULL if args.full else BRIEF)[name]]
+    plan = FULL if args.full else BRIEF
+    runs = [(name, words) for name in args.only or plan for words in (plan.get(name) or FULL[name])]
     if args.list:
         print("\n".join(" ".join([name, *words]) for name, words in runs))
         return
