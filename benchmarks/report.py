@@ -200,7 +200,8 @@ def page() -> str:
     parts = [
         "# Benchmarks",
         "Made by `python benchmarks/report.py` from `benchmarks/results/`; do not edit by hand. `make bench` measures "
-        "all of it anew on two cores, `make bench-peers` what has peers, beside them.",
+        "it anew on two cores at brief settings, `make bench-peers` what has peers, beside them, and `python "
+        "benchmarks/run.py --full` all of it at all sizes.",
     ]
     for section in SECTIONS:
         found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob(f"{section.prefix}*.json"))]
