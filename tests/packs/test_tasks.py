@@ -39,20 +39,20 @@ def scratchpad(task: Task, stage: str, value: object, template: str | None = Non
 
 def test_sums_carry_column_by_column() -> None:
     assert scratchpad(Addition(), "two_digit_carry", (15, 27), "What is {b} + {a}?") == (
-        "27+15\n7+5=12, carry 1\n2+1+1=4\nFinal answer: 42"
+        "27+15\n7+5=12, carry 1\n3+1=4\nFinal answer: 42"
     )
     assert scratchpad(Addition(), "three_digit", (467, 885), "What is {a} + {b}?") == (
-        "467+885\n7+5=12, carry 1\n6+8+1=15, carry 1\n4+8+1=13\nFinal answer: 1352"
+        "467+885\n7+5=12, carry 1\n7+8=15, carry 1\n5+8=13\nFinal answer: 1352"
     )
     assert scratchpad(Addition(), "single_digit", (0, 0)) == "0+0\n0+0=0\nFinal answer: 0"
 
 
 def test_differences_borrow_through_noughts() -> None:
     assert scratchpad(Subtraction(), "two_digit_borrow", (17, 52)) == (
-        "52-17\n12-7=5, borrow 1\n5-1-1=3\nFinal answer: 35"
+        "52-17\n2-7: borrow, 12-7=5\n4-1=3\nFinal answer: 35"
     )
     assert scratchpad(Subtraction(), "three_digit", (123, 500)) == (
-        "500-123\n10-3=7, borrow 1\n10-2-1=7, borrow 1\n5-1-1=3\nFinal answer: 377"
+        "500-123\n0-3: borrow, 10-3=7\n-1-2: borrow, 9-2=7\n4-1=3\nFinal answer: 377"
     )
     assert scratchpad(Subtraction(), "two_digit", (92, 95)).endswith("9-9=0\nFinal answer: 3")
 
@@ -71,31 +71,39 @@ def test_products_are_running_sums_counted_by_the_first_factor() -> None:
 
 def test_stories_take_two_calculations() -> None:
     problem = posed(Removal(), "story", (5, 27, 18), "There are {b} apples, {a} more, {c} less.")
-    assert problem.scratchpad == ("27+5\n7+5=12, carry 1\n2+0+1=3\n32-18\n12-8=4, borrow 1\n3-1-1=1\nFinal answer: 14")
+    assert problem.scratchpad == ("27+5\n7+5=12, carry 1\n3+0=3\n32-18\n2-8: borrow, 12-8=4\n2-1=1\nFinal answer: 14")
 
 
-def test_spelling_walks_the_word() -> None:
-    steps = "s=e no 0\nh=e no 0\ne=e yes 1\ne=e yes 2\np=e no 2\n"
+def test_spelling_says_what_was_asked_and_walks_the_word() -> None:
+    steps = "sheep, count e\ns=e no 0\nh=e no 0\ne=e yes 1\ne=e yes 2\np=e no 2\n"
     assert scratchpad(Count(["sheep"]), "count", ("sheep", "e")) == steps + "Final answer: 2"
-    assert scratchpad(First(["ship"]), "first", "ship") == "s h i p\nFinal answer: s"
-    assert scratchpad(Last(["ship"]), "last", "ship") == "s h i p\nFinal answer: p"
-    assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "1 c\n2 a\n3 t\nFinal answer: c a t"
-    assert scratchpad(Reverse(["cat"]), "reverse", "cat") == "1 c\n2 a\n3 t\n3 t\n2 a\n1 c\nFinal answer: tac"
+    assert scratchpad(First(["ship"]), "first", "ship") == "ship, first\ns h i p\nFinal answer: s"
+    assert scratchpad(Last(["ship"]), "last", "ship") == "ship, last\ns h i p\nFinal answer: p"
+    assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "cat, spaced\n1 c\n2 a\n3 t\nFinal answer: c a t"
+    there_and_back = "cat, reverse\n1 c\n2 a\n3 t\n3 t\n2 a\n1 c\nFinal answer: tac"
+    assert scratchpad(Reverse(["cat"]), "reverse", "cat") == there_and_back
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        ["27+15", "7+5=13, carry 1", "2+1+1=4"],  # wrong sum
+        ["27+15", "7+5=13, carry 1", "3+1=4"],  # wrong sum
         ["27+15", "7+5=12, carry 1", "2+1=3"],  # carry forgotten
-        ["27+15", "7+5=12", "2+1+1=4"],  # carry not kept
-        ["27+15", "7+5=12, borrow 1", "2+1+1=4"],  # the other sign's word
-        ["27+15", "7+6=13, carry 1", "2+1+1=4"],  # another problem's digit
+        ["27+15", "7+5=12", "3+1=4"],  # carry not kept
+        ["27+15", "7+5=12, borrow 1", "3+1=4"],  # the other sign's word
+        ["27+15", "7+6=13, carry 1", "3+1=4"],  # another problem's digit
         ["27+15", "7+5=12, carry 1"],  # a column missing
-        ["52-17", "12-7=5", "5-1-1=3"],  # borrow not kept
+        ["52+13", "2+3=5, carry 1", "6+1=7"],  # a carry from nothing
+        ["52+53", "2+3=5", "5+5=10, carry 1"],  # a carry behind the last column
+        ["52-17", "2-7: borrow, 12-7=5", "5-1=4"],  # borrow forgotten
+        ["52-17", "12-7=5", "4-1=3"],  # borrowed without a word
+        ["52-17", "2-7: borrow, 12-6=6", "4-1=3"],  # another digit behind the borrow
+        ["52-17", "2-7: borrow, 22-7=15", "4-1=3"],  # borrowed too much
+        ["52-11", "2-1: borrow, 12-1=11", "4-1=3"],  # borrowed without need
+        ["17-52", "7-2=5", "1-5: borrow, 11-5=6"],  # borrowed from nothing
         ["52-17", "7-2=5", "5-1=4"],  # the smaller digit from the larger
-        ["52-17", "12+7=19, carry 1", "5-1-1=3"],  # another sign
-        ["27*15", "7+5=12, carry 1", "2+1+1=4"],
+        ["52-17", "12+7=19, carry 1", "4-1=3"],  # another sign
+        ["27*15", "7+5=12, carry 1", "3+1=4"],
     ],
 )
 def test_wrong_columns_are_refused(lines: list[str]) -> None:
@@ -104,8 +112,8 @@ def test_wrong_columns_are_refused(lines: list[str]) -> None:
 
 
 def test_right_columns_are_read() -> None:
-    assert read_columns(["27+15", "7+5=12, carry 1", "2+1+1=4"]) == (27, 15, 42)
-    assert read_columns(["52-47", "12-7=5, borrow 1", "5-4-1=0"]) == (52, -47, 5)
+    assert read_columns(["27+15", "7+5=12, carry 1", "3+1=4"]) == (27, 15, 42)
+    assert read_columns(["52-47", "2-7: borrow, 12-7=5", "4-4=0"]) == (52, -47, 5)
     assert read_product(["3x8", "3:8", "2:8+8=16", "1:16+8=24"]) == (3, 8, 24)
     with pytest.raises(ValueError, match="'3:8' does not follow"):
         read_product(["4x8", "3:8", "2:8+8=16", "1:16+8=24"])

@@ -1,60 +1,57 @@
 """Working on paper. In: operands. Out: the lines of a sum, a difference or a product; and back. Next: tasks.arithmetic.
 
-    27+15              52-17               3x8
-    7+5=12, carry 1    12-7=5, borrow 1    3:8
-    2+1+1=4            5-1-1=3             2:8+8=16
-    Final answer: 42   Final answer: 35    1:16+8=24
-                                           Final answer: 24
+    27+15              52-17                    3x8
+    7+5=12, carry 1    2-7: borrow, 12-7=5      3:8
+    3+1=4              4-1=3                    2:8+8=16
+    Final answer: 42   Final answer: 35         1:16+8=24
+                                                Final answer: 24
 
-A column's line adds the two digits and what was carried; its last digit is the column's digit of the answer (the last
-line's whole result is). Borrowing writes the upper digit with ten more. Products are running sums; each line says
-how many are left to add, so the end is reached at 1. Nothing is
-spaced: a space is a token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes
-them: neither can cover for the other.
+A column's line holds the two digits, the upper one with the carry added or the borrow taken off (2 and a carry is 3;
+after a borrow 5 is 4, and 0 is -1); its last digit is the column's digit of the answer (the last line's whole result
+is). Where the upper digit is too small, the line says so before it borrows: the decision is made with both digits at
+hand. Every line is thus one of some 200 facts. Products are running sums; each line says how many are left to add, so
+the end is reached at 1. Little is spaced: a space is a token, and 12x12 has to fit a context of 256. What reads lines
+back shares no code with what writes them: neither can cover for the other.
 """
 
 import re
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 
 def write_sum(a: int, b: int) -> list[str]:
     """The lines of a + b."""
-    lines, carry, rest = [f"{a}+{b}"], 0, (a, b)
+    lines, carry = [f"{a}+{b}"], 0
     while True:
-        (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
-        last = not (left or right)
-        lines.append(_sum_line(x, y, carry, last))
+        (a, x), (b, y) = divmod(a, 10), divmod(b, 10)
+        last = not (a or b)
+        lines.append(_sum_line(x + carry, y, last))
         if last:
             return lines
-        carry, rest = (x + y + carry) // 10, (left, right)
+        carry = (x + carry + y) // 10
 
 
 def write_difference(a: int, b: int) -> list[str]:
     """The lines of a - b, for a >= b."""
-    lines, borrow, rest = [f"{a}-{b}"], 0, (a, b)
+    lines, borrow = [f"{a}-{b}"], 0
     while True:
-        (left, x), (right, y) = divmod(rest[0], 10), divmod(rest[1], 10)
-        lines.append(_difference_line(x, y, borrow))
-        if not (left or right):
+        (a, x), (b, y) = divmod(a, 10), divmod(b, 10)
+        lines.append(_difference_line(x - borrow, y))
+        if not (a or b):
             return lines
-        borrow, rest = int(x - y - borrow < 0), (left, right)
+        borrow = int(x - borrow < y)
 
 
-@cache  # 400 different lines at most
-def _sum_line(x: int, y: int, carry: int, last: bool) -> str:
-    total = x + y + carry
-    line = f"{x}+{y}+1={total}" if carry else f"{x}+{y}={total}"
-    return f"{line}, carry 1" if total > 9 and not last else line
+def _sum_line(upper: int, lower: int, last: bool) -> str:
+    line = f"{upper}+{lower}={upper + lower}"
+    return f"{line}, carry 1" if upper + lower > 9 and not last else line
 
 
-@cache  # 200 different lines at most
-def _difference_line(x: int, y: int, borrow: int) -> str:
-    digit = (x - y - borrow) % 10
-    upper = x + 10 if x - y - borrow < 0 else x
-    line = f"{upper}-{y}-1={digit}" if borrow else f"{upper}-{y}={digit}"
-    return f"{line}, borrow 1" if upper > x else line
+def _difference_line(upper: int, lower: int) -> str:
+    if upper >= lower:
+        return f"{upper}-{lower}={upper - lower}"
+    return f"{upper}-{lower}: borrow, {upper + 10}-{lower}={upper + 10 - lower}"
 
 
 def write_product(count: int, each: int) -> list[str]:
@@ -64,18 +61,18 @@ def write_product(count: int, each: int) -> list[str]:
 
 
 _HEADER = re.compile(r"(\d+)([+-])(\d+)")
-_COLUMN = re.compile(r"(\d+)([+-])(\d)(?:\2(1))?=(\d+)(?:, (carry|borrow) 1)?")
+_SUM = re.compile(r"(\d+)\+(\d)=(\d+)(, carry 1)?")
+_DIFFERENCE = re.compile(r"(\d+)-(\d)=(\d)")
+_BORROWED = re.compile(r"(-?\d+)-(\d): borrow, (\d+)-(\d)=(\d)")
 
 
 class _Column(NamedTuple):
     """What one line says; it is calculated rightly in itself."""
 
     upper: int
-    sign: str
     lower: int
-    brought: int
     result: int
-    kept: str | None
+    kept: int
 
 
 def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
@@ -92,33 +89,41 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
     if len(lines) != 1 + width:
         raise ValueError(f"{width} columns but {len(lines) - 1} lines")
     uppers, lowers = upper.zfill(width), lower.zfill(width)
-    brought, written = 0, ""
+    read = _read_sum if sign == "+" else _read_difference
+    kept, written = 0, ""
     for place in range(1, width + 1):
         line, last = lines[place], place == width
-        column = _read_column(line)
-        if column is None or column.sign != sign:
+        column = read(line)
+        if column is None:
             raise ValueError(f"'{line}' is no column, or is calculated wrongly")
-        digit = int(uppers[-place]) + (10 if column.kept == "borrow" else 0)
-        if (column.upper, column.lower, column.brought) != (digit, int(lowers[-place]), brought):
+        brought = kept if sign == "+" else -kept
+        if (column.upper, column.lower) != (int(uppers[-place]) + brought, int(lowers[-place])):
             raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
-        keeps = column.kept is not None
-        if (keeps and last) or keeps != (not last and (column.result > 9 if sign == "+" else column.upper > 9)):
+        kept = column.kept
+        if kept != (0 if last else column.result // 10 if sign == "+" else column.kept):
             raise ValueError(f"'{line}' keeps the wrong thing")
-        brought, written = int(keeps), str(column.result if last else column.result % 10) + written
+        written = str(column.result if last else column.result % 10) + written
     return int(upper), int(sign + lower), int(written)
 
 
-@lru_cache(maxsize=1024)  # some 600 different lines make up all sums and differences
-def _read_column(line: str) -> _Column | None:
-    parts = _COLUMN.fullmatch(line)
-    if not parts:
+@lru_cache(maxsize=1024)  # some 400 different lines make up all sums and differences
+def _read_sum(line: str) -> _Column | None:
+    parts = _SUM.fullmatch(line)
+    if not parts or int(parts[1]) + int(parts[2]) != int(parts[3]):
         return None
-    upper, sign, lower, brought, result = int(parts[1]), parts[2], int(parts[3]), int(parts[4] or 0), int(parts[5])
-    if result != (upper + lower + brought if sign == "+" else upper - lower - brought):
-        return None
-    if parts[6] is not None and parts[6] != ("carry" if sign == "+" else "borrow"):
-        return None
-    return _Column(upper, sign, lower, brought, result, parts[6])
+    return _Column(int(parts[1]), int(parts[2]), int(parts[3]), int(bool(parts[4])))
+
+
+@lru_cache(maxsize=1024)
+def _read_difference(line: str) -> _Column | None:
+    if parts := _DIFFERENCE.fullmatch(line):
+        upper, lower, left = map(int, parts.groups())
+        return _Column(upper, lower, left, 0) if upper - lower == left else None
+    if parts := _BORROWED.fullmatch(line):
+        upper, lower, more, again, left = map(int, parts.groups())
+        right = upper < lower == again and more == upper + 10 and more - lower == left
+        return _Column(upper, lower, left, 1) if right else None
+    return None
 
 
 def read_product(lines: Sequence[str]) -> tuple[int, int, int]:

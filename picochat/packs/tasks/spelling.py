@@ -1,8 +1,10 @@
 """Spelling letter by letter. In: common words. Out: counts, first, last, spaced, reversed. Next: packs.mixture.
 
-The scratchpad walks the word; each line is one letter with what is known of it so far:
+The scratchpad first says in one line what was asked (the same few words for every way of asking), then walks the word;
+each further line is one letter with what is known of it so far:
 
     count e in "sheep"   first of "ship"         spaced "cat"           reversed "cat"
+    sheep, count e       ship, first             cat, spaced            cat, reverse
     s=e no 0             s h i p                 1 c                    1 c
     h=e no 0             Final answer: s         2 a                    2 a
     e=e yes 1                                    3 t                    3 t
@@ -11,6 +13,8 @@ The scratchpad walks the word; each line is one letter with what is known of it 
     Final answer: 2                                                     1 c
                                                                         Final answer: tac
 
+Without that first line the letters have to be found in a question that can end in any way; with it they are copied
+from one place (docs/experiments.md: reversed words 43 → 86 %).
 A line of a count names the letter that is looked for beside the one at hand: without it ("e 1") small models write the
 letters and never learn to compare them with the question.
 
@@ -49,11 +53,21 @@ class _Spelling(Task):
         return side_of(f"word:{value}")
 
     def pose(self, stage: str, value: str, template: str, draw: Draw) -> Problem:
-        answer, steps = self.work(value)
+        answer, lines = self.work(value)
+        steps = (f"{value}, {stage}", *lines)
         return Problem(as_typed(template.format(word=value), draw), answer, answer, steps, content=(value,))
+
+    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
+        asked, *lines = problem.steps
+        right = asked.split(", ") == [value, stage] and self.follows(value, lines, problem.answer)
+        return None if right else f"{value}: '{problem.answer}' or the lines before it are wrong"
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         """The answer and the lines that lead to it."""
+        raise NotImplementedError
+
+    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+        """Whether lines and answer are right, found without ``work``."""
         raise NotImplementedError
 
 
@@ -125,7 +139,7 @@ class Count(Task):
 
     def pose(self, stage: str, value: tuple[str, str], template: str, draw: Draw) -> Problem:
         word, letter = value
-        seen, lines = 0, []
+        seen, lines = 0, [f"{word}, {stage} {letter}"]
         for character in word:
             seen += character == letter
             lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
@@ -134,12 +148,14 @@ class Count(Task):
 
     def fault(self, stage: str, value: tuple[str, str], problem: Problem) -> str | None:
         word, letter = value
-        fields = [line.replace("=", " ").split(" ") for line in problem.steps]
+        asked, *lines = problem.steps
+        fields = [line.replace("=", " ").split(" ") for line in lines]
         expected = [
             [at_hand, letter, "yes" if at_hand == letter else "no", str(word[: n + 1].count(letter))]
             for n, at_hand in enumerate(word)
         ]
-        right = fields == expected and problem.answer == str(word.count(letter))
+        right = asked.split(", ") == [word, f"count {letter}"] and fields == expected
+        right = right and problem.answer == str(word.count(letter))
         return None if right else f"counting {letter} in {word} went wrong"
 
 
@@ -200,9 +216,9 @@ class First(_Spelling):
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return word[0], (" ".join(word),)
 
-    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
-        letters = problem.steps[0].split(" ")
-        return None if "".join(letters) == value and problem.answer == letters[0] else f"{value} was misspelled"
+    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+        letters = lines[0].split(" ")
+        return len(lines) == 1 and "".join(letters) == word and answer == letters[0]
 
 
 class Last(_Spelling):
@@ -258,9 +274,9 @@ class Last(_Spelling):
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return word[-1], (" ".join(word),)
 
-    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
-        letters = problem.steps[0].split(" ")
-        return None if "".join(letters) == value and problem.answer == letters[-1] else f"{value} was misspelled"
+    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+        letters = lines[0].split(" ")
+        return len(lines) == 1 and "".join(letters) == word and answer == letters[-1]
 
 
 class Spaced(_Spelling):
@@ -302,10 +318,9 @@ class Spaced(_Spelling):
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return " ".join(word), tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
 
-    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
-        right = _numbered(problem.steps, range(1, len(value) + 1)) == value == problem.answer[::2]
-        spaces = set(problem.answer[1::2]) <= {" "}
-        return None if right and spaces else f"{value} was misspelled as {problem.answer}"
+    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+        right = _numbered(lines, range(1, len(word) + 1)) == word == answer[::2]
+        return right and set(answer[1::2]) <= {" "}
 
 
 class Reverse(_Spelling):
@@ -357,11 +372,9 @@ class Reverse(_Spelling):
         forth = tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
         return word[::-1], (*forth, *reversed(forth))
 
-    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
-        n = len(value)
-        read = _numbered(problem.steps, [*range(1, n + 1), *range(n, 0, -1)])
-        backwards = "".join(reversed(value))
-        return None if read == value + backwards and problem.answer == backwards else f"{value} was not reversed"
+    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+        n, backwards = len(word), "".join(reversed(word))
+        return _numbered(lines, [*range(1, n + 1), *range(n, 0, -1)]) == word + backwards and answer == backwards
 
 
 def _numbered(lines: Sequence[str], numbers: Sequence[int]) -> str | None:
