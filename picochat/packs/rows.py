@@ -82,6 +82,8 @@ def parse_row(line: bytes | str, kind: Kind) -> Row:
 def validate_row(row: Row, kind: Kind) -> Row:
     """Check one row's fields and return it with ``messages`` in place of the spellings of other tools."""
     row = _with_messages(row, kind)
+    if type(row.get("id")) is int:  # as many data sets number their rows
+        row = {**row, "id": str(row["id"])}
     messages = row["messages"]
     if not isinstance(messages, list) or not messages:
         raise ValueError("'messages' must be a non-empty list of {role, content}")

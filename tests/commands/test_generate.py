@@ -45,7 +45,7 @@ def test_rows_come_back_in_order_with_reply_and_what_they_held(
     model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = [
-        {"prompt": "Who are you?", "mark": 1},
+        {"id": 7, "prompt": "Who are you?", "mark": 1},
         {"messages": [{"role": "user", "content": "4 + 2?"}], "mark": "zwei"},
     ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
@@ -57,6 +57,7 @@ def test_rows_come_back_in_order_with_reply_and_what_they_held(
         ("zwei", "4 + 2 = 6\nFinal answer: 6", True),
     ]
     assert rows[0]["messages"] == [{"role": "user", "content": "Who are you?"}]
+    assert rows[0]["id"] == "7"  # rows that others numbered keep their numbers
     main(["generate", *model, "--input", str(tmp_path / "in.jsonl"), "--batch-size", "1"])  # no --out: JSONL on stdout
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
 
