@@ -2,6 +2,7 @@
 # when what it writes is there already: `make demo` after an interruption goes on where it stopped (training from its
 # last.ckpt), after `rm -rf runs/demo` it starts over. Order-only prerequisites (behind |) say what a stage needs.
 # A training run is finished when `done` stands in its folder: best_checkpoint is there long before.
+.DELETE_ON_ERROR:  # no half table
 PICO := .venv/bin/picochat
 RUN  := runs/demo
 DATA := $(RUN)/data/dataset_pack.json
@@ -18,14 +19,15 @@ MUON := --optimizer muon --min-lr-ratio 0.02 --lr-warmup-steps 20 --batch-size 8
 # how to go on in a run folder: from its last.ckpt, or from the start
 go_on = $(if $(wildcard $1/last.ckpt),--resume-from $1/last.ckpt,--force)
 
-demo: $(RUN)/comparison/capability/comparison.md $(RUN)/comparison/release/comparison.md $(RUN)/comparison/kept/comparison.md
+COMPARED := $(RUN)/comparison
+
+demo: $(COMPARED)/capability/table.txt $(COMPARED)/release/table.txt $(COMPARED)/kept/table.txt
 	@echo && echo 'What the capability stage taught (capability rows, held-out problems):'
-	@$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability
+	@cat $(COMPARED)/capability/table.txt
 	@echo && echo 'Two ways to a release, on release rows:'
-	@$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability
+	@cat $(COMPARED)/release/table.txt
 	@echo && echo 'Two ways to a release, on capability rows: what each kept'
-	@$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
-	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability
+	@cat $(COMPARED)/kept/table.txt
 
 # 1. corpus
 $(DATA):
@@ -38,7 +40,7 @@ $(TOK): | $(DATA)
 # 3. base: language, nothing else
 $(RUN)/base/done: | $(TOK)
 	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
-	    $(MUON) --learning-rate 0.004 --steps 150 --eval-every 150 $(call go_on,$(@D))
+	    $(MUON) --learning-rate 0.004 --steps 150 --val-fraction 0.005 --eval-every 150 $(call go_on,$(@D))
 	@touch $@
 
 # 4. task packs: skills with an anchor of behaviour; behaviour alone
@@ -50,11 +52,11 @@ $(RELEASE_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
 	    --sft-rows 8000 --eval-rows 1000 --source offline --no-promote
 
-# 5. capability SFT from the base
+# 5. capability SFT from the base; every row as often as any other: the pack's own shares are the mixture
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2200 --val-fraction 0.02 --eval-every 2200 \
-	    $(call go_on,$(@D))
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1700 --sampling uniform --val-fraction 0.01 \
+	    --eval-every 1700 $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
@@ -71,7 +73,7 @@ $(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
 
 # 7. evaluation: every model answers the same held-out rows
 $(EVAL)/capability-rows/%/eval_report.json: | $(RUN)/%/done $(SKILL_CHAT)
-	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --max-new-tokens 192 --out-dir $(@D)
+	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --max-new-tokens 160 --out-dir $(@D)
 
 $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
 	$(PICO) eval chat --input $(RELEASE_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
@@ -80,13 +82,14 @@ $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
 skills = $(foreach model,$1,$(EVAL)/capability-rows/$(model)/eval_report.json)
 release = $(foreach model,$1,$(EVAL)/release-rows/$(model)/eval_report.json)
 
-$(RUN)/comparison/capability/comparison.md: | $(call skills,base capability)
-	$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability --out-dir $(@D) >/dev/null
+COMPARE = mkdir -p $(@D) && $(PICO) eval compare --force --out-dir $(@D)
 
-$(RUN)/comparison/release/comparison.md: | $(call release,release-from-base release-from-capability)
-	$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability \
-	    --out-dir $(@D) >/dev/null
+$(COMPARED)/capability/table.txt: | $(call skills,base capability)
+	$(COMPARE) $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability >$@
 
-$(RUN)/comparison/kept/comparison.md: | $(call skills,base capability release-from-base release-from-capability)
-	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
-	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability --out-dir $(@D) >/dev/null
+$(COMPARED)/release/table.txt: | $(call release,release-from-base release-from-capability)
+	$(COMPARE) $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability >$@
+
+$(COMPARED)/kept/table.txt: | $(call skills,base capability release-from-base release-from-capability)
+	$(COMPARE) $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
+	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability >$@
