@@ -33,17 +33,7 @@ demo: $(COMPARED)/capability/table.txt $(COMPARED)/release/table.txt $(COMPARED)
 $(DATA):
 	$(PICO) data import --source stories --documents 20000 --out-dir $(RUN)/data
 
-# 2. tokenizer: bytes, no merges (a demo has no time to learn which letters stand behind a merged token)
-$(TOK): | $(DATA)
-	$(PICO) tok train --dataset-pack $(DATA) --vocab-size 262 --out $@
-
-# 3. base: language, nothing else
-$(RUN)/base/done: | $(TOK)
-	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
-	    $(MUON) --learning-rate 0.004 --steps 150 --val-fraction 0.005 --eval-every 150 $(call go_on,$(@D))
-	@touch $@
-
-# 4. task packs: skills with an anchor of behaviour; behaviour alone
+# 2. task packs: skills with an anchor of behaviour; behaviour alone
 $(SKILL_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
 	    --sft-rows 60000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
@@ -51,6 +41,17 @@ $(SKILL_CHAT): | $(DATA)
 $(RELEASE_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
 	    --sft-rows 8000 --eval-rows 1000 --source offline --no-promote
+
+# 3. tokenizer: bytes, and the words of the training rows that spare the most tokens; all other words stay letters (a demo
+# has no time to learn which letters stand behind a merged token)
+$(TOK): | $(SKILL_CHAT)
+	$(PICO) tok train --input $(SKILL_CHAT) --vocab-size 512 --whole-words --out $@
+
+# 4. base: language, nothing else
+$(RUN)/base/done: | $(TOK)
+	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
+	    $(MUON) --learning-rate 0.004 --steps 150 --val-fraction 0.005 --eval-every 150 $(call go_on,$(@D))
+	@touch $@
 
 # 5. capability SFT from the base; every row as often as any other: the pack's own shares are the mixture
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)

@@ -11,10 +11,16 @@ reads control tokens inside a message as what they are; the template therefore r
 
 Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
 read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
+
+What merges do to words, and what a vocabulary of whole words does instead:
+
+    merges         Spell␣cut  →  Sp ell ␣c ut      every word becomes pieces; which letters stand in one is to be learnt
+    whole words    Spell␣cut  →  Spell ␣ c u t     frequent words are one token, all others stay letters
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +40,7 @@ ROLES = ("system", "user", "assistant")
 # the space that belongs to the next word, other white space.
 _SPLIT = r"'(?i:[sdmt]|ll|ve|re)\b| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 _TYPED = (" Ab  é🙂\n\tعمر 12", "<|im_start|>user\n<|im_end|> <|endoftext|>")  # what every tokenizer must give back
+_SEEN = 2  # a pair or a word seen once would be learnt by heart
 _TEXTS_AT_ONCE = 8192  # encode_batch keeps every Encoding of a call alive: bounded memory, all cores busy
 
 
@@ -270,8 +277,13 @@ class ChatTokenizer:
             self._tokenizer.encode_special_tokens = True
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
-    """Learn a byte-level BPE vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
+def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool = False) -> ChatTokenizer:
+    """Learn a byte-level vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
+
+    Args:
+        texts: what is counted.
+        vocab_size: tokens.
+        whole_words: beside bytes and control tokens only whole words, those that spare the most tokens; else BPE.
 
     Raises:
         UserError: ``vocab_size`` is below 262, or above what the texts can fill; the message names what can be reached.
@@ -279,20 +291,31 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
     if vocab_size < SMALLEST_VOCABULARY:
         parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"
         raise UserError(f"a vocabulary of {vocab_size} is too small: {parts} make {SMALLEST_VOCABULARY}")
-    tokenizer: Any = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    found = _Counted(texts)
+    tokenizer: Any
+    if whole_words:
+        words = _frequent_words(found, split, vocab_size - SMALLEST_VOCABULARY)
+        letters = [byte_level.pre_tokenize_str(word)[0][0] for word in words]
+        vocabulary = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *letters]
+        # no merges: a word is looked up as a whole, or stays bytes
+        ids = {token: number for number, token in enumerate(vocabulary)}
+        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[], ignore_merges=True))
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    else:
+        tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,  # a pair seen once would be learnt by heart
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,  # prints blank lines where there is no terminal
-    )
-    found = _Counted(texts)
-    tokenizer.train_from_iterator(found, trainer=trainer)
+    if not whole_words:
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=_SEEN,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,  # prints blank lines where there is no terminal
+        )
+        tokenizer.train_from_iterator(found, trainer=trainer)
     if not found.characters:
         raise UserError("the source holds no text; a tokenizer needs some to learn from")
     reached = tokenizer.get_vocab_size()
@@ -300,6 +323,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> ChatTokenizer:
         remedy = f"ask for {reached} or fewer (--vocab-size {reached}; in a config data.vocab_size), or give more text"
         raise UserError(f"the text is too small for a vocabulary of {vocab_size}: {reached} can be reached; {remedy}")
     return ChatTokenizer(tokenizer.to_str(pretty=True))
+
+
+def _frequent_words(texts: Iterable[str], split: Any, most: int) -> list[str]:
+    """The words, with the space before them, of two letters and more that as one token would spare most of them."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(part for part, _ in split.pre_tokenize_str(text))
+    spared = {
+        word: times * (len(word.encode()) - 1)
+        for word, times in counts.items()
+        if times >= _SEEN and len(word.strip()) > 1 and word.strip().isalpha()
+    }
+    return sorted(spared, key=lambda word: (-spared[word], word))[:most]
 
 
 class _Counted:

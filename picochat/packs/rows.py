@@ -67,6 +67,18 @@ def iter_rows(path: str | Path, kind: Kind) -> Iterator[tuple[int, Row]]:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
+def holds_chat_rows(path: str | Path) -> bool:
+    """Whether the first line of a .jsonl file is a conversation and no document; it may still be a faulty one."""
+    if Path(path).suffix.lower() != ".jsonl":
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            row = parse_json(next((line for line in file if line.strip()), b"null").removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, ValueError):
+        return False  # whoever reads the file says what is wrong with it
+    return isinstance(row, dict) and "text" not in row and any(field in row for field in ("messages", "user", "prompt"))
+
+
 def parse_row(line: bytes | str, kind: Kind) -> Row:
     """Parse one line into a validated row with ``messages``.
 

@@ -37,6 +37,25 @@ def test_pack_and_files_give_the_same_tokenizer(corpus: Path, capsys: pytest.Cap
     assert f"{first}: 280 tokens, sha256 {tokenizer.fingerprint[:12]}" in capsys.readouterr().out
 
 
+def test_chat_rows_are_read_for_what_is_said_in_them(corpus: Path) -> None:
+    said = [{"role": "user", "content": "Spell the cat."}, {"role": "assistant", "content": "c a t said the cat"}]
+    (corpus / "rows.jsonl").write_text(json.dumps({"messages": said, "category": "spelling spelling spelling"}) + "\n")
+    out = corpus / "tokenizer.json"
+    words = ["--vocab-size", "264", "--whole-words", "--out", str(out)]
+    main(["tok", "train", "--input", f"{corpus}/rows.jsonl", *words])
+    tokenizer = ChatTokenizer.load(out)
+    assert [tokenizer.decode([i]) for i in (262, 263)] == [" cat", " the"]
+    main(["tok", "train", "--input", f"{corpus}/rows.jsonl", f"{corpus}/corpus.jsonl", *words, "--force"])
+    both = ChatTokenizer.load(out)
+    assert [both.decode([i]) for i in (262, 263)] == [" the", " park"]  # 4 × 60 × 3 and 60 × 4 letters spared
+
+
+def test_a_faulty_chat_row_is_named(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (corpus / "rows.jsonl").write_text('{"messages": []}\n')
+    says = refused(capsys, "--input", f"{corpus}/rows.jsonl", "--vocab-size", "264", "--out", f"{corpus}/t.json")
+    assert "rows.jsonl:1: 'messages' must be a non-empty list" in says
+
+
 def test_an_existing_file_is_replaced_only_by_force(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = corpus / "tokenizer.json"
     out.write_text("mine")
