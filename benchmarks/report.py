@@ -54,7 +54,7 @@ SECTIONS = (
         "Optimizers",
         "optimizers-",
         ("optimizers.py",),
-        "The base stage at demo size, each optimizer at several rates with two seeds; bits per byte of held-out documents.",
+        "The base stage at demo size, each optimizer at several rates, two seeds; bits per byte of held-out documents.",
     ),
     Section(
         "Generation",
