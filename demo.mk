@@ -83,14 +83,17 @@ $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
 skills = $(foreach model,$1,$(EVAL)/capability-rows/$(model)/eval_report.json)
 release = $(foreach model,$1,$(EVAL)/release-rows/$(model)/eval_report.json)
 
-COMPARE = mkdir -p $(@D) && $(PICO) eval compare --force --out-dir $(@D)
+TABLE = --out-dir $(@D) --force >$@
 
 $(COMPARED)/capability/table.txt: | $(call skills,base capability)
-	$(COMPARE) $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability >$@
+	@mkdir -p $(@D)
+	$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability $(TABLE)
 
 $(COMPARED)/release/table.txt: | $(call release,release-from-base release-from-capability)
-	$(COMPARE) $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability >$@
+	@mkdir -p $(@D)
+	$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability $(TABLE)
 
 $(COMPARED)/kept/table.txt: | $(call skills,base capability release-from-base release-from-capability)
-	$(COMPARE) $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
-	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability >$@
+	@mkdir -p $(@D)
+	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
+	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability $(TABLE)
