@@ -291,31 +291,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
     if vocab_size < SMALLEST_VOCABULARY:
         parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"
         raise UserError(f"a vocabulary of {vocab_size} is too small: {parts} make {SMALLEST_VOCABULARY}")
-    split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     found = _Counted(texts)
-    tokenizer: Any
-    if whole_words:
-        words = _frequent_words(found, split, vocab_size - SMALLEST_VOCABULARY)
-        letters = [byte_level.pre_tokenize_str(word)[0][0] for word in words]
-        vocabulary = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *letters]
-        # no merges: a word is looked up as a whole, or stays bytes
-        ids = {token: number for number, token in enumerate(vocabulary)}
-        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[], ignore_merges=True))
-        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    else:
-        tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    if not whole_words:
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=_SEEN,
-            special_tokens=list(SPECIAL_TOKENS),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,  # prints blank lines where there is no terminal
-        )
-        tokenizer.train_from_iterator(found, trainer=trainer)
+    tokenizer = _of_words(found, vocab_size) if whole_words else _of_merges(found, vocab_size)
     if not found.characters:
         raise UserError("the source holds no text; a tokenizer needs some to learn from")
     reached = tokenizer.get_vocab_size()
@@ -325,9 +302,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
     return ChatTokenizer(tokenizer.to_str(pretty=True))
 
 
-def _frequent_words(texts: Iterable[str], split: Any, most: int) -> list[str]:
-    """The words, with the space before them, of two letters and more that as one token would spare most of them."""
-    counts: Counter[str] = Counter()
+def _of_merges(texts: Iterable[str], vocab_size: int) -> Any:
+    tokenizer = _on_bytes(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=_SEEN,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,  # prints blank lines where there is no terminal
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    return tokenizer
+
+
+def _of_words(texts: Iterable[str], vocab_size: int) -> Any:
+    """The words, with the space before them, of two letters and more that as one token spare most of them."""
+    split, counts = _split(), Counter[str]()
     for text in texts:
         counts.update(part for part, _ in split.pre_tokenize_str(text))
     spared = {
@@ -335,7 +325,29 @@ def _frequent_words(texts: Iterable[str], split: Any, most: int) -> list[str]:
         for word, times in counts.items()
         if times >= _SEEN and len(word.strip()) > 1 and word.strip().isalpha()
     }
-    return sorted(spared, key=lambda word: (-spared[word], word))[:most]
+    words = sorted(spared, key=lambda word: (-spared[word], word))[: vocab_size - SMALLEST_VOCABULARY]
+    written = [_bytes().pre_tokenize_str(word)[0][0] for word in words]
+    vocabulary = (*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *written)
+    # no merges: a word is looked up as a whole, or stays bytes
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = _on_bytes(models.BPE(vocab=ids, merges=[], ignore_merges=True))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
+
+
+def _on_bytes(model: Any) -> Any:
+    tokenizer: Any = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_split(), _bytes()])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _split() -> Any:
+    return pre_tokenizers.Split(Regex(_SPLIT), "isolated")
+
+
+def _bytes() -> Any:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
 class _Counted:
