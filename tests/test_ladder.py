@@ -1,7 +1,10 @@
 """The whole recipe, rung by rung, through the user's entry point, on real prose: the text in Python's own help."""
 
+import csv
 import json
 import pydoc_data.topics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,31 @@ def test_the_config_of_a_train_command_repeats_the_run_with_fit(runs: Path) -> N
         first = (runs / "sft" / name / "model.safetensors").read_bytes()
         assert first == (again / name / "model.safetensors").read_bytes()
     assert yaml.safe_load((runs / "sft/config.yaml").read_text())["model"]["optimizer"]["name"] == "adamw"
+
+
+def test_two_devices_with_half_the_rows_each_log_what_one_logs(runs: Path) -> None:
+    words = (
+        f"train sft --input {runs}/pack/chat_task_mixture_capability.jsonl --steps 4 --device cpu --precision float32 "
+        f"--eval-input {runs}/pack/eval_task_mixture_capability.jsonl --checkpoint {runs}/base/best_checkpoint "
+        f"--on-long drop --batch-size 2 --devices 2 --out-dir {runs}/pair"
+    )
+    command = [sys.executable, "-m", "picochat", *words.split()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "sync_dist" not in run.stderr  # nothing that Lightning would rather have
+    pair, one = _losses(runs / "pair"), _losses(runs / "sft")
+    assert {"train/loss", "val/loss", "eval/loss"} <= one.keys()
+    assert pair.keys() == one.keys()
+    for name, losses in one.items():
+        assert pair[name] == pytest.approx(losses, rel=1e-4), name
+
+
+def _losses(run: Path) -> dict[str, list[float]]:
+    """All that metrics.csv says of losses, by name."""
+    with (run / "metrics.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    names = [name for name in rows[0] if "loss" in name]
+    return {name: [float(row[name]) for row in rows if row[name]] for name in names}
 
 
 def test_validate_test_and_predict_run_on_the_same_config(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ _FIRST_ROWS = 10_000  # that are looked at before torch is imported: a tenth of 
 SHARED: dict[str, tuple[str, Any, str]] = {
     "--tokenizer": ("data.tokenizer", str, "tokenizer.json, or a model folder that holds one"),
     "--batch-size": ("data.batch_size", int, "packed rows of one micro-batch on one device"),
+    "--devices": ("trainer.devices", int, "devices that train together, a process each; on the CPU: processes"),
     "--grad-accum-steps": ("trainer.accumulate_grad_batches", int, "micro-batches of one optimizer step"),
     "--context-length": ("data.context_length", int, "tokens of a packed row"),
     "--num-workers": ("data.num_workers", int, "processes that prepare batches"),

@@ -298,4 +298,5 @@ class ChatModule(LightningModule):
         if bytes_per_token:  # the base stage: comparable between tokenizers
             losses["bits_per_byte"] = losses["loss"] / (math.log(2) * bytes_per_token)
         for key, value in losses.items():
-            self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", rank_zero_only=False)
+            # the metric has summed over ranks already; sync_dist, a mean of equal values, only says so to Lightning
+            self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", sync_dist=True)
