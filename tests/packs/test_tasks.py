@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
 from picochat.packs.tasks.base import Draw, Problem, Task, side_of
 from picochat.packs.tasks.choice import Language, Science, World
-from picochat.packs.tasks.columns import read_columns, read_product
+from picochat.packs.tasks.columns import read_columns, read_product, write_product
 from picochat.packs.tasks.registry import BUILT_IN, load_task
 from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
 
@@ -176,6 +176,7 @@ def test_no_two_values_of_a_task_share_a_key(name: str) -> None:
 def test_stages_hold_what_their_names_say() -> None:
     assert len(Addition().values("single_digit")) == 55
     assert len(Multiplication().values("times_table")) == 66
+    assert Multiplication().values("by_thirteen")[::10] == [(2, 13), (12, 13)]
     assert len(Addition().values("three_digit")) == 900 * 901 // 2
     assert Addition().values("three_digit")[0] == (100, 100)
     assert Addition().values("three_digit")[900 * 901 // 2 - 1] == (999, 999)
@@ -261,3 +262,17 @@ def test_draws_and_sides_never_change() -> None:
         "eval",
         "train",
     ]
+
+
+def test_every_step_of_a_held_out_product_is_taught_with_another_product() -> None:
+    task = Multiplication()
+    taught, asked = set(), set()
+    for stage in task.stages:
+        for a, b in task.values(stage):
+            steps = {line.split(":")[1] for lines in (write_product(a, b), write_product(b, a)) for line in lines[2:]}
+            if task.side(stage, (a, b)) == "train":
+                taught |= steps
+            elif stage == "times_table":
+                asked |= steps
+    assert len(asked) > 50
+    assert asked - taught == set()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from picochat.errors import UserError
+from picochat.packs import build_task_pack, import_corpus
+from picochat.packs.rows import read_rows
 from picochat.packs.words import common_words, load_words
 
 
@@ -16,9 +18,9 @@ def letters(count: int) -> list[str]:
     return [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}a" for i in range(count)]
 
 
-def test_there_are_four_thousand_words_of_three_to_ten_letters_each_once_and_sorted() -> None:
+def test_there_are_thousands_of_words_of_three_to_ten_letters_each_once_and_sorted() -> None:
     words = common_words()
-    assert len(words) >= 4000
+    assert len(words) >= 3500
     assert list(words) == sorted(set(words))
     assert [word for word in words if not re.fullmatch("[a-z]{3,10}", word)] == []
 
@@ -36,6 +38,23 @@ def test_every_first_letter_but_x_occurs() -> None:
 def test_the_file_is_one_word_a_line() -> None:
     text = resources.files("picochat.packs").joinpath("words.txt").read_text(encoding="ascii")
     assert text == "".join(word + "\n" for word in common_words())
+
+
+def test_no_word_to_spell_is_a_word_of_the_packs_own_sentences(tmp_path: Path) -> None:
+    import_corpus("stories", tmp_path / "data", documents=50)
+    build_task_pack(
+        tmp_path / "data", profile="balanced", out_dir=tmp_path, sft_rows=8000, eval_rows=100, promote=False
+    )
+    said: Counter[str] = Counter()
+    for row in read_rows(tmp_path / "chat_task_mixture_balanced.jsonl", "chat"):
+        prompt = row["messages"][0]["content"].lower()
+        if row["category"].startswith("bench_spelling"):
+            spelled = row["key"].partition(":")[2].partition("/")[0]
+            assert re.search(rf"\b{spelled}\b", prompt), prompt
+            prompt = re.sub(rf"\b{spelled}\b", "", prompt, count=1)
+        said.update(re.findall("[a-z]+", prompt))
+    assert said["letter"] > 100  # it is said, and not spelled
+    assert sorted(said.keys() & set(common_words())) == []
 
 
 @pytest.mark.parametrize("word", ["january", "monday", "london", "peter", "damn", "hell"])

@@ -85,13 +85,18 @@ def _one_order(families: Sequence[Family]) -> tuple[tuple[str, ...], ...]:
 
 _ADDITION_NOUNS = (
     *("{a} + {b}", "{a} plus {b}", "the sum of {a} and {b}", "the total of {a} and {b}", "{a} and {b} together"),
-    *("the result of {a} + {b}", "the sum {a} + {b}"),
+    *("the result of {a} + {b}", "the sum {a} + {b}", "the value of {a} + {b}", "{b} added to {a}"),
+    *("the sum of the numbers {a} and {b}", "the addition {a} + {b}"),
 )
 ADDITION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
         families(
             _ADDITION_NOUNS,
-            ("what {a} plus {b} is", "how much {a} and {b} make", "what {a} + {b} makes", "how much {a} plus {b} is"),
+            (
+                *("what {a} plus {b} is", "how much {a} and {b} make", "what {a} + {b} makes"),
+                *("how much {a} plus {b} is", "what the sum of {a} and {b} is", "how much {a} + {b} is"),
+                *("what {a} and {b} add up to", "how much it is if you add {b} to {a}"),
+            ),
             (
                 *("{a} + {b} = ?", "{a} plus {b}", "{a} plus {b} = ?", "Add {a} and {b}."),
                 *("Add {b} to {a}.", "Please add {a} and {b}.", "How much is {a} plus {b}?", "How much is {a} + {b}?"),
@@ -99,6 +104,8 @@ ADDITION: Mapping[Phrasing, Wordings] = {
                 *("What do you get for {a} + {b}?", "How much do {a} and {b} make?", "What do {a} and {b} make?"),
                 *("What does {a} plus {b} make?", "Can you add {a} and {b}?", "Put {a} and {b} together."),
                 *("If you add {a} and {b}, what do you get?", "I add {a} and {b}. What do I get?"),
+                *("What is {a} if you add {b}?", "Start with {a} and add {b}.", "{a} and then {b} more: how much?"),
+                *("Take {a} and add {b} to it.", "What comes out if {a} and {b} are added?", "{a} + {b} makes what?"),
             ),
         ),
         _of_things(
@@ -116,6 +123,16 @@ ADDITION: Mapping[Phrasing, Wordings] = {
             "My sister gave me {b} {things}, my brother gave me {a}. How many {things} did I get?",
             "A teacher has {a} {things} and is given {b} more. How many {things} is that?",
             "{b} {things} and {a} {things}: how many {things} are they?",
+            "{a} {things} are here and {b} more will come. How many {things} will there be?",
+            "A cook needs {b} {things} today and {a} {things} next week. How many {things} does the cook need?",
+            "In one room I see {a} {things}, in the next room {b}. How many {things} do I see?",
+            "He has {b} {things} and she has {a}. How many {things} do they have together?",
+            "My bag holds {a} {things}. I put in {b} more. How many {things} are in my bag?",
+            "First we find {b} {things}, then {a} more. How many {things} do we find?",
+            "{a} {things} are red and {b} {things} are blue. How many {things} are there in all?",
+            "The school got {b} {things} in spring and {a} in autumn. How many {things} did it get?",
+            "Somebody brings {a} {things} and somebody else brings {b}. How many {things} do they bring?",
+            "Yesterday I made {b} {things}, today {a}. How many {things} did I make?",
         ),
         both_orders=True,
     ),
@@ -135,14 +152,19 @@ ADDITION: Mapping[Phrasing, Wordings] = {
     ),
 }
 
-_SUBTRACTION_NOUNS = ("{a} - {b}", "{a} minus {b}", "the difference of {a} and {b}", "the result of {a} - {b}")
+_SUBTRACTION_NOUNS = (
+    *("{a} - {b}", "{a} minus {b}", "the difference of {a} and {b}", "the result of {a} - {b}"),
+    *("the difference between {a} and {b}", "the difference {a} - {b}", "the value of {a} - {b}", "{a} less {b}"),
+    *("the rest of {a} when {b} is taken away", "{b} subtracted from {a}", "the subtraction {a} - {b}"),
+)
 SUBTRACTION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
         families(
             _SUBTRACTION_NOUNS,
             (
                 *("what {a} minus {b} is", "how much {a} minus {b} is", "what {a} - {b} makes"),
-                *("what is left of {a} without {b}", "how much {a} is without {b}"),
+                *("what is left of {a} without {b}", "how much {a} is without {b}", "how much more {a} is than {b}"),
+                *("what stays of {a} when {b} is taken away", "what the difference of {a} and {b} is"),
             ),
             (
                 *("{a} - {b} = ?", "{a} minus {b}", "{a} minus {b} = ?", "Subtract {b} from {a}."),
@@ -159,6 +181,13 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
                 *("How much less than {a} is {b}?", "By how much is {a} more than {b}?", "Can you take {b} from {a}?"),
                 *("If you subtract {b} from {a}, what do you get?", "I take {b} from {a}. What do I get?"),
                 *("What does {a} minus {b} make?", "Can you subtract {b} from {a}?"),
+                *("What is {a} if you subtract {b}?", "Start with {a} and take {b} away.", "{a} - {b} makes what?"),
+                *(
+                    "How far is it from {b} to {a}?",
+                    "How much more than {b} is {a}?",
+                    "What is missing from {b} to {a}?",
+                ),
+                *("Take {a} and subtract {b} from it.", "What comes out if {b} is subtracted from {a}?"),
             ),
         ),
         _of_things(
@@ -176,6 +205,16 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
             "A boy takes {b} {things} from a box of {a}. How many {things} stay in the box?",
             "From {a} {things} on the shelf, {b} are sold. How many {things} are on the shelf?",
             "My sister had {a} {things} and lost {b} of them. How many {things} does she have?",
+            "{a} {things} were here, and {b} were taken. How many {things} are still here?",
+            "A cook has {a} {things} and uses {b}. How many {things} does the cook have now?",
+            "The school had {a} {things}, but {b} broke. How many {things} does it still have?",
+            "Out of {a} {things} I hand out {b}. How many {things} stay with me?",
+            "He owned {a} {things} and sold {b} of them. How many {things} does he own now?",
+            "{b} of my {a} {things} are old. How many {things} are new?",
+            "My brother had {a} {things} and left {b} at home. How many {things} does he carry?",
+            "There were {a} {things} in the room. Somebody took {b}. How many {things} are there now?",
+            "We have {a} {things} and give {b} of them back. How many {things} do we have then?",
+            "{a} {things} came, and {b} of them were sent back. How many {things} stayed?",
         ),
     ),
     "new": Wordings(
@@ -199,13 +238,18 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
 
 _MULTIPLICATION_NOUNS = (
     *("{a} x {b}", "{a} times {b}", "the product of {a} and {b}", "the result of {a} x {b}"),
-    *("{a} multiplied by {b}", "the product {a} x {b}"),
+    *("{a} multiplied by {b}", "the product {a} x {b}", "the value of {a} x {b}", "{a} groups of {b}"),
+    *("the product of the numbers {a} and {b}", "the multiplication {a} x {b}"),
 )
 MULTIPLICATION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
         families(
             _MULTIPLICATION_NOUNS,
-            ("what {a} times {b} is", "how much {a} times {b} is", "what {a} x {b} makes", "how much {a} x {b} makes"),
+            (
+                *("what {a} times {b} is", "how much {a} times {b} is", "what {a} x {b} makes"),
+                *("how much {a} x {b} makes", "what the product of {a} and {b} is", "how much {a} x {b} is"),
+                *("what {a} multiplied by {b} is", "how much it is if you multiply {a} by {b}"),
+            ),
             (
                 *("{a} x {b} = ?", "{a} times {b}", "{a} times {b} = ?", "Multiply {a} by {b}."),
                 *("Multiply {a} and {b}.", "Please multiply {a} and {b}.", "Please multiply {a} by {b}."),
@@ -213,6 +257,13 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
                 *("How much is {a} x {b}?", "What do you get for {a} x {b}?", "Can you multiply {a} by {b}?"),
                 *("What do you get if you multiply {a} by {b}?", "I multiply {a} by {b}. What do I get?"),
                 *("What does {a} times {b} make?", "If you multiply {a} and {b}, what do you get?"),
+                *(
+                    "What is {a} if you multiply it by {b}?",
+                    "Start with {a} and multiply by {b}.",
+                    "{a} x {b} makes what?",
+                ),
+                *("Take {a} and multiply it by {b}.", "What do you have after multiplying {a} by {b}?"),
+                *("Can you multiply {a} and {b}?", "How much is {a} groups of {b}?"),
             ),
         ),
         _of_things(
@@ -232,6 +283,14 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
             "We need {b} packs with {a} {things} in each. How many {things} is that?",
             "How many {things} are on {a} shelves if each shelf holds {b} {things}?",
             "{b} boxes, each with {a} {things}: how many {things} are they?",
+            "Each of {a} rooms has {b} {things}. How many {things} are in the rooms?",
+            "A cook fills {b} bowls with {a} {things} each. How many {things} does the cook need?",
+            "Every day for {a} days I find {b} {things}. How many {things} do I find?",
+            "{b} friends bring {a} {things} each. How many {things} do they bring?",
+            "My sister puts {b} {things} into each of {a} boxes. How many {things} does she put in?",
+            "He buys {b} {things} in each of {a} shops. How many {things} does he buy?",
+            "In {b} rows stand {a} {things} each. How many {things} stand there?",
+            "{a} bags, and {b} {things} in every bag: how many {things} is that?",
         ),
         both_orders=True,
     ),
@@ -270,6 +329,14 @@ REMOVAL = _of_things(
     "{a} {things} and {b} {things} lie on a table. {name} takes {c} away. How many stay on the table?",
     "First {name} finds {b} {things}, then {a}. Later {c} are gone. How many {things} remain?",
     "{name} counts {a} {things} at home and {b} at school and gives {c} to a friend. How many are left?",
+    "{name} sees {b} {things}, then {a} more, but {c} go away. How many {things} are still there?",
+    "The school had {a} {things}, was given {b} and used {c}. How many {things} does the school still have?",
+    "{a} {things} are red and {b} are blue. {name} takes {c} of them home. How many {things} stay here?",
+    "A cook has {b} {things}, gets {a} and uses {c}. How many {things} does the cook have now?",
+    "{name} puts {a} {things} to the {b} in the box and hands out {c}. How many stay in the box?",
+    "{name} carries {b} {things}, picks up {a} and drops {c}. How many {things} does {name} carry now?",
+    "My brother has {a} {things}. {name} brings him {b}, and he sells {c}. How many {things} stay with him?",
+    "{b} {things} came in spring and {a} in summer, and {c} were sent back. How many {things} stayed?",
 )
 NEW_REMOVAL = _of_things(
     "{name} made {a} {things} on Monday and {b} on Friday, then sold {c}. How many {things} remain?",

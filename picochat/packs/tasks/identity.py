@@ -25,6 +25,12 @@ _KNOWN_LEADS = (
     "I wonder {}.",
     "Explain {}.",
     "Do you know {}?",
+    "Let me know {}.",
+    "I need to know {}.",
+    "My question is {}.",
+    "I want to hear {}.",
+    "Help me understand {}.",
+    "We would love to know {}.",
 )
 _NEW_LEADS = ("Could you tell me {}?", "I would like to know {}.", "Please explain {}.", "May I know {}?")
 
@@ -103,7 +109,7 @@ _NOTES: Mapping[Side, Sequence[str]] = {
     ),
     "eval": (
         *("A small thing first.", "My neighbor asked this yesterday.", "I am writing an essay.", "No hurry at all."),
-        *("Let me get to the point.", "Here comes the usual one.", "Grandma is listening.", "Take your time."),
+        *("Let me get to the point.", "Here comes the usual one.", "Grandma is listening.", "We have all evening."),
     ),
 }
 _SPEAKERS: Mapping[Side, Sequence[str]] = {

@@ -24,27 +24,57 @@ _LEARNER_OPENERS = (
 )
 _ASKS: Mapping[str, tuple[Sequence[str], str]] = {
     "mean": (
-        ("What does the word {word} mean?", "What does {word} mean?", "Tell me what the word {word} means."),
+        (
+            "What does the word {word} mean?",
+            "What does {word} mean?",
+            "Tell me what the word {word} means.",
+            "Please tell me what {word} means.",
+        ),
         "Could you tell me what the word {word} means?",
     ),
     "meaning": (
-        ("What is the meaning of the word {word}?", "Give me the meaning of {word}.", "Tell me the meaning of {word}."),
+        (
+            "What is the meaning of the word {word}?",
+            "Give me the meaning of {word}.",
+            "Tell me the meaning of {word}.",
+            "I want to know the meaning of {word}.",
+        ),
         "I would like to know the meaning of {word}.",
     ),
     "what": (
-        ("What is {named}?", "Can you tell me what {named} is?", "Tell me what {named} is."),
+        (
+            "What is {named}?",
+            "Can you tell me what {named} is?",
+            "Tell me what {named} is.",
+            "Please tell me what {named} is.",
+        ),
         "Could you tell me what {named} is?",
     ),
     "explain": (
-        ("Explain the word {word}.", "Explain what {word} means.", "Please explain the word {word}."),
+        (
+            "Explain the word {word}.",
+            "Explain what {word} means.",
+            "Please explain the word {word}.",
+            "Please explain what {word} means.",
+        ),
         "Could you explain the word {word}?",
     ),
     "child": (
-        ("Explain {named} to a child.", "How would you explain {named} to a child?", "Tell a child what {named} is."),
+        (
+            "Explain {named} to a child.",
+            "How would you explain {named} to a child?",
+            "Tell a child what {named} is.",
+            "What do you tell a child who asks what {named} is?",
+        ),
         "Please explain {named} to a small child.",
     ),
     "know": (
-        ("Do you know what {named} is?", "Do you know what {word} means?", "I want to know what {named} is."),
+        (
+            "Do you know what {named} is?",
+            "Do you know what {word} means?",
+            "I want to know what {named} is.",
+            "Do you know the meaning of the word {word}?",
+        ),
         "Do you happen to know what {named} is?",
     ),
 }
@@ -104,14 +134,14 @@ class Refusal(Task):
 
     category = "refusal"
     stages: ClassVar[Mapping[str, float]] = {
-        "benign_statement": 0.07,
-        "benign_look_alike": 0.11,
-        "live_data": 0.14,
-        "private_data": 0.14,
-        "future": 0.14,
-        "others_secrets": 0.13,
-        "diagnosis": 0.13,
-        "files_and_tools": 0.14,
+        "benign_statement": 0.10,
+        "benign_look_alike": 0.18,
+        "live_data": 0.12,
+        "private_data": 0.12,
+        "future": 0.12,
+        "others_secrets": 0.12,
+        "diagnosis": 0.12,
+        "files_and_tools": 0.12,
     }
 
     def values(self, stage: str) -> Sequence[Value]:

@@ -25,16 +25,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import ClassVar
 
-from picochat.packs.tasks.base import Draw, Family, Problem, Side, Task, side_of
-from picochat.packs.tasks.wording import as_typed, families, new_families
+from picochat.packs.tasks.base import Draw, Problem, Side, Task, side_of
+from picochat.packs.tasks.spelling_wordings import COUNT, FIRST, LAST, REVERSE, SPACED
+from picochat.packs.tasks.wording import as_typed
 from picochat.packs.words import common_words
-
-
-def _named(asked: Sequence[Family]) -> list[Family]:
-    """Each family with its word named in four ways."""
-    ways = ("{word}", '"{word}"', "the word {word}", 'the word "{word}"')
-    listed = [(family,) if isinstance(family, str) else family for family in asked]
-    return [tuple(text.replace("{word}", way) for text in texts for way in ways) for texts in listed]
 
 
 class _Spelling(Task):
@@ -76,50 +70,7 @@ class Count(Task):
 
     category = "bench_spelling_count"
     stages: ClassVar = {"count": 1.0}
-    nouns = (
-        *("the number of {letter} in {word}", 'the number of "{letter}" in {word}', "the count of {letter} in {word}"),
-        *("the number of letters {letter} in {word}", "the number of times {letter} is in {word}"),
-    )
-    known = _named(
-        families(
-            nouns,
-            (
-                *("how often {letter} is in {word}", "how many times {letter} appears in {word}"),
-                *('how often the letter "{letter}" is in {word}', "how many {letter} are in {word}"),
-                *("how many {letter} there are in {word}", "how many times the letter {letter} is used in {word}"),
-                *("how often the letter {letter} occurs in {word}", 'how many "{letter}" {word} has'),
-            ),
-            (
-                *(
-                    "How many times does the letter {letter} appear in {word}?",
-                    'How many times is "{letter}" in {word}?',
-                ),
-                *("How often does the letter {letter} occur in {word}?", "How often is the letter {letter} in {word}?"),
-                *("Count the letter {letter} in {word}.", 'Count the letter "{letter}" in {word}.'),
-                *("How many {letter} are in {word}?", "In {word}, how many letters are {letter}?"),
-                *("In {word}, count the letter {letter}.", "Please count how often {letter} is in {word}."),
-                *("Please count the {letter} in {word}.", "Look at {word}. How often is {letter} in it?"),
-                *("Look at {word}. How many {letter} does it have?", "How many times is {letter} used in {word}?"),
-                *("How many of the letters of {word} are {letter}?", "Look for {letter} in {word} and count it."),
-                *("How many {letter} does {word} have?", 'Can you count the "{letter}" in {word}?'),
-                *("How often do you see {letter} in {word}?", "Does {word} have {letter}? How many?"),
-            ),
-        )
-    )
-    new = _named(
-        new_families(
-            nouns,
-            ("the number of times that {letter} occurs in {word}",),
-            ("how many letters {letter} {word} has", "how often you see {letter} in {word}"),
-            (
-                *(
-                    "Look at {word}. How many of its letters are {letter}?",
-                    "Look at {word} and count the letter {letter}.",
-                ),
-                *("How often does {word} have the letter {letter}?", "Count how many {letter} there are in {word}."),
-            ),
-        )
-    )
+    known, new = COUNT.known, COUNT.new
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self.words = tuple(words) if words is not None else common_words()
@@ -164,54 +115,7 @@ class First(_Spelling):
 
     category = "bench_spelling_first"
     stages: ClassVar = {"first": 1.0}
-    nouns = (
-        *("the first letter of {word}", "the first letter in {word}", "the letter at the start of {word}"),
-        "the letter that {word} starts with",
-    )
-    known = _named(
-        families(
-            nouns,
-            (
-                *(
-                    "which letter comes first in {word}",
-                    "which letter {word} starts with",
-                    "which letter is first in {word}",
-                ),
-                *("with which letter {word} starts", "what the first letter of {word} is", "how {word} begins"),
-            ),
-            (
-                *(
-                    "Which letter comes first in {word}?",
-                    "Which letter is first in {word}?",
-                    "Name the first letter of {word}.",
-                ),
-                *("Which letter does {word} start with?", "With which letter does {word} start?"),
-                *("Which letter begins {word}?", "What letter does {word} start with?", "How does {word} start?"),
-                *(
-                    "{word}: which letter is first?",
-                    "{word} starts with which letter?",
-                    "Look at {word}. What comes first?",
-                ),
-                *("Look at {word}. Which letter is the first?", "Which letter stands at the start of {word}?"),
-                *(
-                    "Please name the letter that {word} starts with.",
-                    "First letter of {word}?",
-                    "Where does {word} start?",
-                ),
-            ),
-        )
-    )
-    new = _named(
-        new_families(
-            nouns,
-            ("the letter which is first in {word}",),
-            ("what letter {word} begins with",),
-            (
-                *("With which letter does {word} begin?", "Which is the first letter of {word}?"),
-                *("What letter stands first in {word}?", "Look at {word}. Which letter does it start with?"),
-            ),
-        )
-    )
+    known, new = FIRST.known, FIRST.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return word[0], (" ".join(word),)
@@ -226,50 +130,7 @@ class Last(_Spelling):
 
     category = "bench_spelling_last"
     stages: ClassVar = {"last": 1.0}
-    nouns = (
-        *("the last letter of {word}", "the last letter in {word}", "the letter at the end of {word}"),
-        "the letter that {word} ends with",
-    )
-    known = _named(
-        families(
-            nouns,
-            (
-                *(
-                    "which letter comes last in {word}",
-                    "which letter {word} ends with",
-                    "which letter is last in {word}",
-                ),
-                *("with which letter {word} ends", "what the last letter of {word} is", "how {word} ends"),
-            ),
-            (
-                *(
-                    "Which letter comes last in {word}?",
-                    "Which letter is last in {word}?",
-                    "Name the last letter of {word}.",
-                ),
-                *("Which letter does {word} end with?", "With which letter does {word} end?"),
-                *("Which letter closes {word}?", "What letter does {word} end with?", "How does {word} end?"),
-                *(
-                    "{word}: which letter is last?",
-                    "{word} ends with which letter?",
-                    "Look at {word}. What comes last?",
-                ),
-                *("Look at {word}. Which letter is the last?", "Which letter stands at the end of {word}?"),
-                *("Please name the letter that {word} ends with.", "Last letter of {word}?", "Where does {word} end?"),
-            ),
-        )
-    )
-    new = _named(
-        new_families(
-            nouns,
-            ("the letter which is last in {word}",),
-            ("what letter {word} finishes with",),
-            (
-                *("With which letter does {word} finish?", "Which is the last letter of {word}?"),
-                *("What letter stands last in {word}?", "Look at {word}. Which letter does it end with?"),
-            ),
-        )
-    )
+    known, new = LAST.known, LAST.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return word[-1], (" ".join(word),)
@@ -284,36 +145,7 @@ class Spaced(_Spelling):
 
     category = "bench_spelling_spaced"
     stages: ClassVar = {"spaced": 1.0}
-    nouns = (
-        *("the letters of {word} with spaces", "all letters of {word}", "the letters of {word} one by one"),
-        *("{word} with spaces between the letters", "{word} letter by letter", "the spelling of {word}"),
-    )
-    known = _named(
-        families(
-            nouns,
-            ("how to spell {word}", "how {word} is spelled", "how you spell {word}", "which letters {word} has"),
-            (
-                *("Spell {word} with spaces between the letters.", "Spell {word} letter by letter.", "Spell {word}."),
-                *("Write {word} with a space after each letter.", "Write {word} with spaces between its letters."),
-                *("How do you spell {word}?", "Please spell {word}.", "Separate the letters of {word} with spaces."),
-                *("Put spaces between the letters of {word}.", "Put a space after each letter of {word}."),
-                *("List all letters of {word}.", "List the letters of {word} one by one.", "How is {word} spelled?"),
-                *("Name the letters of {word} one by one.", "Name all letters of {word}.", "Can you spell {word}?"),
-                *("Which letters does {word} have?", "Take {word} apart, letter by letter."),
-            ),
-        )
-    )
-    new = _named(
-        new_families(
-            nouns,
-            ("the letters of {word} with a space after each",),
-            ("how to spell {word} letter by letter",),
-            (
-                *("Put a space between all letters of {word}.", "List the letters of {word} with spaces."),
-                *("Please name all letters of {word} one by one.", "Write all letters of {word} with spaces."),
-            ),
-        )
-    )
+    known, new = SPACED.known, SPACED.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         return " ".join(word), tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
@@ -328,45 +160,7 @@ class Reverse(_Spelling):
 
     category = "bench_spelling_reverse"
     stages: ClassVar = {"reverse": 1.0}
-    nouns = (
-        *("{word} backwards", "{word} in reverse", "the letters of {word} from last to first", "the reverse of {word}"),
-        *("{word} spelled backwards", "{word} from its end to its start"),
-    )
-    known = _named(
-        families(
-            nouns,
-            ("how to spell {word} backwards", "what {word} is backwards", "how {word} is spelled in reverse"),
-            (
-                *(
-                    "Spell {word} backwards.",
-                    "Please spell {word} backwards.",
-                    "Reverse {word}.",
-                    "Please reverse {word}.",
-                ),
-                *("Write {word} backwards.", "Reverse the letters of {word}.", "How do you spell {word} backwards?"),
-                *("Spell {word} from its end to its start.", "Write {word} from the end to the start."),
-                *("Write the letters of {word} from last to first.", "Name the letters of {word} from last to first."),
-                *("Spell {word} in reverse.", "What does {word} become backwards?", "Turn {word} around."),
-                *(
-                    "Turn the letters of {word} around.",
-                    "What is {word} when it is reversed?",
-                    "Can you reverse {word}?",
-                ),
-                *("What does {word} look like backwards?", "Start at the end of {word} and spell it."),
-            ),
-        )
-    )
-    new = _named(
-        new_families(
-            nouns,
-            ("the letters of {word} in reverse",),
-            ("what {word} is in reverse",),
-            (
-                *("Write {word} from its last letter to its first.", "What does {word} become in reverse?"),
-                *("Spell {word} from the last letter to the first.", "Can you spell {word} backwards?"),
-            ),
-        )
-    )
+    known, new = REVERSE.known, REVERSE.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
         forth = tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
