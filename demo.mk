@@ -36,16 +36,16 @@ $(DATA):
 # 2. task packs: skills with an anchor of behaviour; behaviour alone
 $(SKILL_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
-	    --sft-rows 60000 --eval-rows 2400 --source offline --skill-answer-style scratchpad --no-promote
+	    --sft-rows 60000 --eval-rows 3100 --source offline --skill-answer-style scratchpad --no-promote
 
 $(RELEASE_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
-	    --sft-rows 8000 --eval-rows 1000 --source offline --no-promote
+	    --sft-rows 8000 --eval-rows 1400 --source offline --no-promote
 
 # 3. tokenizer: bytes, and the words of the training rows that spare the most tokens; all other words stay letters (a demo
 # has no time to learn which letters stand behind a merged token)
 $(TOK): | $(SKILL_CHAT)
-	$(PICO) tok train --input $(SKILL_CHAT) --vocab-size 512 --whole-words --out $@
+	$(PICO) tok train --input $(SKILL_CHAT) --vocab-size 768 --whole-words --out $@
 
 # 4. base: language, nothing else
 $(RUN)/base/done: | $(TOK)

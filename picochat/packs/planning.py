@@ -68,7 +68,9 @@ class Planner:
         for component, rows in self.components(total):
             asked = 0
             for name, task_rows in self._task_rows(component, rows, taken or {}).items():
-                for stage, stage_rows in largest_remainder(task_rows, self.tasks[name].stages).items():
+                task = self.tasks[name]
+                asked_for = {s: share for s, share in task.stages.items() if side == "train" or s not in task.practice}
+                for stage, stage_rows in largest_remainder(task_rows, asked_for).items():
                     asked += stage_rows
                     new = asked // NEW_PHRASING - (asked - stage_rows) // NEW_PHRASING
                     if stage_rows:

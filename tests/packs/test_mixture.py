@@ -318,6 +318,26 @@ class Careless(Task):
         return None if int(problem.answer) == value + value else f"{problem.steps[0]} is wrong"
 
 
+def test_a_stage_for_practice_is_trained_on_and_never_asked_in_evaluation(recipe: TaskPackReport) -> None:
+    chat, evaluation = (
+        Counter(row["stage"] for row in read_rows(path, kind) if row["category"] == "bench_math_multiplication")
+        for path, kind in ((recipe.chat_path, "chat"), (recipe.eval_path, "eval"))
+    )
+    assert chat == {"times_table": 162, "by_thirteen": 28}  # 190 rows, 85 and 15 of a hundred
+    assert evaluation == {"times_table": 38}
+
+
+def test_a_task_of_practice_alone_is_refused() -> None:
+    module = type(sys)("tests_practice")
+    module.Practice = type("Practice", (Careless,), {"practice": ("only",)})  # type: ignore[attr-defined]
+    sys.modules["tests_practice"] = module
+    try:
+        with pytest.raises(UserError, match=r"practice must name some of its stages \(only\), but not all"):
+            load_task("tests_practice.Practice")
+    finally:
+        del sys.modules["tests_practice"]
+
+
 def test_one_wrong_scratchpad_fails_the_build(pack: Path) -> None:
     profile = Profile("careless", (Component("c", 1, "weak_skills", {"tests_careless.Careless": 1}),))
     module = type(sys)("tests_careless")

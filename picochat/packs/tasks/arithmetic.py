@@ -125,7 +125,7 @@ class Subtraction(Task):
 
 
 class Multiplication(Task):
-    """Products of 2 to 12, and of these by 13. Values: (a, b) with a <= b.
+    """Products of 2 to 12, and for practice of these by 13. Values: (a, b) with a <= b.
 
     The last line of 12x4, 44+4=48, stands in no other product of the table: held out, it would ask for a sum that was
     never taught. 13x4 takes the same step.
@@ -133,6 +133,7 @@ class Multiplication(Task):
 
     category = "bench_math_multiplication"
     stages: ClassVar = {"times_table": 0.85, "by_thirteen": 0.15}
+    practice: ClassVar = frozenset({"by_thirteen"})
     wordings: ClassVar = MULTIPLICATION
 
     def values(self, stage: str) -> Sequence[Pair]:

@@ -16,7 +16,7 @@ what one pack holds out, no other pack trains on.
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -112,6 +112,8 @@ class Task(ABC):
     category: ClassVar[str]
     stages: ClassVar[Mapping[str, float]]
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
+    practice: ClassVar[Collection[str]] = ()
+    """Stages that are trained on and never asked in evaluation; the others share its rows."""
     known: ClassVar[Sequence[Family]] = ()
     """Phrasings for training and evaluation. A family is drawn first, then a template in it."""
     new: ClassVar[Sequence[Family]] = ()
@@ -134,7 +136,7 @@ class Task(ABC):
 
     def side(self, stage: str, value: Any) -> Side:
         """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word)."""
-        return side_of(self.key(stage, value))
+        return "train" if stage in self.practice else side_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
         """The families of templates for a problem; the same for all unless a task says otherwise."""
