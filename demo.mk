@@ -53,11 +53,12 @@ $(RUN)/base/done: | $(TOK)
 	    $(MUON) --learning-rate 0.004 --steps 150 --val-fraction 0.005 --eval-every 150 $(call go_on,$(@D))
 	@touch $@
 
-# 5. capability SFT from the base; every row as often as any other: the pack's own shares are the mixture
+# 5. capability SFT from the base. The stages of all skills are drawn by the square roots of their sizes, which gives the
+# many small ones of refusal a share to be learnt by
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1700 --sampling uniform --val-fraction 0.01 \
-	    --eval-every 1700 $(call go_on,$(@D))
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1700 --sampling category_sqrt --sampling-tag stage \
+	    --val-fraction 0.01 --eval-every 1700 $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
     assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
     assert callbacks["GradientClip"]["max_norm"] == 1.0
     assert (root / "short/best_checkpoint/model.safetensors").is_file()
+
+
+def test_rows_are_drawn_by_stage_where_that_is_asked_for(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*SFT.format(root=root, run="stages", steps=1).split(), "--sampling-tag", "stage"])
+    printed = capsys.readouterr().out
+    assert "sampling by stage, alpha 0.5" in printed
+    assert re.search(r"\ntwo_digit_carry +\d", printed)
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ SFT: dict[str, tuple[str, Any, str]] = {
     "--checkpoint": ("model.checkpoint", str, "model folder to start from"),
     "--packing": ("data.packing", ("separate", "bos_bestfit"), "one example a row, or many, isolated from each other"),
     "--sampling": ("data.sampling", ("uniform", "category_sqrt", "category_balanced"), "how often a category is drawn"),
+    "--sampling-tag": ("data.sampling_tag", str, "what --sampling takes for a category: category, stage, …"),
     "--val-fraction": ("data.val_fraction", float, "share of problems held out to choose the best checkpoint by"),
     "--on-long": ("data.on_long", ("error", "drop"), "what to do with examples longer than the context"),
 }

@@ -122,6 +122,17 @@ _SPEAKERS: Mapping[Side, Sequence[str]] = {
         *("a programmer", "a researcher", "a guest", "an athlete", "a hunter", "a dancer", "an old man", "a widow"),
         *("a collector of stamps", "a swimmer", "a jeweler", "a night watchman", "a captain", "a poet", "a stranger"),
         *("a boy of eleven", "a proud aunt", "a tired student", "the new neighbor", "the mayor", "a friend of Anna"),
+        # seldom said, so that no tokenizer of frequent words holds them: a stranger's words come in pieces
+        *("a fiddler", "a bassoonist", "a beautician", "a bookbinder", "a cellist", "a caretaker", "a columnist"),
+        *("a flutist", "a gravedigger", "a guitarist", "a haberdasher", "an illustrator", "an interpreter"),
+        *("a lumberjack", "a magistrate", "a milkman", "a midwife", "an oboist", "an organist", "a paramedic"),
+        *("a physicist", "a puppeteer", "a saxophonist", "a snowboarder", "a stagehand", "a taxidermist"),
+        *("an upholsterer", "a botanist", "a zoologist", "a glazier", "a plasterer", "an auctioneer", "a swineherd"),
+        *("a falconer", "a tinsmith", "a wheelwright", "an electrician", "a firefighter", "a geologist"),
+        *("a hairdresser", "a locksmith", "a mathematician", "a cousin of Tom", "an optician", "a photographer"),
+        *("a philosopher", "a publisher", "a roofer", "a skater", "a trumpeter", "a veteran", "a welder"),
+        *("a woodcutter", "a zookeeper", "a boxer", "a bricklayer", "a dressmaker", "a harpist", "a landlady"),
+        *("a lecturer", "a typist", "a wrestler", "a glassblower", "a cartoonist", "an archer", "a ferryman"),
     ),
     "eval": (
         *("a florist", "a fisherman", "a clown", "a barber", "a shepherd", "an astronaut", "a violinist", "a potter"),
@@ -170,6 +181,8 @@ _CLAUSES: Mapping[Side, Sequence[str]] = {
             "and I may be late",
             "and I am washing dishes",
         ),
+        *("and my elbows tingle", "and I am knitting mittens", "and we are humming", "in snow boots", "in an igloo"),
+        *("and I found seashells", "and I am back from Lisbon", "who snores", "who sneezes a lot", "with two pigeons"),
     ),
     "eval": (
         *("on a ship", "and I am stuck in an elevator", "who lost a bet", "and my cat is watching us"),

@@ -40,5 +40,7 @@ def load_task(name: str, words: Sequence[str] | None = None) -> Task:
     except TypeError as error:
         raise UserError(f"cannot build the task {name}: {error}") from error
     if task.practice and not set(task.practice) < set(task.stages):
-        raise UserError(f"the task {name}: practice must name some of its stages ({', '.join(task.stages)}), but not all")
+        raise UserError(
+            f"the task {name}: practice must name some of its stages ({', '.join(task.stages)}), but not all"
+        )
     return task
