@@ -57,8 +57,8 @@ $(RUN)/base/done: | $(TOK)
 # many small ones of refusal a share to be learnt by
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1700 --sampling category_sqrt --sampling-tag stage \
-	    --val-fraction 0.01 --eval-every 1700 $(call go_on,$(@D))
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 1800 --sampling category_sqrt --sampling-tag stage \
+	    --val-fraction 0.01 --eval-every 1800 $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
@@ -73,12 +73,15 @@ $(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
 	$(RELEASE_SFT) --checkpoint $(SKILL)
 	@touch $@
 
-# 7. evaluation: every model answers the same held-out rows
+# 7. evaluation: every model answers the same held-out rows, 192 at a time (no reply depends on it, and it takes two
+# thirds of the time of 64)
+ANSWER = $(PICO) eval chat --batch-size 192 --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
+
 $(EVAL)/capability-rows/%/eval_report.json: | $(RUN)/%/done $(SKILL_CHAT)
-	$(PICO) eval chat --input $(SKILL_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --max-new-tokens 160 --out-dir $(@D)
+	$(ANSWER) --input $(SKILL_EVAL) --max-new-tokens 160
 
 $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
-	$(PICO) eval chat --input $(RELEASE_EVAL) --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
+	$(ANSWER) --input $(RELEASE_EVAL)
 
 # 8. comparisons, lane by lane, paired
 skills = $(foreach model,$1,$(EVAL)/capability-rows/$(model)/eval_report.json)

@@ -100,7 +100,8 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
         if (column.upper, column.lower) != (int(uppers[-place]) + brought, int(lowers[-place])):
             raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
         kept = column.kept
-        if kept != (0 if last else column.result // 10 if sign == "+" else column.kept):
+        due = column.result // 10 if sign == "+" else kept  # whether to borrow was checked with the line
+        if kept != (0 if last else due):
             raise ValueError(f"'{line}' keeps the wrong thing")
         written = str(column.result if last else column.result % 10) + written
     return int(upper), int(sign + lower), int(written)
