@@ -109,7 +109,8 @@ def test_no_key_and_no_prompt_is_on_both_sides_for_any_size_and_seed(
 
 def test_the_key_s_hash_decides_the_side(recipe: TaskPackReport) -> None:
     for side, rows in zip(("train", "eval"), sides(recipe), strict=True):
-        keys = [row["key"] for row in rows if row["key"][:3] in ("add", "sub", "mul")]
+        asked = [row for row in rows if row["stage"] != "by_thirteen"]  # practice: for training whatever the hash
+        keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul")]
         assert len(keys) > 100
         assert {side_of(key) for key in keys} == {side}
 

@@ -113,7 +113,7 @@ class Task(ABC):
     stages: ClassVar[Mapping[str, float]]
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
     practice: ClassVar[Collection[str]] = ()
-    """Stages that are trained on and never asked in evaluation; the others share its rows."""
+    """Stages that no evaluation asks: all their problems are for training, and the other stages share the eval rows."""
     known: ClassVar[Sequence[Family]] = ()
     """Phrasings for training and evaluation. A family is drawn first, then a template in it."""
     new: ClassVar[Sequence[Family]] = ()
@@ -135,7 +135,9 @@ class Task(ABC):
         """
 
     def side(self, stage: str, value: Any) -> Side:
-        """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word)."""
+        """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word), or the
+        stage is for practice.
+        """
         return "train" if stage in self.practice else side_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
