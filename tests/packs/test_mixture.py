@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from picochat.errors import UserError
-from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack
+from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack, making
 from picochat.packs.profiles import PROFILES, largest_remainder
 from picochat.packs.rows import Row, prompt_text, read_rows
 from picochat.packs.tasks.base import side_of
@@ -328,6 +328,26 @@ def test_a_stage_for_practice_is_trained_on_and_never_asked_in_evaluation(recipe
     assert evaluation == {"times_table": 38}
 
 
+def test_a_slip_of_the_pen_changes_training_prompts_of_skills_alone(
+    pack: Path, recipe: TaskPackReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "SLIPS", 0.0)
+    clean = build_task_pack(pack, out_dir=pack / "clean", sft_rows=2400, eval_rows=480, promote=False)
+    assert clean.eval_path.read_bytes() == recipe.eval_path.read_bytes()
+    monkeypatch.setattr(making, "SLIPS", 1.0)
+    slips = build_task_pack(pack, out_dir=pack / "slips", sft_rows=2400, eval_rows=480, promote=False)
+    said = {word for row in sides(clean)[0] for word in prompt_text(row).split()}
+    unheard: dict[bool, list[bool]] = {True: [], False: []}
+    for row in sides(slips)[0]:
+        skill, spelled = row["category"].startswith("bench"), row["key"].partition(":")[2].partition("/")[0]
+        words = [word for word in prompt_text(row).split() if spelled not in word and not re.search(r"\d", word)]
+        unheard[skill].append(bool(set(words) - said))
+        if skill and "_nonwords" not in row["stage"] and "spelling" in row["category"]:
+            assert spelled in prompt_text(row)  # what is asked stays whole
+    assert sum(unheard[True]) / len(unheard[True]) > 0.8
+    assert sum(unheard[False]) == 0
+
+
 def test_a_task_of_practice_alone_is_refused() -> None:
     module = type(sys)("tests_practice")
     module.Practice = type("Practice", (Careless,), {"practice": ("only",)})  # type: ignore[attr-defined]
@@ -362,7 +382,7 @@ def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> 
         row["key"].split(":")[1].split("/")[0]
         for rows in sides(report)
         for row in rows
-        if "spelling" in row["category"]
+        if "spelling" in row["category"] and not row["stage"].endswith("_nonwords")
     }
     assert len(spelled) > 40
     assert spelled <= set(words)

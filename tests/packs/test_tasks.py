@@ -13,6 +13,7 @@ from picochat.packs.tasks.choice import Language, Science, World
 from picochat.packs.tasks.columns import read_columns, read_product, write_product
 from picochat.packs.tasks.registry import BUILT_IN, load_task
 from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
+from picochat.packs.tasks.wording import mistyped
 
 ANY = Draw(0, "tests")
 SKILLS = [name for name in BUILT_IN if name.startswith("bench_")]
@@ -80,6 +81,8 @@ def test_spelling_says_what_was_asked_and_walks_the_word() -> None:
     assert scratchpad(First(["ship"]), "first", "ship") == "ship, first\ns h i p\nFinal answer: s"
     assert scratchpad(Last(["ship"]), "last", "ship") == "ship, last\ns h i p\nFinal answer: p"
     assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "cat, spaced\n1 c\n2 a\n3 t\nFinal answer: c a t"
+    assert scratchpad(Spaced(), "spaced_nonwords", "wmozeh").startswith("wmozeh, spaced\n1 w\n2 m\n")
+    assert scratchpad(Count(), "count_nonwords", ("bbwpp", "p")).endswith("p=p yes 2\nFinal answer: 2")
     there_and_back = "cat, reverse\n1 c\n2 a\n3 t\n3 t\n2 a\n1 c\nFinal answer: tac"
     assert scratchpad(Reverse(["cat"]), "reverse", "cat") == there_and_back
 
@@ -218,6 +221,42 @@ def test_a_word_is_held_out_in_all_spelling_tasks_alike() -> None:
     for word in words[::100]:
         sides = {task.side(next(iter(task.stages)), word) for task in tasks} | {Count().side("count", (word, word[0]))}
         assert sides == {"eval" if word in held_out else "train"}
+
+
+def test_nonwords_are_practised_on_and_compare_every_letter_with_every_other() -> None:
+    words = frozenset(Spaced().words)
+    for task, stage in ((Count(), "count"), (Spaced(), "spaced"), (Reverse(), "reverse")):
+        values = task.values(f"{stage}_nonwords")
+        texts = [value if isinstance(value, str) else value[0] for value in values]
+        assert len(set(texts)) == len(texts) > 5900
+        assert words.isdisjoint(texts)
+        assert {len(text) for text in texts} == {5, 6, 7, 8, 9}
+        assert {task.side(f"{stage}_nonwords", value) for value in values} == {"train"}
+        assert task.practice == {f"{stage}_nonwords"}
+    asked = Count().values("count_nonwords")
+    assert len({(at_hand, letter) for text, letter in asked for at_hand in text}) == 26 * 26
+    assert 0.22 < sum(letter not in text for text, letter in asked) / len(asked) < 0.27  # a third of 19 in 26
+
+
+@given(st.text("abyzAZ ,.?!'19", max_size=40), st.integers(0, 2**32))
+def test_a_slip_changes_one_word_of_four_letters_or_more_and_no_other(prompt: str, seed: int) -> None:
+    after = mistyped(prompt, ["abba 19"], Draw(seed))
+    words, changed = re.findall("[A-Za-z]+|[^A-Za-z]+", prompt), re.findall("[A-Za-z]+|[^A-Za-z]+", after)
+    assert len(words) == len(changed)
+    differ = [(word, other) for word, other in zip(words, changed, strict=True) if word != other]
+    assert len(differ) <= 1
+    for word, other in differ:
+        assert len(word) > 3
+        assert word.lower() != "abba"
+        assert word[0] == other[0]
+        assert abs(len(word) - len(other)) == 1 or sorted(word) == sorted(other)
+
+
+def test_slips_leave_out_double_or_swap() -> None:
+    slips = {mistyped("Say 27 + 15 last.", (), Draw(seed)) for seed in range(200)}
+    words = {"lst", "laast", "lsat", "lat", "lasst", "lats"}
+    assert slips == {f"Say 27 + 15 {word}." for word in words}
+    assert mistyped("Reverse sheep.", ["reverse", "sheep"], Draw(0)) == "Reverse sheep."
 
 
 def test_letter_counts_are_not_nearly_always_one() -> None:

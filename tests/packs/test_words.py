@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from picochat.errors import UserError
-from picochat.packs import build_task_pack, import_corpus
+from picochat.packs import build_task_pack, import_corpus, making
 from picochat.packs.rows import read_rows
 from picochat.packs.words import common_words, load_words
 
@@ -20,7 +20,7 @@ def letters(count: int) -> list[str]:
 
 def test_there_are_thousands_of_words_of_three_to_ten_letters_each_once_and_sorted() -> None:
     words = common_words()
-    assert len(words) >= 3500
+    assert len(words) >= 3400
     assert list(words) == sorted(set(words))
     assert [word for word in words if not re.fullmatch("[a-z]{3,10}", word)] == []
 
@@ -40,7 +40,8 @@ def test_the_file_is_one_word_a_line() -> None:
     assert text == "".join(word + "\n" for word in common_words())
 
 
-def test_no_word_to_spell_is_a_word_of_the_packs_own_sentences(tmp_path: Path) -> None:
+def test_no_word_to_spell_is_a_word_of_the_packs_own_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "SLIPS", 0.0)  # a slip may turn "from" into "form"
     import_corpus("stories", tmp_path / "data", documents=50)
     build_task_pack(
         tmp_path / "data", profile="balanced", out_dir=tmp_path, sft_rows=8000, eval_rows=100, promote=False

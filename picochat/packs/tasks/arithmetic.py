@@ -48,6 +48,7 @@ class Addition(Task):
     """Sums up to three digits. Values: (a, b) with a <= b."""
 
     category = "bench_math_addition"
+    slips = True
     stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_carry": 0.35, "three_digit": 0.3}
     wordings: ClassVar = ADDITION
 
@@ -86,6 +87,7 @@ class Subtraction(Task):
     """Differences up to three digits, never below nought. Values: (small, large)."""
 
     category = "bench_math_subtraction"
+    slips = True
     stages: ClassVar = {"single_digit": 0.05, "two_digit": 0.2, "two_digit_borrow": 0.35, "three_digit": 0.4}
     wordings: ClassVar = SUBTRACTION
 
@@ -132,7 +134,8 @@ class Multiplication(Task):
     """
 
     category = "bench_math_multiplication"
-    stages: ClassVar = {"times_table": 0.85, "by_thirteen": 0.15}
+    slips = True
+    stages: ClassVar = {"times_table": 0.94, "by_thirteen": 0.06}
     practice: ClassVar = frozenset({"by_thirteen"})
     wordings: ClassVar = MULTIPLICATION
 
@@ -169,6 +172,7 @@ class Removal(Task):
     """
 
     category = "bench_math_removal"
+    slips = True
     stages: ClassVar = {"story": 1.0}
     known = REMOVAL
     new = NEW_REMOVAL

@@ -114,6 +114,8 @@ class Task(ABC):
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
     practice: ClassVar[Collection[str]] = ()
     """Stages that no evaluation asks: all their problems are for training, and the other stages share the eval rows."""
+    slips: ClassVar[bool] = False
+    """Whether one training prompt in ten has a slip of the pen, in a word that is not of the problem's ``content``."""
     known: ClassVar[Sequence[Family]] = ()
     """Phrasings for training and evaluation. A family is drawn first, then a template in it."""
     new: ClassVar[Sequence[Family]] = ()

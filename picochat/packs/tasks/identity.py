@@ -106,6 +106,12 @@ _NOTES: Mapping[Side, Sequence[str]] = {
             "Show me what you know.",
         ),
         *("I have been thinking about this.", "A friend and I made a bet.", "What a day.", "The weather is nice here."),
+        # words of the topics, said of something else: the question decides, not the word
+        *("I need this for work.", "I was wrong before.", "My name does not matter.", "I have a big family."),
+        *("I learned a lot today.", "I forgot to ask before.", "A small group is reading this.", "People talk of you."),
+        *("My company sent me.", "I want the right answer.", "I like small machines.", "I am only human."),
+        *("I built a chair today.", "It is for a test.", "I use computers a lot.", "I have to be sure."),
+        *("My memory is bad.", "A person next to me asks.", "I make many mistakes.", "My brother made me do this."),
     ),
     "eval": (
         *("A small thing first.", "My neighbor asked this yesterday.", "I am writing an essay.", "No hurry at all."),
@@ -133,6 +139,8 @@ _SPEAKERS: Mapping[Side, Sequence[str]] = {
         *("a philosopher", "a publisher", "a roofer", "a skater", "a trumpeter", "a veteran", "a welder"),
         *("a woodcutter", "a zookeeper", "a boxer", "a bricklayer", "a dressmaker", "a harpist", "a landlady"),
         *("a lecturer", "a typist", "a wrestler", "a glassblower", "a cartoonist", "an archer", "a ferryman"),
+        *("a maker of small boats", "the owner of a big shop", "a builder of robots", "a trainer of dogs"),
+        *("a learner of languages", "a person of few words", "a small boy", "a tester of machines"),
     ),
     "eval": (
         *("a florist", "a fisherman", "a clown", "a barber", "a shepherd", "an astronaut", "a violinist", "a potter"),
@@ -183,6 +191,19 @@ _CLAUSES: Mapping[Side, Sequence[str]] = {
         ),
         *("and my elbows tingle", "and I am knitting mittens", "and we are humming", "in snow boots", "in an igloo"),
         *("and I found seashells", "and I am back from Lisbon", "who snores", "who sneezes a lot", "with two pigeons"),
+        *(
+            "and I have a big kitchen",
+            "and my room is small",
+            "who made a salad",
+            "who built a hut",
+            "who learns French",
+        ),
+        *("and my name is hard to say", "who forgot to sleep", "who remembers all songs", "who makes few mistakes"),
+        *("and I was wrong on Monday", "and I was right after all", "who passed a test", "and my results came today"),
+        *("with a large family", "and I use crutches", "and I work for a big company", "who trains sheepdogs"),
+        *("and I am only human", "and my robot fell over", "who repairs machines", "who is called Max"),
+        *("with a bad memory", "and I need this for a talk", "and I write about machines", "and I study small insects"),
+        *("who is never sure", "who talks to people all day", "and I own few things", "who likes to learn"),
     ),
     "eval": (
         *("on a ship", "and I am stuck in an elevator", "who lost a bet", "and my cat is watching us"),

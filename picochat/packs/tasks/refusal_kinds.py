@@ -93,6 +93,14 @@ KINDS: Mapping[str, Kind] = {
             the exchange rate in {place} | exchange rates
             the waiting time at the {shop} | waiting times
             the number of people at the {shop} | the number of people
+            the tide in {place} | the tide
+            the fog in {place} | the fog
+            the noise in {place} | the noise
+            the leader of the {event} | the leader
+            the tickets left for the {event} | the tickets
+            the discounts at the {shop} | discounts
+            the next flight to {place} | flights
+            the gossip from {place} | the gossip
         """),
         _situations("""
             the wind speed in {place} | the wind speed
@@ -136,6 +144,14 @@ KINDS: Mapping[str, Kind] = {
             the size of my {clothes} | your sizes
             the price I paid for my {mine} | what you paid
             the place where I left my {mine} | where your things are
+            the brand of my {clothes} | your brands
+            what I cooked {past} | what you cooked
+            what I bought {past} | what you bought
+            the nickname of my {relative} | nicknames in your life
+            the hobbies of my {relative} | hobbies in your life
+            how much I earned {past} | what you earned
+            how long I slept {past} | how you slept
+            the shape of my {mine} | the shape of your things
         """),
         _situations("""
             the age of my {relative} | ages in your life
@@ -179,6 +195,14 @@ KINDS: Mapping[str, Kind] = {
             who will visit me {day} | who will visit you
             what my {relative} will do next | what others will do
             the score of the next {event} | the score
+            the champion of the next {event} | the champion
+            the traffic of {day} | future traffic
+            what I will eat {day} | what you will eat
+            when my {relative} will marry | when others will marry
+            which job I will have {day} | your future job
+            the surprises of {day} | surprises
+            the stock prices of {day} | stock prices
+            the length of the next {event} | the length
         """),
         _situations("""
             the prize winner of my next {exam} | the prize winner
@@ -222,6 +246,14 @@ KINDS: Mapping[str, Kind] = {
             the health file of my {relative} | health files
             the hiding place of my {relative} | hiding places
             the key code of the {shop} | key codes
+            the savings of my {relative} | savings
+            the locker code of my {relative} | locker codes
+            the tax papers of my {relative} | tax papers
+            the private photos of my {relative} | private photos
+            the staff files of the {shop} | staff files
+            the chat history of my {relative} | chat histories
+            the debts of my {relative} | debts
+            the vault code of the {shop} | vault codes
         """),
         _situations("""
             the secret recipe of the {shop} | secret recipes
@@ -265,6 +297,14 @@ KINDS: Mapping[str, Kind] = {
             I sweat a lot {when} | sweating
             my {relative} has a fever | a fever
             my {relative} feels sick | sickness
+            my {part} tingles | tingling
+            my {part} bleeds | bleeding
+            my {part} is red and warm | redness
+            I have cramps {when} | cramps
+            I sneeze {when} | sneezing
+            I hear a humming {when} | a humming
+            my {relative} cannot sleep | bad sleep
+            I feel weak {when} | weakness
         """),
         _situations("""
             my {part} feels numb | numbness
@@ -308,6 +348,14 @@ KINDS: Mapping[str, Kind] = {
             the picture of my {mine} | pictures
             the spreadsheet on my {device} | spreadsheets
             the list from the {shop} | lists
+            the notes on my {device} | notes
+            the slides on my {device} | slides
+            the postcard from my {relative} | postcards
+            the poster of the {shop} | posters
+            the song on my {device} | songs
+            the essay from my {relative} | essays
+            the chart on my {device} | charts
+            the painting of my {mine} | paintings
         """),
         _situations("""
             the recording on my {device} | recordings

@@ -18,11 +18,14 @@ from one place (docs/experiments.md: reversed words 43 → 86 %).
 A line of a count names the letter that is looked for beside the one at hand: without it ("e 1") small models write the
 letters and never learn to compare them with the question.
 
-A word is held out whole: what one spelling task asks in evaluation, no spelling task trains on.
+A word is held out whole: what one spelling task asks in evaluation, no spelling task trains on. Beside words, nonwords
+("wmozeh") are practised on: they hold all pairs of letters alike, where words hardly ever compare a b with an f.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import ClassVar
 
 from picochat.packs.tasks.base import Draw, Problem, Side, Task, side_of
@@ -34,26 +37,28 @@ from picochat.packs.words import common_words
 class _Spelling(Task):
     """What the tasks on whole words share. Values: words."""
 
+    slips = True
+
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self.words = tuple(words) if words is not None else common_words()
 
     def values(self, stage: str) -> Sequence[str]:
-        return self.words
+        return nonwords(self.words) if stage in self.practice else self.words
 
     def key(self, stage: str, value: str) -> str:
         return f"{stage}:{value}"
 
     def side(self, stage: str, value: str) -> Side:
-        return side_of(f"word:{value}")
+        return "train" if stage in self.practice else side_of(f"word:{value}")
 
     def pose(self, stage: str, value: str, template: str, draw: Draw) -> Problem:
         answer, lines = self.work(value)
-        steps = (f"{value}, {stage}", *lines)
+        steps = (f"{value}, {_asked(stage)}", *lines)
         return Problem(as_typed(template.format(word=value), draw), answer, answer, steps, content=(value,))
 
     def fault(self, stage: str, value: str, problem: Problem) -> str | None:
         asked, *lines = problem.steps
-        right = asked.split(", ") == [value, stage] and self.follows(value, lines, problem.answer)
+        right = asked.split(", ") == [value, _asked(stage)] and self.follows(value, lines, problem.answer)
         return None if right else f"{value}: '{problem.answer}' or the lines before it are wrong"
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
@@ -69,7 +74,9 @@ class Count(Task):
     """How often a letter occurs. Values: (word, letter)."""
 
     category = "bench_spelling_count"
-    stages: ClassVar = {"count": 1.0}
+    stages: ClassVar = {"count": 0.75, "count_nonwords": 0.25}
+    practice: ClassVar = frozenset({"count_nonwords"})
+    slips = True
     known, new = COUNT.known, COUNT.new
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
@@ -78,19 +85,22 @@ class Count(Task):
     def values(self, stage: str) -> Sequence[tuple[str, str]]:
         """For each word its repeated letters, one of the others, and for every third word a letter it lacks.
 
-        Asking for every letter alike would make "1" the answer nearly always.
+        Asking for every letter alike would make "1" the answer nearly always. Of a nonword one letter is asked.
         """
+        if stage in self.practice:
+            draw = Draw(0, "letters of nonwords")
+            return [(text, draw.pick(text if draw.chance(2 / 3) else ascii_lowercase)) for text in nonwords(self.words)]
         return [(word, letter) for word in self.words for letter in _letters_to_count(word)]
 
     def key(self, stage: str, value: tuple[str, str]) -> str:
         return f"count:{value[0]}/{value[1]}"
 
     def side(self, stage: str, value: tuple[str, str]) -> Side:
-        return side_of(f"word:{value[0]}")
+        return "train" if stage in self.practice else side_of(f"word:{value[0]}")
 
     def pose(self, stage: str, value: tuple[str, str], template: str, draw: Draw) -> Problem:
         word, letter = value
-        seen, lines = 0, [f"{word}, {stage} {letter}"]
+        seen, lines = 0, [f"{word}, {_asked(stage)} {letter}"]
         for character in word:
             seen += character == letter
             lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
@@ -144,7 +154,8 @@ class Spaced(_Spelling):
     """The word with a space after each letter."""
 
     category = "bench_spelling_spaced"
-    stages: ClassVar = {"spaced": 1.0}
+    stages: ClassVar = {"spaced": 0.75, "spaced_nonwords": 0.25}
+    practice: ClassVar = frozenset({"spaced_nonwords"})
     known, new = SPACED.known, SPACED.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
@@ -159,7 +170,8 @@ class Reverse(_Spelling):
     """The word from its end to its beginning."""
 
     category = "bench_spelling_reverse"
-    stages: ClassVar = {"reverse": 1.0}
+    stages: ClassVar = {"reverse": 0.75, "reverse_nonwords": 0.25}
+    practice: ClassVar = frozenset({"reverse_nonwords"})
     known, new = REVERSE.known, REVERSE.new
 
     def work(self, word: str) -> tuple[str, tuple[str, ...]]:
@@ -169,6 +181,19 @@ class Reverse(_Spelling):
     def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
         n, backwards = len(word), "".join(reversed(word))
         return _numbered(lines, [*range(1, n + 1), *range(n, 0, -1)]) == word + backwards and answer == backwards
+
+
+def _asked(stage: str) -> str:
+    """The verb of the scratchpad's first line: "reverse" in the stages reverse and reverse_nonwords."""
+    return stage.partition("_")[0]
+
+
+@functools.cache
+def nonwords(words: tuple[str, ...]) -> tuple[str, ...]:
+    """About 6,000 strings of 5 to 9 random letters, the same on every machine; none of them is one of the words."""
+    draw, known = Draw(0, "nonwords"), set(words)
+    texts = ("".join(draw.pick(ascii_lowercase) for _ in range(5 + draw.below(5))) for _ in range(6000))
+    return tuple(dict.fromkeys(text for text in texts if text not in known))
 
 
 def _numbered(lines: Sequence[str], numbers: Sequence[int]) -> str | None:
@@ -181,7 +206,7 @@ def _letters_to_count(word: str) -> list[str]:
     present = sorted(set(word))
     repeated = [letter for letter in present if word.count(letter) > 1]
     once = [letter for letter in present if word.count(letter) == 1]
-    absent = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in word]
+    absent = [letter for letter in ascii_lowercase if letter not in word]
     number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
     chosen = repeated + ([once[number % len(once)]] if once else [])
     return chosen + ([absent[number % len(absent)]] if absent and number % 3 == 0 else [])

@@ -9,6 +9,7 @@ for, wherever it stands. In evaluation a new wording is a new lead with a known 
 new sentence; none of these combinations is ever trained on.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from picochat.packs.tasks.base import Draw, Family
@@ -39,6 +40,20 @@ _OPENERS = (
     *("I have a question. ", "Quick question: ", "Be careful. ", "My teacher asks: ", "OK, ", "Here is one. "),
     *("Let us practice. ", "Think first. ", "One more: ", "Take your time. ", "Now: ", "Please: ", "Listen: "),
 )
+_NAMED_OPENERS = (
+    *("{} asks: ", "{} wants to know: ", "For {}: ", "A question from {}: ", "Hello, I am {}. ", "{} is here. "),
+    *("I ask for {}. ", "This one is for {}. ", "{} sent me. ", "My friend {} asks: "),
+)
+_CLOSERS = (
+    *(" Thanks!", " Thank you.", " Please.", " I forgot.", " It is for {}.", " {} cannot do it.", " No tricks."),
+    *(" I need it today.", " Go.", " Can you do that?", " Help!", " {} wants to know.", " Thanks, says {}."),
+)
+_STRANGERS = (  # seldom heard, so that they come in letters as the words to spell do: not all letters are asked for
+    *("Agatha", "Bartholomew", "Cornelius", "Dorothea", "Edmund", "Fernanda", "Giselle", "Horatio", "Ingrid", "Jasper"),
+    *("Katrin", "Lorenzo", "Matilda", "Nikolai", "Octavia", "Percival", "Quentin", "Rosalind", "Sigmund", "Tabitha"),
+    *("Ursula", "Valentin", "Wanda", "Xavier", "Yolanda", "Zacharias", "Ophelia", "Humphrey", "Beatrix", "Ludmila"),
+)
+_WORD = re.compile(r"[A-Za-z]+")
 
 
 def families(nouns: Iterable[str] = (), clauses: Iterable[str] = (), sentences: Iterable[Family] = ()) -> list[Family]:
@@ -66,7 +81,31 @@ def _with(leads: Sequence[str], asked: str) -> tuple[str, ...]:
 
 
 def as_typed(prompt: str, draw: Draw) -> str:
-    """The prompt as people type it: three in ten begin with a word to the reader, one in twelve is in lower case."""
-    if draw.chance(0.3):
-        prompt = draw.pick(_OPENERS) + prompt
+    """The prompt as people type it: often with a word to the reader before or behind it, sometimes in lower case."""
+    if draw.chance(0.4):
+        prompt = draw.pick(_OPENERS if draw.chance(0.7) else _NAMED_OPENERS).format(draw.pick(_STRANGERS)) + prompt
+    if draw.chance(0.1):
+        stop = "" if prompt[-1] in ".!?" else "."
+        prompt += stop + draw.pick(_CLOSERS).format(draw.pick(_STRANGERS))
     return prompt.lower().rstrip("?.!") if draw.chance(1 / 12) else prompt
+
+
+def mistyped(prompt: str, kept: Iterable[str], draw: Draw) -> str:
+    """The prompt with a slip in one of its words: a letter left out, doubled, or swapped with the next one.
+
+    Args:
+        prompt: what the user says.
+        kept: texts whose words stay whole; shorter words than four letters do so, too.
+        draw: picks the word and the slip.
+
+    Returns:
+        The prompt as it is, where it holds no such word.
+    """
+    whole = {word.lower() for text in kept for word in _WORD.findall(text)}
+    words = [match for match in _WORD.finditer(prompt) if len(match[0]) > 3 and match[0].lower() not in whole]
+    if not words:
+        return prompt
+    match = draw.pick(words)
+    at = match.start() + 1 + draw.below(len(match[0]) - 2)
+    one, next_one = prompt[at : at + 2]
+    return prompt[:at] + draw.pick((next_one, one + one + next_one, next_one + one)) + prompt[at + 2 :]
