@@ -135,7 +135,7 @@ class Multiplication(Task):
 
     category = "bench_math_multiplication"
     slips = True
-    stages: ClassVar = {"times_table": 0.94, "by_thirteen": 0.06}
+    stages: ClassVar = {"times_table": 0.9, "by_thirteen": 0.1}
     practice: ClassVar = frozenset({"by_thirteen"})
     wordings: ClassVar = MULTIPLICATION
 

@@ -86,7 +86,8 @@ def _one_order(families: Sequence[Family]) -> tuple[tuple[str, ...], ...]:
 _ADDITION_NOUNS = (
     *("{a} + {b}", "{a} plus {b}", "the sum of {a} and {b}", "the total of {a} and {b}", "{a} and {b} together"),
     *("the result of {a} + {b}", "the sum {a} + {b}", "the value of {a} + {b}", "{b} added to {a}"),
-    *("the sum of the numbers {a} and {b}", "the addition {a} + {b}"),
+    *("the sum of the numbers {a} and {b}", "the addition {a} + {b}", "the answer to {a} + {b}"),
+    *("{a} with {b} added", "the sum that {a} and {b} make"),
 )
 ADDITION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
@@ -96,6 +97,7 @@ ADDITION: Mapping[Phrasing, Wordings] = {
                 *("what {a} plus {b} is", "how much {a} and {b} make", "what {a} + {b} makes"),
                 *("how much {a} plus {b} is", "what the sum of {a} and {b} is", "how much {a} + {b} is"),
                 *("what {a} and {b} add up to", "how much it is if you add {b} to {a}"),
+                *("how much you have with {a} and {b} together", "what {b} more than {a} is"),
             ),
             (
                 *("{a} + {b} = ?", "{a} plus {b}", "{a} plus {b} = ?", "Add {a} and {b}."),
@@ -106,6 +108,14 @@ ADDITION: Mapping[Phrasing, Wordings] = {
                 *("If you add {a} and {b}, what do you get?", "I add {a} and {b}. What do I get?"),
                 *("What is {a} if you add {b}?", "Start with {a} and add {b}.", "{a} and then {b} more: how much?"),
                 *("Take {a} and add {b} to it.", "What comes out if {a} and {b} are added?", "{a} + {b} makes what?"),
+                *("Compute {a} + {b}.", "Compute {a} plus {b}.", "Which number is {a} + {b}?", "Sum of {a} and {b}?"),
+                *(
+                    "{a} and {b}: what is the sum?",
+                    "{a} plus {b} gives what?",
+                    "Add: {a} + {b}.",
+                    "Go up {b} from {a}.",
+                ),
+                *("Which number is {a} plus {b}?", "Put {b} on top of {a}: how much is it?"),
             ),
         ),
         _of_things(
@@ -133,6 +143,12 @@ ADDITION: Mapping[Phrasing, Wordings] = {
             "The school got {b} {things} in spring and {a} in autumn. How many {things} did it get?",
             "Somebody brings {a} {things} and somebody else brings {b}. How many {things} do they bring?",
             "Yesterday I made {b} {things}, today {a}. How many {things} did I make?",
+            "A truck brings {a} {things}, a train brings {b}. How many {things} do they bring?",
+            "She owns {b} {things} and her friend owns {a}. How many {things} do the two own?",
+            "Some of my {things} are old and some are new: {a} old ones and {b} new ones. How many {things} do I have?",
+            "In the morning I pick {b} {things} and at night {a}. How many {things} do I pick that day?",
+            "{a} {things} lie under the bed, {b} lie on it. How many {things} lie there?",
+            "Add {b} {things} to a bag of {a}. How many {things} are in the bag then?",
         ),
         both_orders=True,
     ),
@@ -156,6 +172,7 @@ _SUBTRACTION_NOUNS = (
     *("{a} - {b}", "{a} minus {b}", "the difference of {a} and {b}", "the result of {a} - {b}"),
     *("the difference between {a} and {b}", "the difference {a} - {b}", "the value of {a} - {b}", "{a} less {b}"),
     *("the rest of {a} when {b} is taken away", "{b} subtracted from {a}", "the subtraction {a} - {b}"),
+    *("the answer to {a} - {b}", "{a} with {b} taken away"),
 )
 SUBTRACTION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
@@ -165,6 +182,11 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
                 *("what {a} minus {b} is", "how much {a} minus {b} is", "what {a} - {b} makes"),
                 *("what is left of {a} without {b}", "how much {a} is without {b}", "how much more {a} is than {b}"),
                 *("what stays of {a} when {b} is taken away", "what the difference of {a} and {b} is"),
+                *(
+                    "what {a} less {b} is",
+                    "how much is left of {a} after {b} are gone",
+                    "how far it is from {b} up to {a}",
+                ),
             ),
             (
                 *("{a} - {b} = ?", "{a} minus {b}", "{a} minus {b} = ?", "Subtract {b} from {a}."),
@@ -188,6 +210,11 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
                     "What is missing from {b} to {a}?",
                 ),
                 *("Take {a} and subtract {b} from it.", "What comes out if {b} is subtracted from {a}?"),
+                *("Compute {a} - {b}.", "Compute {a} minus {b}.", "Which number is {a} - {b}?", "Subtract: {a} - {b}."),
+                *("{a} minus {b} gives what?", "Difference of {a} and {b}?", "{a} and {b}: what is the difference?"),
+                *("If {b} is taken from {a}, how much is left?", "How many more is {a} than {b}?"),
+                *("What must I add to {b} to get {a}?", "Go back {b} from {a}.", "{a}, then {b} less: how much?"),
+                *("Which number is {a} minus {b}?", "I have {a} and need only {b}. How much is too much?"),
             ),
         ),
         _of_things(
@@ -215,6 +242,15 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
             "There were {a} {things} in the room. Somebody took {b}. How many {things} are there now?",
             "We have {a} {things} and give {b} of them back. How many {things} do we have then?",
             "{a} {things} came, and {b} of them were sent back. How many {things} stayed?",
+            "{b} of the {a} {things} in a box are blue. How many {things} are not blue?",
+            "I need {a} {things} and have only {b}. How many {things} are missing?",
+            "A truck carries {a} {things}. On the way {b} fall off. How many {things} come home?",
+            "{a} {things} stood on a shelf until {b} fell. How many {things} stand there?",
+            "Of my {a} {things} you get {b}. How many {things} do I have left?",
+            "She counts {a} {things}, but {b} are not hers. How many {things} are hers?",
+            "The children find {a} {things} and lose {b} on the way. How many {things} do they bring home?",
+            "{a} {things} are for sale, and {b} are sold today. How many {things} are not sold?",
+            "Take {b} {things} out of a bag of {a}. How many {things} are in the bag then?",
         ),
     ),
     "new": Wordings(
@@ -239,7 +275,8 @@ SUBTRACTION: Mapping[Phrasing, Wordings] = {
 _MULTIPLICATION_NOUNS = (
     *("{a} x {b}", "{a} times {b}", "the product of {a} and {b}", "the result of {a} x {b}"),
     *("{a} multiplied by {b}", "the product {a} x {b}", "the value of {a} x {b}", "{a} groups of {b}"),
-    *("the product of the numbers {a} and {b}", "the multiplication {a} x {b}"),
+    *("the product of the numbers {a} and {b}", "the multiplication {a} x {b}", "the answer to {a} x {b}"),
+    *("{a} lots of {b}", "the product that {a} and {b} make"),
 )
 MULTIPLICATION: Mapping[Phrasing, Wordings] = {
     "known": Wordings(
@@ -249,6 +286,7 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
                 *("what {a} times {b} is", "how much {a} times {b} is", "what {a} x {b} makes"),
                 *("how much {a} x {b} makes", "what the product of {a} and {b} is", "how much {a} x {b} is"),
                 *("what {a} multiplied by {b} is", "how much it is if you multiply {a} by {b}"),
+                *("what {a} and {b} make when they are multiplied", "how much {a} groups of {b} are"),
             ),
             (
                 *("{a} x {b} = ?", "{a} times {b}", "{a} times {b} = ?", "Multiply {a} by {b}."),
@@ -263,7 +301,10 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
                     "{a} x {b} makes what?",
                 ),
                 *("Take {a} and multiply it by {b}.", "What do you have after multiplying {a} by {b}?"),
-                *("Can you multiply {a} and {b}?", "How much is {a} groups of {b}?"),
+                *("Can you multiply {a} and {b}?", "How much is {a} groups of {b}?", "Product of {a} and {b}?"),
+                *("Compute {a} x {b}.", "Compute {a} times {b}.", "Which number is {a} x {b}?", "Multiply: {a} x {b}."),
+                *("{a} and {b}: what is the product?", "{a} times {b} gives what?", "Which number is {a} times {b}?"),
+                *("What comes out if {a} is multiplied by {b}?", "How many are {a} groups of {b}?"),
             ),
         ),
         _of_things(
@@ -291,6 +332,14 @@ MULTIPLICATION: Mapping[Phrasing, Wordings] = {
             "He buys {b} {things} in each of {a} shops. How many {things} does he buy?",
             "In {b} rows stand {a} {things} each. How many {things} stand there?",
             "{a} bags, and {b} {things} in every bag: how many {things} is that?",
+            "One box holds {b} {things}. How many {things} do {a} boxes hold?",
+            "Each child has {b} {things}, and there are {a} children. How many {things} are there?",
+            "A row has {a} {things}. How many {things} are in {b} rows?",
+            "She fills {a} bags with {b} {things} each. How many {things} does she need?",
+            "Every week for {b} weeks he buys {a} {things}. How many {things} does he buy?",
+            "On each of {a} trees hang {b} {things}. How many {things} hang there?",
+            "{b} times I pick {a} {things}. How many {things} do I pick?",
+            "In each of {a} bags I put {b} {things}. How many {things} do I put in?",
         ),
         both_orders=True,
     ),
@@ -337,6 +386,16 @@ REMOVAL = _of_things(
     "{name} carries {b} {things}, picks up {a} and drops {c}. How many {things} does {name} carry now?",
     "My brother has {a} {things}. {name} brings him {b}, and he sells {c}. How many {things} stay with him?",
     "{b} {things} came in spring and {a} in summer, and {c} were sent back. How many {things} stayed?",
+    "There were {a} {things} on the table and {b} under it. {name} sold {c}. How many {things} were left?",
+    "Two bags hold {a} {things} and {b} {things}. {name} takes {c} out. How many {things} stay in the bags?",
+    "A truck brings {b} {things}, a train brings {a}. {c} of them are sold. How many {things} are not sold?",
+    "Out of {a} old and {b} new {things} {name} sells {c}. How many {things} are left?",
+    "{name} begins with {b} {things}. Then {a} come in and {c} go out. How many {things} does {name} have then?",
+    "My sister gives {name} {a} {things}, my brother gives {b}. {name} loses {c}. How many {things} are left?",
+    "In the morning {name} had {b} {things}. Then {a} were added and {c} were taken. How many {things} were there?",
+    "Add {b} {things} to {a} {things}, then take {c} of them away. How many {things} are left?",
+    "{name} picks {a} {things} today and {b} later, but {c} are bad. How many {things} are good?",
+    "She had {b} {things}, he had {a}. Together they lost {c}. How many {things} do they have now?",
 )
 NEW_REMOVAL = _of_things(
     "{name} made {a} {things} on Monday and {b} on Friday, then sold {c}. How many {things} remain?",

@@ -25,13 +25,17 @@ _NOUN_LEADS = (
         "I want to know {x}.",
         "I am looking for {x}.",
     ),
-    *("Write down {x}.", "Help me find {x}.", "Your task: find {x}.", "Let us find {x}."),
+    *("Write down {x}.", "Help me find {x}.", "Your task: find {x}.", "Let us find {x}.", "Figure out {x}."),
+    *("Try to find {x}.", "Would you find {x}?", "Who knows {x}?", "Who can tell me {x}?", "Please show me {x}."),
+    *("I ask for {x}.", "I have to know {x}.", "The question is: {x}?", "{x}, please.", "And {x}?", "How about {x}?"),
 )
 _NEW_NOUN_LEADS = ("Could you tell me {x}?", "Please work out {x}.", "I want you to find {x}.", "Now tell me {x}.")
 _CLAUSE_LEADS = (
     *("Tell me {x}.", "Please tell me {x}.", "Can you tell me {x}?", "Find out {x}.", "Please find out {x}."),
     *("I want to know {x}.", "I wonder {x}.", "Do you know {x}?", "Let me know {x}.", "Say {x}.", "Show me {x}."),
     *("I need to know {x}.", "Work out {x}.", "Help me find out {x}.", "Can you say {x}?", "Write down {x}."),
+    *("Try to find out {x}.", "Would you tell me {x}?", "Who knows {x}?", "Who can tell me {x}?", "Figure out {x}."),
+    *("Please show me {x}.", "I have to know {x}.", "The question is {x}.", "Let us find out {x}.", "I ask {x}."),
 )
 _NEW_CLAUSE_LEADS = ("Could you tell me {x}?", "Please say {x}.", "I would like to know {x}.", "Now tell me {x}.")
 
