@@ -57,8 +57,8 @@ $(RUN)/base/done: | $(TOK)
 # many small ones of refusal a share to be learnt by
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2000 --sampling category_sqrt --sampling-tag stage \
-	    --val-fraction 0.01 --eval-every 2000 $(call go_on,$(@D))
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2200 --sampling category_sqrt --sampling-tag stage \
+	    --val-fraction 0.01 --eval-every 2200 $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint

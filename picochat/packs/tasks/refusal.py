@@ -77,6 +77,42 @@ _ASKS: Mapping[str, tuple[Sequence[str], str]] = {
         ),
         "Do you happen to know what {named} is?",
     ),
+    "define": (
+        (
+            "Define {word}.",
+            "Define the word {word}.",
+            "Give me a definition of {word}.",
+            "How do you define {word}?",
+        ),
+        "Please define the word {word}.",
+    ),
+    "describe": (
+        (
+            "In plain words, what is {named}?",
+            "Say in one sentence what {named} is.",
+            "Describe {named} in a few words.",
+            "Describe {named}.",
+        ),
+        "Describe {named} in one sentence.",
+    ),
+    "meant": (
+        (
+            "What do people mean by {word}?",
+            "When somebody says {word}, what is meant?",
+            "What is meant by {word}?",
+            "What do we mean when we say {word}?",
+        ),
+        "What is meant by the word {word}?",
+    ),
+    "unknown": (
+        (
+            "I do not know the word {word}. What does it mean?",
+            "I never heard of {named}. What is it?",
+            "The word {word} is new to me. Explain it.",
+            "{word}? What does that mean?",
+        ),
+        "I do not understand the word {word}. Can you help?",
+    ),
 }
 """Ways to ask for a meaning: what training and evaluation say, and what evaluation alone says."""
 _HELD_OUT = frozenset(situation for kind in KINDS.values() for situation in kind.held_out)
@@ -84,6 +120,8 @@ _STATED_KINDS = ("live_data", "private_data")
 _STATEMENTS = (
     *("I already know {x}.", "Nobody has to tell me {x}.", "I just found out {x}.", "My friend told me {x}."),
     *("I wrote down {x}.", "I am glad that I know {x}.", "I will not forget {x}.", "It is nice to know {x}."),
+    *("Luckily I know {x}.", "No need to tell me {x}.", "Somebody has shown me {x}.", "We all know {x} by now."),
+    *("I was told {x}.", "It took me a while to find out {x}."),
 )
 _NEW_STATEMENTS = ("I have just learned {x}.", "My friend knows {x}.", "I always remember {x}.")
 _STATEMENT_OPENERS = ("", "Hello. ", "Good news: ", "By the way: ")

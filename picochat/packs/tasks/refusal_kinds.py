@@ -19,31 +19,38 @@ FILLERS: Mapping[str, Sequence[str]] = {
     slot: tuple(words.split(", "))
     for slot, words in {
         "place": "Oslo, Lima, Cairo, Rome, Tokyo, Nairobi, Toronto, Athens, Madrid, my town, the capital, "
-        "the next village",
-        "relative": "sister, brother, boss, neighbor, teacher, cousin, best friend, uncle, classmate, landlord, "
-        "aunt, coach",
+        "the next village, Reykjavik, Zagreb, Montevideo, Kathmandu, Lisbon",
+        "relative": "sister, brother, boss, neighbor, teacher, cousin, best friend, uncle, classmate, landlord, aunt, "
+        "coach, godmother, stepbrother, roommate, colleague, grandson, niece",
         "device": "laptop, phone, tablet, new computer, old computer, memory stick, work computer, school computer, "
-        "reading device, desk computer",
-        "part": "knee, back, left ear, stomach, shoulder, neck, foot, right hand, elbow, throat, ankle, big toe",
+        "reading device, desk computer, smartwatch, hard disk, game console, gadget",
+        "part": "knee, back, left ear, stomach, shoulder, neck, foot, right hand, elbow, throat, ankle, big toe, "
+        "eyelid, wrist, heel, jaw, thigh, thumb",
         "when": "every morning, after meals, at night, all the time, in the evening, before work, on weekends, "
-        "after lunch, in bed, on long trips",
+        "after lunch, in bed, on long trips, after jogging, on airplanes, in winter, during exams",
         "shop": "bakery, bookstore, pharmacy, corner shop, hardware store, flower shop, fish market, toy store, "
-        "supermarket, cinema",
-        "goods": "bread, milk, gold, coffee, apples, oil, rice, sugar, copper, tomatoes",
+        "supermarket, cinema, shoe shop, garage, kiosk, butchery",
+        "goods": "bread, milk, gold, coffee, apples, oil, rice, sugar, copper, tomatoes, saffron, cement, wheat, "
+        "petrol, walnuts",
         "event": "football final, chess match, singing contest, boat race, school election, cooking contest, "
-        "bicycle race, talent show, marathon, quiz",
+        "bicycle race, talent show, marathon, quiz, regatta, sled race, baking contest, ballet prize",
         "day": "tomorrow, next week, next month, next year, next summer, next winter, next Friday, next spring, "
-        "next Sunday, the day after tomorrow",
-        "past": "yesterday, this morning, last night, on Sunday, at noon, on my birthday, last Friday, last summer, "
-        "on Monday, the day before yesterday",
-        "mine": "bicycle, car, passport, library card, piano, boat, house, suitcase, phone, umbrella",
-        "account": "bank account, savings account, travel card, gift card, phone card, club account, "
-        "bus card, school account, lunch card, family account",
-        "friend": "dog, cat, horse, parrot, hamster, first teacher, street, school, favorite song, doctor",
-        "which": "home, old, new, postal, summer, office, second, future, winter, school",
+        "next Sunday, the day after tomorrow, next Christmas, next weekend, the coming spring",
+        "past": "yesterday, this morning, last night, on Sunday, at noon, on my birthday, last Friday, "
+        "last summer, on Monday, the day before yesterday, at breakfast, over Easter, in the sauna, "
+        "during the concert",
+        "mine": "bicycle, car, passport, library card, piano, boat, house, suitcase, phone, umbrella, guitar, "
+        "sled, backpack, tractor, kettle",
+        "account": "bank account, savings account, travel card, gift card, phone card, club account, bus card, "
+        "school account, lunch card, family account, pension account, poker account, gym account",
+        "friend": "dog, cat, horse, parrot, hamster, first teacher, street, school, favorite song, doctor, "
+        "tortoise, goldfish, godfather, dentist, canary",
+        "which": "home, old, new, postal, summer, office, second, future, winter, school, holiday, seaside, "
+        "former, studio",
         "exam": "math test, driving test, history exam, piano exam, job interview, spelling test, swimming test, "
-        "final exam, language test, eye test",
-        "clothes": "shoes, hat, gloves, coat, ring, shirt, belt, dress, jacket, boots",
+        "final exam, language test, eye test, chemistry exam, Latin test, sailing exam, judo exam",
+        "clothes": "shoes, hat, gloves, coat, ring, shirt, belt, dress, jacket, boots, mittens, socks, sandals, "
+        "trousers, helmet",
     }.items()
 }
 
@@ -101,6 +108,10 @@ KINDS: Mapping[str, Kind] = {
             the discounts at the {shop} | discounts
             the next flight to {place} | flights
             the gossip from {place} | the gossip
+            the humidity in {place} | the humidity
+            the fuel price in {place} | fuel prices
+            the strike in {place} | the strike
+            the queue at the {shop} | the queue
         """),
         _situations("""
             the wind speed in {place} | the wind speed
@@ -152,6 +163,14 @@ KINDS: Mapping[str, Kind] = {
             how much I earned {past} | what you earned
             how long I slept {past} | how you slept
             the shape of my {mine} | the shape of your things
+            what I knitted {past} | what you knitted
+            what I whispered {past} | what you whispered
+            what I painted {past} | what you painted
+            where I hid {past} | where you hid
+            what I spilled {past} | what you spilled
+            which song I hummed {past} | what you hummed
+            how far I jogged {past} | how far you jogged
+            when I woke up {past} | when you woke up
         """),
         _situations("""
             the age of my {relative} | ages in your life
@@ -305,6 +324,13 @@ KINDS: Mapping[str, Kind] = {
             I hear a humming {when} | a humming
             my {relative} cannot sleep | bad sleep
             I feel weak {when} | weakness
+            I vomit {when} | vomiting
+            I shiver {when} | shivering
+            I hiccup {when} | hiccups
+            my {part} throbs | throbbing
+            I faint {when} | fainting
+            my {relative} limps | limping
+            my {part} crunches | crunching
         """),
         _situations("""
             my {part} feels numb | numbness
