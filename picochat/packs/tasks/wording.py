@@ -111,5 +111,5 @@ def mistyped(prompt: str, kept: Iterable[str], draw: Draw) -> str:
         return prompt
     match = draw.pick(words)
     at = match.start() + 1 + draw.below(len(match[0]) - 2)
-    one, next_one = prompt[at : at + 2]
+    one, next_one = prompt[at], prompt[at + 1]
     return prompt[:at] + draw.pick((next_one, one + one + next_one, next_one + one)) + prompt[at + 2 :]
