@@ -18,21 +18,7 @@ _THINGS = (
     "spoons", "stamps", "stars", "sticks", "stones", "toys",
 )  # fmt: skip
 NAMES = (
-    "Ana",
-    "Ben",
-    "Cora",
-    "Dan",
-    "Eva",
-    "Finn",
-    "Gina",
-    "Hugo",
-    "Iris",
-    "Jack",
-    "Kim",
-    "Leo",
-    "Mia",
-    "Noah",
-    "Olga",
+    *("Ana", "Ben", "Cora", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jack", "Kim", "Leo", "Mia", "Noah", "Olga"),
 )
 
 
