@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from picochat import datamodules
 from picochat.cli import main
 from picochat.commands.configs import shipped_configs
 
@@ -38,6 +39,20 @@ def test_each_stage_makes_its_pack_and_starts_from_the_base(
     assert (folder / f"runs/{stage}/best_checkpoint/model.safetensors").is_file()
     assert (folder / f"runs/{stage}-pack/chat_task_mixture_{stage}.jsonl").read_text().count("\n") == 400
     assert yaml.safe_load((folder / f"runs/{stage}/config.yaml").read_text())["data"]["init_args"]["sft_rows"] == 400
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_row_of_the_shipped_number_of_rows_fits_the_shipped_context(
+    stage: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    shipped = yaml.safe_load(shipped_configs()[f"{stage}.yaml"].read_text())["data"]
+    data = getattr(datamodules, shipped["class_path"].rpartition(".")[2])(
+        **{**shipped["init_args"], "work_dir": f"runs/{stage}-whole"}
+    )
+    data.prepare_data()
+    data.setup("fit")  # raises where a row is longer than the context
+    assert data.dropped == {}
 
 
 def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
