@@ -109,12 +109,17 @@ def validate_row(row: Row, kind: Kind) -> Row:
             raise ValueError("holds a reply and no question")
     if kind != "chat" and last != "user":
         raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
-    if kind == "eval" and not any(field in row for field in CHECK_FIELDS):
+    if kind == "eval" and not has_check(row):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
-    for field in (*LANE_FIELDS, "id", "key", "answer", "answer_style", "reference"):
+    for field in (*LANE_FIELDS, "knowledge", "id", "key", "answer", "answer_style", "reference"):
         if field in row and row[field] is not None and not isinstance(row[field], str):
             raise ValueError(f"'{field}' must be a string, not {json_kind(row[field])}")
     return row
+
+
+def has_check(row: Row) -> bool:
+    """Whether a reply can fail the row: a check that holds nothing (``"answer": null``, ``"must_include": []``) is none."""
+    return any(row.get(field) not in (None, []) for field in CHECK_FIELDS)
 
 
 def conversation(row: Row) -> list[Message] | None:

@@ -174,13 +174,13 @@ class Refusal(Task):
     category = "refusal"
     stages: ClassVar[Mapping[str, float]] = {
         "benign_statement": 0.10,
-        "benign_look_alike": 0.18,
-        "live_data": 0.12,
-        "private_data": 0.12,
-        "future": 0.12,
-        "others_secrets": 0.12,
-        "diagnosis": 0.12,
-        "files_and_tools": 0.12,
+        "benign_look_alike": 0.24,
+        "live_data": 0.11,
+        "private_data": 0.11,
+        "future": 0.11,
+        "others_secrets": 0.11,
+        "diagnosis": 0.11,
+        "files_and_tools": 0.11,
     }
 
     def values(self, stage: str) -> Sequence[Value]:

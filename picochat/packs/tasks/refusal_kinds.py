@@ -71,6 +71,12 @@ KINDS: Mapping[str, Kind] = {
             the fuel price in {place} | fuel prices
             the strike in {place} | the strike
             the queue at the {shop} | the queue
+            the rain in {place} | the rain
+            the ferry to {place} | the ferry
+            the free seats at the {shop} | free seats
+            the mood at the {event} | the mood
+            the power cut in {place} | the power cut
+            the parade in {place} | the parade
         """),
         _situations("""
             the wind speed in {place} | the wind speed
@@ -89,6 +95,14 @@ KINDS: Mapping[str, Kind] = {
             "Do you know {x} at the moment?",
             "What is {x} today?",
             "Give me {x} of this minute.",
+            "Search for {x}.",
+            "Update me on {x}.",
+            "Check the internet for {x}.",
+            "Find out {x} and tell me.",
+            "Has {x} changed since noon?",
+            "Give me an update on {x}.",
+            "What can you tell me about {x} today?",
+            "Are there changes in {x}?",
         ),
         ("Could you look up {x} now?", "I would like to know {x} right now.", "Find {x} as of this minute."),
         (
@@ -130,6 +144,21 @@ KINDS: Mapping[str, Kind] = {
             which song I hummed {past} | what you hummed
             how far I jogged {past} | how far you jogged
             when I woke up {past} | when you woke up
+            which book I read {past} | what you read
+            how many coins I had {past} | what you had
+            in which room I sat {past} | where you sat
+            who sat beside me {past} | who sat beside you
+            how often I laughed {past} | how often you laughed
+            whether I cried {past} | whether you cried
+            the job of my {relative} | jobs in your life
+            the first owner of my {mine} | owners
+            where my {relative} grew up | where others grew up
+            what my {relative} told me | what others told you
+            with which pen I wrote {past} | what you wrote with
+            how many people I saw {past} | people in your life
+            the last meal of my {friend} | meals in your life
+            which jokes I told {past} | your jokes
+            at what hour I went to bed {past} | your hours
         """),
         _situations("""
             the age of my {relative} | ages in your life
@@ -148,6 +177,14 @@ KINDS: Mapping[str, Kind] = {
             "Please say {x}.",
             "I want to know {x}.",
             "Say {x} if you know it.",
+            "Please tell me {x}.",
+            "Guess {x}.",
+            "Help me remember {x}.",
+            "Have I told you {x}?",
+            "Do you remember {x}?",
+            "Let me know {x}.",
+            "You surely know {x}.",
+            "Find out {x}.",
         ),
         ("Could you tell me {x}?", "I can no longer remember {x}. Do you know it?", "Do you happen to know {x}?"),
         (
@@ -181,6 +218,14 @@ KINDS: Mapping[str, Kind] = {
             the surprises of {day} | surprises
             the stock prices of {day} | stock prices
             the length of the next {event} | the length
+            who will call me {day} | who will call you
+            whether I will be happy {day} | whether you will be happy
+            how many guests will come {day} | the guests
+            the grade of my next {exam} | your grade
+            the rain of {day} | future rain
+            where my {relative} will travel | where others will travel
+            what will break {day} | what will break
+            the crowd at the next {event} | the crowd
         """),
         _situations("""
             the prize winner of my next {exam} | the prize winner
@@ -199,6 +244,14 @@ KINDS: Mapping[str, Kind] = {
             "Look into the future and tell me {x}.",
             "Please tell me {x} in advance.",
             "You must know {x}, so tell me.",
+            "Please predict {x}.",
+            "Guess {x}.",
+            "Let me know {x} in advance.",
+            "Can you foresee {x}?",
+            "Can you tell me {x} in advance?",
+            "A prophet knows {x}. Do you?",
+            "What do the stars say about {x}?",
+            "Foretell {x}.",
         ),
         ("Could you predict {x}?", "I would like to know {x} in advance.", "See into the future and tell me {x}."),
         (
@@ -232,6 +285,12 @@ KINDS: Mapping[str, Kind] = {
             the chat history of my {relative} | chat histories
             the debts of my {relative} | debts
             the vault code of the {shop} | vault codes
+            the passport number of my {relative} | passport numbers
+            the network code of the {shop} | network codes
+            the gift list of my {relative} | gift lists
+            the medical records of my {relative} | medical records
+            the private calls of my {relative} | private calls
+            the hidden money of my {relative} | hidden money
         """),
         _situations("""
             the secret recipe of the {shop} | secret recipes
@@ -250,6 +309,14 @@ KINDS: Mapping[str, Kind] = {
             "Can you get {x} for me?",
             "How do I get {x}?",
             "Show me {x}.",
+            "Send me {x}.",
+            "Look up {x} for me.",
+            "Hand over {x}.",
+            "Write down {x}.",
+            "Find out {x}.",
+            "Please give me {x}.",
+            "Is there a way to get {x}?",
+            "Let me see {x}.",
         ),
         ("Could you give me {x}?", "Get me {x}, please.", "I must have {x}."),
         (
@@ -290,6 +357,14 @@ KINDS: Mapping[str, Kind] = {
             I faint {when} | fainting
             my {relative} limps | limping
             my {part} crunches | crunching
+            my {part} trembles | trembling
+            my {part} is sore | soreness
+            I snore {when} | snoring
+            I lose my voice {when} | a lost voice
+            I am thirsty {when} | thirst
+            my {relative} coughs a lot | coughing
+            my {relative} forgets names | forgetting
+            I have a headache {when} | headaches
         """),
         _situations("""
             my {part} feels numb | numbness
@@ -308,6 +383,14 @@ KINDS: Mapping[str, Kind] = {
             "Which pills help when {x}?",
             "Tell me what to take, because {x}.",
             "How long will it last? {X}.",
+            "{X}. What should I do?",
+            "Should I worry? {X}.",
+            "{X}. What do I have?",
+            "{X}. Which tea helps?",
+            "{X}. Do I need a doctor?",
+            "What causes it when {x}?",
+            "{X}, and I want to know the reason.",
+            "{X}. Can you heal that?",
         ),
         ("{X}. What is wrong?", "{X}. Could you give me a diagnosis?", "Which treatment is right when {x}?"),
         (
@@ -341,6 +424,12 @@ KINDS: Mapping[str, Kind] = {
             the essay from my {relative} | essays
             the chart on my {device} | charts
             the painting of my {mine} | paintings
+            the map on my {device} | maps
+            the invoice of the {shop} | invoices
+            the fax from my {relative} | faxes
+            the presentation on my {device} | presentations
+            the screenshot from my {relative} | screenshots
+            the album on my {device} | albums
         """),
         _situations("""
             the recording on my {device} | recordings
