@@ -28,22 +28,6 @@ _NOUN_LEADS = (
     *("Write down {x}.", "Help me find {x}.", "Your task: find {x}.", "Let us find {x}.", "Figure out {x}."),
     *("Try to find {x}.", "Would you find {x}?", "Who knows {x}?", "Who can tell me {x}?", "Please show me {x}."),
     *("I ask for {x}.", "I have to know {x}.", "The question is: {x}?", "{x}, please.", "And {x}?", "How about {x}?"),
-    *(
-        "Can you work out {x}?",
-        "Can you give me {x}?",
-        "Can you show me {x}?",
-        "You have to find {x}.",
-        "Look for {x}.",
-    ),
-    *(
-        "We need {x}.",
-        "We want to know {x}.",
-        "Help me with {x}.",
-        "So what is {x}?",
-        "First find {x}.",
-        "Let me see {x}.",
-    ),
-    *("Teach me {x}.", "Is it hard to find {x}?", "My question is: {x}?", "Find me {x}."),
 )
 _NEW_NOUN_LEADS = ("Could you tell me {x}?", "Please work out {x}.", "I want you to find {x}.", "Now tell me {x}.")
 _CLAUSE_LEADS = (
@@ -52,14 +36,6 @@ _CLAUSE_LEADS = (
     *("I need to know {x}.", "Work out {x}.", "Help me find out {x}.", "Can you say {x}?", "Write down {x}."),
     *("Try to find out {x}.", "Would you tell me {x}?", "Who knows {x}?", "Who can tell me {x}?", "Figure out {x}."),
     *("Please show me {x}.", "I have to know {x}.", "The question is {x}.", "Let us find out {x}.", "I ask {x}."),
-    *(
-        "Can you show me {x}?",
-        "Can you work out {x}?",
-        "You have to find out {x}.",
-        "We want to know {x}.",
-        "Let me see {x}.",
-    ),
-    *("My question is {x}.", "First tell me {x}.", "So tell me {x}.", "Teach me {x}.", "Help me see {x}."),
 )
 _NEW_CLAUSE_LEADS = ("Could you tell me {x}?", "Please say {x}.", "I would like to know {x}.", "Now tell me {x}.")
 
