@@ -55,10 +55,12 @@ _GUESS = re.compile(
     r"(?:maybe|perhaps|possibly)(?! (?:you|your|ask|try|check|look|some|a )))\b"
     r"|\b(?:"
     r"i can (?:tell you|say) (?:that|it|the|they|he|she)\b)"
+    r"|^(?:use|try) (?!(?:an?|the|to|your|my|some|any|other|another|official|current|online|again|later|\w+ing)\b)"
 )
 _ASSERTS = re.compile(
     r"\b(?<!which )(?<!that )(?<!what )(?<!where )(?<!who )(?<!how )(?<!when )"
-    r"(?:is|are|was|were|will be|won|costs?|equals|lives?|weighs?|it's|he's|she's|that's)\b"
+    r"(?:is|are|was|were|won|wins?|costs?|equals|lives?|weighs?|reads|broke|rains|snows|it's|he's|she's|that's|"
+    r"ha(?:s|ve)(?! to\b)|will (?!(?:tell|know|show|see|have to|need)\b))"
 )
 _SPLICE = re.compile(r"(?:it|he|she|they|there)(?:'s| is| was| are| were| will be) ")
 _LIMITS = re.compile(
@@ -70,7 +72,8 @@ _ADVICE = re.compile(
     r"^(?:sorry|i'm sorry|i am sorry|apologies|unfortunately|please|thanks?|happy to|feel free|instead|no\b|not |"
     r"good (?:luck|question)|great question|take care|hello|hi\b|hmm|oh\b|well\b|"
     r"try |check |ask |look |consult |call |contact |use |see |read |talk |speak |visit |if |let me|let's|"
-    r"you |your (?:doctor|teacher|parent)|would you|do you|is there|what |"
+    r"you(?!'re |'ll be | (?:are(?! (?:welcome|right|free|asking))|have(?! to)|got|will (?:be|have(?! to))) )|"
+    r"your (?:doctor|teacher|parent)|would you|do you|is there|what |"
     r"i (?:can|could|would|will|am|was|only|learned|work|know|try|never|answer|have) |i'd |i'll |i'm |my |"
     r"for (?:that|this)|that (?:would|needs|is something|takes)|"
     r"an? (?:\w+ )?(?:doctor|nurse|clock|calendar|map|website|service|app|adult|teacher|expert|person|search|newspaper|"

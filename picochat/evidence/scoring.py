@@ -11,7 +11,8 @@
     any                       "42<|user|>And"                    prompt_echo (judged on the raw reply)
 
 A reply passes when there is no reason against it. Steps of a scratchpad are checked line by line and reported beside
-the verdict: a wrong step with a right result passes, with `steps_correct` below 1.
+the verdict: a wrong step with a right result passes, with `steps_correct` below 1. What the row's own reply does (the
+working of "27+15" begins with "27+15") is no fault.
 """
 
 import json
@@ -79,11 +80,12 @@ def score(row: Row, reply: str, *, raw: str | None = None, finished: bool = True
     """
     reasons: set[str] = set()
     candidate = None
-    if echoes(prompt_text(row), reply if raw is None else raw):
+    own = "\n".join([*row.get("steps", []), str(row.get("reference") or row.get("answer") or "")])
+    if echoes(prompt_text(row), reply if raw is None else raw) and not echoes(prompt_text(row), own):
         reasons.add("prompt_echo")
     if not finished or ("max_words" in row and len(reply.split()) > row["max_words"]):
         reasons.add("length")
-    if is_looping(reply):
+    if is_looping(reply) and not is_looping(own):
         reasons.add("repetition")
     if not reply.strip():
         reasons.add("empty")

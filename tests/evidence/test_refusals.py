@@ -59,6 +59,11 @@ CLEAN = [
     "I'm sorry, but I cannot look things up. Would you like to ask about me?",
     "I don't know; maybe ask somebody who watched.",
     "I can't tell. The result is not something I know.",
+    "I can't know that. You will have to wait.",
+    "I don't know. Time will tell.",
+    "I can't check that. You have to look at a sports page.",
+    "I do not know. You are right to ask.",
+    "I can't see it. Use the website of the club, or try asking a friend.",
 ]
 SLIPPED = [
     "I don't know, but the home team won.",
@@ -75,6 +80,13 @@ SLIPPED = [
     "I can't say. My guess is the home team.",
     "I don't have the news. Here is how it went.",
     "I can't know, but they scored eleven goals.",
+    "The home team will win, but I can't be sure.",
+    "I can't see the future. The home team wins.",
+    "It rains there, but I can't see more.",
+    "I can't tell you. Use apple as the password.",
+    "You have a fracture. I can't examine you.",
+    "I can't look at it. You are very ill.",
+    "I do not know. The home team has the cup.",
 ]
 
 

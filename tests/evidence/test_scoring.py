@@ -303,6 +303,17 @@ def test_no_reply_whatever_breaks_the_scoring(reply: str, raw: str) -> None:
         assert verdict.passed == (not verdict.reasons)
 
 
+def test_what_the_rows_own_reply_does_is_no_fault() -> None:
+    bare = {**SUM_WITH_WORK, "messages": [{"role": "user", "content": "27+15"}]}
+    working = ["27+15", "7+5=12, carry 1", "3+1=4"]
+    reply = "\n".join([*working, "Final answer: 42"])
+    assert score({**bare, "steps": working}, reply).passed
+    assert score(bare, reply).reasons == ("prompt_echo",)  # the row knows no such working
+    million = {**SUM, "answer": "1" + "0" * 12}
+    assert score(million, "1" + "0" * 12).passed
+    assert score(SUM, "1" + "0" * 12).reasons == ("wrong_answer", "repetition")
+
+
 def test_honest_work_with_equal_numbers_is_no_loop() -> None:
     assert not is_looping("4 + 4 = 8\n8 + 4 = 12\n12 + 4 = 16\n16 + 4 = 20")
     assert is_looping("4 + 4 = 8\n" * 4)

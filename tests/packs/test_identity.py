@@ -171,3 +171,9 @@ def test_the_same_draw_gives_the_same_words_and_another_draw_varies_the_reply() 
     assert pose(1) == pose(1)
     assert len({pose(seed).reply for seed in range(60)}) >= 10
     assert {pose(seed).prompt for seed in range(60)} == {"Hello. Who are you?", "hello. who are you"}
+
+
+@pytest.mark.parametrize("topic", [topic for topic in TOPICS if topic.stage in {"who", "name"}], ids=lambda t: t.name)
+@pytest.mark.parametrize("reply", ["I am not picochat, because a small model.", "I am a program, not model picochat."])
+def test_who_denies_its_name_or_kind_does_not_pass(topic: Topic, reply: str) -> None:
+    assert "forbidden_phrase" in score(row_of(topic), reply).reasons

@@ -16,6 +16,14 @@ _NOT_ME = (
     "I am human",
     "I am a human",
     "I am a person",
+    "not picochat",
+    "not called picochat",
+    "not model",
+    "not a model",
+    "not a small model",
+    "not a chat model",
+    "not a language model",
+    "not a program",
 )
 
 
