@@ -208,8 +208,13 @@ def _refuse_held(folder: str | Path, holder: str) -> NoReturn:
     )
 
 
-def refuse_existing(paths: list[Path], *, force: bool) -> None:
-    """Raise UserError if one of ``paths`` exists and ``force`` was not given."""
+def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) -> None:
+    """Raise UserError if one of ``paths`` cannot be written: it exists and ``force`` was not given, it is the folder
+    that one stands in, or a folder where a file is to be."""
     for path in paths:
+        if Path.cwd().is_relative_to(os.path.realpath(path)):
+            raise UserError(f"{path} is the current folder, or holds it; name a file or folder inside it")
+        if path.is_dir() and not folders:
+            raise UserError(f"{path} is a folder; name the file")
         if path.exists() and not force:
             raise UserError(f"{path} exists already; add --force to replace it, or choose another place")

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picochat.commands.decoding import add_decoding_flags, decoding_of
+from picochat.commands.decoding import add_decoding_flags, decoding_of, text_of
 from picochat.errors import UserError
 from picochat.packs.rows import Message, read_rows, validate_row, write_rows
 
@@ -47,13 +47,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> None:
     """Read turns until the input ends."""
     decoding = decoding_of(args)
-    if args.system is not None and not args.system.strip():
-        raise UserError("--system is empty; give a text, or leave it out")
+    system = None if args.system is None else text_of("--system", args.system)
     from picochat.evidence.evaluation import load_model
 
     model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
     terminal = sys.stdin.isatty()
-    session = ChatSession(model, decoding, args.system, str(args.checkpoint), forget=args.forget)
+    session = ChatSession(model, decoding, system, str(args.checkpoint), forget=args.forget)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     if terminal:
@@ -171,9 +170,12 @@ class ChatSession:
             raise UserError("/save needs a file name, such as /save talk.jsonl")
         if self.messages == self.system:
             raise UserError("nothing was said yet")
-        file = str(Path(file).expanduser())
-        rows = read_rows(file, "chat") if Path(file).exists() else []
-        write_rows(file, [*rows, {"messages": self.messages, "category": "chat", "checkpoint": self.name}])
+        try:
+            file = str(Path(file).expanduser())
+            rows = read_rows(file, "chat") if Path(file).exists() else []
+            write_rows(file, [*rows, {"messages": self.messages, "category": "chat", "checkpoint": self.name}])
+        except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, ~ of nobody, NUL
+            raise UserError(f"cannot save to {file[:200]}: {error}") from error
         _note(f"saved as row {len(rows) + 1} of {file}")
 
     def _heat(self, value: str) -> None:

@@ -40,6 +40,23 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def text_of(flag: str, text: str) -> str:
+    """A text of the command line or of stdin, made sure to be one.
+
+    Raises:
+        UserError: it is empty, or not UTF-8; the message names its flag.
+    """
+    from picochat.errors import UserError
+
+    if not text.strip():
+        raise UserError(f"{flag} is empty; give a text, or leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # where Python put half of a surrogate pair for a byte that it could not read
+        raise UserError(f"{flag} is not UTF-8 (character {error.start + 1}); give it as UTF-8") from error
+    return text
+
+
 def decoding_of(args: argparse.Namespace) -> "Decoding":
     """The settings that a command line asks for.
 

@@ -1,10 +1,14 @@
 """`picochat eval chat | sft-fit | compare`: from a checkpoint and rows to evidence. Calls picochat.evidence, prints."""
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
+
+if TYPE_CHECKING:
+    from picochat.evidence.curves import Curves
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,7 +20,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_chat(args: argparse.Namespace) -> None:
     """Answer the rows, write the report, print the table."""
-    from picochat.evidence.curves import find_metrics, read_curves
     from picochat.evidence.evaluation import evaluate_checkpoint
     from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.read_back import read_before
@@ -30,8 +33,7 @@ def run_chat(args: argparse.Namespace) -> None:
         check_card_place(args.checkpoint)
     gates = _gates(args.gate)
     before = read_before(args.before, args.input) if args.before else None
-    metrics = find_metrics(args.checkpoint)
-    curves = read_curves(metrics) if metrics else None
+    curves = _curves_beside(args.checkpoint)
     predictions, report = evaluate_checkpoint(
         args.input,
         args.checkpoint,
@@ -142,7 +144,7 @@ def _add_sft_fit(subparsers: Any) -> None:
         metavar="FILE",
         help="held-out rows (default: the eval file beside the input that belongs to it)",
     )
-    parser.add_argument("--max-rows", type=int, default=256, help="rows of each side, spread over lanes (default: 256)")
+    parser.add_argument("--max-rows", type=int, default=512, help="rows of each side, spread over lanes (default: 512)")
     parser.set_defaults(run=run_sft_fit)
 
 
@@ -188,6 +190,19 @@ def _add_model_flags(parser: argparse.ArgumentParser, rows: str) -> None:
     add_batch_size(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--force", action="store_true", help="replace existing output")
+
+
+def _curves_beside(checkpoint: str) -> "Curves | None":
+    """The curves of the run that a checkpoint lies in; a file that holds none is passed over, with a note."""
+    from picochat.errors import UserError, one_line
+    from picochat.evidence.curves import find_metrics, read_curves
+
+    metrics = find_metrics(checkpoint)
+    try:
+        return read_curves(metrics) if metrics else None
+    except UserError as error:
+        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
+        return None
 
 
 def _gates(changes: list[str]) -> dict[str, float]:

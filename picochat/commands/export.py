@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the folder and say what it weighs."""
     from picochat.files import refuse_existing
 
-    refuse_existing([Path(args.out_dir)], force=args.force)
+    refuse_existing([Path(args.out_dir)], force=args.force, folders=True)
     from picochat.model.export import export_checkpoint
 
     size = export_checkpoint(args.checkpoint, args.out_dir, args.dtype, args.untie)

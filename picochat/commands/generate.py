@@ -1,11 +1,12 @@
 """`picochat generate`: prompts in, replies out. For one prompt the reply is printed; for rows a JSONL is written."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
+from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of, text_of
 from picochat.errors import UserError
 from picochat.files import refuse_existing
 from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
@@ -46,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> None:
     """Answer, and print or write."""
     decoding = decoding_of(args)
-    if args.plain and args.system:
+    if args.plain and args.system is not None:
         raise UserError("--plain goes on with a text and has no turns: leave --system out")
     if args.out:
         refuse_existing([Path(args.out)], force=args.force)
@@ -73,11 +74,13 @@ def _rows(args: argparse.Namespace) -> list[Row]:
     if args.input:
         rows = read_rows(args.input, "prompt")
     else:
-        texts = [sys.stdin.read() if text == "-" else text for text in args.prompt]
-        if not all(text.strip() for text in texts):
-            raise UserError("--prompt is empty; give the text to answer")
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the words of the command line are
+        texts = [text_of("--prompt", sys.stdin.read() if text == "-" else text) for text in args.prompt]
         rows = [{"messages": [{"role": "user", "content": text}]} for text in texts]
-    system: list[Message] = [{"role": "system", "content": args.system}] if args.system else []
+    system: list[Message] = []
+    if args.system is not None:
+        system = [{"role": "system", "content": text_of("--system", args.system)}]
     return [
         row if row["messages"][0]["role"] == "system" else {**row, "messages": [*system, *row["messages"]]}
         for row in rows

@@ -38,8 +38,6 @@ def run(args: argparse.Namespace) -> None:
     from picochat.packs.dataset_pack import load_dataset_pack
 
     out = Path(args.out)
-    if out.is_dir():
-        raise UserError(f"--out {out} is a folder; name the file, for example {out / 'tokenizer.json'}")
     refuse_existing([out], force=args.force)
     sources = args.input
     if args.dataset_pack:

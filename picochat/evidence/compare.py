@@ -94,13 +94,20 @@ def compare_runs(
         margin: arms whose whole interval lies within ± this share are called equal.
 
     Raises:
-        UserError: a folder without evaluation, runs on different eval rows, the same run twice in an arm, or a peak
-            without its start.
+        UserError: a margin that is none, one name for two arms, a folder without evaluation, runs on different eval
+            rows, the same run twice in an arm, or a peak without its start.
     """
     if peak and not before:
         raise UserError("--peak needs --before: a gain has a start")
     folders = [arm_a, arm_b, *(group for group in (before, peak) if group)]
     names = [*names, *("before", "peak")[len(names) - 2 :]][: len(folders)]
+    if not 0 < margin <= 1:
+        raise UserError(f"--margin must be above 0 and at most 100 points, not {100 * margin:g}")
+    named: dict[str, list[str]] = {}
+    for name, group in zip(names, folders, strict=True):
+        own = [str(folder) for folder in group]  # A may be the peak as well
+        if named.setdefault(name, own) != own:
+            raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
     arms = [Arm(name, [_read(folder) for folder in group]) for name, group in zip(names, folders, strict=True)]
     runs = [run for arm in arms for run in arm.runs]
     first = runs[0]

@@ -71,5 +71,5 @@ def charts(curves: Curves) -> dict[str, Curves]:
 def _number(text: str | None) -> float | None:
     try:
         return float(text) if text else None
-    except ValueError:
+    except (TypeError, ValueError):  # a line with more cells than names gives a list
         return None

@@ -7,6 +7,7 @@ dictionary. `evaluate_checkpoint` is the whole of `picochat eval chat` up to the
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -62,6 +63,9 @@ class Decoding:
         top_p: sample among the most likely tokens that hold this share of the probability.
         seed: of the sampling.
         batch_size: conversations answered at a time; changes the speed, never the verdicts.
+
+    Raises:
+        UserError: `top_k` or `top_p` at temperature 0, where they would be without effect.
     """
 
     max_new_tokens: int = 256
@@ -70,6 +74,13 @@ class Decoding:
     top_p: float | None = None
     seed: int = 42
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.temperature == 0 and (self.top_k, self.top_p) != (None, None):
+            name = "top-p" if self.top_k is None else "top-k"
+            raise UserError(
+                f"--{name} needs --temperature above 0: at 0 the likeliest token is taken, and none is drawn"
+            )
 
 
 class LoadedModel(NamedTuple):
@@ -233,9 +244,11 @@ def pick_device(device: str) -> str:
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if here[name])
-    if not here.get(device.partition(":")[0], False):
-        raise UserError(f"--device {device} is not available on this machine; use --device auto")
-    return device
+    if here.get(device.partition(":")[0], False):
+        with suppress(RuntimeError):  # cuda:7 of two, cpu:x: refused below
+            torch.empty(0, device=device)
+            return device
+    raise UserError(f"--device {device} is not available on this machine; use --device auto")
 
 
 def describe_model(checkpoint: str | Path, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,12 +60,12 @@ def line_chart(title: str, curves: Mapping[str, Curve], scale: Scale = "linear")
 
     "log" is drawn on a linear scale where values are not positive or span less than a factor of thirty.
     """
-    curves = {name: _thinned([point for point in curve if math.isfinite(point[1])]) for name, curve in curves.items()}
+    curves = {name: _thinned([point for point in curve if _drawable(point)]) for name, curve in curves.items()}
     curves = {name: curve for name, curve in curves.items() if curve}
     values = [value for curve in curves.values() for _, value in curve]
     if not values:
         return ""
-    if scale == "log" and (min(values) <= 0 or max(values) / min(values) < 30):
+    if scale == "log" and (min(values) < 1e-300 or max(values) / min(values) < 30):
         scale = "linear"
     steps = [step for curve in curves.values() for step, _ in curve]
     x_low, x_high = _range(min(steps), max(steps))
@@ -127,8 +127,15 @@ def _thinned(curve: Curve) -> Curve:
     return [curve[round(place * step)] for place in range(_POINTS)]
 
 
+def _drawable(point: tuple[float, float]) -> bool:
+    return all(abs(number) < 1e300 for number in point)  # not of nan; the span of larger ones would be infinite
+
+
 def _range(low: float, high: float) -> tuple[float, float]:
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    """Both ends, moved apart where they are too near for ticks between them: 1e17 + 0.5 is 1e17."""
+    size = max(abs(low), abs(high), 1e-280)
+    room = max(0.5, size / 1000)
+    return (low, high) if high - low > size / 1e9 else (low - room, high + room)
 
 
 def _ticks(low: float, high: float) -> list[float]:

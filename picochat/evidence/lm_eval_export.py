@@ -84,7 +84,7 @@ def export_lm_eval(
         UserError: unreadable rows, or none that lm-eval could check.
     """
     rows, folder = load_eval_rows(input_path), Path(out_dir)
-    refuse_existing([folder], force=force)
+    refuse_existing([folder], force=force, folders=True)
     group = "picochat_" + _word(name or _profile(rows) or Path(input_path).stem)
     left_out: Counter[str] = Counter()
     lanes: dict[tuple[str, str], list[Row]] = {}

@@ -69,7 +69,6 @@ def model_card(folder: Path, report: Mapping[str, Any]) -> str:
         report: content of eval_report.json.
     """
     overall, settings = report["overall"], report["settings"]
-    profiles = {row["path"][0] for row in report["table"]}
     decoding = ", ".join(
         f"{key} {settings[key]}" for key in ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
     )
@@ -94,8 +93,6 @@ def model_card(folder: Path, report: Mapping[str, Any]) -> str:
     ]
     if overall["choice"]:
         parts.append(choice_sentence(overall["choice"]))
-    if "full" in profiles:
-        parts.append("Rows of the profile `full` are broad research diagnostics, not a basis for a public claim.")
     parts += [
         "## Use",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"

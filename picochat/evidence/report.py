@@ -29,6 +29,7 @@ _TABLES = (
     ("By answer style", "by_style"),
     ("By knowledge", "by_knowledge"),
 )
+_STATUS = {"not tested": "not tested in this pack", "diagnostic": "research diagnostic, no public claim"}
 _SAMPLES = 12  # failures shown in Markdown; predictions.jsonl has all
 
 
@@ -121,18 +122,21 @@ def gate_cells(gate: Mapping[str, Any]) -> list[str]:
 
 def _status(claim: Mapping[str, Any]) -> str:
     missed = ", ".join(statement["name"] for statement in claim["statements"] if not statement["met"])
-    words = f"{claim['benchmark_profile']}: {claim['status']}"
-    return f"{words} in this pack" if claim["status"] == "not tested" else f"{words} ({missed})" if missed else words
+    words = f"{claim['benchmark_profile']}: {status_words(claim['status'])}"
+    return f"{words} (missed: {missed})" if missed else words
+
+
+def status_words(status: str) -> str:
+    """The status of a claim as every form of the report says it."""
+    return _STATUS.get(status, status)
 
 
 def claim_lines(claims: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line for each benchmark profile, its statements behind it."""
     lines = []
     for claim in claims:
-        line = f"{claim['benchmark_profile']}: {claim['status']}"
-        if claim["status"] == "not tested":
-            line += " in this pack"
-        lines.append("; ".join([line, *(statement["text"] for statement in claim["statements"])]))
+        head = f"{claim['benchmark_profile']}: {status_words(claim['status'])}"
+        lines.append("; ".join([head, *(statement["text"] for statement in claim["statements"])]))
     return lines
 
 

@@ -29,6 +29,7 @@ from picochat.evidence.report import (
     interval,
     report_facts,
     run_name,
+    status_words,
 )
 from picochat.evidence.scoring import REASONS
 
@@ -115,8 +116,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     tone = {"claimed": "good", "failed its gate": "bad"}
     cards = []
     for claim in claims:
-        told = f"{claim['status']} in this pack" if claim["status"] == "not tested" else claim["status"]
-        pill = f'<span class="pill {tone.get(claim["status"], "soft")}">{esc(told)}</span>'
+        pill = f'<span class="pill {tone.get(claim["status"], "soft")}">{esc(status_words(claim["status"]))}</span>'
         statements = bullets([statement["text"] for statement in claim["statements"]])
         cards.append(f'<div class="card"><h3>{name_cell(claim["benchmark_profile"])} {pill}</h3>{statements}</div>')
     return f'<div class="cards">{"".join(cards)}</div>'

@@ -127,6 +127,11 @@ def check_row(row: Row) -> None:
     groups = row.get("must_include_any", [])
     if not isinstance(groups, list) or not (all(_is_texts(group) for group in groups) or _is_texts(groups)):
         raise ValueError("'must_include_any' must be a list of groups, each a list of strings")
+    for field in ("must_include", "must_not_include", "must_include_any"):
+        if any(
+            not phrase.strip() for part in row.get(field, []) for phrase in ([part] if isinstance(part, str) else part)
+        ):
+            raise ValueError(f"'{field}' holds an empty phrase, which is in every reply")
     if is_choice(row):
         labels = row.get("choice_labels")
         if not labels or len(set(labels)) < max(2, len(labels)) or row["correct_choice"] not in labels:

@@ -7,6 +7,7 @@
     train 100 %, held-out 98 %    the skill was learnt
     train 100 %, held-out 20 %    the rows were learnt by heart
     train  30 %, held-out 28 %    not learnt yet
+    train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: the gap may be -2 or +49 points
 
 Both sides are sampled alike: as many rows of each category as `max_rows` allows, chosen by the seed.
 """
@@ -26,7 +27,7 @@ from picochat.evidence.scoring import check_row, score
 from picochat.evidence.stats import difference, wilson
 from picochat.files import sha256_file
 from picochat.packs.dataset_pack import load_dataset_pack
-from picochat.packs.rows import CHECK_FIELDS, Message, Row, conversation, iter_rows, prompt_text
+from picochat.packs.rows import Message, Row, conversation, has_check, iter_rows, prompt_text
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
@@ -40,10 +41,12 @@ FIT_GROUPINGS = {
     "by_stage": "stage",
     "by_phrasing": "phrasing",
 }
+MARGIN = 0.10  # a lane transfers where the interval rules out a gap of this share
 VERDICTS = {  # of a lane → what it means
-    "transfers": "learnt, and no gap to held-out rows is shown",
+    "transfers": f"learnt, and any gap to held-out rows is below {100 * MARGIN:g} points",
     "memorised": "memorised beyond what transfers",
     "not learnt": "not learnt yet",
+    "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
     "unknown": "no answers to check on both sides",
 }
 
@@ -87,7 +90,7 @@ def measure_fit(
     checkpoint: str | Path,
     *,
     eval_input: str | Path | None = None,
-    max_rows: int = 256,
+    max_rows: int = 512,
     tokenizer: str | Path | None = None,
     decoding: Decoding | None = None,
     device: str = "auto",
@@ -100,7 +103,7 @@ def measure_fit(
         input_path: the chat rows of the training.
         checkpoint: a model folder.
         eval_input: held-out rows; None looks for the eval file that belongs to the input (`held_out_beside`).
-        max_rows: rows measured of each side.
+        max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
         tokenizer, decoding, device, precision, progress: as for `evaluation.evaluate_checkpoint`.
 
     Raises:
@@ -194,7 +197,7 @@ def measure_rows(
                 reference=reference,
                 reply=reply.text,
                 exact=reply.finished and reply.text.strip() == reference.strip() if reference is not None else None,
-                correct=verdict.passed if any(field in row for field in CHECK_FIELDS) else None,
+                correct=verdict.passed if has_check(row) else None,
                 reasons=verdict.reasons,
                 nll=counts.nll if counts else None,
                 tokens=counts.tokens if counts else None,
@@ -271,7 +274,12 @@ def _gap(sides: dict[str, Any]) -> dict[str, Any]:
     if train is None or held_out is None:
         return {"difference": None, "ci95": None, "verdict": "unknown"}
     low, high = difference(train["passed"], train["n"], held_out["passed"], held_out["n"])
-    verdict = "memorised" if low > 0 else "not learnt" if train["rate"] < 0.5 else "transfers"
+    if low > 0 and high >= MARGIN:  # a sure gap that is surely small is none to speak of
+        verdict = "memorised"
+    elif train["rate"] < 0.5:
+        verdict = "not learnt"
+    else:
+        verdict = "transfers" if high < MARGIN else "undecided"
     return {"difference": train["rate"] - held_out["rate"], "ci95": [low, high], "verdict": verdict}
 
 

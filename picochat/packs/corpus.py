@@ -66,7 +66,7 @@ def import_corpus(
         The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.
     """
     sources = [str(source)] if isinstance(source, str | Path) else [str(one) for one in source]
-    _check(sources, documents, shards)
+    _check(sources, documents, shards, text_field, hub_dir)
     corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
     refuse_existing([corpus, pack], force=force)
     hub = {
@@ -97,7 +97,13 @@ def import_corpus(
     return load_dataset_pack(pack)
 
 
-def _check(sources: Sequence[str], documents: int | None, shards: int | None) -> None:
+def _check(
+    sources: Sequence[str],
+    documents: int | None,
+    shards: int | None,
+    text_field: str | None,
+    hub_dir: str | Path | None,
+) -> None:
     if not sources:
         raise UserError("no source given; name `stories`, files or folders, or hub:OWNER/NAME")
     if "stories" in sources and len(sources) > 1:
@@ -106,6 +112,10 @@ def _check(sources: Sequence[str], documents: int | None, shards: int | None) ->
         raise UserError(f"documents is {documents}; at least 1 is needed")
     if shards is not None and (shards < 1 or not all(one.startswith("hub:") for one in sources)):
         raise UserError(f"shards is {shards}; it is a number from 1 up, and for hub: sources only")
+    if hub_dir is not None and not any(one.startswith("hub:") for one in sources):
+        raise UserError("--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME")
+    if text_field is not None and all(one == "stories" or one.lower().endswith(".txt") for one in sources):
+        raise UserError("--text-field is for rows and tables; stories and .txt files have no fields: leave it out")
 
 
 def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> dict[str, int]:

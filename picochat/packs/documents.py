@@ -20,6 +20,7 @@ TEXT_DOCUMENT = 8_000
 """Characters after which a .txt file goes on in a new document at the next blank line."""
 _SUFFIXES = (".jsonl", ".parquet", ".txt")
 _SHOWN = 12  # fields named when the text is in none that was expected
+_OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
 
 
@@ -77,9 +78,7 @@ def _read_jsonl(file: Path, text_field: str | None) -> Iterator[Document]:
             raise UserError(f"{file}:{number}: holds {json_kind(row)}; an object with the field '{field}' is expected")
         if not isinstance(row.get(field), str):
             found = ", ".join(list(row)[:_SHOWN]) + (", …" if len(row) > _SHOWN else "")
-            raise UserError(
-                f"{file}:{number}: has no text in '{field}'; name the right field with --text-field ({found})"
-            )
+            raise UserError(f"{file}:{number}: has no text in '{field}'; {_OTHER_FIELD} ({found})")
         yield from clean_documents(row[field], file.as_posix(), f"{file}:{number}")
 
 
@@ -167,6 +166,6 @@ def text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
     if len(found) != 1:
         raise UserError(
             f"{place}: {'no column of texts is called ' + wanted if wanted else 'which column holds the text?'}; "
-            f"name one with --text-field ({', '.join(columns) or 'there is none'})"
+            f"{_OTHER_FIELD} ({', '.join(columns) or 'there is none'})"
         )
     return found[0]

@@ -8,7 +8,8 @@ The plan's numbers are the numbers that come out, to the row. If a stage cannot 
 written and the largest possible sizes are named.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -76,12 +77,17 @@ def build_task_pack(
     chat_path = Path(chat_out) if chat_out is not None else folder / f"chat_task_mixture_{mixture.name}.jsonl"
     eval_path = Path(eval_out) if eval_out is not None else folder / f"eval_task_mixture_{mixture.name}.jsonl"
     report_paths = [folder / f"task_mixture_{mixture.name}.{kind}" for kind in ("md", "json")]
+    _refuse_shared([pack.path, pack.corpus_path, word_list], [chat_path, eval_path, *report_paths])
     refuse_existing([chat_path, eval_path, *report_paths], force=force)
 
     words = load_words(word_list) if word_list is not None else None
     names = dict.fromkeys(name for component in mixture.components for name in component.tasks)
     tasks = {name: load_task(name, words) for name in names}
     generated = source == "offline" or all(component.source == "offline" for component in mixture.components)
+    if generated and hub_dir is not None:
+        raise UserError(
+            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
+        )
     reader = None if generated else SourceReader(source, None if hub_dir is None else Path(hub_dir))
     train, evaluation = Maker(mixture, tasks, seed, skill_answer_style, reader).make(sft_rows, eval_rows)
     if reader is not None:
@@ -119,6 +125,16 @@ def build_task_pack(
         files[pack.path] = promoted_text(pack, chat_path, eval_path)
     write_files(files)
     return report
+
+
+def _refuse_shared(read: Iterable[str | Path | None], written: Iterable[Path]) -> None:
+    """Raise UserError if a file would be written that is read, or written as something else."""
+    taken = {os.path.realpath(path) for path in read if path is not None}
+    for path in written:
+        place = os.path.realpath(path)
+        if place in taken:
+            raise UserError(f"{path} is named for two files; name another with --chat-out, --eval-out or --out-dir")
+        taken.add(place)
 
 
 def _corpus(pack: DatasetPack) -> tuple[Iterator[str] | None, str]:

@@ -118,7 +118,7 @@ def validate_row(row: Row, kind: Kind) -> Row:
 
 
 def has_check(row: Row) -> bool:
-    """Whether a reply can fail the row: a check that holds nothing (``"answer": null``, ``"must_include": []``) is none."""
+    """Whether a reply can fail the row: ``"answer": null`` or ``"must_include": []`` is no check."""
     return any(row.get(field) not in (None, []) for field in CHECK_FIELDS)
 
 

@@ -102,6 +102,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "blank question": (asks('" \\n\\t"'), r"messages\[0\]: the user turn is empty"),
     "category a number": (row(USER, "REPLY", fields='"category": 5, '), "'category' must be a string, not a number"),
     "stage a list": (row(USER, "REPLY", fields='"stage": [], '), "'stage' must be a string, not a list"),
+    "knowledge true": (row(USER, "REPLY", fields='"knowledge": true, '), "'knowledge' must be a string, not true"),
     "id true": (row(USER, "REPLY", fields='"id": true, '), "'id' must be a string, not true"),
     "key an object": (row(USER, "REPLY", fields='"key": {}, '), "'key' must be a string, not an object"),
     "style a number": (row(USER, "REPLY", fields='"answer_style": 1.5, '), "'answer_style' must be a string"),
@@ -121,6 +122,9 @@ CHAT_ONLY: dict[str, tuple[bytes, str]] = {
 EVAL_ONLY: dict[str, tuple[bytes, str]] = {
     "ends with a reply": (row(USER, REPLY), "must end with the user, this one ends with the assistant"),
     "no check": (row(USER).replace(b'"answer": "4", ', b""), "an eval row needs at least one check"),
+    "answer null": (row(USER).replace(b'"4"', b"null"), "an eval row needs at least one check"),
+    "must_include empty": (row(USER).replace(b'"answer": "4"', b'"must_include": []'), "needs at least one check"),
+    "no group to include": (row(USER).replace(b'"answer": "4"', b'"must_include_any": []'), "needs at least one check"),
     "answer a number": (row(USER).replace(b'"4"', b"4"), "'answer' must be a string, not a number"),
     "must_include a string": (row(USER, fields='"must_include": "x", '), "'must_include' must be a list of strings"),
     "must_not_include of numbers": (row(USER, fields='"must_not_include": [1], '), "'must_not_include' must be a list"),

@@ -87,6 +87,14 @@ def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Pa
     assert (tmp_path / "bad.jsonl").read_text() == "no JSON\n"
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x.jsonl", "n" * 300, "a\0b", "/dev/null/x"])
+def test_a_place_that_nothing_can_be_saved_to_is_said_and_the_conversation_goes_on(talk: Talk, name: str) -> None:
+    out, err = talk(["Who are you?", f"/save {name}", "/reset", "4 + 2?"])
+    assert out == "I am Picochat.\n4 + 2 = 6\nFinal answer: 6\n"
+    assert err.startswith(("(cannot save to ", "(cannot write "))
+    assert err.endswith(")\n(forgotten)\n")
+
+
 def test_the_oldest_turns_give_way_when_the_context_is_full(talk: Talk) -> None:
     out, err = talk(["Who are you?"] * 12)
     assert out.count("\n") >= 12
@@ -144,6 +152,7 @@ def test_an_empty_system_prompt_and_a_missing_checkpoint_are_refused(
 ) -> None:
     for words, sentence in (
         (["--checkpoint", str(run_folder / "best_checkpoint"), "--system", " "], "--system is empty"),
+        (["--checkpoint", str(run_folder / "best_checkpoint"), "--system", "\udce9"], "--system is not UTF-8"),
         (["--checkpoint", "nowhere"], "nowhere is no model folder"),
         (["--checkpoint", "nowhere", "--seed", "-1"], "--seed must be 0 or more, not -1"),
     ):

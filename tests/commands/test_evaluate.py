@@ -161,6 +161,19 @@ def test_the_page_draws_the_runs_curves(evaluated: Path) -> None:
     assert "<h3>Learning rate</h3>" in page
 
 
+@pytest.mark.parametrize("content", ["", "train/loss,lr\n3.0,0.1\n", "step,train/loss\n\xff\n"])
+def test_a_metrics_file_without_curves_is_passed_over_with_a_note(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    shutil.copytree(run_folder / "base", tmp_path / "base")
+    (tmp_path / "metrics.csv").write_text(content, encoding="latin-1")
+    asked = ["--input", str(run_folder / "eval_rows.jsonl"), "--checkpoint", str(tmp_path / "base"), "--device", "cpu"]
+    main(["eval", "chat", *asked, "--max-new-tokens", "2", "--out-dir", str(tmp_path / "out")])
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "metrics.csv" in line]
+    assert note.endswith("; the report goes without curves)")
+    assert 'class="chart"' not in (tmp_path / "out" / "eval_report.html").read_text()
+
+
 def test_batch_size_changes_no_verdict(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
     for name in ("best_checkpoint", "base"):
         main(["eval", "chat", *inputs(run_folder, name), "--batch-size", "1", "--out-dir", str(tmp_path / name)])

@@ -1,5 +1,6 @@
 """`picochat generate` and `picochat export`, with a small model that has learnt eight rows by heart."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -86,6 +87,10 @@ def test_plain_goes_on_with_the_text_and_opens_no_turn(
     [
         ([], "one of the arguments --prompt --input is required"),
         (["--prompt", " "], "--prompt is empty"),
+        (["--prompt", "caf\udce9"], "--prompt is not UTF-8 (character 4)"),  # a Latin-1 é, as Python reads it
+        (["--prompt", "x", "--system", "\udce9"], "--system is not UTF-8 (character 1)"),
+        (["--prompt", "x", "--system", ""], "--system is empty"),
+        (["--prompt", "x", "--device", "cpu:foo"], "--device cpu:foo is not available on this machine"),
         (["--prompt", "x", "--input", "y"], "not allowed with"),
         (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["--input", "bad.jsonl"], "bad.jsonl:2: a row to answer must end with the user"),
@@ -108,6 +113,16 @@ def test_what_cannot_be_answered_is_one_sentence_and_writes_nothing(
     Path("bad.jsonl").write_text('{"prompt": "x"}\n' + json.dumps({"messages": turns}) + "\n")
     assert expected in refusal(capsys, "generate", *model, *words)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+def test_a_prompt_from_stdin_that_is_not_utf8_is_refused(
+    model: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"4 + 2?")))
+    main(["generate", *model, "--prompt", "-"])
+    assert capsys.readouterr().out == "4 + 2 = 6\nFinal answer: 6\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
+    assert "--prompt is not UTF-8 (character 4)" in refusal(capsys, "generate", *model, "--prompt", "-")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -146,7 +161,9 @@ def test_export_refuses_what_would_lose_something(
 ) -> None:
     source, out = run_folder / "best_checkpoint", tmp_path / "out"
     words = ["export", "--checkpoint", str(source), "--out-dir"]
-    assert "is the checkpoint itself" in refusal(capsys, *words, str(source), "--force")
+    for folder in (source, run_folder):  # the run that holds it would be replaced, and with it the checkpoint
+        assert "is the checkpoint itself, or holds it" in refusal(capsys, *words, str(folder), "--force")
+        assert (source / "model.safetensors").is_file()
     out.mkdir()
     assert "exists already; add --force" in refusal(capsys, *words, str(out))
     main([*words, str(out), "--force"])

@@ -5,12 +5,12 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from students import Parrot, perfect
+from students import Parrot, eval_row, perfect
 
 from picochat.errors import UserError
 from picochat.evidence.curves import charts, find_metrics, read_curves
@@ -18,7 +18,7 @@ from picochat.evidence.evaluation import evaluate
 from picochat.evidence.html_charts import Bar, interval_bars, line_chart
 from picochat.evidence.html_page import esc
 from picochat.evidence.lanes import Prediction, summarise
-from picochat.evidence.model_card import write_model_card
+from picochat.evidence.model_card import model_card, write_model_card
 from picochat.evidence.read_back import read_before, read_eval
 from picochat.evidence.report import eval_markdown, eval_table, md, run_name, write_eval
 from picochat.evidence.report_html import eval_html, sampled
@@ -94,6 +94,24 @@ def test_the_table_shows_every_lane_its_gates_and_claims(evaluated: Evaluated) -
     assert "multiple choice: 100.0 % of 1 rows where chance gives 25.0 %; adjusted for chance 100.0 %" in table
     assert re.search(r"weak_skills: spelling +≥ 40.0 % +50.0 % .* met \(interval reaches beyond\)", table)
     assert "full: not tested in this pack" in table
+
+
+def test_the_profile_full_is_a_diagnostic_in_every_form_though_its_gates_are_met(student: Parrot) -> None:
+    rows = [
+        eval_row("1 + 2?", "bench_math_addition", "full", answer="3"),
+        eval_row("cat", "identity", "full", answer="dog"),
+    ]
+    predictions, body = evaluate(rows, student)
+    report = complete(body, len(rows))
+    claim = next(claim for claim in report["claims"] if claim["benchmark_profile"] == "full")
+    assert claim["status"] == "diagnostic"
+    met = {statement["name"]: statement["met"] for statement in claim["statements"]}
+    assert met == {"identity": False, "math": True, "echo": True}
+    said = "research diagnostic, no public claim"
+    assert f"full: {said} (missed: identity)" in eval_table(report)
+    assert f"- full: {said}; identity: 0.0 % of 1 rows" in eval_markdown(report, predictions)
+    assert f">{said}</span>" in eval_html(report, predictions)
+    assert f"- full: {said}; identity: 0.0 % of 1 rows" in model_card(Path("runs/x"), report)
 
 
 def test_markdown_has_claims_lanes_failures_and_fingerprints(evaluated: Evaluated) -> None:
@@ -324,6 +342,31 @@ def test_a_loss_that_falls_far_is_drawn_by_its_logarithm_and_others_are_not() ->
     assert re.findall(r">([\d.e-]+)</text>", far)[:4] == ["0.01", "0.1", "1", "10"]
     assert "logarithmic" not in line_chart("Loss", {"train": [(1.0, 8.0), (2.0, 2.0)]}, "log")
     assert "logarithmic" not in line_chart("Loss", {"train": [(1.0, 8.0), (2.0, 0.0)]}, "log")
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [(float("nan"), 1.0), (1.0, 2.0), (2.0, 3.0)],
+        [(1.0, 2.0), (float("inf"), 1.0), (2.0, float("-inf"))],
+        [(1.0, 1e17), (2.0, 1e17)],
+        [(1e17, 1.0), (1e17, 2.0)],
+        [(1.0, 1e17), (2.0, 1e17 + 16)],
+        [(1.0, 1.7e308), (2.0, -1.7e308), (3.0, 1.0)],
+        [(1.0, 5e-324), (2.0, 1e290)],
+        [(1.0, 5e-324), (2.0, 1e-323)],
+    ],
+)
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_whatever_finite_numbers_a_curve_holds_they_are_drawn_inside_the_chart(
+    curve: list[tuple[float, float]], scale: Literal["linear", "log"]
+) -> None:
+    corners = re.search(r'points="([^"]*)"', line_chart("Loss", {"train": curve}, scale))
+    assert corners is not None
+    for corner in corners[1].split():
+        x, y = map(float, corner.split(","))
+        assert 48 <= x <= 468
+        assert 8 <= y <= 216
 
 
 def test_more_lanes_than_colours_are_told_apart_by_dashes() -> None:

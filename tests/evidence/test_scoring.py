@@ -268,6 +268,8 @@ def test_a_choice_row_is_decided_by_the_most_likely_label(scores: list[float], p
         ({"must_include": "cat"}, "must_include"),
         ({"must_include_any": ["a", ["b"]]}, "must_include_any"),
         ({"must_not_include": [3]}, "must_not_include"),
+        ({"must_include": ["cat", ""]}, "'must_include' holds an empty phrase"),
+        ({"must_include_any": [["a"], [" "]]}, "'must_include_any' holds an empty phrase"),
         ({"correct_choice": "D", "choice_labels": ["A", "B"]}, "correct_choice"),
         ({"correct_choice": "A", "choice_labels": ["A", "A"]}, "correct_choice"),
         ({"correct_choice": "A"}, "correct_choice"),

@@ -72,12 +72,36 @@ def test_memorising_is_told_from_transfer() -> None:
         "gap +87.5 points, 95 % interval +71.3 to +94.5)"
     ]
     learnt = summarise_fit(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
-    assert "learnt, and no gap to held-out rows is shown" in learnt["readings"][0]
+    assert "learnt, and any gap to held-out rows is below 10 points" in learnt["readings"][0]
     assert learnt["overall"]["train"]["exact"]["rate"] == 0.0  # right, in words of its own
     assert "not learnt yet" in summarise_fit(measured(Parrot(lambda prompt: "no")))["readings"][0]
     gap = sides["gap"]
     assert (gap["verdict"], gap["difference"]) == ("memorised", 0.875)
     assert learnt["overall"]["gap"]["verdict"] == "transfers"
+
+
+def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
+    def lane(side: str, passed: int, n: int) -> list[FitRow]:
+        return [
+            FitRow(side, i, None, "", None, "", None, i < passed, (), None, None, None, {"category": "identity"})
+            for i in range(n)
+        ]
+
+    def verdict(train: tuple[int, int], held_out: tuple[int, int]) -> str:
+        report = summarise_fit([*lane("train", *train), *lane("held_out", *held_out)])
+        return str(report["by_category"]["identity"]["gap"]["verdict"])
+
+    report = summarise_fit([*lane("train", 12, 23), *lane("held_out", 6, 23)])
+    assert report["readings"] == [
+        "identity: undecided, with no gap shown and not enough rows to call it below 10 points (train 52.2 % of 23, "
+        "held-out 26.1 % of 23, gap +26.1 points, 95 % interval -1.9 to +49.1)"
+    ]
+    assert report["by_category"]["identity"]["gap"]["verdict"] == "undecided"
+    # nothing wrong on either side: Wilson's 3.84 / (n + 3.84) falls below 10 points at 35 rows
+    assert [verdict((n, n), (n, n)) for n in (1, 5, 34, 35)] == ["undecided"] * 3 + ["transfers"]
+    assert verdict((200, 200), (180, 200)) == "memorised"
+    assert verdict((200, 200), (194, 200)) == "transfers"  # 3 points, surely above 0 and surely below 10
+    assert verdict((90, 200), (90, 200)) == "not learnt"
 
 
 def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
@@ -90,6 +114,8 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "I am Picochat."}]}
     (one,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)
     assert (one.exact, one.correct) == (True, None)
+    (null,) = measure_rows("train", [{**row, "answer": None}], [0], Parrot(lambda prompt: "17"), fixed)
+    assert (null.exact, null.correct) == (False, None)
     report = summarise_fit([one])
     assert report["overall"]["train"]["correct"] is None
     assert report["readings"] == [

@@ -1,0 +1,71 @@
+"""Command lines that cannot be meant: one file for two things, the folder one stands in, settings without effect."""
+
+import json
+from pathlib import Path
+
+import pytest
+from refusing import Refused
+
+TASK_PACK = "data task-pack --dataset-pack dataset_pack.json --sft-rows 32 --eval-rows 16 --profile release"
+TWICE = "is named for two files; name another with --chat-out, --eval-out or --out-dir"
+HERE = "is the current folder, or holds it; name a file or folder inside it"
+NAMES = "tell them apart with --name-a and --name-b"
+GREEDY = "needs --temperature above 0: at 0 the likeliest token is taken, and none is drawn"
+ROWS = "--input eval.jsonl --checkpoint m --out-dir out"
+IMPORT = "data import --out-dir out --documents 3 --source"
+CASES: dict[str, tuple[str, str]] = {
+    "one file for both sides": (f"{TASK_PACK} --chat-out t/x.jsonl --eval-out t/x.jsonl", f"t/x.jsonl {TWICE}"),
+    "the same spelt otherwise": (f"{TASK_PACK} --chat-out t/x.jsonl --eval-out t/../t/x.jsonl", TWICE),
+    "the same through a link": (f"{TASK_PACK} --chat-out x.jsonl --eval-out link/x.jsonl", f"link/x.jsonl {TWICE}"),
+    "rows for a report": (f"{TASK_PACK} --out-dir t --chat-out t/task_mixture_release.md", TWICE),
+    "rows for the pack": (f"{TASK_PACK} --chat-out dataset_pack.json --force", f"dataset_pack.json {TWICE}"),
+    "rows for the corpus": (f"{TASK_PACK} --eval-out ./corpus.txt --force", f"corpus.txt {TWICE}"),
+    "rows for the words": (f"{TASK_PACK} --word-list words.txt --chat-out words.txt --force", f"words.txt {TWICE}"),
+    "rows for the folder": (f"{TASK_PACK} --chat-out . --force", rf"\. {HERE}"),
+    "replies for the folder": ("generate --checkpoint m --prompt x --out . --force", rf"\. {HERE}"),
+    "replies for a folder": ("generate --checkpoint m --prompt x --out dir --force", "dir is a folder; name the file"),
+    "rows for a folder": (f"{TASK_PACK} --eval-out dir --force", "dir is a folder; name the file"),
+    "replies for its parent": ("generate --checkpoint m --prompt x --out .. --force", rf"\.\. {HERE}"),
+    "a model for the folder": ("export --checkpoint m --out-dir . --force", rf"\. {HERE}"),
+    "a model for the folder's long name": ("export --checkpoint m --out-dir HERE --force", HERE),
+    "a model for the root": ("export --checkpoint m --out-dir / --force", f"/ {HERE}"),
+    "tasks for the folder": ("data export-lm-eval --input eval.jsonl --out-dir . --force", rf"\. {HERE}"),
+    "a margin without end": ("eval compare a b --margin inf", "--margin must be above 0 and at most 100 .*, not inf"),
+    "a margin that is no number": ("eval compare a b --margin nan", "--margin must be above 0 .*, not nan"),
+    "a margin below 0": ("eval compare a b --margin -1", "--margin must be above 0 .*, not -1"),
+    "a margin of nothing": ("eval compare a b --margin 0", "--margin must be above 0 .*, not 0"),
+    "a margin above all": ("eval compare a b --margin 100.5", "--margin must be above 0 .*, not 100.5"),
+    "two arms of one name": ("eval compare --a x --b y z --name-a X --name-b X", f"two arms are called 'X'; {NAMES}"),
+    "an arm of the other's name": ("eval compare x y --name-a y", f"two arms are called 'y'; {NAMES}"),
+    "top-k of a greedy reply": ("generate --checkpoint m --prompt x --top-k 5", f"--top-k {GREEDY}"),
+    "top-p of a greedy talk": ("chat --checkpoint m --top-p 0.9", f"--top-p {GREEDY}"),
+    "top-k of a greedy evaluation": (f"eval chat {ROWS} --top-k 5 --temperature 0", f"--top-k {GREEDY}"),
+    "top-p of a greedy fit": (f"eval sft-fit {ROWS} --top-p 0.9", f"--top-p {GREEDY}"),
+    "snapshots for stories": (f"{IMPORT} stories --hub-dir .", "--hub-dir is for hub: sources only; leave it out"),
+    "snapshots for files": (f"{IMPORT} corpus.txt --hub-dir .", "--hub-dir is for hub: sources only; leave it out"),
+    "a field of stories": (
+        f"{IMPORT} stories --text-field zzz",
+        "--text-field is for rows and tables; .* leave it out",
+    ),
+    "a field of texts": (f"{IMPORT} corpus.txt --text-field zzz", "--text-field is for rows and tables; .* leave it"),
+    "snapshots for generated rows": (f"{TASK_PACK} --out-dir t --hub-dir .", "--hub-dir is for --source auto or hub"),
+    "snapshots for no public part": (f"{TASK_PACK} --source auto --out-dir t --hub-dir .", "--hub-dir is for --source"),
+    "a corpus with another field": (
+        "tok train --dataset-pack other_pack.json --out t/tokenizer.json",
+        r"other.jsonl:1: has no text in 'text'; `picochat data import --text-field NAME` reads another \(content\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_command_line_that_cannot_be_meant_is_refused(case: str, refused: Refused) -> None:
+    Path("dataset_pack.json").write_text(json.dumps({"corpus": "corpus.txt"}))
+    Path("corpus.txt").write_text("the cat sat on the mat\n")
+    Path("words.txt").write_text("cat\nmat\n")
+    Path("eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
+    Path("other_pack.json").write_text(json.dumps({"corpus": "other.jsonl"}))
+    Path("other.jsonl").write_text('{"content": "the cat sat on the mat"}\n')
+    Path("dir").mkdir()
+    Path("link").symlink_to(".")
+    command, says = CASES[case]
+    refused(*command.replace("HERE", str(Path.cwd())).split(), says=says)
