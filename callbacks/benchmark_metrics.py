@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -148,7 +149,7 @@ class BenchmarkMetrics(Callback):
         path = self.eval_input or getattr(getattr(trainer, "datamodule", None), "eval_path", None)
         if path is None:
             raise UserError("BenchmarkMetrics has no eval rows; set its eval_input to a JSONL file of eval rows")
-        rows = load_eval_rows(path)
+        rows = _fitting(load_eval_rows(path), getattr(trainer, "datamodule", None), path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows = spread(rows, self.rows_per_lane)
 
@@ -222,6 +223,24 @@ class BenchmarkMetrics(Callback):
 
     def _path(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "samples.jsonl"
+
+
+def _fitting(rows: Sequence[Row], data: Any, path: str | Path) -> list[Row]:
+    """The rows whose prompt leaves room for a reply; the data's `on_long` says what becomes of the others."""
+    if getattr(data, "on_long", None) is None:
+        return list(rows)
+    prompts = data.chat_tokenizer.render_batch([row["messages"] for row in rows], add_generation_prompt=True)
+    fits = [len(prompt.ids) < data.context_length for prompt in prompts]
+    long = fits.count(False)
+    if long and data.on_long == "error":
+        asked = rows[fits.index(False)]["messages"][-1]["content"][:60]
+        raise UserError(
+            f"{path}: {long:,} rows, such as the one that asks {asked!r}, leave no room for a reply in "
+            f"data.context_length={data.context_length}; set it higher, or set data.on_long=drop"
+        )
+    if long:
+        rank_zero_info(f"BenchmarkMetrics: {long:,} of the {len(rows):,} rows of {path} are too long and are not asked")
+    return [row for row, fit in zip(rows, fits, strict=True) if fit]
 
 
 def _read_samples(path: Path) -> list[dict[str, Any]]:

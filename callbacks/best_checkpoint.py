@@ -77,6 +77,11 @@ class BestCheckpoint(Callback):
         provenance = getattr(pl_module, "provenance", None)
         save_checkpoint(folder, decoder, tokenizer, {**(provenance() if provenance else {}), **self._record()})
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        missing = not (Path(trainer.default_root_dir) / self.best_name).exists()
+        if trainer.strategy.broadcast(missing):  # resumed into another folder, which is to hold a best of its own
+            self.best_value = self.best_step = None
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return

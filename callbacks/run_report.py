@@ -32,7 +32,7 @@ FILES = {
 
 
 class RunReport(Callback):
-    """Write `report.md` at the end of a fit, also of one that was interrupted."""
+    """Write `report.md` at the end of a fit; one that was stopped gets its page when it is resumed and ends."""
 
     def __init__(self) -> None:
         self._validations: list[dict[str, Any]] = []

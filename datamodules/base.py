@@ -99,6 +99,10 @@ class ChatDataModule(StreamDataModule):
             raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
         if sampling_tag not in LANE_FIELDS:
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
+        if sampling_alpha is not None and not -4 <= sampling_alpha <= 4:
+            raise UserError(
+                f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}: 1 is uniform, 0.5 the root, 0 the same"
+            )
         if block_size is not None and block_size < 1:
             raise UserError(f"data.block_size must be at least 1, not {block_size}")
         self.chat_input, self.eval_input = chat_input, eval_input
@@ -144,12 +148,18 @@ class ChatDataModule(StreamDataModule):
         self.check_trainer()
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
         stores = self._stores(self.chat_tokenizer, verify=False)
-        self.lanes = sorted({value for store in stores.values() for value in store.tag(self.sampling_tag)[0]})
+        # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
+        self.lanes = list(dict.fromkeys(v for s in stores.values() for v in sorted(s.tag(self.sampling_tag)[0])))
         self.dropped = {}
         fitting = {kind: self._fitting(kind, store) for kind, store in stores.items()}
         chat = fitting["chat"]
         held_out = self._held_out(chat.store)[chat.rows]
         train, val = chat.take(~held_out), chat.take(held_out)
+        if not len(train):
+            raise UserError(
+                f"{self._files()['chat']}: no row that fits data.context_length={self.context_length} is left to train "
+                "on; set it higher, or data.val_fraction lower"
+            )
         evaluations = {"val": val} if len(val) else {}
         if "eval" in fitting:
             self.without_reference = stores["eval"].header["without_reference"]

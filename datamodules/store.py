@@ -15,6 +15,7 @@ The folder's name holds the key, a hash of the rows' file, the tokenizer, its te
 changed file, tokenizer or template is another folder; what is damaged is seen by size and sha256 and made again.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picochat.errors import UserError
-from picochat.files import sha256_file, sha256_text, write_json
+from picochat.files import is_running, sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.strict_json import parse_json
 
@@ -156,9 +157,13 @@ def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: d
     Args:
         extra: further entries of the header; filled while the chunks are made, read when they are done.
     """
-    building = folder.with_name(f".{folder.name}.tmp-{socket.gethostname()}-{os.getpid()}")
+    prefix = f".{folder.name}.tmp-{socket.gethostname()}-"
+    building = folder.with_name(f"{prefix}{os.getpid()}")
     try:
-        shutil.rmtree(building, ignore_errors=True)
+        for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+            process = left.name.removeprefix(prefix)
+            if left == building or (process.isdecimal() and not is_running(int(process))):  # it was killed
+                shutil.rmtree(left, ignore_errors=True)
         building.mkdir(parents=True)
         header = _write_arrays(building, chunks, vocab_size)
         write_json(building / "header.json", {**header, **extra})

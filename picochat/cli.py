@@ -76,6 +76,10 @@ class Parser(PurposeFirst):
         """All long flags."""
         return [flag for flag in self._option_string_actions if flag.startswith("--")]
 
+    def switches(self) -> list[str]:
+        """Those of them that take no value."""
+        return [flag for flag in self.flags() if self._option_string_actions[flag].nargs == 0]
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command line; `args` stands for sys.argv[1:].
@@ -98,6 +102,12 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         print(f"picochat: error: {one_line(str(error))}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = one_line(f"cannot read or write {error.filename}: {error.strerror}")
+        print(f"picochat: error: {reason}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("picochat: stopped by Ctrl-C", file=sys.stderr)
@@ -149,7 +159,7 @@ def _run_command(words: list[str]) -> None:
     arguments = words[1:] if words[0] in GROUPS else words
     command: Parser | None = subparsers.choices.get(arguments[0]) if arguments else None
     if command:
-        arguments = normalise(arguments, command.flags())
+        arguments = normalise(arguments, command.flags(), command.switches())
         _refuse_unknown_flags(arguments, command.flags(), command.prog)
     namespace = group.parse_args(arguments)
     namespace.run(namespace)
@@ -178,11 +188,14 @@ def _refuse_unknown_flags(words: Sequence[str], flags: Sequence[str], command: s
             raise UserError(f"unknown argument '{flag}'{nearest(flag, flags)}; see `{command} --help`")
 
 
-def normalise(words: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Accept `--sft_rows 5` and `sft_rows=5` as spellings of `--sft-rows 5`."""
-    known = set(flags)
-    result = []
+def normalise(words: Sequence[str], flags: Sequence[str], switches: Sequence[str] = ()) -> list[str]:
+    """Accept `--sft_rows 5` and `sft_rows=5` as spellings of `--sft-rows 5`; what stands behind a flag is its value."""
+    known, valued = set(flags), set(flags) - set(switches)
+    result: list[str] = []
     for word in words:
+        if result and result[-1] in valued and not word.startswith("--"):
+            result.append(word)
+            continue
         match = re.match(r"(?:--)?([A-Za-z][\w-]*)(=.*)?$", word, flags=re.DOTALL)
         flag = "--" + match[1].replace("_", "-") if match else ""
         spelt = match is not None and flag in known and (word.startswith("--") or match[2] is not None)

@@ -140,7 +140,7 @@ def _clear_leftovers(final: Path) -> None:
     for kind in ("old", "tmp"):
         for leftover in final.parent.glob(f".{glob.escape(final.name)}.{kind}-*"):
             process = leftover.name.rpartition("-")[2]
-            if process.isdecimal() and int(process) != os.getpid() and _is_running(int(process)):
+            if process.isdecimal() and int(process) != os.getpid() and is_running(int(process)):
                 continue
             if kind == "old" and not final.exists():
                 leftover.rename(final)
@@ -150,7 +150,8 @@ def _clear_leftovers(final: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether a process of this machine is alive."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

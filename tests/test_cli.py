@@ -84,6 +84,33 @@ def test_underscores_and_key_value_are_spellings_of_a_flag() -> None:
     ]  # fmt: skip
 
 
+def test_what_stands_behind_a_flag_is_its_value_whatever_it_looks_like() -> None:
+    words = ["--prompt", "seed=7 is what?", "--force", "seed=8", "--out_dir", "seed=9", "seed=10"]
+    assert normalise(words, ["--prompt", "--seed", "--force", "--out-dir"], ["--force"]) == [
+        "--prompt", "seed=7 is what?", "--force", "--seed=8", "--out-dir", "seed=9", "--seed=10",
+    ]  # fmt: skip
+
+
+def test_a_prompt_that_looks_like_a_setting_is_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "generate", "--checkpoint", "nowhere", "--prompt", "seed=7 is what?")
+    assert "nowhere" in message
+
+
+def test_a_file_that_the_system_refuses_is_named_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a" * 300  # longer than any file system takes
+    message = refusal(capsys, *f"train sft --input {name} --checkpoint b --out-dir c --steps 1".split())
+    assert message == f"picochat: error: cannot read or write {name}: File name too long\n"
+
+
+def test_a_fault_that_names_no_file_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(words: list[str]) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("picochat.cli._dispatch", fault)
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["list"])
+
+
 def test_a_mistyped_required_flag_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "data", "task-pack", "--dataset-pak", "p.json")
     assert "unknown argument '--dataset-pak' (did you mean --dataset-pack?)" in message

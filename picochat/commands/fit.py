@@ -6,9 +6,12 @@ In: a config (a file, or the bare name of a shipped one) and overrides. Out: a r
 import contextlib
 import logging
 import re
+import shutil
 import signal
 import sys
 import warnings
+from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from picochat.commands.configs import spell_out_config
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, write_files
 from picochat.model.module import ChatModule
+from picochat.model.slices import settled
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
 
@@ -38,23 +42,34 @@ EXAMPLES = {
     },
 }
 
+_FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
+
 
 class RunParser(PurposeFirst, LightningArgumentParser):
     """The parser of one of Lightning's commands."""
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it."""
+    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it.
+
+    With `overwrite` it deletes what an older run left there that a reader or a resume could take for this one's.
+    """
 
     FILE_NAME = "config.yaml"
+    OF_A_RUN = (".last.ckpt.old", "last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            config = self.parser.dump(self.config)
-            write_files({Path(trainer.default_root_dir) / self.config_filename: config})
+            root = Path(trainer.default_root_dir)
+            if self.overwrite:
+                _delete(root / name for name in self.OF_A_RUN)
+            settings = self.config.clone()
+            settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
+            config = self.parser.dump(settings)
+            write_files({root / self.config_filename: config})
             for logger in trainer.loggers:
                 logger.log_hyperparams(yaml.safe_load(config))
 
@@ -64,6 +79,7 @@ class PicochatCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # Lightning's own warns whenever sys.argv holds something too
+        _refuse_impossible(self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Settings come from the config alone; a checkpoint brings state, never settings."""
@@ -77,7 +93,12 @@ class PicochatCLI(LightningCLI):
             config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
-        self.may_overwrite = config.force or config.get("ckpt_path") is not None
+        if config.ckpt_path is not None:
+            config.ckpt_path = str(_checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir or ".")))
+        if config.get("return_predictions") is False:
+            raise UserError("predict writes what it returns; leave return_predictions out")
+        self.may_overwrite = config.force or config.ckpt_path is not None
+        self.save_config_kwargs = {"overwrite": config.force and config.ckpt_path is None}
         config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -88,10 +109,13 @@ class PicochatCLI(LightningCLI):
             end_with_parent()
         # ended_by: Lightning turns a Ctrl-C that comes before the first step into exit status 1
         with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
+            config = self.config[subcommand]
             if writes and not self.may_overwrite:
                 _refuse_older_run(root)
-            if writes and (ckpt_path := self.config[subcommand].get("ckpt_path")) is not None:
-                _refuse_other_run(root, Path(ckpt_path))
+            if writes and self.save_config_kwargs["overwrite"]:
+                _refuse_own_start(root, config.model.checkpoint)
+            if writes and config.ckpt_path is not None:
+                _refuse_other_run(root, Path(config.ckpt_path))
             super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -109,11 +133,16 @@ class PicochatCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def after_predict(self) -> None:
-        """Write what `predict` returned to <run>/predictions.jsonl."""
-        batches = self.trainer.predict_loop.predictions
-        path = Path(self.trainer.default_root_dir) / "predictions.jsonl"
-        write_files({path: dump_rows(row for batch in batches for row in batch)})
-        print(f"wrote {path}")
+        """Write what `predict` returned, on all ranks, to <run>/predictions.jsonl in the order of the eval rows."""
+        shares: list[Any] = [[row for batch in self.trainer.predict_loop.predictions for row in batch]]
+        if self.trainer.world_size > 1:
+            mine, shares = shares[0], [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, mine)
+        if self.trainer.is_global_zero:
+            path = Path(self.trainer.default_root_dir) / "predictions.jsonl"
+            turns = zip_longest(*shares)  # rank r of W answered the rows r, r + W, r + 2·W, …
+            write_files({path: dump_rows(row for turn in turns for row in turn if row is not None)})
+            print(f"wrote {path}")
 
 
 class _OnPaper(PicochatCLI):
@@ -159,6 +188,10 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
             parser_class=RunParser,
             args=words,
         )
+    except ValueError as error:  # jsonargparse wraps what a constructor of the config raises
+        if told := _first_user_error(error):
+            raise told from None
+        raise
     except ArgumentError as error:
         message = " ".join(str(error).split())
         raise UserError(f"{words[0]}: {message}; see `picochat {words[0]} --help`") from error
@@ -171,6 +204,21 @@ def _help(name: str) -> dict[str, str]:
     """Purpose, usage and example of a command; its flags are hundreds."""
     usage = f"picochat {name} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] [--data.SETTING VALUE] …"
     return {"description": sentence(TRAINER[name]), "usage": usage, "epilog": f"example: {EXAMPLES[name]}"}
+
+
+def _refuse_impossible(config: Any) -> None:
+    """Numbers that Lightning takes and stumbles over later."""
+    trainer, seed = config.trainer, config.seed_everything
+    batches, every = trainer.accumulate_grad_batches, trainer.val_check_interval
+    devices = int(trainer.devices) if str(trainer.devices).lstrip("-").isdigit() else 1
+    for name, value, possible, use in (
+        ("seed_everything (--seed)", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
+        ("trainer.accumulate_grad_batches (--grad-accum-steps)", batches, batches >= 1, "a number from 1"),
+        ("trainer.devices (--devices)", devices, devices >= 1 or devices == -1, "a number from 1, or -1 for all"),
+        ("trainer.val_check_interval", every, not isinstance(every, int | float) or every > 0, "a number above 0"),
+    ):
+        if not possible:
+            raise UserError(f"{name} is {value}; use {use}")
 
 
 def _strategy(asked: Any) -> Any:
@@ -190,16 +238,41 @@ def _strategy(asked: Any) -> Any:
     return asked
 
 
+def _checkpoint(asked: str | Path, root: Path) -> Path:
+    """The file or folder to go on from; `last`, Lightning's word, is the run's own."""
+    path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
+    if not settled(path).exists():
+        raise UserError(f"ckpt_path: {path} does not exist; name the last.ckpt of a run folder, or leave it out")
+    return path
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _refuse_own_start(root: Path, checkpoint: str | None) -> None:
+    """To start over deletes the older run, and this one would begin with a part of it."""
+    start = Path(checkpoint).resolve() if checkpoint else None
+    if start and any((root / name).resolve() in (start, *start.parents) for name in RunConfig.OF_A_RUN):
+        raise UserError(
+            f"model.checkpoint: {checkpoint} is of the run in {root}, which would be deleted; move it away first, or "
+            f"choose another {_FOLDER}"
+        )
+
+
 def _refuse_older_run(root: Path) -> None:
     if (root / "last.ckpt").exists():
-        raise UserError(
-            f"{root} holds a run already; resume it with --ckpt_path {root / 'last.ckpt'}, start over with "
-            "--force=true, or choose another trainer.default_root_dir"
-        )
-    if (root / "best_checkpoint").exists():
-        raise UserError(
-            f"{root} holds a run already; start over with --force=true, or choose another trainer.default_root_dir"
-        )
+        ways = f"resume it with --ckpt_path {root / 'last.ckpt'} (`picochat train`: --resume-from), start over with "
+    elif (root / "best_checkpoint").exists():
+        ways = "start over with "
+    else:
+        return
+    ways += f"--force=true (`picochat train`: --force), or choose another {_FOLDER}"
+    raise UserError(f"{root} holds a run already; {ways}")
 
 
 def _refuse_other_run(root: Path, ckpt_path: Path) -> None:
@@ -214,6 +287,13 @@ def _refuse_other_run(root: Path, ckpt_path: Path) -> None:
             f"{root} holds another run (its config.yaml has the sha256 {own}) than {ckpt_path} is of ({theirs}); "
             f"resume it in its own folder, with trainer.default_root_dir {other}, or in a folder that holds no run"
         )
+
+
+def _first_user_error(error: BaseException | None) -> UserError | None:
+    """The first in a chain of causes."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def _is_about_this_run(record: logging.LogRecord) -> bool:

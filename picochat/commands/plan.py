@@ -149,7 +149,7 @@ def _opened(config: Any) -> _Rows:
     if settings.get("chat_input") is not None:
         raise UserError(f"{absent[0]} does not exist; make it first, there is nothing to plan with")
     with tempfile.TemporaryDirectory() as folder:
-        less = {key: min(settings[key] or most, most) for key, most in _SAMPLE.items() if key in settings}
+        less = {key: min(settings[key], most) for key, most in _SAMPLE.items() if settings.get(key) is not None}
         pack = data.pack_path if data.pack_path.exists() else Path(folder, FILE_NAME)
         own = {"dataset_pack": str(pack), "work_dir": folder}
         if data.tokenizer_path in absent:

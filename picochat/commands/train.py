@@ -136,8 +136,14 @@ def config_of(args: argparse.Namespace) -> Config:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.steps < 1:
-        raise UserError("--steps must be at least 1")
+    for flag in ("steps", "eval_every", "early_stop_patience"):
+        if (value := getattr(args, flag)) is not None and value < 1:
+            raise UserError(f"--{flag.replace('_', '-')} must be at least 1, not {value}")
+    if args.early_stop_patience and args.val_fraction == 0:
+        raise UserError(
+            "--early-stop-patience waits for the validation loss, and --val-fraction 0 holds nothing out to measure it "
+            "on; leave one of the two out"
+        )
     for flag in ("input", "eval_input", "tokenizer", "dataset_pack", "resume_from"):
         path = getattr(args, flag, None)
         if path is not None and not Path(path).exists():

@@ -110,8 +110,11 @@ def load_checkpoint(
     _check_layers(folder, config, state)
     if config.tie_word_embeddings and "model.embed_tokens.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    with torch.device("meta"):
-        decoder = Decoder(config)
+    try:
+        with torch.device("meta"):
+            decoder = Decoder(config)
+    except (TypeError, RuntimeError) as error:  # torch's words for numbers beyond 64 bits
+        raise UserError(f"{folder / 'config.json'} names sizes that no tensor can have") from error
     _check_weights(folder, decoder, state)
     decoder.load_state_dict(state, assign=True)
     if config.tie_word_embeddings:

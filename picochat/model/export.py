@@ -37,7 +37,7 @@ def export_checkpoint(
 
     Args:
         checkpoint: the folder to export, of picochat or of another maker; or a last.ckpt.
-        out_dir: the new folder; not the old one.
+        out_dir: the new folder; not the old one, nor one that holds it.
         dtype: a name of `DTYPES`; None keeps the format.
         untie: write the head as a weight of its own.
 
@@ -45,11 +45,11 @@ def export_checkpoint(
         Bytes of the new weights.
 
     Raises:
-        UserError: no such checkpoint, the same folder twice, or a weight too large for the number format.
+        UserError: no such checkpoint, a target that would replace it, or a weight too large for the number format.
     """
     source, target = Path(checkpoint), Path(out_dir)
-    if source.resolve() == target.resolve():
-        raise UserError(f"{target} is the checkpoint itself; name another folder to export to")
+    if source.resolve().is_relative_to(target.resolve()):
+        raise UserError(f"{target} is the checkpoint itself, or holds it; name another folder to export to")
     decoder, tokenizer, provenance = _opened(source)
     before = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
     if dtype is not None:
@@ -83,13 +83,19 @@ def _opened(source: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
         raise UserError(
             f"{source} says nothing of its model; it was written by another program, or by an older picochat"
         )
-    with torch.device("meta"):
-        decoder = Decoder(DecoderConfig(**told["decoder"]))
-    state = {name.removeprefix("decoder."): tensor for name, tensor in weights.items() if name.startswith("decoder.")}
-    decoder.load_state_dict(state, assign=True)
+    try:
+        with torch.device("meta"):
+            decoder = Decoder(DecoderConfig(**told["decoder"]))
+        named = ((name.removeprefix("decoder."), tensor) for name, tensor in weights.items() if name[:8] == "decoder.")
+        decoder.load_state_dict(dict(named), assign=True)
+        tokenizer, provenance = ChatTokenizer(told["tokenizer"], str(source)), dict(told["provenance"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{source} does not say rightly of which model it is; name a last.ckpt that picochat wrote"
+        ) from error
     if decoder.config.tie_word_embeddings:
         decoder.lm_head.weight = decoder.model.embed_tokens.weight
-    return decoder, ChatTokenizer(told["tokenizer"], str(source)), told["provenance"]
+    return decoder, tokenizer, provenance
 
 
 def _read_file(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -177,13 +177,17 @@ class ChatModule(LightningModule):
         """Refuse the state of another model before torch does so in a page of names."""
         if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
             return  # others cut the weights up, and compare the pieces themselves
-        found = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
-        for name, tensor in self.state_dict().items():
-            if found.get(name) != tuple(tensor.shape):
-                there = f"the shape {found[name]}" if name in found else "no such weight"
+        here, there = (
+            {name: f"the shape {tuple(tensor.shape)}" for name, tensor in state.items()}
+            for state in (self.state_dict(), checkpoint["state_dict"])
+        )
+        for name in (*here, *there):
+            if here.get(name) != there.get(name):
+                none = "no such weight"
                 raise UserError(
-                    f"the checkpoint is of another model: {name} has the shape {tuple(tensor.shape)} here and {there} "
-                    "there; resume with the settings of its run's config.yaml, or start a new run without --ckpt_path"
+                    f"the checkpoint is of another model: {name} has {here.get(name, none)} here and "
+                    f"{there.get(name, none)} there; resume with the settings of its run's config.yaml, or start a new "
+                    "run without --ckpt_path (`picochat train`: --resume-from)"
                 )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -278,12 +282,14 @@ class ChatModule(LightningModule):
         shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
 
     def _refuse_other_size(self, found: DecoderConfig) -> None:
-        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
+        shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here was not asked for
+        for field in (*sizes, *shapes):
             asked = getattr(self.asked_decoder or found, field)
-            if asked != getattr(found, field):
+            if asked != getattr(found, field) and (field in sizes or asked != getattr(DecoderConfig, field)):
                 raise UserError(
                     f"model.decoder.{field} is {asked}, but {self.checkpoint} has {getattr(found, field)}; leave "
-                    "model.decoder out to take the checkpoint's size"
+                    "model.decoder out to take the checkpoint's"
                 )
 
     def _measure(self, index: int, batch: Batch) -> None:

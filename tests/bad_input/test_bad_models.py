@@ -129,6 +129,8 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
     "a list": ({"vocab_size": [270]}, r"vocab_size must be a whole number, not \[270\]"),
     "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
+    "wider than any tensor": ({"hidden_size": 10**18}, "config.json names sizes that no tensor can have"),
+    "wider than any number": ({"hidden_size": 10**30}, "config.json names sizes that no tensor can have"),
     "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
     "fewer tokens": ({"vocab_size": 10}, r"config.json asks for \(10, 16\)"),
     "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),

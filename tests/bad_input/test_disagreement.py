@@ -18,12 +18,16 @@ from picochat.model.tokenizer import train_tokenizer
 
 BASE = "--steps 2 --eval-every 1 --batch-size 1 --device cpu --precision float32"
 SFT = f"train sft --checkpoint model {BASE}"
+FRESH = (
+    "--trainer.default_root_dir=new --model.decoder.hidden_size=16 --model.decoder.num_hidden_layers=1 "
+    "--model.decoder.num_attention_heads=1 --model.decoder.num_key_value_heads=1 --model.decoder.head_dim=16"
+)
 BOTH = "sha256 [0-9a-f]{12}.*[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows, a model, another tokenizer, a larger model, and two finished runs of two steps."""
+    """Rows, a model, another tokenizer, a larger model, and three finished runs of two steps."""
     folder = tmp_path_factory.mktemp("stage")
     write_jsonl(folder / "chat.jsonl", [chat_row("add", n, 3) for n in range(40)])
     write_jsonl(folder / "other.jsonl", [chat_row("spell", n, 4) for n in range(40)])
@@ -40,6 +44,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         main([*SFT.split(), "--input", "chat.jsonl", "--out-dir", "run"])
         main([*SFT.split(), "--input", "chat.jsonl", "--out-dir", "other-run", "--learning-rate", "0.1"])
+        main(f"train sft --checkpoint larger {BASE} --input chat.jsonl --out-dir deep".split())
     return folder
 
 
@@ -74,9 +79,33 @@ CASES = {
         f"train sft --checkpoint larger {BASE} --input chat.jsonl --out-dir run {RESUME}",
         r"the checkpoint is of another model: .*layers\.1\..* has the shape .* here and no such weight there; resume",
     ),
+    "a run of a smaller model": (
+        f"train sft --checkpoint model {BASE} --input chat.jsonl --out-dir deep --resume-from deep/last.ckpt",
+        r"the checkpoint is of another model: .*layers\.1\..* has no such weight here and the shape .* there; resume",
+    ),
     "the checkpoint of another run": (
         f"{SFT} --input chat.jsonl --out-dir run --resume-from other-run/last.ckpt --steps 4",
         f"run holds another run .*{BOTH}.*; resume it in its own folder",
+    ),
+    "a checkpoint that is none": (
+        "fit --config run/config.yaml --ckpt_path nowhere.ckpt --force=true",
+        "ckpt_path: nowhere.ckpt does not exist; name the last.ckpt of a run folder",
+    ),
+    "the last checkpoint where there is none": (
+        "fit --config run/config.yaml --ckpt_path last --trainer.default_root_dir new",
+        "ckpt_path: new/last.ckpt does not exist",
+    ),
+    "to start over with a part of the run that is deleted": (
+        f"train sft --checkpoint run/best_checkpoint {BASE} --input chat.jsonl --out-dir run --force",
+        "model.checkpoint: run/best_checkpoint is of the run in run, which would be deleted; move it away first",
+    ),
+    "an older run and no word about it": (
+        f"{SFT} --input chat.jsonl --out-dir run",
+        "resume it with --ckpt_path run/last.ckpt .*--resume-from.*, start over with --force=true .*--force.*--out-dir",
+    ),
+    "predictions that are not to be kept": (
+        "predict --config run/config.yaml --data.eval_input=eval.jsonl --return_predictions=false",
+        "predict writes what it returns; leave return_predictions out",
     ),
     "another size asked for by flag": (
         f"train base --dataset-pack dataset_pack.json --checkpoint model --out-dir new {BASE} --num-layers 3",
@@ -86,6 +115,18 @@ CASES = {
         "fit --config base.yaml --model.checkpoint=model --data.dataset_pack=dataset_pack.json --data.tokenizer=model "
         "--trainer.default_root_dir=new --trainer.accelerator=cpu",
         "model.decoder.hidden_size is 128, but model has 16; leave model.decoder out",
+    ),
+    "another width asked for by config": (
+        f"fit --config run/config.yaml {FRESH} --model.decoder.intermediate_size=48",
+        "model.decoder.intermediate_size is 48, but model has 32; leave model.decoder out to take the checkpoint's",
+    ),
+    "other rotations asked for by config": (
+        f"fit --config run/config.yaml {FRESH} --model.decoder.rope_theta=500",
+        "model.decoder.rope_theta is 500.0, but model has 10000.0; leave model.decoder out",
+    ),
+    "an untied head asked for by config": (
+        f"fit --config run/config.yaml {FRESH} --model.decoder.tie_word_embeddings=false",
+        "model.decoder.tie_word_embeddings is False, but model has True; leave model.decoder out",
     ),
 }
 
@@ -107,7 +148,7 @@ def assert_refused(status: object, stderr: str, case: str) -> None:
 
 
 def of_the_runs() -> dict[str, bytes | None]:
-    return {f"{run}/{name}": data for run in ("run", "other-run") for name, data in contents(Path(run)).items()}
+    return {f"{run}/{name}": data for run in ("run", "other-run", "deep") for name, data in contents(Path(run)).items()}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +181,38 @@ def test_rows_are_spread_over_each_lane() -> None:
     rows = [{"mixture_benchmark_profile": name, "id": f"{name}{n}"} for name in "ab" for n in range(7)]
     assert [row["id"] for row in spread(rows, 3)] == ["a0", "a2", "a4", "b0", "b2", "b4"]
     assert spread(rows, None) == spread(rows, 100) == rows
+
+
+class ChatRows(LightningDataModule):
+    """What the callback asks of a chat datamodule, with a token a character."""
+
+    def __init__(self, on_long: str) -> None:
+        super().__init__()
+        self.on_long, self.context_length, self.chat_tokenizer = on_long, 9, self
+
+    def render_batch(self, conversations: list[Any], *, add_generation_prompt: bool) -> list[Any]:
+        return [SimpleNamespace(ids=list(messages[-1]["content"])) for messages in conversations]
+
+    def train_dataloader(self) -> Any:
+        return loader()
+
+    def val_dataloader(self) -> Any:
+        return loader(rows=2)
+
+
+def test_prompts_that_fill_the_context_are_left_out_or_refused_before_the_first_step(tmp_path: Path) -> None:
+    fitting = [row for row in map(json.loads, eval_file(tmp_path).read_text().splitlines())
+               if len(row["messages"][-1]["content"]) < 9]  # fmt: skip
+    assert 0 < len(fitting) < 7
+    callback = Benchmark(str(tmp_path / "eval.jsonl"))
+    trainer(tmp_path, [callback], max_steps=2, val_check_interval=2).fit(Line(), datamodule=ChatRows("drop"))
+    assert [line["prompt"] for line in samples(tmp_path)] == [row["messages"][-1]["content"] for row in fitting]
+    module = Line()
+    with pytest.raises(
+        UserError, match=r"eval.jsonl: \d rows, such as .* leave no room .*; set it higher, or set data"
+    ):
+        trainer(tmp_path, [Benchmark(str(tmp_path / "eval.jsonl"))]).fit(module, datamodule=ChatRows("error"))
+    assert module.losses == []
 
 
 def test_a_resumed_run_makes_no_sample_twice(tmp_path: Path) -> None:

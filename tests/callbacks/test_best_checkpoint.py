@@ -67,6 +67,16 @@ def test_the_best_value_survives_a_resume(tmp_path: Path) -> None:
     assert saved_weight(tmp_path, "last_checkpoint") == resumed.at[1]
 
 
+def test_a_run_resumed_into_another_folder_has_a_best_of_its_own(tmp_path: Path) -> None:
+    fit(tmp_path / "old", Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
+    resumed = Scripted([0.0, 0.0, 3.0, 4.0])  # both worse than the 1.0 of the old folder
+    callback = BestCheckpoint("val/score")
+    last = str(tmp_path / "old" / "last.ckpt")
+    fit(tmp_path / "new", resumed, [callback, LastCheckpoint()], 4, ckpt_path=last)
+    assert (callback.best_value, callback.best_step) == (3.0, 3)
+    assert saved_weight(tmp_path / "new") == resumed.at[0]
+
+
 def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

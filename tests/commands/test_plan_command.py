@@ -116,6 +116,16 @@ def test_rows_that_do_not_exist_are_estimated_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_number_of_rows_that_is_not_given_is_the_one_that_fit_would_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--config", "capability.yaml", "--set", "data.init_args.sft_rows=null"]
+    found = planned([*words, "--set", "data.init_args.val_fraction=0", "--set", "trainer.max_steps=10"], capsys)
+    assert found["estimated_from_a_sample"]
+    assert sum(lane["rows"] for lane in found["categories"]) == 1_600
+
+
 def test_figures_of_the_table_are_those_of_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "--config", "run.yaml"])
     page = capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_rows import chat_row, write_jsonl
+from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule
 from picochat.errors import UserError
@@ -57,6 +57,16 @@ def test_sampling_goes_by_another_tag_or_alpha(files: dict[str, str]) -> None:
     dm = ready(files, val_fraction=0, block_size=152, sampling_tag="mixture_component", sampling_alpha=1.0)
     assert dm.lanes == ["anchor", "skills"]
     assert dm.plan.quotas.tolist() == [16, 136]
+
+
+def test_the_eval_rows_have_no_say_in_the_training_stream(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [eval_row("a lane of its own", n, 3) for n in range(9)]  # by its name it would come before all others
+    alone = ready({name: value for name, value in files.items() if name != "eval_input"})
+    beside = ready({**files, "eval_input": str(write_jsonl(tmp_path / "eval.jsonl", rows))})
+    assert alone.lanes == ["add", "identity", "spell"]
+    assert beside.lanes == ["add", "identity", "spell", "a lane of its own"]
+    assert alone.plan.block(0).bins.order.tolist() == beside.plan.block(0).bins.order.tolist()
+    assert alone.plan.fingerprint == beside.plan.fingerprint
 
 
 def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path) -> None:

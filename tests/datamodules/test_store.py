@@ -1,7 +1,12 @@
 """The token store: made once, found again, made anew when anything it depends on changed or broke."""
 
 import json
+import os
 import pickle
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +112,20 @@ def test_a_store_travels_to_workers_as_its_path(tmp_path: Path, tokenizer: ChatT
     sent = pickle.dumps(store)
     assert len(sent) < 500
     assert pickle.loads(sent).tokens.tolist() == store.tokens.tolist()  # noqa: S301 - our own
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
+    folder = open_rows(path, tokenizer).folder
+    shutil.rmtree(folder)
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    here = socket.gethostname()
+    names = {f".{folder.name}.tmp-{end}" for end in (f"{here}-{int(ended.stdout)}", f"{here}-{os.getppid()}", "far-1")}
+    for name in names:
+        (folder.parent / name).mkdir()
+    open_rows(path, tokenizer)
+    left = {one.name for one in folder.parent.iterdir()}
+    assert left == {folder.name, f".{folder.name}.tmp-{here}-{os.getppid()}", f".{folder.name}.tmp-far-1"}
 
 
 def test_a_bad_line_is_named_and_leaves_nothing(tmp_path: Path, tokenizer: ChatTokenizer) -> None:

@@ -1,5 +1,6 @@
 """Two processes that talk through gloo do what one does, stop together, and do not wait for a dead one."""
 
+import json
 import os
 import signal
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import config, fit, logged, results, slow, start
+from runs import Started, config, fit, logged, results, slow, start
 
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 RESUME = ["--ckpt_path", "run/last.ckpt"]
@@ -64,6 +65,17 @@ def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Pa
     assert max(logged(pair / "run", "train/loss")) in (1, 2)  # 1 where a machine needs three seconds for a step
     fit(pair, RESUME)
     assert max(logged(pair / "run", "train/loss")) == 12
+
+
+@pytest.mark.slow
+def test_the_predictions_of_two_ranks_are_those_of_one_in_the_order_of_the_rows(pair: Path) -> None:
+    ids = [f"spell-{1000 + n}" for n in range(6)]
+    for ranks in ([], TWO):
+        predict = Started(pair, ["predict", "--config", "run.yaml", "--data.batch_size=1", *ranks])
+        assert predict.end() == 0, predict.printed()
+        lines = (pair / "run" / "predictions.jsonl").read_text().splitlines()
+        assert [json.loads(line)["id"] for line in lines] == ids
+        (pair / "run" / "predictions.jsonl").unlink()
 
 
 @pytest.mark.slow

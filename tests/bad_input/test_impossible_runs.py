@@ -1,0 +1,95 @@
+"""Settings that no run can have, through `train sft` and `fit`: what is wrong with which of them, in one sentence."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning  # noqa: F401 - before capsys: its log keeps to the stderr of this moment
+import pytest
+import torch
+from refusing import Refused
+from small_rows import chat_row, eval_row, write_jsonl
+
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.export import export_checkpoint
+from picochat.model.tokenizer import train_tokenizer
+
+SFT = "train sft --input chat.jsonl --checkpoint model --device cpu --out-dir new --steps 2"
+SIZE = DecoderConfig(vocab_size=270, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
+                     num_key_value_heads=1, head_dim=16)  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, refused: Refused) -> Path:
+    """The folder that the test stands in, with rows, eval rows and a model."""
+    write_jsonl(tmp_path / "chat.jsonl", [chat_row("add", n, 3) for n in range(40)])
+    write_jsonl(tmp_path / "eval.jsonl", [eval_row("add", n, 3) for n in range(4)])
+    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
+    save_checkpoint(tmp_path / "model", Decoder(SIZE), tokenizer, {})
+    return tmp_path
+
+
+FLAGS = {
+    "--learning-rate -1": "learning_rate is -1.0",
+    "--batch-size 0": "data.batch_size must be at least 1, not 0",
+    "--grad-clip 0": "max_norm is 0.0",
+    "--save-every 0": "every_n_steps is 0",
+    "--min-lr-ratio nan": "min_lr_ratio is nan",
+    "--lr-warmup-steps -1": "warmup_steps is -1",
+    "--val-fraction 1.5": "data.val_fraction must be at least 0 and below 1, not 1.5",
+    "--sampling-tag nonsense": "data.sampling_tag must be one of .*, not nonsense",
+    "--eval-every 0": "--eval-every must be at least 1, not 0",
+    "--early-stop-patience 0": "--early-stop-patience must be at least 1, not 0",
+    "--early-stop-patience -3": "--early-stop-patience must be at least 1, not -3",
+    "--early-stop-patience 2 --val-fraction 0": "--early-stop-patience waits .* and --val-fraction 0 holds nothing out",
+    "--seed -1": "seed_everything .--seed. is -1; use a number from 0 to 4294967295",
+    "--seed 5000000000": "seed_everything .--seed. is 5000000000",
+    "--grad-accum-steps 0": "trainer.accumulate_grad_batches .--grad-accum-steps. is 0; use a number from 1",
+    "--devices -2": "trainer.devices .--devices. is -2; use a number from 1, or -1 for all",
+    "--context-length 8 --on-long drop": "chat.jsonl: no row that fits data.context_length=8 is left to train on",
+}
+LINES = {
+    "fit --config base.yaml --trainer.accumulate_grad_batches=-1": "trainer.accumulate_grad_batches .* is -1",
+    "fit --config base.yaml --trainer.val_check_interval=0": "trainer.val_check_interval is 0; use a number above 0",
+    "fit --config base.yaml --trainer.devices=0": "trainer.devices .* is 0",
+    "fit --config base.yaml --seed_everything=-1": "seed_everything .* is -1",
+    "fit --config capability.yaml --data.sampling_alpha=1000": "data.sampling_alpha must lie in -4…4, not 1000",
+    "fit --config capability.yaml --data.sampling_alpha=-1000": "data.sampling_alpha must lie in -4…4, not -1000",
+    "fit --config capability.yaml --data.sampling_alpha=.nan": "data.sampling_alpha must lie in -4…4, not nan",
+    "plan --config base.yaml --set trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches .* is 0",
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.filterwarnings("ignore")  # Lightning advises before it is stopped
+def test_a_flag_of_train_that_no_run_can_have_is_refused(flags: str, place: Path, refused: Refused) -> None:
+    refused(*SFT.split(), *shlex.split(flags), says=FLAGS[flags])
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_setting_that_no_run_can_have_is_refused(line: str, place: Path, refused: Refused) -> None:
+    refused(*line.replace("capability.yaml", "capability.yaml --model.checkpoint=model").split(), says=LINES[line])
+
+
+TOLD: dict[str, tuple[str, object]] = {  # what the entry `picochat` of a last.ckpt says instead
+    "an unknown size": ("decoder", {**asdict(SIZE), "depth": 3}),
+    "a size in words": ("decoder", {**asdict(SIZE), "hidden_size": "sixteen"}),
+    "a size that no tensor has": ("decoder", {**asdict(SIZE), "hidden_size": 10**18}),
+    "another size than the weights": ("decoder", {**asdict(SIZE), "hidden_size": 32}),
+    "no decoder": ("decoder", None),
+    "no provenance": ("provenance", None),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_a_last_ckpt_that_speaks_wrongly_of_its_model_is_not_exported(case: str, place: Path, refused: Refused) -> None:
+    tokenizer = (place / "model" / "tokenizer.json").read_text()
+    state = {f"decoder.{name}": tensor for name, tensor in Decoder(SIZE).state_dict().items()}
+    told: dict[str, object] = {"decoder": asdict(SIZE), "tokenizer": tokenizer, "provenance": {}}
+    torch.save({"state_dict": state, "picochat": told}, place / "last.ckpt")
+    assert export_checkpoint(place / "last.ckpt", place / "whole") > 0
+    name, wrong = TOLD[case]
+    torch.save({"state_dict": state, "picochat": {**told, name: wrong}}, place / "last.ckpt")
+    refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt does not say rightly of which")
