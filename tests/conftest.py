@@ -1,5 +1,6 @@
 """What all tests share: nothing is written outside pytest's temporary folders, and torch keeps to one thread."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,3 +35,10 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PICOCHAT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_files() -> Iterator[None]:
+    """A datamodule's files stay open until its cycle of references is collected, which can be hundreds of tests later."""
+    yield
+    gc.collect()

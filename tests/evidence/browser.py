@@ -8,7 +8,7 @@ with Browser() as browser:                     null-terminated JSON goes in at t
 import base64
 import json
 import os
-import select
+import selectors
 import shutil
 import subprocess
 import sys
@@ -116,7 +116,9 @@ class Browser:
             while b"\0" in self._rest:
                 one, _, self._rest = self._rest.partition(b"\0")
                 yield json.loads(one)
-            ready, _, _ = select.select([self._out], [], [], max(0.0, deadline - time.monotonic()))
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(self._out, selectors.EVENT_READ)
+                ready = waiting.select(max(0.0, deadline - time.monotonic()))
             got = os.read(self._out, 1 << 16) if ready else b""
             assert got, "Chromium did not answer"
             self._rest += got
