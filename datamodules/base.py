@@ -286,7 +286,7 @@ class ChatDataModule(StreamDataModule):
                     if self.chat_input
                     else (f"{type(self).__name__} makes no rows that depend on it")
                 )
-                raise UserError(f"data.{shown} has no effect here: {why}; leave it out")
+                raise UserError(f"data.{shown} has no effect here: {why}; leave it out, or set it to null")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ tokens again without learning them (drawn in batches.py).
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import split_rows
 from picochat.datamodules.packing import PackingName
@@ -107,6 +108,11 @@ class CorpusDataModule(StreamDataModule):
         )
         if not len(train):
             raise UserError(f"no document is left to train on; set data.val_fraction={self.val_fraction} lower")
+        if self.val_fraction and not len(val):
+            rank_zero_info(
+                f"no validation: data.val_fraction={self.val_fraction} holds out none of {len(store):,} documents; "
+                "more and shorter documents (.jsonl, one a line) would give some"
+            )
         if len(val):
             self.bytes_per_token = float(store.sizes[held_out].sum() / val.supervised.sum())
         self.val_names = ["val"] if len(val) else []

@@ -89,7 +89,8 @@ def ensure_task_pack(
         wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
         found = f"a task pack made with {wrong}" if others else f"rows that {report.name} does not name"
         raise UserError(
-            f"{folder} holds {found}; delete it, choose another data.work_dir, or give edited rows as data.chat_input"
+            f"{folder} holds {found}; delete it, choose another data.work_dir, or train on edited rows with "
+            "`picochat train sft --input FILE`"
         )
     rank_zero_info(f"making the task pack {profile}: {chat}")
     pack = ensure_dataset_pack(dataset_pack)

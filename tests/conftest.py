@@ -39,6 +39,6 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def closed_files() -> Iterator[None]:
-    """A datamodule's files stay open until its cycle of references is collected, which can be hundreds of tests later."""
+    """A datamodule's files stay open until its cycle of references is collected: hundreds of tests later, if left."""
     yield
     gc.collect()

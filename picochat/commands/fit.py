@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class PicochatCLI(LightningCLI):
     """LightningCLI with picochat's run folder: a logger, atomic checkpoints, and no silent overwriting."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.words = args
         self.config = parser.parse_args(args)  # Lightning's own warns whenever sys.argv holds something too
         _refuse_impossible(self.config[self.config.subcommand])
 
@@ -88,6 +89,7 @@ class PicochatCLI(LightningCLI):
         parser.add_argument("--force", type=bool, default=False, help="Start over in a run folder that holds a run.")
 
     def before_instantiate_classes(self) -> None:
+        _refuse_missing(self.words)
         config = self.config[self.subcommand]
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
@@ -204,6 +206,18 @@ def _help(name: str) -> dict[str, str]:
     """Purpose, usage and example of a command; its flags are hundreds."""
     usage = f"picochat {name} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] [--data.SETTING VALUE] …"
     return {"description": sentence(TRAINER[name]), "usage": usage, "epilog": f"example: {EXAMPLES[name]}"}
+
+
+def _refuse_missing(words: Sequence[str]) -> None:
+    """What a config names is made when it is missing; a path that somebody types is one that he has."""
+    for word, behind in zip_longest(words, words[1:], fillvalue=""):
+        if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
+            path = behind if match[2] is None else match[2]
+            if path != "null" and not Path(path).exists():
+                raise UserError(
+                    f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
+                    "missing files are made"
+                )
 
 
 def _refuse_impossible(config: Any) -> None:

@@ -144,6 +144,7 @@ def _opened(config: Any) -> _Rows:
     if not hasattr(data, "absent"):
         raise UserError(f"{config.class_path} has no data plan; `picochat plan` works for picochat's own datamodules")
     if not (absent := data.absent()):
+        data.prepare_data()
         data.setup("fit")
         return _Rows(data, data.chat_tokenizer.vocab_size)
     if settings.get("chat_input") is not None:
@@ -169,11 +170,16 @@ def _shape(model: Any, rows: _Rows) -> "DecoderConfig":
 
     from picochat.model.checkpoint import read_config
     from picochat.model.decoder import DecoderConfig
+    from picochat.model.module import refuse_other_size
 
+    asked = DecoderConfig(
+        **({} if model.decoder is None else {f.name: model.decoder[f.name] for f in fields(DecoderConfig)})
+    )
     if model.checkpoint is not None and (Path(model.checkpoint) / "config.json").is_file():
-        return replace(read_config(model.checkpoint), max_position_embeddings=rows.data.context_length)
-    asked = {} if model.decoder is None else {f.name: model.decoder[f.name] for f in fields(DecoderConfig)}
-    return replace(DecoderConfig(**asked), vocab_size=rows.vocabulary)
+        found = read_config(model.checkpoint)
+        refuse_other_size(None if model.decoder is None else asked, found, model.checkpoint)
+        return replace(found, max_position_embeddings=rows.data.context_length)
+    return replace(asked, vocab_size=rows.vocabulary)
 
 
 def _seen(rows: _Rows, trainer: Any, ranks: int) -> "Forecast":

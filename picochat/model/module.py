@@ -142,7 +142,7 @@ class ChatModule(LightningModule):
         if self.checkpoint is not None:
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
-            self._refuse_other_size(self.decoder.config)
+            refuse_other_size(self.asked_decoder, self.decoder.config, self.checkpoint)
             longest = max(self.decoder.config.max_position_embeddings, self.data.context_length)
             self.decoder.config = dataclasses.replace(self.decoder.config, max_position_embeddings=longest)
         else:
@@ -281,17 +281,6 @@ class ChatModule(LightningModule):
             )
         shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
 
-    def _refuse_other_size(self, found: DecoderConfig) -> None:
-        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-        shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here was not asked for
-        for field in (*sizes, *shapes):
-            asked = getattr(self.asked_decoder or found, field)
-            if asked != getattr(found, field) and (field in sizes or asked != getattr(DecoderConfig, field)):
-                raise UserError(
-                    f"model.decoder.{field} is {asked}, but {self.checkpoint} has {getattr(found, field)}; leave "
-                    "model.decoder out to take the checkpoint's"
-                )
-
     def _measure(self, index: int, batch: Batch) -> None:
         learnt = batch.labels != IGNORE_INDEX
         cast(LaneLoss, self.lane_losses[index]).update(self.nll(batch), batch.lane_ids[learnt])
@@ -306,3 +295,16 @@ class ChatModule(LightningModule):
         for key, value in losses.items():
             # the metric has summed over ranks already; sync_dist, a mean of equal values, only says so to Lightning
             self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", sync_dist=True)
+
+
+def refuse_other_size(asked: DecoderConfig | None, found: DecoderConfig, checkpoint: str | None) -> None:
+    """Raise UserError where a size was asked for that is not the checkpoint's."""
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
+    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here was not asked for
+    for field in (*sizes, *shapes):
+        value = getattr(asked or found, field)
+        if value != getattr(found, field) and (field in sizes or value != getattr(DecoderConfig, field)):
+            raise UserError(
+                f"model.decoder.{field} is {value}, but {checkpoint} has {getattr(found, field)}; leave model.decoder "
+                "out to take the checkpoint's"
+            )

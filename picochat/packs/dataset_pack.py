@@ -68,7 +68,10 @@ def load_dataset_pack(path: str | Path) -> DatasetPack:
     file = file / FILE_NAME if file.is_dir() else file
     if not file.exists():
         raise UserError(f"{file}: no such file; `picochat data import --out-dir {file.parent}` makes one")
-    data = read_json_object(file)
+    try:
+        data = read_json_object(file)
+    except UserError as error:
+        raise UserError(f"{error}; a dataset_pack.json is expected, which `picochat data import` makes") from error
     _check(file, data)
     return DatasetPack(file, data)
 

@@ -107,6 +107,14 @@ CASES = {
         "predict --config run/config.yaml --data.eval_input=eval.jsonl --return_predictions=false",
         "predict writes what it returns; leave return_predictions out",
     ),
+    "a pack whose name is mistyped": (
+        "fit --config base.yaml --data.dataset_pack=mien/dataset_pack.json --trainer.default_root_dir=new",
+        "--data.dataset_pack: mien/dataset_pack.json does not exist; correct it",
+    ),
+    "a tokenizer whose name is mistyped": (
+        "fit --config base.yaml --data.init_args.tokenizer tokeniser.json --trainer.default_root_dir=new",
+        "--data.tokenizer: tokeniser.json does not exist; correct it",
+    ),
     "another size asked for by flag": (
         f"train base --dataset-pack dataset_pack.json --checkpoint model --out-dir new {BASE} --num-layers 3",
         "--num-layers is 3, but model has 1; leave it out to take the checkpoint's size",

@@ -10,8 +10,9 @@ from small_rows import chat_row, write_jsonl
 
 from picochat.cli import main
 from picochat.model import sizes
-from picochat.model.decoder import DecoderConfig
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 
 ROWS = 120
 
@@ -124,6 +125,19 @@ def test_a_number_of_rows_that_is_not_given_is_the_one_that_fit_would_make(
     found = planned([*words, "--set", "data.init_args.val_fraction=0", "--set", "trainer.max_steps=10"], capsys)
     assert found["estimated_from_a_sample"]
     assert sum(lane["rows"] for lane in found["categories"]) == 1_600
+
+
+def test_what_fit_would_refuse_is_not_planned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = DecoderConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1)
+    save_checkpoint(folder / "model", Decoder(shape), ChatTokenizer.load(folder / "tokenizer.json"), {})
+    start = ["--set", "model.checkpoint=model"]
+    assert planned(["--config", "run.yaml", *start], capsys)["parameters"] == shape.num_parameters
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--config", "run.yaml", *start, "--set", "model.decoder.hidden_size=32"])
+    assert stop.value.code == 2
+    assert "model.decoder.hidden_size is 32, but model has 16" in capsys.readouterr().err
 
 
 def test_figures_of_the_table_are_those_of_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,12 @@ def test_only_the_held_out_documents_are_validated(pack: str) -> None:
     assert "documents in" in dm.describe()
 
 
+def test_a_corpus_of_which_nothing_is_held_out_says_so(pack: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert ready(pack, val_fraction=1e-9).val_names == []
+    assert "no validation: data.val_fraction=1e-09 holds out none of" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
