@@ -15,7 +15,7 @@ RELEASE_CHAT := $(RUN)/release-pack/chat_task_mixture_release.jsonl
 RELEASE_EVAL := $(RUN)/release-pack/eval_task_mixture_release.jsonl
 EVAL := $(RUN)/eval
 
-MUON := --optimizer muon --min-lr-ratio 0.02 --lr-warmup-steps 20 --batch-size 8
+MUON := --optimizer muon --min-lr-ratio 0.02 --lr-warmup-steps 20 --batch-size 8 --context-length 256
 # how to go on in a run folder: from its last.ckpt, or from the start
 go_on = $(if $(wildcard $1/last.ckpt),--resume-from $1/last.ckpt,--force)
 
