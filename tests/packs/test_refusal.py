@@ -12,7 +12,8 @@ from picochat.packs.contamination import Entry, check
 from picochat.packs.rows import Row
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Side
 from picochat.packs.tasks.refusal import Asked, Refusal, Stated, Unanswerable, Value
-from picochat.packs.tasks.refusal_kinds import KINDS, Situation
+from picochat.packs.tasks.refusal_kinds import KINDS
+from picochat.packs.tasks.refusal_situations import Situation
 from picochat.packs.tasks.refusal_words import FILLERS, MEANINGS
 
 TASK = Refusal()

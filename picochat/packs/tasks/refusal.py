@@ -16,7 +16,8 @@ from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
-from picochat.packs.tasks.refusal_kinds import KINDS, Situation
+from picochat.packs.tasks.refusal_kinds import KINDS
+from picochat.packs.tasks.refusal_situations import Situation
 from picochat.packs.tasks.refusal_words import FILLERS, MEANINGS, OPENERS, Meaning
 
 _LEARNER_OPENERS = (
