@@ -64,7 +64,7 @@ def last_bits(name: str, rate: float, seed: int, steps: int, folder: Path) -> fl
     run = folder / f"{name}-{rate}-{seed}"
     words = ["--dataset-pack", f"{folder}/data/dataset_pack.json", "--tokenizer", f"{folder}/tokenizer.json"]
     words += ["--out-dir", str(run), "--optimizer", name, "--learning-rate", str(rate), "--seed", str(seed)]
-    words += ["--steps", str(steps), "--eval-every", str(steps), "--batch-size", "16"]
+    words += ["--steps", str(steps), "--eval-every", str(steps), "--batch-size", "16", "--context-length", "256"]
     subprocess.run([sys.executable, "-m", "picochat", "train", "base", *words], check=True, capture_output=True)
     with (run / "metrics.csv").open(newline="") as file:
         return float([row["val/bits_per_byte"] for row in csv.DictReader(file) if row["val/bits_per_byte"]][-1])
