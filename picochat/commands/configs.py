@@ -103,7 +103,7 @@ def _class_path(name: str, *groups: str) -> str:
 
 def _config_path(name: str) -> str:
     if Path(name).is_file():
-        _refuse_other_text(Path(name))
+        _refuse_what_is_no_yaml(Path(name))
         return name
     shipped = shipped_configs()
     if name in shipped:
@@ -118,11 +118,20 @@ def _config_path(name: str) -> str:
     return str(path)
 
 
-def _refuse_other_text(file: Path) -> None:
+def _refuse_what_is_no_yaml(file: Path) -> None:
+    import yaml
+
     try:
-        file.read_text(encoding="utf-8")
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else str(file)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{place}: is no YAML: {problem}; correct it") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{file}: is no config; write settings into it, such as `trainer: {{max_steps: 100}}`")

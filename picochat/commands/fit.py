@@ -27,6 +27,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from picochat.callbacks import AtomicCheckpointIO, RunLogger
 from picochat.cli import TRAINER, PurposeFirst, nearest, sentence
 from picochat.commands.configs import spell_out_config
+from picochat.commands.mistakes import in_a_sentence
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, write_files
 from picochat.model.module import ChatModule
@@ -195,8 +196,7 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
             raise told from None
         raise
     except ArgumentError as error:
-        message = " ".join(str(error).split())
-        raise UserError(f"{words[0]}: {message}; see `picochat {words[0]} --help`") from error
+        raise UserError(f"{words[0]}: {in_a_sentence(str(error))}; see `picochat {words[0]} --help`") from error
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
