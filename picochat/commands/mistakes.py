@@ -12,14 +12,10 @@ Parser key "data":                                        data: picochat.datamod
 import importlib
 import inspect
 import re
-from typing import Any
-
-from lightning import Trainer
 
 from picochat.cli import nearest
-from picochat.model.module import ChatModule
 
-_GROUPS = {"trainer": Trainer, "model": ChatModule}
+_GROUPS = {"trainer": "lightning.Trainer", "model": "picochat.model.module.ChatModule"}
 _TOP = ("trainer", "model", "data", "seed_everything", "ckpt_path", "force", "config", "weights_only")
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 _A_CLASS = "name a class by its path, such as my_module.MyClass"
@@ -61,14 +57,16 @@ def _meant(place: str) -> str:
 
 
 def _without(name: str, path: str) -> str:
-    module, _, owner = path.rpartition(".")
-    known = _settings(getattr(importlib.import_module(module), owner))
+    known = _settings(path)
     if not known:  # a base class of Lightning's, which stands for a class that was not named
         return f".class_path is missing; name the class whose setting '{name}' is"
     return f": {path} has no setting '{name}'{nearest(name, known) or '; it has ' + ', '.join(known)}"
 
 
-def _settings(owner: Any) -> list[str]:
+def _settings(path: str) -> list[str]:
+    """What the class of that path takes."""
+    module, _, name = path.rpartition(".")
+    owner = getattr(importlib.import_module(module), name)
     return [name for name in inspect.signature(owner).parameters if name not in ("args", "kwargs")]
 
 
