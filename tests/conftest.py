@@ -1,7 +1,9 @@
 """What all tests share: nothing is written outside pytest's temporary folders, and torch keeps to one thread."""
 
 import gc
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +44,12 @@ def closed_files() -> Iterator[None]:
     """A datamodule's files stay open until its cycle of references is collected: hundreds of tests later, if left."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def open_stream() -> None:
+    """Lightning logs to what stderr was when it was imported: perhaps to what a test captured, which is closed now."""
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.stream = sys.stderr  # setStream would flush the closed one
