@@ -86,8 +86,9 @@ class LaneRates(Metric):
 class BenchmarkMetrics(Callback):
     """Answer eval rows during fit and log rates per benchmark profile.
 
-    The same rows are asked each time, spread evenly over the file. Ranks share them; the result does not depend on how
-    many ranks there are. Decoding happens in the weights' own precision, as `picochat eval chat` does it.
+    The same rows are asked each time, spread evenly over the file. Ranks share them; with `temperature` 0 the result
+    does not depend on how many ranks there are. Decoding happens in the weights' own precision, as `picochat eval chat`
+    does it.
 
     Args:
         eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`.
@@ -174,8 +175,11 @@ class BenchmarkMetrics(Callback):
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():
-            pl_module.log_dict(self._look(trainer, pl_module))
+            rates = self._look(trainer, pl_module)
         pl_module.train(training)
+        pl_module.log_dict(rates, logger=False)  # for monitors; Lightning would log at its own steps, and repeat
+        for logger in trainer.loggers:
+            logger.log_metrics({name: float(rate) for name, rate in rates.items()}, step - 1)
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
         """Answer this rank's share, and rate the answers of all ranks."""

@@ -138,7 +138,8 @@ class SpikeGuard(Callback):
             pl_module.load_state_dict(self._snapshot["model"])
             optimizer = trainer.optimizers[0]
             groups = optimizer.state_dict()["param_groups"]  # the present rates stay
-            optimizer.load_state_dict({"state": self._snapshot["optimizer"], "param_groups": groups})
+            state = _on_cpu(self._snapshot["optimizer"])  # a copy: the optimizer keeps tensors that it is given
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for hook in self._hooks:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.compare_words import notes, reading, summary
-from picochat.evidence.lanes import GROUPINGS, SKILL_NAMES, Prediction, grouped
+from picochat.evidence.lanes import GROUPINGS, Prediction, grouped, shown_names
 from picochat.evidence.read_back import read_eval
 from picochat.evidence.stats import (
     Interval,
@@ -134,7 +134,7 @@ def compare_runs(
         members = sorted(grouped(first.predictions, grouping).items())
         lanes = {name: _lane([p.index for p in rows], a, b, start, top, margin) for name, rows in members}
         report[grouping] = _corrected(lanes)
-    skills = {SKILL_NAMES.get(name, name): lane for name, lane in report["by_skill"].items()}
+    skills = shown_names(report["by_skill"])
     report["summary"] = summary(skills, report)
     report["readings"] = [reading(name, lane, report) for name, lane in skills.items()]
     report["notes"] = notes({arm.name: [run.report["settings"] for run in arm.runs] for arm in arms})

@@ -94,18 +94,22 @@ def notes(settings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     else:
         found.append("The intervals include the variation between rows and between runs (seeds).")
     for field in _SAME_DECODING:
-        values = list(dict.fromkeys(str(run.get(field)) for runs in settings.values() for run in runs))
+        values = list(dict.fromkeys(_setting(run.get(field)) for runs in settings.values() for run in runs))
         if len(values) > 1:
             found.append(f"The runs were decoded differently: {field} is {' and '.join(values)}.")
     found.append("p-values are two-sided; within each table they are corrected over its lanes (Holm).")
     return found
 
 
+def _setting(value: Any) -> str:
+    return "float32" if value == "auto" else str(value)
+
+
 def _common(names: Sequence[str]) -> str:
     if len(set(names)) == 1:
         return names[0]
     start = "".join(signs[0] for signs in takewhile(lambda signs: len(set(signs)) == 1, zip(*names, strict=False)))
-    return re.sub(r"[-_. ]*(?:seed|run|s)?[-_. ]*\d*$", "", start)
+    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", start)
 
 
 def _gain(gain: Mapping[str, Any] | None, report: Mapping[str, Any]) -> str:

@@ -15,11 +15,12 @@ public claim.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.stats import adjusted_for_chance, wilson
 
+T = TypeVar("T")
 UNTAGGED = "(untagged)"
 PROFILES = ("release_behavior", "weak_skills", "full")
 DIAGNOSTIC = "full"  # the one whose gates are shown and claim nothing
@@ -215,6 +216,12 @@ def claims(predictions: Sequence[Prediction], gates: Sequence[Mapping[str, Any]]
             {"benchmark_profile": name, "status": status, "n": len(lanes.get(name, [])), "statements": statements}
         )
     return found
+
+
+def shown_names(lanes: Mapping[str, T]) -> dict[str, T]:
+    """Lanes of skills under the names that are shown, except where a lane is called so already."""
+    names = {name: SKILL_NAMES.get(name, name) for name in lanes}
+    return {name if names[name] in lanes else names[name]: lane for name, lane in lanes.items()}
 
 
 def percent(share: float | None) -> str:

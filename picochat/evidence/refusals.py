@@ -21,11 +21,11 @@ _INABILITY = re.compile(
     r"(?! (?:wait|help but|thank you enough|stress|recommend (?:it )?enough|go wrong))"
     rf"|\bi(?:'m| am) {_ADVERBS}(?:not {_ADVERBS}(?:able|allowed|permitted|sure|certain|aware|in a position)|unable)\b"
     rf"|\bi {_ADVERBS}(?:don't|do not|didn't|did not) {_ADVERBS}"
-    r"(?:know|have|remember|recall|see|keep|store|get|learn|receive|carry|possess|want to (?:guess|make)|"
-    r"wish to guess)\b"
+    r"(?:know|have(?! (?:(?:a |any )?(?:problem|doubt|trouble|objection)|to\b))|remember|recall|see(?! why not)|keep|"
+    r"store|get|learn|receive|carry|possess|want to (?:guess|make)|wish to guess)\b"
     rf"|\bi {_ADVERBS}(?:won't|will not|would not|wouldn't|must not|should not|shouldn't) {_ADVERBS}"
-    r"(?:be able|guess|make|invent|answer|share|give|help|pretend|provide|tell|know|assist|do|say|explain|write|"
-    r"claim)\b"
+    r"(?:be able|guess|make|invent|answer|share|give|help|pretend|provide|tell|know|assist|do|say(?! no\b)|explain|"
+    r"write|claim)\b"
     r"|\bi(?: have|'ve)(?: got)? no (?:way|access|information|knowledge|memory|record|idea|means|data|view|sight|clock|"
     r"calendar|internet|live|current|window|camera|eyes|ears|map|list|connection|tools?|body)\b"
     r"|\bi (?:lack|was (?:never|not) (?:told|given|shown|taught|trained)|have never (?:seen|learned|met))\b"
@@ -39,11 +39,19 @@ _OPENING = re.compile(
     r"^(?:(?:i'm |i am )?(?:so |very |really )?(?:sorry|afraid)|(?:my )?apologies|unfortunately|no|well|"
     r"as an? [\w ]{1,40}|thank you|thanks)?(?:[,.!]? (?:but|that))?[,.!: ]*"
 )
-_ASKS_ABILITY = re.compile(
-    r"(?:^|[.,:;!?\n] ?)(?:so |and )?(?:can|could|do|did|are|will|would|have) you\b(?! (?:please |kindly |maybe )?"
-    r"(?:tell|name|say|explain|give|list|spell|show|help|describe|write|count|add|find|know what|know how|know who)\b)"
+_REQUEST = re.compile(  # "you" as the one who is to answer, not as the one who is asked about
+    r"\b(?:can|could|will|would|do|did|should|might) you (?:(?:please|kindly|maybe|happen to|help me|also|just) )*"
+    r"(?:tell|name|say|explain|give|list|spell|show|help|describe|write|count|add|find|work out|solve|think|mean|call|"
+    r"guess|know (?:what|how|who|which|when|where|why|whether|if|the|an?)\b)"
+    r"|\bthank you|\b(?:want|need|ask|like|expect) you to|\byou (?:have to|should|must|may|think)\b"
 )
+_SPEAKER = re.compile(r"\byou(?:r|rs|rself)?\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|[\n;]+|\s[-–—]+\s|—")
+_NO_ANSWER = (
+    r"(?:\bi (?:really |just |simply )?(?:(?:don't|do not) know|(?:can't|cannot|could not) (?:say|tell)(?: you)?)"
+    r"|\bnot sure|\bno idea)\s*"
+)
+_THEN = re.compile(rf"({_NO_ANSWER})[,:(]+\s*(?!(?:so|and|or|nor|but|because|as|since|for)\b)")
 _CONTRAST = re.compile(r",?\s*\b(but|however|although|though|still|anyway|yet)\b,?\s+|,\s*(?:so|and)\s+")
 _NUMBER_WORDS = re.compile(
     r"\b(?:three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
@@ -71,6 +79,7 @@ _LIMITS = re.compile(
 _ADVICE = re.compile(
     r"^(?:sorry|i'm sorry|i am sorry|apologies|unfortunately|please|thanks?|happy to|feel free|instead|no\b|not |"
     r"good (?:luck|question)|great question|take care|hello|hi\b|hmm|oh\b|well\b|"
+    r"(?:really|honestly|truly|sadly|alas|though|either|yet|(?:my )?friend|at all|at least|right now)\b|"
     r"try |check |ask |look |consult |call |contact |use |see |read |talk |speak |visit |if |let me|let's|"
     r"you(?!'re |'ll be | (?:are(?! (?:welcome|right|free|asking))|have(?! to)|got|will (?:be|have(?! to))) )|"
     r"your (?:doctor|teacher|parent)|would you|do you|is there|what |"
@@ -79,6 +88,7 @@ _ADVICE = re.compile(
     r"an? (?:\w+ )?(?:doctor|nurse|clock|calendar|map|website|service|app|adult|teacher|expert|person|search|newspaper|"
     r"forecast|shop|lawyer|parent|friend|dictionary|book|professional|pharmacist|phone|site|page|report|window))"
 )
+_WORD = re.compile(r"[^\W\d_][\w'-]*")
 _KNOWN_NAMES = frozenset({"i", "picochat", "ai", "internet", "web", "english", "python", "lightning", "ok", "okay"})
 
 _ABILITY = re.compile(
@@ -94,6 +104,10 @@ _ABILITY = re.compile(
     r"|\bi(?: have|'ve)(?: got)? (?:full |direct |live |real-time )?"
     r"(?:access to|internet access|web access|live data|eyes|a camera|real-time)\b"
 )
+_SUPPOSED = re.compile(  # … (that) I can
+    r"(?:\b(?:wish|if|whether|unless|doubt)|(?:n't|not|never) (?:think|believe|pretend|say|claim|mean))(?: that)? $"
+)
+_QUOTED = re.compile(r'"[^"\n]*"|“[^”\n]*”')
 _SKILL = re.compile(
     r"\bi(?: can|'ll| will| could|'m able to| am able to|'m good at| am good at|'m great at| am great at)"
     r"(?: also| easily| always| even| help(?: you)?(?: with)?)* (?:[\w-]+ )?"
@@ -113,19 +127,25 @@ def refuses(reply: str) -> bool:
     return any(_INABILITY.search(clause) for clause in _clauses(plain(reply)))
 
 
-def opens_with_refusal(reply: str) -> bool:
-    """Whether the reply *starts* as a refusal: "I am Picochat; I cannot browse" does not, "Sorry, I can't" does."""
+def opens_with_refusal(reply: str, prompt: str = "") -> bool:
+    """Whether the reply *starts* as a refusal: "I am Picochat; I cannot browse" does not, "Sorry, I can't" does.
+
+    Where the prompt asks about the speaker, "I don't have …" is an answer, and only "I don't know" by itself is none.
+    """
     text = plain(reply)
     found = _INABILITY.search(text)
     if found is None:
         return False
     opening = _OPENING.match(text)
-    return found.start() <= (opening.end() if opening else 0)
+    if found.start() > (opening.end() if opening else 0):
+        return False
+    alone = re.compile(rf"{_NO_ANSWER}(?:[^\w\s]|$)").search(text)
+    return not asks_about_the_speaker(prompt) or (alone is not None and alone.start() <= found.end())
 
 
-def asks_for_abilities(prompt: str) -> bool:
-    """Whether the prompt asks what the speaker can do or has, so that "I can't" is the answer and no refusal."""
-    return _ASKS_ABILITY.search(plain(prompt)) is not None
+def asks_about_the_speaker(prompt: str) -> bool:
+    """Whether the prompt asks what the speaker is, has or can do, so that "I can't" is the answer and no refusal."""
+    return _SPEAKER.search(_REQUEST.sub(" ", plain(prompt))) is not None
 
 
 def slips_in_a_fact(reply: str, prompt: str) -> bool:
@@ -134,7 +154,7 @@ def slips_in_a_fact(reply: str, prompt: str) -> bool:
     text = plain(reply)
     if any(number not in re.findall(r"\d+", asked) for number in re.findall(r"\d+", text)):
         return True
-    if any(word not in asked for word in _NUMBER_WORDS.findall(text)):
+    if any(word not in re.findall(r"[a-z]+", asked) for word in _NUMBER_WORDS.findall(text)):
         return True
     if _has_new_name(reply, asked):
         return True
@@ -149,13 +169,16 @@ def claims_ability(reply: str, *, skills_too: bool) -> bool:
         skills_too: also count arithmetic and spelling as unsupported, for profiles that do not teach them.
     """
     text = plain(reply)
-    return _ABILITY.search(text) is not None or (skills_too and _SKILL.search(text) is not None)
+    own = _QUOTED.sub(" ", text)  # what others say is no claim, unless the reply is nothing else
+    text = own if re.search(r"\w", own) else text
+    found = [match for rule in (_ABILITY, _SKILL)[: 1 + skills_too] for match in rule.finditer(text)]
+    return any(not _SUPPOSED.search(text[: match.start()]) for match in found)
 
 
 def _clauses(text: str) -> list[str]:
     """Sentences, cut again at "but", "however", ", so", ", and" …; empty ones are left out."""
     parts: list[str] = []
-    for sentence in _SENTENCE_END.split(text):
+    for sentence in _SENTENCE_END.split(_THEN.sub(r"\1\n", text)):
         start = 0
         for contrast in _CONTRAST.finditer(sentence):
             parts.append(sentence[start : contrast.start()])
@@ -178,13 +201,17 @@ def _answers(clause: str) -> bool:
     if _ASSERTS.search(bare):
         return not _LIMITS.search(bare)
     # "but first take a wire …", and the one-word answer after a refusal: "I don't know. Paris."
-    return (contrast is not None and not _LIMITS.search(bare)) or len(bare.split()) <= 2
+    return (contrast is not None or len(bare.split()) <= 2) and not _LIMITS.search(bare)
 
 
 def _has_new_name(reply: str, asked: str) -> bool:
-    for sentence in _SENTENCE_END.split(reply.replace("\u2019", "'")):
-        for word in re.findall(r"[^\W\d_][\w'-]*", sentence)[1:]:
-            bare = word.casefold().removesuffix("'s").split("'")[0]
-            if word[0].isupper() and bare not in _KNOWN_NAMES and bare not in asked:
-                return True
-    return False
+    known = _KNOWN_NAMES | {_bare(word) for word in _WORD.findall(asked)}
+    return any(
+        word[0].isupper() and _bare(word) not in known
+        for sentence in _SENTENCE_END.split(reply.replace("\u2019", "'"))
+        for word in _WORD.findall(sentence)[1:]
+    )
+
+
+def _bare(word: str) -> str:
+    return word.casefold().removesuffix("'s").split("'")[0]

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, Prediction, percent
+from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, Prediction, percent, shown_names
 from picochat.evidence.scoring import REASONS
 from picochat.files import write_files
 
@@ -195,9 +195,7 @@ def md_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def named_lanes(report: Mapping[str, Any], grouping: str) -> dict[str, Any]:
     """The lanes of a grouping under the names that are shown: skills have names of their own."""
-    return {
-        SKILL_NAMES.get(name, name) if grouping == "by_skill" else name: lane for name, lane in report[grouping].items()
-    }
+    return shown_names(report[grouping]) if grouping == "by_skill" else dict(report[grouping])
 
 
 def run_name(folder: str | Path) -> str:

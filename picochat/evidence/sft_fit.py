@@ -330,8 +330,8 @@ def _question(row: Row) -> Row:
     asked = dict(row)
     if messages[-1]["role"] == "assistant":
         asked |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
-    if "correct_choice" in row:
-        asked.setdefault("answer", row["correct_choice"])
+    if "correct_choice" in row and row.get("answer") is None:
+        asked["answer"] = row["correct_choice"]
     return asked
 
 

@@ -5,6 +5,7 @@ the end of its turn or any other control token. Rows that have stopped leave the
 prompt, the settings and, when sampled, on (seed, index of the prompt): never on the rows beside it.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ from picochat.model.tokenizer import ChatTokenizer
 
 _LOOK_EVERY = 4  # steps between looks at which rows have stopped: each look waits for the device
 _KEEP_ABOVE = 0.75  # rows are dropped once fewer than this share of the batch is going on
+_NOT_FINITE = (
+    "the model's scores are no finite numbers; use --precision float32 (or bf16), and another checkpoint if that does "
+    "not help"
+)
 
 
 @dataclass(frozen=True)
@@ -109,24 +114,33 @@ def choice_scores(
         b            x x x x          3
         c            x x     x        2
 
+    Where one choice begins as another does ("1" and "12"), each of that prompt's choices is followed by the end of the
+    turn: without it the longer one could never be the likelier.
+
     Args:
         decoder: the model.
         tokenizer: its tokenizer.
         prompts: ids of each prompt.
         choices: texts, at least one for each prompt, none of them empty.
         batch_size: prompts at a time.
+
+    Raises:
+        UserError: a setting out of range, an empty prompt or choice, or scores that are no finite numbers.
     """
     _check(decoder, prompts, 1, batch_size)
     branches = [[tokenizer.encode(text) for text in texts] for texts in choices]
     for texts, encoded in zip(choices, branches, strict=True):
         if not encoded or not all(encoded):
             raise UserError(f"choices {texts!r} hold an empty text; each needs at least one character")
+    branches = [_ended(encoded, tokenizer.end_id) for encoded in branches]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) + sum(map(len, branches[i])))
     scores: dict[int, list[float]] = {}
     with torch.inference_mode(), torch.autocast(decoder.lm_head.weight.device.type, enabled=False):
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
             found = _branch_scores(decoder, [prompts[i] for i in indices], [branches[i] for i in indices])
+            if not all(math.isfinite(score) for scores_of_one in found for score in scores_of_one):
+                raise UserError(_NOT_FINITE)
             scores.update(zip(indices, found, strict=True))
     return [scores[index] for index in range(len(prompts))]
 
@@ -198,6 +212,8 @@ def _continue(
     made = torch.zeros(len(prompts), steps, dtype=torch.long, device=device)
     session = Session(weights, prompts, steps)
     scores = session.read()
+    if not bool(scores.isfinite().all()):
+        raise UserError(_NOT_FINITE)
     for step in range(steps):
         ids = choose(scores, uniforms[:, step] if uniforms.numel() else uniforms)
         made[rows, step] = ids
@@ -218,6 +234,11 @@ def _continue(
     for row, (ids, limit) in enumerate(zip(made.tolist(), limits, strict=True)):
         ends = (at + 1 for at, token in enumerate(ids[:limit]) if token in tokenizer.stop_ids)
         yield row, ids[: next(ends, limit)]
+
+
+def _ended(choices: list[list[int]], end_id: int) -> list[list[int]]:
+    begins = any(one != other and other[: len(one)] == one for one in choices for other in choices)
+    return [[*choice, end_id] for choice in choices] if begins else choices
 
 
 def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[list[list[int]]]) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """Rates per benchmark profile during fit: the report's own numbers, whatever the number of ranks."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from tiny import Line, loader, trainer
 
-from picochat.callbacks import BenchmarkMetrics, LastCheckpoint
+from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
 from picochat.callbacks.benchmark_metrics import spread
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Decoding, answer_rows
@@ -105,6 +106,18 @@ def test_rates_are_logged_per_profile_at_validation_or_by_steps(tmp_path: Path, 
     assert logged(run) == pytest.approx(EXPECTED)
     assert [line["step"] for line in samples(tmp_path)] == [2] * 7 + [4] * 7
     assert module.training
+
+
+def test_looks_stand_in_the_log_once_and_at_their_own_step(tmp_path: Path) -> None:
+    callback = Benchmark(str(eval_file(tmp_path)), every_n_steps=5)
+    logger = RunLogger(str(tmp_path))
+    run = trainer(tmp_path, [callback], max_steps=13, log_every_n_steps=4, logger=logger)
+    run.fit(Line(), loader())
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["eval/weak_skills/pass_rate"]) for row in rows] == [
+        *(("4", ""), ("5", "0.5"), ("8", ""), ("10", "0.5"), ("12", ""))
+    ]
 
 
 def test_the_rates_are_those_of_the_report(tmp_path: Path) -> None:

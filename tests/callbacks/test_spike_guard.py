@@ -69,6 +69,14 @@ def test_a_spike_brings_back_the_snapshot_and_halves_the_rate(tmp_path: Path) ->
     assert run.optimizers[0].state_dict()["state"][0]["step"] == 6 + 3
 
 
+def test_a_second_rollback_to_the_same_snapshot_finds_it_as_it_was(tmp_path: Path) -> None:
+    diary = Diary()
+    run = trainer(tmp_path, [guard(snapshot_every=5), diary], max_steps=9)
+    run.fit(Line(lr=0.01, spoil=poison(7, 9)), loader())
+    assert diary.weights[7] == diary.weights[9] == diary.weights[5] != diary.weights[8]
+    assert run.optimizers[0].state_dict()["state"][0]["step"] == 5
+
+
 def test_a_run_without_spikes_is_left_exactly_alone(tmp_path: Path) -> None:
     plain, guarded = Line(), Line()
     trainer(tmp_path, []).fit(plain, loader())

@@ -12,6 +12,7 @@ from picochat.evidence.compare import compare_runs
 from picochat.evidence.compare_report import compare_html, compare_markdown, compare_table, write_compare
 from picochat.evidence.compare_words import arm_names, p_text, points
 from picochat.evidence.evaluation import evaluate
+from picochat.evidence.lanes import shown_names
 from picochat.evidence.report import write_eval
 from picochat.packs.rows import Row
 
@@ -207,6 +208,7 @@ def test_a_peak_needs_its_start(make_run: MakeRun) -> None:
         ([["eval/base-s1", "eval/base-s2"], ["eval/sft"]], ["base", "sft"]),
         ([["eval/base_seed1", "eval/base_seed12"], ["eval/sft-1", "eval/sft-2"]], ["base", "sft"]),
         ([["base/1", "base/2"], ["sft/1", "sft/2"]], ["base", "sft"]),
+        ([["e/weak_skills-1", "e/weak_skills-2"], ["e/rerun1", "e/rerun2"]], ["weak_skills", "rerun"]),
         ([["x/old"], ["x/new"], ["x/base"], ["x/old"]], ["old", "new", "base", "old"]),
         ([["one"], ["one"]], ["A", "B"]),
         ([["a/x", "b/y"], ["c"]], ["A", "B"]),
@@ -230,6 +232,15 @@ def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: Mak
 def test_different_decoding_is_said(make_run: MakeRun) -> None:
     a, b = make_run("old", set(), max_new_tokens=64), make_run("new", set(), max_new_tokens=256)
     assert "The runs were decoded differently: max_new_tokens is 64 and 256." in compare_runs([a], [b])["notes"]
+
+
+def test_a_category_that_is_called_as_a_skill_is_shown_keeps_its_own_lane() -> None:
+    assert shown_names({"math": 1, "arithmetic": 2, "choice": 3}) == {"math": 1, "arithmetic": 2, "multiple choice": 3}
+
+
+def test_float32_and_auto_are_the_same_decoding(make_run: MakeRun) -> None:
+    a, b = make_run("old", set(), precision="float32"), make_run("new", set(), precision="auto")
+    assert not any("decoded differently" in note for note in compare_runs([a], [b])["notes"])
 
 
 def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:

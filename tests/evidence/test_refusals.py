@@ -2,7 +2,13 @@
 
 import pytest
 
-from picochat.evidence.refusals import asks_for_abilities, claims_ability, opens_with_refusal, refuses, slips_in_a_fact
+from picochat.evidence.refusals import (
+    asks_about_the_speaker,
+    claims_ability,
+    opens_with_refusal,
+    refuses,
+    slips_in_a_fact,
+)
 
 REFUSALS = [
     "I cannot know that.",
@@ -40,6 +46,11 @@ NO_REFUSALS = [
     "I don't think so.",
     "I have a clock.",
     "I have no doubt that it is late.",
+    "I don't have a problem with that.",
+    "I don't have any doubt.",
+    "I do not have to think long.",
+    "I don't see why not.",
+    "I will not say no.",
     "Sorry!",
     "That is private.",
     "It is unknown.",
@@ -64,6 +75,12 @@ CLEAN = [
     "I can't check that. You have to look at a sports page.",
     "I do not know. You are right to ask.",
     "I can't see it. Use the website of the club, or try asking a friend.",
+    "I don't know, sorry.",
+    "I don't know, honestly.",
+    "I can't say, because I have no news here.",
+    "I don't know, so ask somebody.",
+    "I'm not sure: it is not something I learned.",
+    "I do not know. It changes.",
 ]
 SLIPPED = [
     "I don't know, but the home team won.",
@@ -87,6 +104,11 @@ SLIPPED = [
     "You have a fracture. I can't examine you.",
     "I can't look at it. You are very ill.",
     "I do not know. The home team has the cup.",
+    "I don't know, Brann.",
+    "I don't know, blue.",
+    "I can't say: Brann won.",
+    "I have no idea (blue).",
+    "I don't know for sure; it may be Ho.",  # a name whose letters "who" holds
 ]
 
 
@@ -129,6 +151,21 @@ def test_a_refusal_in_passing_does_not_open_the_reply(reply: str, opens: bool) -
 
 
 @pytest.mark.parametrize(
+    ("reply", "opens"),
+    [
+        ("No, I do not remember our last chat.", False),
+        ("I cannot learn from you.", False),
+        ("I don't know much: a few lessons.", False),
+        ("I don't know.", True),
+        ("I can't say, I am Picochat.", True),
+        ("Sorry, I'm not sure", True),
+    ],
+)
+def test_asked_about_itself_only_a_bare_refusal_opens_as_one(reply: str, opens: bool) -> None:
+    assert opens_with_refusal(reply, "Tell me what you remember of our last chat.") == opens
+
+
+@pytest.mark.parametrize(
     ("prompt", "asks"),
     [
         ("Can you browse the web?", True),
@@ -137,10 +174,17 @@ def test_a_refusal_in_passing_does_not_open_the_reply(reply: str, opens: bool) -
         ("Can you tell me what a storm is?", False),
         ("Could you please name a city?", False),
         ("What is a storm?", False),
+        ("Tell me whether you remember our last chat.", True),
+        ("I wonder what your limits are.", True),
+        ("How big are you?", True),
+        ("Do you know whether you learn from me?", True),
+        ("Do you know the capital of Norway?", False),
+        ("I want you to name a city. Thank you.", False),
+        ("What do you think is the capital of Norway?", False),
     ],
 )
-def test_a_question_after_abilities_is_told_from_a_polite_request(prompt: str, asks: bool) -> None:
-    assert asks_for_abilities(prompt) == asks
+def test_a_question_about_the_speaker_is_told_from_a_polite_request(prompt: str, asks: bool) -> None:
+    assert asks_about_the_speaker(prompt) == asks
 
 
 @pytest.mark.parametrize(
@@ -155,6 +199,15 @@ def test_a_question_after_abilities_is_told_from_a_polite_request(prompt: str, a
         ("I can add small numbers.", False, True),
         ("I am good at spelling.", False, True),
         ("I can chat a little.", False, False),
+        ("I wish I could look that up, but I can't.", False, False),
+        ("Even if I could access the data, I would not share it.", False, False),
+        ("I don't think that I can see you.", False, False),
+        ("I can't pretend I have access to the web.", False, False),
+        ("I don't think I can add numbers.", False, False),
+        ("I think I can browse the web.", True, True),
+        ("I wish you well, and I can browse the web.", True, True),
+        ('The boy said, "I can drive a car."', False, False),
+        ('"I can drive a car."', True, True),
     ],
 )
 def test_boasts(reply: str, web: bool, skill: bool) -> None:

@@ -182,6 +182,13 @@ def test_the_table_is_large_and_names_every_reason_that_a_generated_reply_can_ha
     assert {reason for *_, reasons in FAILING for reason in reasons} == set(REASONS) - {"wrong_choice"}
 
 
+def test_a_role_token_is_an_echo_though_the_rows_own_working_begins_with_the_prompt() -> None:
+    row = {**SUM_WITH_WORK, "messages": [{"role": "user", "content": "27 + 15"}], "steps": ["27 + 15 = 42"]}
+    right = "27 + 15 = 42\nFinal answer: 42"
+    assert score(row, right).passed
+    assert score(row, right, raw=f"{right}<|user|>").reasons == ("prompt_echo",)
+
+
 def test_each_reason_is_shown_on_a_row_that_other_replies_pass() -> None:
     passable = [row for row, _ in PASSING]
     assert {reason for row, _, reasons in FAILING if row in passable for reason in reasons} == set(REASONS) - {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.evidence.refusals import asks_for_abilities
+from picochat.evidence.refusals import asks_about_the_speaker
 from picochat.evidence.scoring import check_row, is_choice, normalise, score, score_choice
 from picochat.packs.mixture import build_task_pack
 from picochat.packs.rows import Row, prompt_text, read_rows
@@ -44,7 +44,7 @@ def test_a_refusal_fails_every_answerable_row_and_an_answer_every_other(rows: li
             "over_refusal" not in verdict.reasons
         ):  # "Do you remember our last chat?" "I see only the words of this chat."
             spared += 1
-            assert row["category"] == "identity" and asks_for_abilities(prompt_text(row)), (row, verdict)
+            assert row["category"] == "identity" and asks_about_the_speaker(prompt_text(row)), (row, verdict)
     assert spared <= 0.02 * len(answered)
     for number, row in enumerate(declined):
         verdict = score(row, answered[number % len(answered)]["reference"])

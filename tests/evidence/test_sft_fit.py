@@ -124,6 +124,14 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     ]
 
 
+def test_a_choice_without_an_answer_is_judged_by_its_label() -> None:
+    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "B"}], "answer": None}
+    row |= {"choice_labels": ["A", "B"], "correct_choice": "B"}
+    (wrong,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "A"), fixed)
+    (right,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "B"), fixed)
+    assert (wrong.correct, right.correct) == (False, True)
+
+
 def test_held_out_rows_without_a_reference_are_judged_but_not_forced() -> None:
     row: Row = {"messages": [{"role": "user", "content": "1?"}], "must_include": ["Picochat"]}
     (one,) = measure_rows("held_out", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)

@@ -1,5 +1,6 @@
 """Replies: the same as one token at a time by the decoder, as transformers, and at any batch size."""
 
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -202,6 +203,27 @@ def test_settings_out_of_range_are_refused(decoder: Decoder, settings: dict[str,
     given = {"prompts": [[7]], "max_new_tokens": 4, **settings}
     with pytest.raises(UserError, match=said):
         generate(decoder, TOKENIZER, given.pop("prompts"), **given)
+
+
+def test_a_choice_that_begins_as_another_is_scored_with_its_end(decoder: Decoder) -> None:
+    asked = prompts(1)[0]
+    (scores,) = choice_scores(decoder, TOKENIZER, [asked], [["1", "12"]])
+    for text, score in zip(["1", "12"], scores, strict=True):
+        ids = [*TOKENIZER.encode(text), TOKENIZER.end_id]
+        with torch.no_grad():
+            likely = decoder.logits(decoder(torch.tensor([asked + ids])))[0].log_softmax(-1)
+        alone = sum(float(likely[len(asked) - 1 + at, token]) for at, token in enumerate(ids))
+        assert score == pytest.approx(alone, abs=1e-3)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    broken = Decoder(DecoderConfig(vocab_size=TOKENIZER.vocab_size, num_hidden_layers=1, max_position_embeddings=128))
+    with torch.no_grad():
+        broken.model.norm.weight.fill_(math.inf)
+    with pytest.raises(UserError, match="scores are no finite numbers; use --precision float32"):
+        generate(broken, TOKENIZER, [[7, 8]], max_new_tokens=4)
+    with pytest.raises(UserError, match="scores are no finite numbers"):
+        choice_scores(broken, TOKENIZER, [[7, 8]], [["A", "B"]])
 
 
 def test_an_empty_choice_is_refused_and_no_prompts_give_no_replies(decoder: Decoder) -> None:
