@@ -118,7 +118,9 @@ def _kind(row: Row) -> str:
     if [message["role"] for message in row["messages"]] != ["user"]:
         return "with a system message or several turns"
     if is_choice(row):
-        return "choice"
+        labels = row["choice_labels"]
+        begins = any(one != other and other.startswith(one) for one in labels for other in labels)
+        return "with choices of which one begins another" if begins else "choice"  # of these lm-eval takes the shorter
     if row.get("answer") is None or row.get("answerable") is False:
         return "checked by phrases, boundaries or length"
     style = row.get("answer_style")

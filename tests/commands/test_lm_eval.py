@@ -38,6 +38,7 @@ ROWS = [  # what the small model has learnt, and what it has not
     ask("4 + 2?", category="clock", answer="6"),
     ask("Which is a dog? A cat B hound", category="choice", choice_labels=["A", "B"], correct_choice="B"),
     ask("Which is a dog? A cat B hound", category="choice", choice_labels=["A", "B"], correct_choice="A"),
+    ask("How many days has a year?", category="choice", choice_labels=["3", "365"], correct_choice="365"),
     ask("Who are you?", category="identity", must_include=["Picochat"]),
     ask("What time is it?", category="refusal", answerable=False),
     {**sums("1 + 2?")[0], "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "1 + 2?"}]},
@@ -53,6 +54,7 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     said = capsys.readouterr().out
     assert f"wrote {out}: 12 rows in 4 tasks" in said
     assert "left out: 2 rows checked by phrases, boundaries or length" in said
+    assert "left out: 1 rows with choices of which one begins another" in said
     assert "left out: 1 rows with a system message or several turns" in said
     assert f"--include_path {out} --tasks picochat_capability " in said
     names = ["bench_math_addition", "choice", "clock", "names"]
