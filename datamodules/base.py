@@ -6,6 +6,7 @@ Next: picochat.model.module.
     eval rows with their gold replies ──────────────────────────► val_dataloader[1]  "eval"   what the pack tests
 """
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,15 +18,16 @@ from picochat.datamodules.batches import Examples, whole_rows
 from picochat.datamodules.loaders import Loader, RowBatches
 from picochat.datamodules.packing import PackingName
 from picochat.datamodules.plan import DataPlan
-from picochat.datamodules.prepare import cache_folder, ensure_task_pack, ensure_tokenizer, task_pack_paths
+from picochat.datamodules.prepare import dataset_pack_file, ensure_task_pack, ensure_tokenizer, task_pack_paths
 from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
 from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.errors import UserError
+from picochat.files import sha256_text
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.packs.dataset_pack import FILE_NAME, load_dataset_pack
+from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, read_rows
 
 
@@ -106,10 +108,9 @@ class ChatDataModule(StreamDataModule):
         if block_size is not None and block_size < 1:
             raise UserError(f"data.block_size must be at least 1, not {block_size}")
         self.chat_input, self.eval_input = chat_input, eval_input
-        self.pack_path = Path(dataset_pack) if dataset_pack else cache_folder() / FILE_NAME
+        self.pack_path = dataset_pack_file(dataset_pack)
         self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
         self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
-        self.owns_work_dir = work_dir is None and dataset_pack is None
         self.packing: PackingName = packing
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
         self.sampling_tag = sampling_tag
@@ -126,6 +127,10 @@ class ChatDataModule(StreamDataModule):
             "seed": pack_seed,
         }
         self.task_pack = {name: value for name, value in given.items() if value is not None}
+        self.task_pack_dir = self.work_dir
+        self.in_cache = work_dir is None and dataset_pack is None
+        if self.in_cache and self.profile:  # runs that ask for other packs share the cache
+            self.task_pack_dir = self.work_dir / f"{self.profile}-{sha256_text(json.dumps(self.task_pack))[:12]}"
         self._refuse_unused()
         self.dropped: dict[str, int] = {}
         self.without_reference = 0
@@ -139,8 +144,8 @@ class ChatDataModule(StreamDataModule):
         self.check_trainer()
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
         if self.profile and self.chat_input is None:
-            settings, replace = self.task_pack, self.owns_work_dir
-            ensure_task_pack(self.profile, self.work_dir, self.pack_path, settings, replace=replace)
+            settings, folder = self.task_pack, self.task_pack_dir
+            ensure_task_pack(self.profile, folder, self.pack_path, settings, replace=self.in_cache)
         self._stores(tokenizer, verify=True)
 
     def setup(self, stage: str) -> None:
@@ -219,7 +224,7 @@ class ChatDataModule(StreamDataModule):
         if self.chat_input is not None:
             chat, evaluation = Path(self.chat_input), None
         elif self.profile is not None:
-            chat, evaluation = task_pack_paths(self.profile, self.work_dir)
+            chat, evaluation = task_pack_paths(self.profile, self.task_pack_dir)
         else:
             pack = load_dataset_pack(self.pack_path)
             chat, evaluation = pack.chat_path, pack.eval_path

@@ -16,13 +16,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from picochat.datamodules.batches import split_rows
 from picochat.datamodules.packing import PackingName
 from picochat.datamodules.plan import DataPlan
-from picochat.datamodules.prepare import cache_folder, corpus_of, ensure_dataset_pack, ensure_tokenizer
+from picochat.datamodules.prepare import corpus_of, dataset_pack_file, ensure_dataset_pack, ensure_tokenizer
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
 from picochat.datamodules.tokenise import tokens_of_corpus
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.packs.dataset_pack import FILE_NAME, load_dataset_pack
+from picochat.packs.dataset_pack import load_dataset_pack
 
 
 class CorpusDataModule(StreamDataModule):
@@ -73,7 +73,7 @@ class CorpusDataModule(StreamDataModule):
             raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
         if block_size is not None and block_size < 1:
             raise UserError(f"data.block_size must be at least 1, not {block_size}")
-        self.pack_path = Path(dataset_pack) if dataset_pack else cache_folder() / FILE_NAME
+        self.pack_path = dataset_pack_file(dataset_pack)
         self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
         self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
         self.packing: PackingName = packing

@@ -30,9 +30,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PICOCHAT_CACHE") or Path.home() / ".cache" / "picochat")
 
 
-def ensure_dataset_pack(path: Path) -> DatasetPack:
+def dataset_pack_file(given: str | None) -> Path:
+    """The dataset_pack.json that is meant: a file, the one in a folder, or that of the cache."""
+    path = Path(given) if given else cache_folder() / FILE_NAME
+    return path / FILE_NAME if path.is_dir() or not path.suffix else path
+
+
+def ensure_dataset_pack(file: Path) -> DatasetPack:
     """Load the pack; where there is none, import the built-in stories and let it name them."""
-    file = path / FILE_NAME if path.is_dir() or not path.suffix else path
     if not file.exists():
         if file.name != FILE_NAME:
             raise UserError(f"data.dataset_pack: {file} does not exist, and stories are only made as {FILE_NAME}")
@@ -75,15 +80,16 @@ def ensure_task_pack(
         replace: make a pack again whose settings are others, as in the cache folder; else refuse.
 
     Raises:
-        UserError: the folder holds a pack of other settings.
+        UserError: the folder holds a pack of other settings, or the pack is contaminated.
     """
     chat, evaluation = task_pack_paths(profile, folder)
     report = folder / f"task_mixture_{load_profile(profile).name}.json"
     present = [path for path in (chat, evaluation) if path.exists()]
-    made_with = _settings_of(report)
+    made_with = _part_of(report, "settings")
     others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
     whole = len(present) == 2 and _is_whole(report, present)
     if whole and not others:
+        _refuse_contaminated(report)
         return chat, evaluation
     if present and not replace:
         wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
@@ -95,6 +101,7 @@ def ensure_task_pack(
     rank_zero_info(f"making the task pack {profile}: {chat}")
     pack = ensure_dataset_pack(dataset_pack)
     build_task_pack(pack.path, profile=profile, out_dir=folder, promote=False, force=True, **settings)
+    _refuse_contaminated(report)
     return chat, evaluation
 
 
@@ -114,9 +121,19 @@ def _is_whole(report: Path, rows: list[Path]) -> bool:
     return all(said.get(path.name) == sha256_file(path) for path in rows)
 
 
-def _settings_of(report: Path) -> dict[str, Any]:
+def _refuse_contaminated(report: Path) -> None:
+    """What a task-pack command would not promote is not trained on unasked."""
+    if _part_of(report, "contamination").get("status") == "blocked":
+        raise UserError(
+            f"{report.parent} holds a task pack whose eval rows occur in its training rows or in the corpus; see "
+            f"{report.with_suffix('.md')}, and take them out of the corpus, or train on the rows as they are with "
+            "`picochat train sft --input FILE`"
+        )
+
+
+def _part_of(report: Path, name: str) -> dict[str, Any]:
     try:
-        settings = parse_json(report.read_bytes())["settings"]
+        part = parse_json(report.read_bytes())[name]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return settings if isinstance(settings, dict) else {}
+    return part if isinstance(part, dict) else {}

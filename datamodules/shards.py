@@ -21,7 +21,7 @@ whole, so a part may run again. Nothing is packed here: the data plan packs whil
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,10 +126,10 @@ def _find_repeats(out_dir: Path, parts: int, part: int) -> None:
 def _keep(files: Sequence[Path], out_dir: Path, text_field: str | None, part: int) -> None:
     """Write a file's documents that did not come before."""
     work = out_dir / _WORK
-    repeats = [np.load(folder / "repeats.npy") for folder in sorted(work.glob("repeats-*"))]
+    repeats = [np.load(work / f"repeats-{number:05d}" / "repeats.npy") for number in range(len(files))]
     dropped = {int(place) for found in repeats for place in found[found[:, 0] == part, 1]}
     counts = {"documents": 0, "characters": 0, "duplicates_dropped": len(dropped)}
-    with atomic_file(out_dir / "corpus" / f"{part:05d}.jsonl") as file:
+    with atomic_file(work / "corpus" / f"{part:05d}.jsonl") as file:
         for place, document in enumerate(iter_documents(files[part], text_field=text_field)):
             if place not in dropped:
                 file.write(json.dumps({"text": document.text, "source": document.source}, ensure_ascii=False) + "\n")
@@ -140,7 +140,7 @@ def _keep(files: Sequence[Path], out_dir: Path, text_field: str | None, part: in
 
 
 def _write_pack(files: Sequence[Path], out_dir: Path, part: int) -> None:
-    """Name the corpus, say what it was made of, clear the work away."""
+    """Put the corpus in its place, name it, say what it was made of, clear the work away."""
     work = out_dir / _WORK
     found = [json.loads((work / f"counts-{number:05d}.json").read_text("utf-8")) for number in range(len(files))]
     counts = {name: sum(one["counts"][name] for one in found) for name in found[0]["counts"]}
@@ -154,8 +154,23 @@ def _write_pack(files: Sequence[Path], out_dir: Path, part: int) -> None:
         corpus="corpus",
         extra={"provenance": provenance},
     )
+    _replace(out_dir / "corpus", work, {f"{number:05d}.jsonl" for number in range(len(files))})
     write_files({out_dir / FILE_NAME: text})
     shutil.rmtree(work)
+
+
+def _replace(corpus: Path, work: Path, files: Collection[str]) -> None:
+    """Move the new corpus, whole and with these files alone, into the place of an older one; may be done again."""
+    made, replaced = work / "corpus", work / "replaced"
+    if not made.is_dir():
+        return
+    for path in made.iterdir():
+        if path.name not in files:  # of an import of more files that never ended
+            path.unlink()
+    if corpus.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        corpus.rename(replaced)
+    made.rename(corpus)
 
 
 def _tokenise(files: Sequence[Path], tokenizer: Path, cache: Path, part: int) -> None:

@@ -121,10 +121,13 @@ class TokenStore:
 
 
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
-    """The name's hash: the same files' bytes, tokenizer, template and format give the same key."""
+    """The name's hash: the same files' bytes, tokenizer, template and format give the same key.
+
+    A corpus is read as its files' suffixes say, so they count, too.
+    """
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
     try:
-        parts += [sha256_file(file) for file in files]
+        parts += [sha256_file(file) + ("" if kind != "corpus" else file.suffix.lower()) for file in files]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]

@@ -1,8 +1,8 @@
 """Writing that is all or nothing, and fingerprints of what was read.
 
 A file or folder under its final name is always whole: it is written beside its place under a temporary name
-(``.name.tmp-<pid>``), flushed to disk, and renamed. What a killed process left is cleared away by the next that writes
-the same name.
+(``.name.tmp-<host>-<pid>-<random>``), flushed to disk, and renamed. What a killed process left is cleared away by the
+next that writes the same name: at once on its own host, after a day on others, whose processes cannot be asked.
 """
 
 import contextlib
@@ -11,13 +11,17 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from picochat.errors import UserError
+
+_A_DAY = 24 * 60 * 60  # seconds
 
 
 def sha256_file(path: str | Path) -> str:
@@ -42,7 +46,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
     Raises:
         UserError: a folder cannot be created or written, or the disk is full; no final name was touched.
     """
-    temporary = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in texts}
+    temporary = {path: _beside(path, "tmp") for path in texts}
     made = _missing_folders(texts)
     try:
         for path, text in texts.items():
@@ -70,7 +74,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[str]]:
     Where the block fails, nothing stands at ``path`` that was not there before, nor a folder made for it.
     """
     final = Path(path)
-    temporary = final.with_name(f".{final.name}.tmp-{os.getpid()}")
+    temporary = _beside(final, "tmp")
     made = _missing_folders([final])
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +100,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     folder, or the older one moved aside) is cleared away or put back by the next one that writes here.
     """
     final = Path(path)
-    building = final.with_name(f".{final.name}.tmp-{os.getpid()}")
-    old = final.with_name(f".{final.name}.old-{os.getpid()}")
+    building, old = _beside(final, "tmp"), _beside(final, "old")
     made = _missing_folders([final])
     try:
         _clear_leftovers(final)
@@ -135,12 +138,16 @@ def _remove_unused(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
+def _beside(final: Path, kind: str) -> Path:
+    """A name of this process's own; ids of processes repeat, on other hosts and in containers."""
+    return final.with_name(f".{final.name}.{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
 def _clear_leftovers(final: Path) -> None:
     """Undo what processes that no longer run left beside ``final``."""
     for kind in ("old", "tmp"):
         for leftover in final.parent.glob(f".{glob.escape(final.name)}.{kind}-*"):
-            process = leftover.name.rpartition("-")[2]
-            if process.isdecimal() and int(process) != os.getpid() and is_running(int(process)):
+            if _in_use(leftover):
                 continue
             if kind == "old" and not final.exists():
                 leftover.rename(final)
@@ -148,6 +155,17 @@ def _clear_leftovers(final: Path) -> None:
                 leftover.unlink(missing_ok=True)
             else:
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _in_use(leftover: Path) -> bool:
+    """Whether the process that `_beside` named it for may still be writing."""
+    rest, _, process = leftover.name.rpartition("-")[0].rpartition("-")
+    if rest.endswith(f"-{socket.gethostname()}") and process.isdecimal():
+        return int(process) != os.getpid() and is_running(int(process))
+    try:
+        return time.time() - leftover.stat().st_mtime < _A_DAY
+    except FileNotFoundError:  # it has just been renamed
+        return True
 
 
 def is_running(process: int) -> bool:

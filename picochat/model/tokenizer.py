@@ -7,7 +7,8 @@ A conversation becomes one flat run of ids. Control tokens stand in angle bracke
 
 Control tokens have the ids 0…5. Text is encoded with control tokens switched off, so a user who types ``<|end|>`` gets
 seven ordinary characters. The chat template in ``tokenizer_config.json`` gives the same ids through transformers, which
-reads control tokens inside a message as what they are; the template therefore refuses such a message.
+reads control tokens inside a message as what they are; the template therefore refuses such a message. (In ChatML, where
+a line break ends the opening, a tokenizer may join it to one that a message begins with; `render` does not.)
 
 Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
 read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.

@@ -10,7 +10,8 @@ Five questions, from plain to subtle:
 
 Rows made from templates share long runs of words by design ("how many times does the letter"). Such a run counts only
 if it holds what makes the problem this problem: both operands, the word to be spelled. Rows from elsewhere have no
-template: there every run counts. So a clean pack is ``ready``, and one real leak makes it ``blocked``.
+template: there every run counts. So a clean pack is ``ready``, and one real leak makes it ``blocked``; but a question
+that is shorter than eight words with its answer ("Spell wig backwards.") is not looked for in the corpus.
 """
 
 import re

@@ -59,9 +59,9 @@ class HubCorpus:
         self._shards = shards or self._found
         self._column = text_column(source, _text_columns(self._stream), text_field)
         self.record = {"source": source, "revision": revision, "shards": shards}
-        self._settings = {**asked, "revision": revision, "found": self._found}
+        self._settings = {**asked, "revision": revision, "found": self._found, "files": _files(place)}
         if kept != self._settings:
-            self.forget()
+            self._forget_changed(kept)
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents; a shard that is kept is read from there."""
@@ -79,6 +79,16 @@ class HubCorpus:
     def forget(self) -> None:
         """Delete the shards that were kept."""
         shutil.rmtree(self._keep, ignore_errors=True)
+
+    def _forget_changed(self, kept: dict[str, Any]) -> None:
+        """Delete the shards whose file is another now; all of them, where a shard is not known to be a file."""
+        before, now = kept.get("files") or [], self._settings["files"] or []
+        if {**kept, "files": self._settings["files"]} != self._settings or not len(before) == len(now) == self._found:
+            self.forget()
+            return
+        for number, (old, new) in enumerate(zip(before, now, strict=True)):
+            if old != new:
+                (self._keep / f"{number:05d}.jsonl").unlink(missing_ok=True)
 
     def _shard(self, number: int) -> Iterator[Document]:
         rows = enumerate(self._stream.shard(self._found, number), start=1)
@@ -130,6 +140,14 @@ def _local(name: str, folder: str | Path | None) -> str | None:
     if found is None:
         raise UserError(f"--hub-dir {folder} holds no folder {name}; a snapshot of hub:{name} is expected there")
     return str(found)
+
+
+def _files(place: str | None) -> list[list[str | int]] | None:
+    """Names, sizes and times of a local folder's files: when one of them is another, so may its shards be."""
+    if place is None:
+        return None
+    files = [path for path in sorted(Path(place).rglob("*")) if path.is_file()]
+    return [[path.relative_to(place).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
 def _open(source: str, path: str, config: str, remote: bool, revision: str | None) -> tuple[str | None, Any]:

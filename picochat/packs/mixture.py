@@ -80,10 +80,16 @@ def build_task_pack(
     _refuse_shared([pack.path, pack.corpus_path, word_list], [chat_path, eval_path, *report_paths])
     refuse_existing([chat_path, eval_path, *report_paths], force=force)
 
-    words = load_words(word_list) if word_list is not None else None
     names = dict.fromkeys(name for component in mixture.components for name in component.tasks)
+    if word_list is not None and not any(name.startswith("bench_spelling_") for name in names):
+        raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
+    words = load_words(word_list) if word_list is not None else None
     tasks = {name: load_task(name, words) for name in names}
     generated = source == "offline" or all(component.source == "offline" for component in mixture.components)
+    if generated and source == "hub":
+        raise UserError(
+            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
+        )
     if generated and hub_dir is not None:
         raise UserError(
             "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
@@ -115,6 +121,12 @@ def build_task_pack(
         contamination=contamination,
         promote=promote,
     )
+    if promote and not report.promoted and {chat_path.resolve(), eval_path.resolve()} & _named(pack):
+        raise UserError(
+            f"the new rows are contaminated ({'; '.join(contamination.examples[:1]) or contamination.corpus}), and "
+            f"{pack.path} names the files that they would replace; nothing was written: take eval rows out of the "
+            "corpus, or write elsewhere with --out-dir"
+        )
     files = {
         chat_path: chat_text,
         eval_path: eval_text,
@@ -125,6 +137,10 @@ def build_task_pack(
         files[pack.path] = promoted_text(pack, chat_path, eval_path)
     write_files(files)
     return report
+
+
+def _named(pack: DatasetPack) -> set[Path]:
+    return {path.resolve() for path in (pack.chat_path, pack.eval_path) if path is not None}
 
 
 def _refuse_shared(read: Iterable[str | Path | None], written: Iterable[Path]) -> None:

@@ -107,6 +107,38 @@ def test_a_pack_of_other_settings_in_the_cache_is_made_again(
         assert len(dm._train) + len(dm._evaluations["val"]) == rows
 
 
+def test_runs_that_share_the_cache_train_on_their_own_packs(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICOCHAT_CACHE", str(tmp_path))
+    runs = [ReleaseDataModule(sft_rows=40, eval_rows=16, pack_seed=seed) for seed in (1, 2, 1)]
+    for dm in runs:
+        dm.prepare_data()
+    for dm in runs:
+        dm.setup("fit")
+    first, second, again = (dm._train.store.fingerprint for dm in runs)
+    assert first == again != second
+
+
+def test_a_contaminated_pack_is_not_trained_on(pack: Path, tmp_path: Path) -> None:
+    ready(CapabilityDataModule, pack, tmp_path / "clean")
+    rows = (tmp_path / "clean/eval_task_mixture_capability.jsonl").read_text().splitlines()
+    prompts = [json.loads(row)["messages"][0]["content"] for row in rows]
+    (tmp_path / "corpus.txt").write_text(max(prompts, key=lambda prompt: len(prompt.split())))
+    (tmp_path / "dataset_pack.json").write_text('{"corpus": "corpus.txt"}')
+    tokenizer = str(pack.parent / "tokenizer.json")
+    for _ in range(2):  # when it is made, and when it is found
+        with pytest.raises(UserError, match=r"holds a task pack whose eval rows occur in .* the corpus; see .*\.md"):
+            ready(CapabilityDataModule, tmp_path / "dataset_pack.json", tmp_path / "met", tokenizer=tokenizer)
+
+
+def test_a_dataset_pack_that_is_named_by_its_folder_keeps_its_files_there(pack: Path) -> None:
+    by_folder, by_file = ReleaseDataModule(dataset_pack=str(pack.parent)), ReleaseDataModule(dataset_pack=str(pack))
+    assert by_folder.pack_path == by_file.pack_path == pack
+    assert by_folder.tokenizer_path == by_file.tokenizer_path == pack.parent / "tokenizer.json"
+    assert by_folder.work_dir == by_file.work_dir == pack.parent
+
+
 def test_a_profile_takes_rows_from_a_file_instead(pack: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(chat_row("add", number, 3)) + "\n" for number in range(20)))

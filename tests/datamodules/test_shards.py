@@ -101,6 +101,31 @@ def test_a_run_begins_with_the_tokens_of_the_parts(shards: Path) -> None:
     assert int(next(iter(data.train_dataloader())).step_tokens) > 100
 
 
+def test_an_import_by_force_leaves_nothing_of_an_earlier_corpus_or_of_one_that_never_ended(shards: Path) -> None:
+    for step in import_steps("shards", "many"):
+        backwards(step)
+    hashes, repeats, *_ = import_steps("shards", "many", force=True)
+    for step in (hashes, repeats):
+        backwards(step)
+    Path("few").mkdir()
+    Path("few/a.jsonl").write_text("".join(json.dumps({"text": f"new {n}"}) + "\n" for n in range(20)))
+    for step in import_steps("few", "many", force=True):
+        backwards(step)
+    assert [document.text for document in iter_documents("many/corpus")] == [f"new {n}" for n in range(20)]
+    assert json.loads(Path("many/dataset_pack.json").read_text("utf-8"))["provenance"]["duplicates_dropped"] == 0
+    assert sorted(path.name for path in Path("many").iterdir()) == ["corpus", "dataset_pack.json"]
+
+
+def test_an_earlier_corpus_stays_whole_until_the_new_one_is(shards: Path) -> None:
+    for step in import_steps("shards", "many"):
+        backwards(step)
+    before = {path: path.read_bytes() for path in Path("many").rglob("*.json*")}
+    *steps, _ = import_steps("shards", "many", force=True)
+    for step in steps:
+        backwards(step)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_what_is_there_is_not_replaced_and_missing_parts_are_told(shards: Path) -> None:
     with pytest.raises(UserError, match=r"one/dataset_pack\.json"):
         import_steps("shards", "one")

@@ -3,6 +3,7 @@
 import builtins
 import hashlib
 import json
+import os
 import pydoc_data.topics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -241,7 +242,9 @@ def test_an_import_that_failed_in_a_late_shard_goes_on_from_there_and_ends_as_if
     assert [file.name for file in out.iterdir()] == [kept.name]
     assert sorted(file.name for file in kept.iterdir()) == ["00000.jsonl", "00001.jsonl", "settings.json"]
     files[2].write_text(good)
-    files[0].write_text('{"text": "not read again"}\n')
+    times = files[0].stat()
+    files[0].write_text(files[0].read_text().replace("shard 0", "unread!"))  # seen by no one: as large and as old
+    os.utime(files[0], ns=(times.st_atime_ns, times.st_mtime_ns))
     assert imported(import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub")) == whole
     assert sorted(file.name for file in out.iterdir()) == ["corpus.jsonl", "dataset_pack.json"]
     files[2].write_text(good + '{"text": ')
@@ -250,6 +253,21 @@ def test_an_import_that_failed_in_a_late_shard_goes_on_from_there_and_ends_as_if
     with pytest.raises(UserError, match="shard 2"):  # another column: what was kept is of no use
         import_corpus("hub:OWNER/NAME", out, hub_dir=tmp_path / "hub", force=True, text_field="text")
     assert json.loads((kept / "settings.json").read_text())["text_field"] == "text"
+
+
+def test_a_file_of_a_local_folder_that_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("snap").mkdir()
+    files = [Path(f"snap/train-0000{shard}-of-00003.jsonl") for shard in range(3)]
+    for number, file in enumerate(files):
+        file.write_text(f'{{"text": "old {number}"}}\n' if number < 2 else '{"text": ')
+    with pytest.raises(UserError, match="the 2 shards before are kept"):
+        import_corpus("hub:./snap", "out")
+    files[0].write_text('{"text": "new 0"}\n')
+    files[2].write_text('{"text": "new 2"}\n')
+    texts = [row["text"] for row in imported(import_corpus("hub:./snap", "out"))]
+    assert texts == ["new 0", "old 1", "new 2"]
 
 
 def test_a_data_set_that_the_snapshots_do_not_hold_is_named(tmp_path: Path) -> None:

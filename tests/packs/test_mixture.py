@@ -18,6 +18,7 @@ from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackRepo
 from picochat.packs.profiles import PROFILES, largest_remainder
 from picochat.packs.rows import Row, prompt_text, read_rows
 from picochat.packs.tasks.base import side_of
+from picochat.packs.tasks.columns import write_product
 from picochat.packs.tasks.registry import load_task
 
 
@@ -107,10 +108,16 @@ def test_no_key_and_no_prompt_is_on_both_sides_for_any_size_and_seed(
     assert report.data["contamination"]["status"] == "ready", report.data["contamination"]
 
 
+def shown(key: str) -> bool:
+    """Whether it is a sum of two digits that the working of a product holds."""
+    numbers = [int(number) for number in re.findall(r"\d+", key)]
+    return key.startswith("add:") and numbers[0] in (10, 11, 12, 13) and numbers[1] % numbers[0] == 0
+
+
 def test_the_key_s_hash_decides_the_side(recipe: TaskPackReport) -> None:
     for side, rows in zip(("train", "eval"), sides(recipe), strict=True):
         asked = [row for row in rows if row["stage"] != "by_thirteen"]  # practice: for training whatever the hash
-        keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul")]
+        keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul") and not shown(row["key"])]
         assert len(keys) > 100
         assert {side_of(key) for key in keys} == {side}
 
@@ -298,6 +305,43 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion(tmp_path: Path) ->
     assert not blocked.promoted
     assert json.loads((tmp_path / "dataset_pack.json").read_text()) == {"corpus": "corpus.txt"}
     assert "promoted: no (the pack is contaminated)" in blocked.summary()
+
+
+def test_contaminated_rows_do_not_replace_those_that_the_dataset_pack_names(tmp_path: Path) -> None:
+    (tmp_path / "dataset_pack.json").write_text('{"corpus": "corpus.txt"}')
+    (tmp_path / "corpus.txt").write_text("Once there was a cat.")
+    clean = build_task_pack(tmp_path, sft_rows=32, eval_rows=40)
+    (tmp_path / "corpus.txt").write_text(max(map(prompt_text, read_rows(clean.eval_path, "eval")), key=len))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=r"contaminated .*names the files that they would replace; nothing was written"):
+        build_task_pack(tmp_path, sft_rows=32, eval_rows=40, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings", "message"),
+    [
+        ("capability", {"source": "hub"}, "--source hub is for profiles that take rows from public data"),
+        ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    pack: Path, tmp_path: Path, profile: str, settings: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "words.txt").write_text("cat\ndog\n")
+    given = {name: str(tmp_path / value) if name == "word_list" else value for name, value in settings.items()}
+    with pytest.raises(UserError, match=message):
+        build_task_pack(pack, out_dir=tmp_path / "out", profile=profile, sft_rows=32, eval_rows=16, **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_sum_of_two_digits_is_held_out_that_a_product_shows() -> None:
+    lines = "\n".join(line for each in range(2, 14) for line in write_product(12, each))
+    pairs = {tuple(sorted(map(int, pair))) for pair in re.findall(r":(\d\d+)\+(\d\d)=", lines)}
+    assert (12, 24) in pairs
+    addition = load_task("bench_math_addition")
+    assert {addition.side("two_digit", pair) for pair in pairs} == {"train"}
+    assert {addition.side("two_digit", (14, number)) for number in range(14, 90)} == {"train", "eval"}
 
 
 class Careless(Task):
