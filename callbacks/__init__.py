@@ -3,6 +3,7 @@
 from picochat.callbacks.atomic_io import AtomicCheckpointIO
 from picochat.callbacks.benchmark_metrics import BenchmarkMetrics
 from picochat.callbacks.best_checkpoint import BestCheckpoint
+from picochat.callbacks.early_stop import EarlyStop
 from picochat.callbacks.graceful_stop import GracefulStop
 from picochat.callbacks.grad_clip import GradientClip
 from picochat.callbacks.last_checkpoint import LastCheckpoint
@@ -16,6 +17,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "BenchmarkMetrics",
     "BestCheckpoint",
+    "EarlyStop",
     "GracefulStop",
     "GradientClip",
     "LRSchedule",

@@ -18,6 +18,7 @@ state dict as `model.safetensors`; override `export` to write anything else.
     Trainer(callbacks=[BestCheckpoint(monitor="val/acc", mode="max")])
 """
 
+import json
 import math
 from contextlib import nullcontext
 from pathlib import Path
@@ -78,8 +79,10 @@ class BestCheckpoint(Callback):
         save_checkpoint(folder, decoder, tokenizer, {**(provenance() if provenance else {}), **self._record()})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        missing = not (Path(trainer.default_root_dir) / self.best_name).exists()
-        if trainer.strategy.broadcast(missing):  # resumed into another folder, which is to hold a best of its own
+        folder = Path(trainer.default_root_dir) / self.best_name
+        # resumed into another folder, which is to hold a best of its own, or behind a best of steps that are done again
+        other = not folder.exists() or _step_of(folder) > trainer.global_step
+        if trainer.strategy.broadcast(other):
             self.best_value = self.best_step = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,8 +90,13 @@ class BestCheckpoint(Callback):
             return
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
         if trainer.strategy.broadcast(self._improves(value)):  # one decision for all ranks
+            before = self.best_value, self.best_step
             self.best_value, self.best_step = value, trainer.global_step
-            self._write(trainer, pl_module, self.best_name)
+            try:
+                self._write(trainer, pl_module, self.best_name)
+            except BaseException:  # Ctrl-C, too: last.ckpt must not speak of a best that is not there
+                self.best_value, self.best_step = before
+                raise
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer, pl_module, self.last_name)
@@ -117,3 +125,12 @@ class BestCheckpoint(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value = state_dict["best_value"]
         self.best_step = state_dict["best_step"]
+
+
+def _step_of(folder: Path) -> int:
+    """The step of the best weights in a folder; -1 where it does not say."""
+    try:
+        step = json.loads((folder / "picochat.json").read_bytes())["monitor"]["best_step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+    return step if isinstance(step, int) else -1

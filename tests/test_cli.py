@@ -9,6 +9,7 @@ import pytest
 
 from picochat import __version__
 from picochat.cli import GROUPS, TRAINER, main, normalise
+from picochat.commands.configs import shipped_configs, spell_out
 
 
 def picochat(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -88,6 +89,19 @@ def test_what_stands_behind_a_flag_is_its_value_whatever_it_looks_like() -> None
     words = ["--prompt", "seed=7 is what?", "--force", "seed=8", "--out_dir", "seed=9", "seed=10"]
     assert normalise(words, ["--prompt", "--seed", "--force", "--out-dir"], ["--force"]) == [
         "--prompt", "seed=7 is what?", "--force", "--seed=8", "--out-dir", "seed=9", "--seed=10",
+    ]  # fmt: skip
+
+
+def test_of_fit_too() -> None:
+    from picochat.commands.fit import _underscored
+
+    words = ["fit", "config=base.yaml", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config", "trainer.max-steps=7"]
+    assert _underscored(words) == [
+        "fit", "--config=base.yaml", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config", "--trainer.max_steps=7",
+    ]  # fmt: skip
+    shipped = str(shipped_configs()["base.yaml"])
+    assert spell_out(["fit", "config=base.yaml", "--config", "base.yaml"]) == [
+        "fit", f"config={shipped}", "--config", shipped,
     ]  # fmt: skip
 
 

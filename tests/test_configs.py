@@ -29,6 +29,19 @@ def test_base_makes_corpus_and_tokenizer_and_trains(folder: Path) -> None:
         assert (folder / "runs" / name).is_file(), name
 
 
+def test_the_config_of_a_run_repeats_it_nulls_and_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its validation never comes: without the null of check_val_every_n_epoch Lightning refuses the interval."""
+    monkeypatch.chdir(folder)
+    repeat = ["fit", "--config", "runs/base/config.yaml", "--trainer.default_root_dir=runs/again"]
+    main(["fit", "--config", "base.yaml", *SHORT, "--trainer.val_check_interval=1000", "--force=true"])
+    main(repeat)
+    first, second = (yaml.safe_load(Path(f"runs/{name}/config.yaml").read_text()) for name in ("base", "again"))
+    assert second.pop("trainer") == {**first.pop("trainer"), "default_root_dir": "runs/again"}
+    assert second == first
+    weights = [Path(f"runs/{name}/last_checkpoint/model.safetensors").read_bytes() for name in ("base", "again")]
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_makes_its_pack_and_starts_from_the_base(
     stage: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +83,7 @@ def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
     assert config["data"]["init_args"]["context_length"] == 512
     optimizer = config["model"]["optimizer"]
     assert (optimizer["name"], optimizer["learning_rate"]) == ("adamw", 1e-5)
-    assert "matrix_learning_rate" not in optimizer  # null, over the 0.02 of capability.yaml
+    assert optimizer["matrix_learning_rate"] is None  # over the 0.02 of capability.yaml
     schedule = config["trainer"]["callbacks"][0]["init_args"]
     assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
 

@@ -54,7 +54,7 @@ def spell_out(words: list[str]) -> list[str]:
         if place == len(words):
             break
         value = value if equals else words[place]
-        if flag in ("--config", "-c"):
+        if flag in ("--config", "-c") or (flag == "config" and equals):
             value = _config_path(value)
         elif match := _WORD.match(flag):
             value = _class_path(value, _PLACES[match[1].rpartition(".")[2]])

@@ -31,18 +31,19 @@ from picochat.commands.mistakes import in_a_sentence
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, write_files
 from picochat.model.module import ChatModule
-from picochat.model.slices import settled
+from picochat.model.slices import INDEX, settled
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
 
 EXAMPLES = {
-    "fit": "picochat fit --config capability.yaml --trainer.max_steps=300",
+    "fit": "picochat fit --config capability.yaml --trainer.max_steps=300 --trainer.val_check_interval=100",
     **{
         name: f"picochat {name} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
         for name in ("validate", "test", "predict")
     },
 }
 
+_SWITCHES = ("--print_config", "--help")  # flags that take no value
 _FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
 
 
@@ -69,7 +70,7 @@ class RunConfig(SaveConfigCallback):
                 _delete(root / name for name in self.OF_A_RUN)
             settings = self.config.clone()
             settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
-            config = self.parser.dump(settings)
+            config = self.parser.dump(settings, skip_none=False)  # null is a setting, too
             write_files({root / self.config_filename: config})
             for logger in trainer.loggers:
                 logger.log_hyperparams(yaml.safe_load(config))
@@ -121,6 +122,13 @@ class PicochatCLI(LightningCLI):
                 _refuse_other_run(root, Path(config.ckpt_path))
             super()._run_subcommand(subcommand)
 
+    def instantiate_classes(self) -> None:
+        """Build what the config names; what one of its classes refuses in a ValueError is a setting's fault."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, ImportError, MisconfigurationException) as error:
+            raise _first_user_error(error) or UserError(_innermost(error)) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self._get(self.config_init, "trainer")
         plugins = settings.get("plugins") or []
@@ -167,7 +175,7 @@ def parsed_config(words: list[str]) -> Any:
 
 def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> PicochatCLI:
     """Run one LightningCLI command line, such as ["fit", "--config", "capability.yaml"]."""
-    words = [_underscored(word) for word in words]
+    words = _underscored(words)
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; behind everything else, so that it can shadow nothing
@@ -191,10 +199,6 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
             parser_class=RunParser,
             args=words,
         )
-    except ValueError as error:  # jsonargparse wraps what a constructor of the config raises
-        if told := _first_user_error(error):
-            raise told from None
-        raise
     except ArgumentError as error:
         raise UserError(f"{words[0]}: {in_a_sentence(str(error))}; see `picochat {words[0]} --help`") from error
     except MisconfigurationException as error:
@@ -257,6 +261,10 @@ def _checkpoint(asked: str | Path, root: Path) -> Path:
     path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
     if not settled(path).exists():
         raise UserError(f"ckpt_path: {path} does not exist; name the last.ckpt of a run folder, or leave it out")
+    if path.is_dir() and not (settled(path) / INDEX).is_file():
+        raise UserError(
+            f"ckpt_path: {path} is a folder, and no sharded run's checkpoint; name the last.ckpt of a run folder"
+        )
     return path
 
 
@@ -310,6 +318,14 @@ def _first_user_error(error: BaseException | None) -> UserError | None:
     return error
 
 
+def _innermost(error: BaseException) -> str:
+    """What the first in a chain of causes says, on one line."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    message = " ".join(str(error).split()).rstrip(".")
+    return f"{message}; change this setting, such as trainer.accelerator or trainer.logger, or install what it needs"
+
+
 def _is_about_this_run(record: logging.LogRecord) -> bool:
     """False for Lightning's advertisements and for devices that are not used."""
     return not record.getMessage().startswith(("💡 Tip", "TPU available", "GPU available: False"))
@@ -325,9 +341,16 @@ def _has_bf16(accelerator: str) -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
-def _underscored(word: str) -> str:
-    """`--trainer.max-steps=5` and `trainer.max_steps=5` → `--trainer.max_steps=5`."""
-    if re.match(r"[A-Za-z_][\w.-]*=", word):
-        word = f"--{word}"
-    flag, equals, value = word.partition("=")
-    return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else word
+def _underscored(words: Sequence[str]) -> list[str]:
+    """`--trainer.max-steps=5`, `trainer.max_steps=5` → `--trainer.max_steps=5`; a word behind a flag is its value."""
+    result: list[str] = []
+    for word in words:
+        before = result[-1] if result else ""
+        if before.startswith("--") and "=" not in before and before not in _SWITCHES and not word.startswith("--"):
+            result.append(word)
+            continue
+        if re.match(r"[A-Za-z_][\w.-]*=", word):
+            word = f"--{word}"
+        flag, equals, value = word.partition("=")
+        result.append(flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else word)
+    return result

@@ -131,7 +131,7 @@ def config_of(args: argparse.Namespace) -> Config:
         config["seed_everything"] = args.seed
     if args.early_stop_patience:
         settings = {"monitor": "val/loss", "patience": args.early_stop_patience}
-        trainer["callbacks"].append({"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": settings})
+        trainer["callbacks"].append({"class_path": "picochat.callbacks.EarlyStop", "init_args": settings})
     return config
 
 

@@ -60,7 +60,8 @@ def export_checkpoint(
     if untie and decoder.config.tie_word_embeddings:
         decoder.lm_head.weight = nn.Parameter(decoder.lm_head.weight.detach().clone())
         decoder.config = replace(decoder.config, tie_word_embeddings=False)
-    weights = {file.name: sha256_file(file) for file in sorted(source.glob("*.safetensors"))}
+    files = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
+    weights = {file.name: sha256_file(file) for file in files}
     made = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
     with atomic_folder(target) as building:
         save_checkpoint(building, decoder, tokenizer, {**provenance, **made})

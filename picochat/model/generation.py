@@ -179,7 +179,9 @@ class Sampling:
         """
         if self.temperature == 0:
             return scores.argmax(-1)
-        shares, ids = torch.sort((scores.float() / self.temperature).softmax(-1), descending=True, stable=True)
+        behind = scores.float() - scores.max(-1, keepdim=True).values  # 0 at most: no temperature makes it overflow
+        coldest = torch.finfo(torch.float32).tiny
+        shares, ids = torch.sort((behind / max(self.temperature, coldest)).softmax(-1), descending=True, stable=True)
         if self.top_k is not None:
             shares = shares[:, : self.top_k]
         sums = shares.cumsum(-1)

@@ -172,7 +172,7 @@ class JoinedOptimizer(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what ``state_dict()`` gave.
+        """Load what ``state_dict()`` gave: the state, and the rates; other settings stay those of this run.
 
         Raises:
             UserError: it is another rule's state.
@@ -183,7 +183,10 @@ class JoinedOptimizer(Optimizer):
                 f"the checkpoint was written by optimizer {theirs} and this run has {ours}: go on with "
                 f"--optimizer {theirs} (model.optimizer.name), or start a new run"
             )
+        kept = [{key: group[key] for key in group.keys() - {"params", "lr"}} for group in self.param_groups]
         super().load_state_dict(state_dict)
+        for group, own in zip(self.param_groups, kept, strict=True):
+            group.update(own)
         self._share()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -57,6 +57,9 @@ LINES = {
     "fit --config capability.yaml --data.sampling_alpha=1000": "data.sampling_alpha must lie in -4…4, not 1000",
     "fit --config capability.yaml --data.sampling_alpha=-1000": "data.sampling_alpha must lie in -4…4, not -1000",
     "fit --config capability.yaml --data.sampling_alpha=.nan": "data.sampling_alpha must lie in -4…4, not nan",
+    "fit --config base.yaml --trainer.accelerator foo": "You selected an invalid accelerator name: .*; change",
+    "fit --config base.yaml --trainer.num_nodes 0": "`num_nodes` must be a positive integer, but got 0; change this",
+    "fit --config base.yaml --ckpt_path model": "ckpt_path: model is a folder, and no sharded run's",
     "plan --config base.yaml --set trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches .* is 0",
 }
 

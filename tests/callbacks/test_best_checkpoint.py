@@ -67,6 +67,29 @@ def test_the_best_value_survives_a_resume(tmp_path: Path) -> None:
     assert saved_weight(tmp_path, "last_checkpoint") == resumed.at[1]
 
 
+def test_a_best_of_steps_that_are_done_again_with_other_settings_is_replaced(tmp_path: Path) -> None:
+    """Killed behind a best whose step no checkpoint holds."""
+    fit(tmp_path, Scripted([2.0, 1.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
+    (tmp_path / "best_checkpoint" / "picochat.json").write_text('{"monitor": {"best_step": 3}}')
+    resumed, callback = Scripted([0.0, 0.0, 7.0, 8.0]), BestCheckpoint("val/score")
+    fit(tmp_path, resumed, [callback, LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
+    assert (callback.best_value, callback.best_step) == (7.0, 3)
+    assert saved_weight(tmp_path) == resumed.at[0]
+
+
+def test_a_best_that_could_not_be_written_is_none(tmp_path: Path) -> None:
+    class Interrupted(BestCheckpoint):
+        def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
+            if trainer.global_step == 2:
+                raise KeyboardInterrupt
+            super().export(trainer, pl_module, folder)
+
+    callback = Interrupted("val/score")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(tmp_path, Scripted([2.0, 1.0, 3.0]), [callback, LastCheckpoint()], 3)
+    assert (callback.best_value, callback.best_step) == (2.0, 1)
+
+
 def test_a_run_resumed_into_another_folder_has_a_best_of_its_own(tmp_path: Path) -> None:
     fit(tmp_path / "old", Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
     resumed = Scripted([0.0, 0.0, 3.0, 4.0])  # both worse than the 1.0 of the old folder

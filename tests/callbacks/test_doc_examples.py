@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
 MADE = {  # callback module → what shows that it worked: a file, or a logged name
     "benchmark_metrics": "samples.md",
     "best_checkpoint": "best_checkpoint/model.safetensors",
+    "early_stop": "train/loss",
     "grad_clip": "train/grad_norm",
     "last_checkpoint": "last.ckpt",
     "lr_schedule": "train/lr",

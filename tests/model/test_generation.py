@@ -166,6 +166,13 @@ def test_inverse_cumulated_shares_choose_as_documented() -> None:
     assert Sampling(0.5)(scores, torch.tensor([0.65, 0.66, 0.89, 0.90, 0.99])).tolist() == [1, 2, 2, 0, 0]
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-4])
+def test_a_temperature_close_to_nought_is_greedy(temperature: float) -> None:
+    scores = torch.tensor([[3.0, 90.0, 89.0], [-5.0, -6.0, -5.5]])
+    drawn = Sampling(temperature, seed=1)
+    assert drawn(scores, drawn.uniforms([0, 1], 1)[:, 0]).tolist() == [1, 0]
+
+
 def test_sampled_shares_approach_the_models(decoder: Decoder) -> None:
     scores = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3)
     drawn = Sampling(1.0, seed=3)(scores, Sampling(1.0, seed=3).uniforms(list(range(4000)), 1)[:, 0])

@@ -108,6 +108,20 @@ def test_a_resumed_optimizer_goes_on_bit_for_bit(name: Any) -> None:
     assert not torch.equal(next(fresh.parameters()), next(straight.parameters()))  # the state did matter
 
 
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_settings_of_a_resumed_run_are_its_own(name: Any) -> None:
+    model = decoder()
+    before = build_optimizer(model, OptimizerConfig(name=name))
+    learn(model, before, range(1))
+    resumed = build_optimizer(model, OptimizerConfig(name=name, weight_decay=0.5, momentum=0.8, betas=(0.8, 0.9)))
+    own = [{key: group[key] for key in group.keys() - {"params", "lr"}} for group in resumed.param_groups]
+    resumed.load_state_dict(copy.deepcopy(before.state_dict()))
+    assert [{key: group[key] for key in own[0].keys() & group.keys()} for group in resumed.param_groups] == [
+        {key: group[key] for key in own[0].keys() & group.keys()} for group in own
+    ]
+    assert next(group for group in resumed.param_groups if group["name"] == "matrices")["weight_decay"] == 0.5
+
+
 def test_a_rate_written_into_a_group_is_the_rate_of_its_rule_also_after_loading() -> None:
     model = decoder()
     optimizer = build_optimizer(model, OptimizerConfig())
