@@ -165,7 +165,8 @@ def _with_messages(row: Row, kind: Kind) -> Row:
                 messages.append({"role": "assistant", "content": row[answered]})
             rest = {key: value for key, value in row.items() if key not in (asked, answered, "system")}
             return {**rest, "messages": messages}
-    raise ValueError("needs 'messages' (or 'user' + 'assistant', or 'prompt' + 'completion')")
+    others = "'user' + 'assistant', or 'prompt' + 'completion'" if kind == "chat" else "'prompt', or 'user'"
+    raise ValueError(f"needs 'messages' (or {others})")
 
 
 def _check_message(index: int, message: Any, messages: list[Any]) -> None:
