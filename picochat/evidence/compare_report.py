@@ -31,6 +31,7 @@ _TABLES = {
     "by_category": "By category",
     "by_stage": "By stage",
     "by_phrasing": "By phrasing",
+    "by_category_and_phrasing": "By category and phrasing",
     "by_style": "By answer style",
     "by_knowledge": "By knowledge",
 }

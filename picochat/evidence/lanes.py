@@ -102,6 +102,9 @@ GROUPINGS: Mapping[str, Callable[[Prediction], str]] = {
     "by_category": lambda p: p.tag("category"),
     "by_stage": lambda p: p.tag("stage"),
     "by_phrasing": lambda p: p.tag("phrasing"),
+    "by_category_and_phrasing": lambda p: (
+        UNTAGGED if p.tag("phrasing") == UNTAGGED else f"{p.tag('category')}, {p.tag('phrasing')}"
+    ),
     "by_style": lambda p: p.tag("answer_style"),
     "by_knowledge": lambda p: p.tag("knowledge"),
 }

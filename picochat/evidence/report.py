@@ -26,6 +26,7 @@ _TABLES = (
     ("By category", "by_category"),
     ("By stage", "by_stage"),
     ("By phrasing", "by_phrasing"),
+    ("By category and phrasing", "by_category_and_phrasing"),
     ("By answer style", "by_style"),
     ("By knowledge", "by_knowledge"),
 )

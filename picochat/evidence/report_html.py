@@ -33,6 +33,7 @@ from picochat.evidence.report import (
 )
 from picochat.evidence.scoring import REASONS
 
+_BREAKDOWNS = ("by_phrasing", "by_category_and_phrasing", "by_style", "by_knowledge", "by_stage")
 _FOLDED = 8  # tables of more lanes are folded away
 _FAILED_PER_LANE, _PASSED_PER_LANE = 20, 8  # replies shown of each category; predictions.jsonl has all
 
@@ -75,7 +76,7 @@ def eval_html(
             ),
             section("Rates", paragraph("with 95 % intervals", "soft"), lane_bars(report, before)),
             section("Gates", _gates(report["gates"])),
-            *(_breakdown(report, name) for name in ("by_phrasing", "by_style", "by_knowledge", "by_stage")),
+            *(_breakdown(report, name) for name in _BREAKDOWNS),
             section("Curves", _charts(drawn)),
             section("Replies", paragraph("Why replies failed"), _reasons(overall["reasons"]), _replies(predictions)),
             section("Provenance", facts(report_facts(report))),
@@ -141,7 +142,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
 def _breakdown(report: Mapping[str, Any], grouping: str) -> str:
     if list(report[grouping]) == [UNTAGGED]:
         return ""
-    name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_"))
+    name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_").replace("_", " "))
     rows = [[lane, *cells(counted)] for lane, counted in report[grouping].items()]
     return section(f"By {name}", table([name, *COLUMNS], rows), folded=len(rows) > _FOLDED)
 

@@ -26,6 +26,9 @@ def test_a_perfect_student_passes_every_lane(rows: list[Row], student: Parrot) -
     }
     assert report["by_benchmark_profile"]["weak_skills"]["n"] == 7
     assert report["by_phrasing"]["new"]["n"] == 2
+    both = report["by_category_and_phrasing"]
+    assert {name.rpartition(", ")[2] for name in both} == set(report["by_phrasing"])
+    assert sum(lane["n"] for lane in both.values()) == report["overall"]["n"]
     assert report["by_category"]["bench_math_addition"]["steps_correct"]["all"] == 1.0
     assert json.loads(json.dumps(report)) == report
 
