@@ -128,6 +128,8 @@ def _refuse_what_is_no_yaml(file: Path) -> None:
         raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
+    except RecursionError:
+        raise UserError(f"{file}: is nested too deeply; write settings into it, and nothing else") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else str(file)
