@@ -20,7 +20,7 @@ from picochat.evidence.html_page import (
     table,
 )
 from picochat.evidence.lanes import UNTAGGED, percent
-from picochat.evidence.report import aligned, clip, md, md_table, named_lanes
+from picochat.evidence.report import aligned, clip, grouping_name, md, md_table, named_lanes
 from picochat.files import write_files
 
 COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
@@ -54,7 +54,7 @@ def compare_table(report: Mapping[str, Any]) -> str:
     parts = []
     for grouping in ("by_skill", "by_category"):
         lanes = {**named_lanes(report, grouping), "overall": report["overall"]}
-        head = [grouping.removeprefix("by_"), *_columns(report)]
+        head = [grouping_name(grouping), *_columns(report)]
         parts.append(aligned([head, *([name, *_cells(report, lane)] for name, lane in lanes.items())]))
     parts += ["\n".join(report[words]) for words in ("readings", "notes")]
     parts.append(f"in words: {report['summary']}")
@@ -75,7 +75,7 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
         if list(report[grouping]) == [UNTAGGED]:
             continue
         lanes = named_lanes(report, grouping).items()
-        head = [grouping.removeprefix("by_"), *map(md, _columns(report))]
+        head = [grouping_name(grouping), *map(md, _columns(report))]
         parts += [f"## {title}", md_table(head, [[md(name), *map(md, _cells(report, lane))] for name, lane in lanes])]
     flips = report["flips"]
     if flips:
@@ -151,7 +151,7 @@ def _cells(report: Mapping[str, Any], lane: Mapping[str, Any]) -> list[str]:
 def _table(report: Mapping[str, Any], grouping: str) -> str:
     lanes = {**named_lanes(report, grouping), "overall": report["overall"]}
     return table(
-        [grouping.removeprefix("by_"), *_columns(report)],
+        [grouping_name(grouping), *_columns(report)],
         [[name, *_cells(report, lane)] for name, lane in lanes.items()],
     )
 

@@ -85,7 +85,7 @@ def eval_markdown(report: Mapping[str, Any], predictions: Sequence[Prediction]) 
         if list(report[grouping]) == [UNTAGGED]:
             continue
         rows = [[md(name), *cells(lane)] for name, lane in named_lanes(report, grouping).items()]
-        parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *COLUMNS], rows)]
+        parts += [f"## {title}", md_table([grouping_name(grouping), *COLUMNS], rows)]
     parts += ["## Why replies failed", _reasons(report["overall"]["reasons"])]
     failures = [prediction for prediction in predictions if not prediction.passed]
     if failures:
@@ -197,6 +197,11 @@ def md_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def named_lanes(report: Mapping[str, Any], grouping: str) -> dict[str, Any]:
     """The lanes of a grouping under the names that are shown: skills have names of their own."""
     return shown_names(report[grouping]) if grouping == "by_skill" else dict(report[grouping])
+
+
+def grouping_name(grouping: str) -> str:
+    """What the lanes of a grouping are: by_category_and_phrasing → "category and phrasing"."""
+    return {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_").replace("_", " "))
 
 
 def run_name(folder: str | Path) -> str:

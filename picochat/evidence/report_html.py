@@ -26,6 +26,7 @@ from picochat.evidence.report import (
     cells,
     choice_sentence,
     gate_cells,
+    grouping_name,
     interval,
     report_facts,
     run_name,
@@ -142,7 +143,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
 def _breakdown(report: Mapping[str, Any], grouping: str) -> str:
     if list(report[grouping]) == [UNTAGGED]:
         return ""
-    name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_").replace("_", " "))
+    name = grouping_name(grouping)
     rows = [[lane, *cells(counted)] for lane, counted in report[grouping].items()]
     return section(f"By {name}", table([name, *COLUMNS], rows), folded=len(rows) > _FOLDED)
 
