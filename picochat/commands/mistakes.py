@@ -19,29 +19,29 @@ _GROUPS = {"trainer": "lightning.Trainer", "model": "picochat.model.module.ChatM
 _TOP = ("trainer", "model", "data", "seed_everything", "ckpt_path", "force", "config", "weights_only")
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 _A_CLASS = "name a class by its path, such as my_module.MyClass"
+_SENTENCES = {  # what jsonargparse says → what is told of the setting; {0} is the match, {1} and {2} its groups
+    r"arguments are required: \w+\.(\w+)": "{1} is missing; name one in a config, or with --{1}",
+    r"No module named '[\w.]+'": "{place}: {owner}: {0}; correct the path, or install what holds it",
+    r"Expected a dot import path string: (.*)": f"{{place}}: there is no {{1}}; {_A_CLASS}",
+    r"Import path (\S+) does not correspond to a subclass of (\w+)": "{place}: {1} is no {2}; name one that is",
+    r"Not a valid subclass of (\w+)\. Got value: (.*)": f"{{place}}: {{2}} is no {{1}}; {_A_CLASS}",
+}
 
 
 def in_a_sentence(message: str) -> str:
     """What is wrong with which setting, and what there is instead; the message itself where it is of no known kind."""
     place = ".".join(re.findall(r'Parser key "([^"]+)"', message))
-    owners: list[str] = re.findall(r"given class_path '([^']+)'", message)
+    owner = ["", *re.findall(r"given class_path '([^']+)'", message)][-1]
     if match := re.search(r"(?:does not accept option '|unrecognized arguments: (?:--)?)([^\s']+)", message):
         return f"there is no setting {match[1]}{_meant(match[1])}"
-    if match := re.search(r"arguments are required: \w+\.(\w+)", message):
-        return f"{match[1]} is missing; name one in a config, or with --{match[1]}"
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
-        return f"{place}{_without(match[1], owners[-1])}"
+    if owner and (match := re.search(r"Option '([^']+)' is not accepted", message)):
+        return f"{place}{_without(match[1], owner)}"
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         module = importlib.import_module(match[1])
         return f"{place}: {match[1]} has no {match[2]}{nearest(match[2], getattr(module, '__all__', dir(module)))}"
-    if match := re.search(r"No module named '[\w.]+'", message):
-        return f"{place}: {owners[-1]}: {match[0]}; correct the path, or install what holds it"
-    if match := re.search(r"Expected a dot import path string: (.*)", message):
-        return f"{place}: there is no {match[1]}; {_A_CLASS}"
-    if match := re.search(r"Import path (\S+) does not correspond to a subclass of (\w+)", message):
-        return f"{place}: {match[1]} is no {match[2]}; name one that is"
-    if match := re.search(r"Not a valid subclass of (\w+)\. Got value: (.*)", message):
-        return f"{place}: {match[2]} is no {match[1]}; {_A_CLASS}"
+    for said, told in _SENTENCES.items():
+        if match := re.search(said, message):
+            return told.format(match[0], *match.groups(), place=place, owner=owner)
     if (match := re.search(r"(?:Got|Given) value: (.*)", message)) and (takes := _takes(message)):
         return f"{place} is {match[1]}; use {takes}"
     return " ".join(message.split())
