@@ -80,8 +80,7 @@ def score(row: Row, reply: str, *, raw: str | None = None, finished: bool = True
     reasons: set[str] = set()
     candidate = None
     own = "\n".join([*row.get("steps", []), str(row.get("reference") or row.get("answer") or "")])
-    prompt, said = prompt_text(row), reply if raw is None else raw
-    if any(rule(prompt, said) and not rule(prompt, own) for rule in (_plays_a_turn, _repeats)):
+    if echoes(prompt_text(row), reply if raw is None else raw, own):
         reasons.add("prompt_echo")
     if not finished or ("max_words" in row and len(reply.split()) > row["max_words"]):
         reasons.add("length")
@@ -172,14 +171,14 @@ def steps_correct(steps: Sequence[str], reply: str) -> float:
     return right / max(len(lines), len(wanted), 1)
 
 
-def echoes(prompt: str, raw: str) -> bool:
+def echoes(prompt: str, raw: str, own: str = "") -> bool:
     """Whether a raw continuation repeats the prompt or plays another turn.
 
     A role token anywhere, a line that opens a turn ("User:"), a run of `ECHO_TOKENS` prompt tokens at the start, or the
     whole prompt (three tokens or more) at the start of any line. Tokens are words, numbers and signs, so the judgement
-    does not depend on a vocabulary.
+    does not depend on a vocabulary. What the row's own reply does, be it a turn or a repetition, is none.
     """
-    return _plays_a_turn(prompt, raw) or _repeats(prompt, raw)
+    return any(rule(prompt, raw) and not rule(prompt, own) for rule in (_plays_a_turn, _repeats))
 
 
 def _plays_a_turn(prompt: str, raw: str) -> bool:

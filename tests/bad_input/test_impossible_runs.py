@@ -1,5 +1,6 @@
 """Settings that no run can have, through `train sft` and `fit`: what is wrong with which of them, in one sentence."""
 
+import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from refusing import Refused
 from small_rows import chat_row, eval_row, write_jsonl
 
+from picochat.files import sha256_file
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.decoder import Decoder, DecoderConfig
 from picochat.model.export import export_checkpoint
@@ -93,6 +95,8 @@ def test_a_last_ckpt_that_speaks_wrongly_of_its_model_is_not_exported(case: str,
     told: dict[str, object] = {"decoder": asdict(SIZE), "tokenizer": tokenizer, "provenance": {}}
     torch.save({"state_dict": state, "picochat": told}, place / "last.ckpt")
     assert export_checkpoint(place / "last.ckpt", place / "whole") > 0
+    made = json.loads((place / "whole" / "picochat.json").read_text())["exported_from"]
+    assert made["sha256"] == {"last.ckpt": sha256_file(place / "last.ckpt")}
     name, wrong = TOLD[case]
     torch.save({"state_dict": state, "picochat": {**told, name: wrong}}, place / "last.ckpt")
     refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt does not say rightly of which")

@@ -120,7 +120,9 @@ def test_an_earlier_corpus_stays_whole_until_the_new_one_is(shards: Path) -> Non
     for step in import_steps("shards", "many"):
         backwards(step)
     before = {path: path.read_bytes() for path in Path("many").rglob("*.json*")}
-    *steps, _ = import_steps("shards", "many", force=True)
+    Path("few").mkdir()
+    Path("few/a.jsonl").write_text('{"text": "new"}\n')
+    *steps, _ = import_steps("few", "many", force=True)
     for step in steps:
         backwards(step)
     assert {path: path.read_bytes() for path in before} == before

@@ -15,7 +15,7 @@ import pytest
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.datamodules import tokenise
-from picochat.datamodules.store import TokenStore
+from picochat.datamodules.store import TokenStore, store_key
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 
@@ -161,3 +161,12 @@ def test_a_corpus_of_shards_is_one_store_in_which_everything_is_learnt(
     assert store.tokens.tolist() == [token for ids in documents for token in ids]
     assert store.supervised.tolist() == [len(ids) - 1 for ids in documents]
     assert store.sizes.tolist() == [18, 7, 15]
+
+
+def test_a_corpus_under_another_suffix_is_read_anew_and_rows_are_not(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["another text, other merges"] * 9, 270)
+    text, lines = tmp_path / "c.txt", tmp_path / "c.jsonl"
+    for path in (text, lines):
+        path.write_text('{"text": "the same bytes"}\n')
+    assert store_key([text], tokenizer, "corpus") != store_key([lines], tokenizer, "corpus")
+    assert store_key([text], tokenizer, "chat") == store_key([lines], tokenizer, "chat")
