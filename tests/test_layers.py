@@ -1,7 +1,7 @@
 """Imports run one way, and what needs no torch loads none.
 
-commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.errors, picochat.files,
-         └► callbacks ─► evidence ─┘                  picochat.plugins, picochat.strict_json;
+commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.blocks, .errors, .files,
+         └► callbacks ─► evidence ─┘                  .plugins, .strict_json;
                                                       datamodules also: all of packs
 """
 
@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = {f"picochat{name}" for name in ("", ".errors", ".files", ".plugins", ".signals", ".strict_json")}
+FOUNDATION = {
+    f"picochat{name}" for name in ("", ".blocks", ".errors", ".files", ".plugins", ".signals", ".strict_json")
+}
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
     "model": ("model", "packs.rows"),
@@ -48,6 +50,7 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.datamodules.packing",
     "picochat.datamodules.sampling",
     "picochat.datamodules.plan",
+    "picochat.blocks",
     "picochat.errors",
     "picochat.files",
     "picochat.plugins",

@@ -1,0 +1,152 @@
+"""Blocks: one report in the terminal and in Markdown, whatever the texts hold."""
+
+import re
+from dataclasses import replace
+from html import unescape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from picochat.blocks import (
+    WRITTEN,
+    Bars,
+    Chart,
+    Matrix,
+    Rate,
+    Replies,
+    Reply,
+    Report,
+    Table,
+    Text,
+    markdown,
+    markdown_page,
+    md,
+    terminal,
+    width,
+)
+
+LANES = Table(("lane", "n", "rate"), [("math", "346", "97.4 %"), ("identity", "134", "8.1 %")])
+
+
+def test_a_table_is_aligned_in_the_terminal() -> None:
+    assert terminal(LANES).splitlines() == ["lane        n    rate", "math      346  97.4 %", "identity  134   8.1 %"]
+    nested = Table(LANES.head, LANES.rows, depths=(0, 1), title="By lane")
+    assert terminal(nested).splitlines()[::3] == ["By lane", "  identity  134   8.1 %"]
+
+
+def test_columns_of_text_go_to_the_left() -> None:
+    table = Table(("what", "value"), [("model", "x"), ("a longer name", "y z")], left=2)
+    assert terminal(table).splitlines() == ["what           value", "model          x", "a longer name  y z"]
+    assert markdown(table).splitlines()[1] == "| --- | --- |"
+
+
+def test_markdown_says_which_columns_are_figures() -> None:
+    assert markdown(LANES).splitlines() == [
+        "| lane | n | rate |",
+        "| --- | ---: | ---: |",
+        "| math | 346 | 97.4 % |",
+        "| identity | 134 | 8.1 % |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"), [("abc", 3), ("北京", 4), ("e\u0301", 1), ("a\u200db", 2), ("ｶﾅ", 2), ("👍", 2)]
+)
+def test_wide_signs_take_two_columns_and_marks_none(text: str, columns: int) -> None:
+    assert width(text) == columns
+    lines = terminal(Table(("word", "n"), [(text, "1"), ("abcdefgh", "10")])).splitlines()
+    assert {width(line) for line in lines} == {12}
+
+
+def test_nothing_in_a_text_moves_the_cursor() -> None:
+    shown = terminal(Table(("a\x1b[2J", "b"), [("x\ny", "\u202e")]), Text(["one\rtwo"]))
+    assert shown.isascii()
+    assert shown.replace("\n", "").isprintable()
+    assert "x\\ny" in shown
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_shown_by_markdown_as_it_is(text: str) -> None:
+    page = MarkdownIt("js-default", {"html": True, "linkify": False}).render(markdown(Table((text,), [("a",)])))
+    cell = re.search(r"<th>(.*?)</th>", page, flags=re.S)
+    assert cell is not None
+    expected = re.sub(
+        r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")
+    )
+    expected = expected.replace("\t", " ").replace("\n", " ⏎ ")
+    assert not re.search(r"<", cell[1])
+    assert unescape(cell[1]).split() == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("bench_math_addition", "bench_math_addition"),
+        ("_x_ *y* a_", "\\_x\\_ \\*y\\* a\\_"),
+        ("# title", "\\# title"),
+        ("- item - x", "\\- item - x"),
+        ("1. one", "1\\. one"),
+        ("[a](b) `c` | d", "\\[a\\](b) \\`c\\` \\| d"),
+        ("a\nb", "a ⏎ b"),
+        ("<b> & www.x", "&lt;b&gt; &amp; www&#46;x"),
+    ],
+)
+def test_markdown_is_escaped_where_it_means_something(text: str, written: str) -> None:
+    assert md(text) == written
+
+
+def test_code_is_fenced_by_more_backticks_than_it_holds() -> None:
+    assert markdown(Text(["a ```` b"], style="code")) == "`````\na ```` b\n`````"
+
+
+def test_a_block_is_shown_by_the_media_it_names_and_an_empty_one_by_none() -> None:
+    blocks = [
+        Text(["found"], style="lead"),
+        replace(LANES, media=WRITTEN, title="Lanes"),
+        Text(["a", "b"], style="list", title="In words", media=("terminal",)),
+        Table(("a", "b"), [], title="Nothing"),
+        Chart({"loss": [(1, 2.0)]}, title="Loss"),
+    ]
+    assert terminal(*blocks) == "found\n\nIn words\na\nb"
+    assert markdown_page(Report("A_b_ of x", "1 | 2", blocks)) == (
+        "# A_b\\_ of x\n\n1 \\| 2\n\n**found**\n\n## Lanes\n\n" + markdown(LANES) + "\n"
+    )
+
+
+def test_pictures_are_tables_where_nothing_can_be_drawn() -> None:
+    bars = Bars(
+        {"math": [Rate(0.9, 0.8, 0.95), Rate(0.1, 0.05, 0.2)], "spelling": [None, Rate(0.5, 0.4, 0.6)]}, ("new", "old")
+    )
+    assert markdown(bars).splitlines()[0] == "| lane | new | 95 % interval | old | 95 % interval |"
+    assert terminal(bars).splitlines()[2].split() == ["spelling", "–", "–", "50.0", "%", "40.0", "–", "60.0", "%"]
+    effects = Matrix("lane", ("math", "identity"), {"math": ("+3.1", "0.0")}, [[0.6, 0.0]])
+    assert terminal(effects) == "lane  math  identity\nmath  +3.1       0.0"
+
+
+def test_replies_are_rows_with_every_label_that_one_of_them_has() -> None:
+    replies = Replies(
+        [
+            Reply(("row 1", "math"), {"prompt": "1 + 1?", "reply": "2"}, {}),
+            Reply(("row 2",), {"prompt": "x|y", "expected": "z"}, {}),
+        ],
+        note="2 of 2",
+    )
+    assert markdown(replies).splitlines() == [
+        "2 of 2",
+        "",
+        "| row | prompt | reply | expected |",
+        "| --- | --- | --- | --- |",
+        "| row 1 · math | 1 + 1? | 2 |  |",
+        "| row 2 | x\\|y |  | z |",
+    ]
+    assert terminal(replies).splitlines() == [
+        "2 of 2",
+        "row 1 · math",
+        "  prompt: 1 + 1?",
+        "  reply: 2",
+        "row 2",
+        "  prompt: x|y",
+        "  expected: z",
+    ]
