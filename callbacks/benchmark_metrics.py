@@ -39,8 +39,9 @@ from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, answ
 from picochat.evidence.lanes import UNTAGGED, Prediction
 from picochat.evidence.report import clip, md, md_table
 from picochat.files import write_files
-from picochat.packs.rows import Row
-from picochat.strict_json import JSONFaultError, parse_json
+from picochat.packs.quotas import spread_evenly
+from picochat.packs.rows import Row, parse_lines
+from picochat.strict_json import parse_json
 
 METRICS = ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")
 _PROFILE = "mixture_benchmark_profile"
@@ -249,17 +250,17 @@ def _fitting(rows: Sequence[Row], data: Any, path: str | Path) -> list[Row]:
 
 def _read_samples(path: Path) -> list[dict[str, Any]]:
     """The samples of a run that is resumed."""
-    samples = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if line:
-            try:
-                one = parse_json(line, nul=True)
-            except JSONFaultError as error:
-                raise UserError(f"{path}:{number}: {error}; move the file away, and a new one begins") from None
-            if not isinstance(one, dict) or not {*_SHOWN, "reasons"} <= one.keys() or type(one["step"]) is not int:
-                raise UserError(f"{path}:{number}: is no sample reply; move the file away, and a new one begins")
-            samples.append(one)
-    return samples
+
+    def parse(line: bytes) -> dict[str, Any]:
+        one: dict[str, Any] = parse_json(line, nul=True)
+        if not isinstance(one, dict) or not {*_SHOWN, "reasons"} <= one.keys() or type(one["step"]) is not int:
+            raise ValueError("is not a sample reply")
+        return one
+
+    try:
+        return [one for _, one in parse_lines(path, parse)]
+    except UserError as error:
+        raise UserError(f"{error}; move the file away, and a new one begins") from None
 
 
 def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
@@ -274,8 +275,7 @@ def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
         places.setdefault(row.get(_PROFILE) or UNTAGGED, []).append(place)
     chosen: list[int] = []
     for lane in places.values():
-        wanted = min(rows_per_lane, len(lane))
-        chosen += [lane[index * len(lane) // wanted] for index in range(wanted)]
+        chosen += spread_evenly(lane, rows_per_lane)
     return [rows[place] for place in sorted(chosen)]
 
 

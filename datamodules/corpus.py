@@ -99,7 +99,7 @@ class CorpusDataModule(StreamDataModule):
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
         self.lanes = ["corpus"]
         store = self._store(self.chat_tokenizer, verify=False)
-        # the same rule as picochat.packs.corpus.is_held_out, on the hashes that the store kept
+        # the rule of picochat.packs.quotas.split_of, on the hashes that the store kept
         held_out = np.asarray(store.hashes) / 2**32 < self.val_fraction
         prefix = (self.chat_tokenizer.bos_id,) if self.chat_tokenizer.format.document_start else ()
         train, val = (

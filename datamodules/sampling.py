@@ -25,6 +25,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from picochat.packs.quotas import largest_remainder
+
 IntArray = npt.NDArray[np.integer]
 Words = npt.NDArray[np.uint64]
 
@@ -49,12 +51,8 @@ def quotas(counts: IntArray, alpha: float, draws: int) -> IntArray:
         alpha: 1 uniform over rows, 0.5 square root, 0 the same for every category.
         draws: examples in a block.
     """
-    exact = [share * draws for share in shares(counts, alpha)]
-    whole = [int(part) for part in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda index: (whole[index] - exact[index], index))
-    for index in by_remainder[: draws - sum(whole)]:
-        whole[index] += 1
-    return np.array(whole, dtype=np.int64)
+    parts = largest_remainder(draws, dict(enumerate(shares(counts, alpha))))
+    return np.array(list(parts.values()), dtype=np.int64)
 
 
 def deal(rows: int, start: int, count: int, key: int) -> IntArray:

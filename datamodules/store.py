@@ -31,6 +31,7 @@ import numpy.typing as npt
 from picochat.errors import UserError
 from picochat.files import is_running, sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.quotas import split_hash
 from picochat.strict_json import parse_json
 
 FORMAT = 2  # raise it whenever the arrays or the way they are made change
@@ -222,7 +223,7 @@ def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> tup
         "tokens": np.fromiter(chain.from_iterable(chunk.ids), dtype=np.uint32, count=ends[-1]),
         "offsets": total + ends,
         "lines": np.array(chunk.lines),
-        "hashes": np.array([side_hash(key) for key in chunk.keys], dtype=np.uint32),
+        "hashes": np.array([split_hash(key) for key in chunk.keys], dtype=np.uint32),
         "sizes": np.array(chunk.sizes),
         "supervised": lengths - 1,  # the first token is nobody's target
     }
@@ -239,8 +240,3 @@ def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> tup
         raise UserError("a tag of the rows has more than 32,767 different values; tags name lanes, not rows")
     columns["tags"] = np.array(indices).T
     return columns, total + int(ends[-1])
-
-
-def side_hash(key: str) -> int:
-    """The bits that decide whether whatever bears this key is held out, as in `picochat.packs.corpus.is_held_out`."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")

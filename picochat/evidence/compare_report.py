@@ -1,7 +1,7 @@
 """A comparison for readers. In: the compare report. Out: the terminal's table, Markdown, HTML, three files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from picochat.evidence.html_page import (
 from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import aligned, clip, grouping_name, md, md_table, named_lanes
 from picochat.files import write_files
+from picochat.packs.quotas import spread_evenly
 
 COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
 _TABLES = {
@@ -79,7 +80,7 @@ def compare_markdown(report: Mapping[str, Any]) -> str:
         parts += [f"## {title}", md_table(head, [[md(name), *map(md, _cells(report, lane))] for name, lane in lanes])]
     flips = report["flips"]
     if flips:
-        shown = _spread(flips, _FLIPS_MD)
+        shown = spread_evenly(flips, _FLIPS_MD)
         rows = [
             [flip["direction"], *(md(clip(flip[key] or "")) for key in ("category", "prompt", "reply_a", "reply_b"))]
             for flip in shown
@@ -171,7 +172,7 @@ def _flips(report: Mapping[str, Any]) -> str:
     kinds = sorted({(flip["category"], flip["direction"]) for flip in flips})
     shown = []
     for kind in kinds:
-        shown += _spread([flip for flip in flips if (flip["category"], flip["direction"]) == kind], _FLIPS_HTML)
+        shown += spread_evenly([flip for flip in flips if (flip["category"], flip["direction"]) == kind], _FLIPS_HTML)
     reasons = sorted({reason for flip in shown for reason in (*flip["reasons_a"], *flip["reasons_b"])})
     menus = {
         "lane": sorted({flip["category"] for flip in shown}),
@@ -199,11 +200,6 @@ def _flip(report: Mapping[str, Any], flip: Mapping[str, Any], more: bool) -> str
         "reason": [*flip["reasons_a"], *flip["reasons_b"]],
     }
     return article(fields, body, failed=flip["direction"] == "lost", more=more)
-
-
-def _spread(flips: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    count = min(most, len(flips))
-    return [flips[place * len(flips) // count] for place in range(count)]
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:

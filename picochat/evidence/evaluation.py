@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import picochat
 from picochat.errors import UserError
-from picochat.evidence.lanes import GATES, TAGS, Prediction, summarise
+from picochat.evidence.lanes import GATES, Prediction, summarise
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
-from picochat.packs.rows import Message, Row, iter_rows, prompt_text
+from picochat.packs.rows import TAGS, Message, Row, prompt_text, read_rows
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
@@ -136,16 +136,7 @@ def load_eval_rows(path: str | Path) -> list[Row]:
     Raises:
         UserError: no such file, no rows, or a bad row, named by file and line.
     """
-    rows = []
-    for number, row in iter_rows(path, "eval"):
-        try:
-            check_row(row)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: {error}") from error
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
-    return rows
+    return read_rows(path, "eval", check_row)
 
 
 def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:

@@ -24,6 +24,7 @@ from picochat.evidence.lanes import UNTAGGED, percent
 from picochat.evidence.report import EVAL_FILES, aligned, clip, interval, md, md_table, report_facts, run_name
 from picochat.evidence.sft_fit import SIDES, FitRow
 from picochat.files import write_files
+from picochat.packs.quotas import spread_evenly
 
 FIT_FILES = EVAL_FILES
 _COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
@@ -71,7 +72,7 @@ def fit_markdown(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
         lines = [line for name, sides in report[grouping].items() for line in _lines(md(name), sides)]
         parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *_COLUMNS], lines)]
     wrong = [row for row in rows if row.exact is False]
-    shown = _spread(wrong, _SAMPLES)
+    shown = spread_evenly(wrong, _SAMPLES)
     if shown:
         told = [
             [_TITLES[row.side], *(md(clip(text)) for text in (row.prompt, row.reference or "", row.reply))]
@@ -165,7 +166,7 @@ def _replies(rows: Sequence[FitRow]) -> str:
     shown: list[FitRow] = []
     for side, category in kinds:
         own = [row for row in rows if row.side == side and (row.tags.get("category") or UNTAGGED) == category]
-        shown += _spread(own, _SAMPLES)
+        shown += spread_evenly(own, _SAMPLES)
     menus = {
         "lane": sorted({category for _, category in kinds}),
         "side": [_TITLES[side] for side in SIDES],
@@ -190,11 +191,6 @@ def _reply(row: FitRow, more: bool) -> str:
         body += pre("reference", row.reference)
     fields = {"lane": [category], "side": [_TITLES[row.side]], "verdict": [verdict], "reason": row.reasons}
     return article(fields, body, failed=row.correct is False or (row.correct is None and not row.exact), more=more)
-
-
-def _spread(rows: Sequence[FitRow], most: int) -> list[FitRow]:
-    count = min(most, len(rows))
-    return [rows[place * len(rows) // count] for place in range(count)]
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -39,16 +39,6 @@ SKILL_NAMES = {
     "identity": "identity",
     "refusal": "refusal",
 }
-TAGS = (
-    "mixture_profile",
-    "mixture_component",
-    "mixture_benchmark_profile",
-    "category",
-    "stage",
-    "phrasing",
-    "answer_style",
-    "knowledge",
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ class Prediction:
         passed, reasons, candidate, steps_correct: the verdict (`scoring.Verdict`).
         answerable: the row's own field, None where it has none.
         choice_scores: log-likelihood of each label, None for a generated reply.
-        tags: the `TAGS` that the row has.
+        tags: the `packs.rows.TAGS` that the row has.
     """
 
     index: int

@@ -16,7 +16,8 @@ from picochat.errors import UserError
 from picochat.evidence.lanes import Prediction
 from picochat.evidence.report import EVAL_FILES
 from picochat.files import sha256_file
-from picochat.strict_json import JSONFaultError, parse_json, read_json_object
+from picochat.packs.rows import parse_lines
+from picochat.strict_json import parse_json, read_json_object
 
 # What a comparison reads of a report, and of what kind it is
 _NEEDED: Mapping[str, Any] = {
@@ -87,25 +88,20 @@ def _read_report(path: Path) -> dict[str, Any]:
 def _read_predictions(path: Path) -> list[Prediction]:
     kinds = get_type_hints(Prediction)
     predictions: list[Prediction] = []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        try:
-            one = parse_json(line, nul=True)
-        except JSONFaultError as error:
-            raise UserError(f"{path}:{number}: {error}") from None
+
+    def parse(line: bytes) -> Prediction:
+        one = parse_json(line, nul=True)
         if not isinstance(one, dict) or one.keys() != kinds.keys():
-            raise UserError(f"{path}:{number}: is no prediction of this version")
+            raise ValueError("is no prediction of this version")
         for name, kind in kinds.items():
             if not _is(one[name], kind):
-                raise UserError(f"{path}:{number}: '{name}' is of another kind")
+                raise ValueError(f"'{name}' is of another kind")
         if one["index"] != len(predictions):
-            raise UserError(f"{path}:{number}: 'index' is {one['index']}, not {len(predictions)}")
-        predictions.append(Prediction(**{**one, "reasons": tuple(one["reasons"])}))
+            raise ValueError(f"'index' is {one['index']}, not {len(predictions)}")
+        return Prediction(**{**one, "reasons": tuple(one["reasons"])})
+
+    for _, prediction in parse_lines(path, parse):
+        predictions.append(prediction)
     return predictions
 
 

@@ -33,6 +33,7 @@ from picochat.evidence.report import (
     status_words,
 )
 from picochat.evidence.scoring import REASONS
+from picochat.packs.quotas import spread_evenly
 
 _BREAKDOWNS = ("by_phrasing", "by_category_and_phrasing", "by_style", "by_knowledge", "by_stage")
 _FOLDED = 8  # tables of more lanes are folded away
@@ -104,8 +105,7 @@ def sampled(predictions: Sequence[Prediction]) -> list[Prediction]:
     for rows in grouped(predictions, "by_category").values():
         for passed, limit in ((False, _FAILED_PER_LANE), (True, _PASSED_PER_LANE)):
             some = [prediction for prediction in rows if prediction.passed == passed]
-            count = min(limit, len(some))
-            shown += [some[place * len(some) // count] for place in range(count)]
+            shown += spread_evenly(some, limit)
     return sorted(shown, key=lambda prediction: prediction.index)
 
 

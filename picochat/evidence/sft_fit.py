@@ -22,25 +22,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, describe_model, load_eval_rows, load_model
-from picochat.evidence.lanes import SKILL_NAMES, TAGS, UNTAGGED, percent, skill
+from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, percent, skill
 from picochat.evidence.scoring import check_row, score
 from picochat.evidence.stats import difference, wilson
 from picochat.files import sha256_file
 from picochat.packs.dataset_pack import load_dataset_pack
-from picochat.packs.rows import Message, Row, conversation, has_check, iter_rows, prompt_text
+from picochat.packs.rows import (
+    LANE_FIELDS,
+    TAGS,
+    Message,
+    Row,
+    conversation,
+    has_check,
+    prompt_text,
+    read_rows,
+    tag_name,
+)
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
     from picochat.model.tokenizer import ChatTokenizer
 
 SIDES = ("train", "held_out")
-FIT_GROUPINGS = {
-    "by_benchmark_profile": "mixture_benchmark_profile",
-    "by_component": "mixture_component",
-    "by_category": "category",
-    "by_stage": "stage",
-    "by_phrasing": "phrasing",
-}
+FIT_GROUPINGS = {f"by_{tag_name(field)}": field for field in LANE_FIELDS if field != "mixture_profile"}
 MARGIN = 0.10  # a lane transfers where the interval rules out a gap of this share
 VERDICTS = {  # of a lane → what it means
     "transfers": f"learnt, and any gap to held-out rows is below {100 * MARGIN:g} points",
@@ -113,7 +117,7 @@ def measure_fit(
         raise UserError(f"--max-rows must be at least 1, not {max_rows}")
     decoding = decoding or Decoding()
     held_out = Path(eval_input) if eval_input else held_out_beside(input_path)
-    rows = {"train": _read_chat(input_path), "held_out": load_eval_rows(held_out) if held_out else []}
+    rows = {"train": read_rows(input_path, "chat", check_row), "held_out": load_eval_rows(held_out) if held_out else []}
     picked = {side: pick_rows(rows[side], max_rows, decoding.seed) for side in SIDES}
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
@@ -333,19 +337,6 @@ def _question(row: Row) -> Row:
     if "correct_choice" in row and row.get("answer") is None:
         asked["answer"] = row["correct_choice"]
     return asked
-
-
-def _read_chat(path: str | Path) -> list[Row]:
-    rows = []
-    for number, row in iter_rows(path, "chat"):
-        try:
-            check_row(row)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: {error}") from error
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
-    return rows
 
 
 def _file(path: str | Path, rows: Sequence[Row]) -> dict[str, Any]:

@@ -25,18 +25,10 @@ from picochat.packs.documents import Document, corpus_files, iter_documents
 from picochat.packs.hub import HubCorpus
 from picochat.packs.stories import story
 
-__all__ = ["Document", "import_corpus", "is_held_out", "iter_documents"]
+__all__ = ["Document", "import_corpus", "iter_documents"]
 
 CORPUS_NAME = "corpus.jsonl"
 DEFAULT_STORIES = 20_000
-
-
-def is_held_out(text: str, fraction: float) -> bool:
-    """Whether a document is for validation: its sha256's first 32 bits, read as a fraction, lie below ``fraction``.
-
-    It depends on the text alone, so a document keeps its side when others are added, dropped or reordered.
-    """
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32 < fraction
 
 
 def import_corpus(

@@ -13,7 +13,8 @@ which is just as uniform over the values of the side.
 from collections.abc import Sequence
 from typing import Any
 
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Side, Task
+from picochat.packs.quotas import Side
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Task
 
 _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many values for each one needed
 

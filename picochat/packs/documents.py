@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picochat.errors import UserError
-from picochat.strict_json import JSONFaultError, json_kind, parse_json
+from picochat.packs.rows import parse_lines
+from picochat.strict_json import json_kind, parse_json
 
 TEXT_DOCUMENT = 8_000
 """Characters after which a .txt file goes on in a new document at the next blank line."""
@@ -67,13 +68,7 @@ def corpus_files(path: str | Path) -> list[Path]:
 
 def _read_jsonl(file: Path, text_field: str | None) -> Iterator[Document]:
     field = text_field or "text"
-    for number, line in _lines(file):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except JSONFaultError as error:
-            raise UserError(f"{file}:{number}: {error}") from None
+    for number, row in parse_lines(file, parse_json):
         if not isinstance(row, dict):
             raise UserError(f"{file}:{number}: holds {json_kind(row)}; an object with the field '{field}' is expected")
         if not isinstance(row.get(field), str):

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picochat.errors import UserError, one_line
-from picochat.packs.rows import LANE_FIELDS, Kind, Row, parse_row
+from picochat.errors import one_line
+from picochat.packs.rows import LANE_FIELDS, Kind, Row, iter_lines, parse_row
 
 SHOWN = 20
 """So many bad lines are listed; all are counted."""
@@ -67,15 +67,9 @@ def inspect_rows(path: str | Path) -> Inspection:
     """
     found = Inspection(Path(path))
     seen: set[int] = set()
-    try:
-        with Path(path).open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                found.lines = number
-                line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                if line.strip():
-                    _count(found, number, line, seen)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in iter_lines(path):
+        found.lines = number
+        _count(found, number, line, seen)
     return found
 
 

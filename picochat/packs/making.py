@@ -13,9 +13,10 @@ from picochat.packs.contamination import Entry, Screen
 from picochat.packs.dealing import Dealer, ExhaustedError
 from picochat.packs.planning import Cell, Planner, Stage, needed, refuse_impossible
 from picochat.packs.profiles import Component, Profile
+from picochat.packs.quotas import Side
 from picochat.packs.rows import Row
 from picochat.packs.sources import HubRow, SourceReader
-from picochat.packs.tasks.base import Draw, Phrasing, Problem, Side, Task
+from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import mistyped
 
 SLIPS = 0.1

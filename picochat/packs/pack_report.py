@@ -15,16 +15,10 @@ from typing import Any
 from picochat import __version__
 from picochat.files import sha256_text
 from picochat.packs.contamination import Contamination
-from picochat.packs.rows import Row
+from picochat.packs.rows import Row, tag_name
 
-_COUNTED = {
-    "component": "mixture_component",
-    "category": "category",
-    "stage": "stage",
-    "phrasing": "phrasing",
-    "source": "source_dataset",
-    "knowledge": "knowledge",
-}
+_FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
+_COUNTED = {tag_name(field).removesuffix("_dataset"): field for field in _FIELDS}
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from picochat.errors import UserError
-from picochat.packs.profiles import Component, Profile, largest_remainder
-from picochat.packs.tasks.base import Phrasing, Side, Task
+from picochat.packs.profiles import Component, Profile
+from picochat.packs.quotas import Side, largest_remainder
+from picochat.packs.tasks.base import Phrasing, Task
 
 NEW_PHRASING = 4
 """Every fourth eval row of a component asks in words that were never trained on, where the task has such words."""

@@ -12,13 +12,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Literal, TypeVar
+from typing import Literal
 
 from picochat.errors import UserError
+from picochat.packs.quotas import exact
 from picochat.plugins import load_named
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -59,26 +57,11 @@ class Profile:
             ("the components", {component.name: component.weight for component in self.components}),
             *((f"the tasks of {component.name}", component.tasks) for component in self.components),
         ):
-            total = sum(map(_exact, shares.values()))
+            total = sum(map(exact, shares.values()))
             if total != 1 or min(shares.values()) <= 0:
                 raise UserError(
                     f"profile {self.name}: the shares of {what} must be above 0 and sum to 1, not {float(total)}"
                 )
-
-
-def largest_remainder(total: int, shares: Mapping[K, float]) -> dict[K, int]:
-    """Split ``total`` into whole numbers by shares: whole parts first, then one more by largest remainder.
-
-    >>> largest_remainder(480, {"weak_skills": 0.72, "behavior_anchor": 0.28})
-    {'weak_skills': 346, 'behavior_anchor': 134}
-    """
-    whole = sum(map(_exact, shares.values()))
-    exact = {name: total * _exact(share) / whole for name, share in shares.items()}
-    parts = {name: int(part) for name, part in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: parts[name] - exact[name])  # a stable sort: ties go to the first
-    for name in by_remainder[: total - sum(parts.values())]:
-        parts[name] += 1
-    return parts
 
 
 def load_profile(name: str) -> Profile:
@@ -93,11 +76,6 @@ def load_profile(name: str) -> Profile:
     if not isinstance(found, Profile):
         raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
     return found
-
-
-def _exact(share: float) -> Fraction:
-    """0.72 as 72/100: sums of shares and quotas must not depend on binary rounding."""
-    return Fraction(str(share))
 
 
 _BEHAVIOR = {"identity": 0.85, "refusal": 0.15}

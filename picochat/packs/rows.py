@@ -15,20 +15,23 @@ Fields that picochat does not know survive reading and writing. Rows of other to
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from picochat.errors import UserError
 from picochat.files import write_files
 from picochat.strict_json import json_kind, parse_json
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Message = dict[str, str]
 Kind = Literal["chat", "eval", "prompt"]  # a prompt row ends as an eval row does, and needs no check
 
 ROLES = ("system", "user", "assistant")
 LANE_FIELDS = ("mixture_profile", "mixture_component", "mixture_benchmark_profile", "category", "stage", "phrasing")
+TAGS = (*LANE_FIELDS, "answer_style", "knowledge")
+"""What rows are counted and rated by; reports call a tag by its `tag_name`."""
 CHECK_FIELDS = (
     "answer",
     "must_include",
@@ -40,29 +43,57 @@ CHECK_FIELDS = (
 )
 
 
-def read_rows(path: str | Path, kind: Kind) -> list[Row]:
-    """Read and validate a whole file.
+def tag_name(field: str) -> str:
+    """``mixture_component`` is called "component" in reports, ``stage`` "stage"."""
+    return field.removeprefix("mixture_")
+
+
+def read_rows(path: str | Path, kind: Kind, check: Callable[[Row], object] | None = None) -> list[Row]:
+    """Read and validate a whole file; ``check`` may refuse a row with a ValueError.
 
     Raises:
         UserError: no such file, an empty file, or a bad line; the message names file and line.
     """
-    rows = [row for _, row in iter_rows(path, kind)]
+
+    def parse(line: bytes) -> Row:
+        row = parse_row(line, kind)
+        if check:
+            check(row)
+        return row
+
+    rows = [row for _, row in parse_lines(path, parse)]
     if not rows:
-        raise UserError(f"{path}: holds no rows; one JSON object per line is expected")
+        raise no_rows(path)
     return rows
 
 
+def no_rows(path: str | Path) -> UserError:
+    """What is said of an empty file."""
+    return UserError(f"{path}: holds no rows; one JSON object per line is expected")
+
+
 def iter_rows(path: str | Path, kind: Kind) -> Iterator[tuple[int, Row]]:
-    """Yield (line number from 1, row); blank lines are skipped, a BOM and CRLF are understood."""
+    """Yield (line number from 1, row)."""
+    return parse_lines(path, lambda line: parse_row(line, kind))
+
+
+def parse_lines(path: str | Path, parse: Callable[[bytes], T]) -> Iterator[tuple[int, T]]:
+    """Yield (line number from 1, what ``parse`` makes of it); its ValueError becomes a UserError with file and line."""
+    for number, line in iter_lines(path):
+        try:
+            yield number, parse(line)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: {error}") from error
+
+
+def iter_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line) of a file; blank lines and a byte order mark are skipped."""
     try:
         with Path(path).open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if line.strip():
-                    try:
-                        yield number, parse_row(line, kind)
-                    except ValueError as error:
-                        raise UserError(f"{path}:{number}: {error}") from error
+                    yield number, line
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
@@ -111,7 +142,7 @@ def validate_row(row: Row, kind: Kind) -> Row:
         raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
     if kind == "eval" and not has_check(row):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
-    for field in (*LANE_FIELDS, "knowledge", "id", "key", "answer", "answer_style", "reference"):
+    for field in (*TAGS, "id", "key", "answer", "reference"):
         if field in row and row[field] is not None and not isinstance(row[field], str):
             raise ValueError(f"'{field}' must be a string, not {json_kind(row[field])}")
     return row

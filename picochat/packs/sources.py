@@ -22,8 +22,8 @@ from typing import Any, Literal, NamedTuple
 
 from picochat.errors import UserError
 from picochat.packs.hub import snapshot_folder, why_unreachable
-from picochat.packs.profiles import largest_remainder
-from picochat.packs.tasks.base import Draw, Problem, Side
+from picochat.packs.quotas import Side, largest_remainder
+from picochat.packs.tasks.base import Draw, Problem
 
 LONGEST = 1000
 """Characters of prompt and reply together; longer rows would not fit a small model's context."""

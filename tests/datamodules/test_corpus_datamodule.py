@@ -11,7 +11,7 @@ from small_rows import write_jsonl
 from picochat.datamodules import CorpusDataModule
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX
-from picochat.packs.corpus import is_held_out
+from picochat.packs.quotas import split_of
 
 TEXTS = [text.strip() for text in list(topics.values())[:40]]  # Python's own help: real prose, some of it long
 
@@ -34,9 +34,9 @@ def ready(pack: str, **more: Any) -> CorpusDataModule:
     return dm
 
 
-def test_sides_are_those_of_is_held_out(pack: str) -> None:
+def test_sides_are_those_of_the_split_hash(pack: str) -> None:
     dm = ready(pack)
-    held_out = {index for index, text in enumerate(TEXTS) if is_held_out(text, 0.2)}
+    held_out = {index for index, text in enumerate(TEXTS) if split_of(text, 0.2) == "eval"}
     assert 2 <= len(held_out) <= 16
     assert set(dm._evaluations["val"].rows.tolist()) == held_out
     assert set(dm._train.rows.tolist()) == set(range(40)) - held_out
@@ -45,15 +45,15 @@ def test_sides_are_those_of_is_held_out(pack: str) -> None:
 def test_every_token_of_the_training_side_is_learnt_once_in_a_block(pack: str) -> None:
     dm = ready(pack)
     learnt = sum(int((batch.labels != IGNORE_INDEX).sum()) for batch in dm.val_dataloader()[0])
-    assert learnt == sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if is_held_out(text, 0.2))
-    tokens = sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if not is_held_out(text, 0.2))
+    assert learnt == sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if split_of(text, 0.2) == "eval")
+    tokens = sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if split_of(text, 0.2) == "train")
     assert dm.plan.tokens(0, len(dm.plan.block(0).bins)) == tokens
     assert len(dm._train) > len(set(dm._train.rows.tolist()))  # long documents were split
 
 
 def test_bytes_per_token_count_the_held_out_text(pack: str) -> None:
     dm = ready(pack)
-    held_out = [text for text in TEXTS if is_held_out(text, 0.2)]
+    held_out = [text for text in TEXTS if split_of(text, 0.2) == "eval"]
     tokens = sum(len(dm.chat_tokenizer.document(text)) - 1 for text in held_out)
     assert dm.bytes_per_token == pytest.approx(sum(len(text.encode()) for text in held_out) / tokens)
 

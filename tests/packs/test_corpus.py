@@ -12,11 +12,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from picochat.errors import UserError
-from picochat.packs.corpus import Document, import_corpus, is_held_out, iter_documents
+from picochat.packs.corpus import Document, import_corpus, iter_documents
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack
 
 
@@ -327,17 +325,3 @@ def test_a_wrong_setting_is_refused_and_nothing_is_written(
     with pytest.raises(UserError, match=words):
         import_corpus(source, "out", **settings)
     assert [file.name for file in tmp_path.iterdir()] == ["empty.txt"]
-
-
-@given(st.text(), st.floats(0, 1))
-def test_a_document_held_out_at_one_fraction_is_held_out_at_every_larger_one(text: str, fraction: float) -> None:
-    assert not is_held_out(text, 0)
-    assert is_held_out(text, 1)
-    assert is_held_out(text, fraction) <= is_held_out(text, min(1, fraction + 0.1))
-
-
-def test_a_tenth_held_out_is_about_a_tenth_and_never_changes() -> None:
-    held = [number for number in range(2_000) if is_held_out(f"document {number}", 0.1)]
-    assert 160 <= len(held) <= 240
-    first = int(hashlib.sha256(b"document 0").hexdigest()[:8], 16) / 2**32
-    assert is_held_out("document 0", 0.1) == (first < 0.1)

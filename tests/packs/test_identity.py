@@ -7,8 +7,9 @@ import pytest
 from picochat.evidence.refusals import claims_ability, refuses
 from picochat.evidence.scoring import check_row, score
 from picochat.packs.contamination import Entry, check
+from picochat.packs.quotas import Side
 from picochat.packs.rows import Row
-from picochat.packs.tasks.base import Draw, Phrasing, Problem, Side
+from picochat.packs.tasks.base import Draw, Phrasing, Problem
 from picochat.packs.tasks.identity import Identity, Value
 from picochat.packs.tasks.identity_topics import TOPICS, Topic
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from picochat.errors import UserError
 from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack, making
-from picochat.packs.profiles import PROFILES, largest_remainder
+from picochat.packs.profiles import PROFILES
+from picochat.packs.quotas import split_of
 from picochat.packs.rows import Row, prompt_text, read_rows
-from picochat.packs.tasks.base import side_of
 from picochat.packs.tasks.columns import write_product
 from picochat.packs.tasks.registry import load_task
 
@@ -71,17 +71,6 @@ def test_the_recipe_s_quotas_come_out_to_the_row(recipe: TaskPackReport) -> None
     }
 
 
-@given(
-    st.integers(0, 10_000),
-    st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.integers(1, 99), min_size=1),
-)
-def test_largest_remainder_gives_every_part_its_share_to_within_one(total: int, weights: dict[str, int]) -> None:
-    parts = largest_remainder(total, weights)
-    assert sum(parts.values()) == total
-    for name, weight in weights.items():
-        assert abs(parts[name] - total * weight / sum(weights.values())) < 1
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sft_rows=st.integers(32, 700), eval_rows=st.integers(16, 250), seed=st.integers(0, 2**40))
@@ -119,7 +108,7 @@ def test_the_key_s_hash_decides_the_side(recipe: TaskPackReport) -> None:
         asked = [row for row in rows if row["stage"] != "by_thirteen"]  # practice: for training whatever the hash
         keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul") and not shown(row["key"])]
         assert len(keys) > 100
-        assert {side_of(key) for key in keys} == {side}
+        assert {split_of(key) for key in keys} == {side}
 
 
 def test_two_seeds_share_few_problems(pack: Path, recipe: TaskPackReport) -> None:

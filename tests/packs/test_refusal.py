@@ -9,8 +9,9 @@ import pytest
 from picochat.evidence.refusals import refuses
 from picochat.evidence.scoring import check_row, score
 from picochat.packs.contamination import Entry, check
+from picochat.packs.quotas import Side
 from picochat.packs.rows import Row
-from picochat.packs.tasks.base import Draw, Phrasing, Problem, Side
+from picochat.packs.tasks.base import Draw, Phrasing, Problem
 from picochat.packs.tasks.refusal import Asked, Refusal, Stated, Unanswerable, Value
 from picochat.packs.tasks.refusal_kinds import KINDS
 from picochat.packs.tasks.refusal_situations import Situation

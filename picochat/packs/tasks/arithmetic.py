@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import isqrt
 from typing import ClassVar
 
+from picochat.packs.quotas import Side, split_of
 from picochat.packs.tasks.arithmetic_wordings import (
     ADDITION,
     MULTIPLICATION,
@@ -18,7 +19,7 @@ from picochat.packs.tasks.arithmetic_wordings import (
     SUBTRACTION,
     Pair,
 )
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.columns import read_columns, read_product, write_difference, write_product, write_sum
 from picochat.packs.tasks.wording import as_typed
 
@@ -192,7 +193,7 @@ class Removal(Task):
 
     def side(self, stage: str, value: Triple) -> Side:
         a, b, c = value
-        trained = side_of(f"add:{a}+{b}") == side_of(f"sub:{a + b}-{c}") == "train"
+        trained = split_of(f"add:{a}+{b}") == split_of(f"sub:{a + b}-{c}") == "train"
         return "train" if trained else "eval"
 
     def pose(self, stage: str, value: Triple, template: str, draw: Draw) -> Problem:

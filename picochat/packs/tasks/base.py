@@ -13,31 +13,19 @@ The sha256 of the key decides whether a problem is for training or for evaluatio
 what one pack holds out, no other pack trains on.
 """
 
-import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-Side = Literal["train", "eval"]
+from picochat.packs.quotas import Side, split_of
+
 Phrasing = Literal["known", "new"]
 Family = str | Sequence[str]
 """One way of asking: a template, or several that differ in a detail only (the thing counted, the order of operands)."""
 
-EVAL_SHARE = 0.2
-"""The share of all keys that is held out."""
-
 T = TypeVar("T")
-
-
-def side_of(key: str) -> Side:
-    """The side that a key belongs to, for ever: the first 32 bits of its sha256, read as a fraction, are < 0.2 or not.
-
-    (Python's own ``hash`` of a string changes from run to run.)
-    """
-    fraction = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
-    return "eval" if fraction < EVAL_SHARE else "train"
 
 
 class Draw:
@@ -140,7 +128,7 @@ class Task(ABC):
         """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word), or the
         stage is for practice.
         """
-        return "train" if stage in self.practice else side_of(self.key(stage, value))
+        return "train" if stage in self.practice else split_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
         """The families of templates for a problem; the same for all unless a task says otherwise."""

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
+from picochat.packs.quotas import Side, split_of
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.facts import LANGUAGE, SCIENCE, WORLD, Relation
 
 LABELS = ("A", "B", "C", "D")
@@ -58,7 +59,7 @@ class _Choice(Task):
         return f"choice:{value.fact}/{value.asked}"
 
     def side(self, stage: str, value: Question) -> Side:
-        return "eval" if side_of(f"fact:{value.fact}") == "eval" else side_of(self.key(stage, value))
+        return "eval" if split_of(f"fact:{value.fact}") == "eval" else split_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Question, phrasing: Phrasing) -> Sequence[Family]:
         return self._families[value.relation.name, value.asked, phrasing]

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task
+from picochat.packs.quotas import Side, spread_evenly
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.identity_topics import TOPICS, Topic
 
 _KNOWN_LEADS = (
@@ -286,17 +287,16 @@ def _situations() -> list[Situation]:
     for side in sides:
         greetings, notes, speakers, clauses = _GREETINGS[side], _NOTES[side], _SPEAKERS[side], _CLAUSES[side]
         texts = [*greetings, *notes]
-        texts += [f"{greeting} {note}" for at, greeting in enumerate(greetings) for note in _spread(notes, at, 5)]
         texts += [
-            f"I am {speaker} {clause}." for at, speaker in enumerate(speakers) for clause in _spread(clauses, at, 5)
+            f"{greeting} {note}" for at, greeting in enumerate(greetings) for note in spread_evenly(notes, 5, start=at)
+        ]
+        texts += [
+            f"I am {speaker} {clause}."
+            for at, speaker in enumerate(speakers)
+            for clause in spread_evenly(clauses, 5, start=at)
         ]
         found += [Situation(side, text) for text in texts]
     return found
-
-
-def _spread(pieces: Sequence[str], start: int, count: int) -> list[str]:
-    """``count`` of the pieces, from ``start`` on and as far from each other as can be."""
-    return [pieces[(start + turn * len(pieces) // count) % len(pieces)] for turn in range(count)]
 
 
 @cache

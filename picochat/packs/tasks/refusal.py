@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Side, Task, side_of
+from picochat.packs.quotas import Side, split_of
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.refusal_kinds import KINDS
 from picochat.packs.tasks.refusal_situations import Situation
 from picochat.packs.tasks.refusal_words import FILLERS, MEANINGS, OPENERS, Meaning
@@ -200,7 +201,7 @@ class Refusal(Task):
 
     def side(self, stage: str, value: Value) -> Side:
         if isinstance(value, Asked):
-            return side_of(self.key(stage, value))
+            return split_of(self.key(stage, value))
         situation = value.told.situation if isinstance(value, Stated) else value.situation
         return "eval" if situation in _HELD_OUT else "train"
 

@@ -23,12 +23,12 @@ A word is held out whole: what one spelling task asks in evaluation, no spelling
 """
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import ClassVar
 
-from picochat.packs.tasks.base import Draw, Problem, Side, Task, side_of
+from picochat.packs.quotas import Side, split_hash, split_of
+from picochat.packs.tasks.base import Draw, Problem, Task
 from picochat.packs.tasks.spelling_wordings import COUNT, FIRST, LAST, REVERSE, SPACED
 from picochat.packs.tasks.wording import as_typed
 from picochat.packs.words import common_words
@@ -49,7 +49,7 @@ class _Spelling(Task):
         return f"{stage}:{value}"
 
     def side(self, stage: str, value: str) -> Side:
-        return "train" if stage in self.practice else side_of(f"word:{value}")
+        return "train" if stage in self.practice else split_of(f"word:{value}")
 
     def pose(self, stage: str, value: str, template: str, draw: Draw) -> Problem:
         answer, lines = self.work(value)
@@ -96,7 +96,7 @@ class Count(Task):
         return f"count:{value[0]}/{value[1]}"
 
     def side(self, stage: str, value: tuple[str, str]) -> Side:
-        return "train" if stage in self.practice else side_of(f"word:{value[0]}")
+        return "train" if stage in self.practice else split_of(f"word:{value[0]}")
 
     def pose(self, stage: str, value: tuple[str, str], template: str, draw: Draw) -> Problem:
         word, letter = value
@@ -207,6 +207,6 @@ def _letters_to_count(word: str) -> list[str]:
     repeated = [letter for letter in present if word.count(letter) > 1]
     once = [letter for letter in present if word.count(letter) == 1]
     absent = [letter for letter in ascii_lowercase if letter not in word]
-    number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+    number = split_hash(word)
     chosen = repeated + ([once[number % len(once)]] if once else [])
     return chosen + ([absent[number % len(absent)]] if absent and number % 3 == 0 else [])
