@@ -105,10 +105,10 @@ def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> 
             if counts["kills"] >= kills:
                 run(words, folder)
                 break
-            writing = (lambda out=out: any(out.glob(".*.tmp*"))) if counts["kills"] % 2 else None
+            writing = (lambda out=out: any(out.glob(".*.tmp"))) if counts["kills"] % 2 else None
             status = killed(words, folder, draw.uniform(0.1, 0.6) * whole, writing)
             counts["kills"] += status == -9
-            counts["while a checkpoint was being written"] += status == -9 and any(out.glob(".*.tmp*"))
+            counts["while a checkpoint was being written"] += status == -9 and any(out.glob(".*.tmp"))
             counts["resumed from last.ckpt"] += begin[0] == "--resume-from"
         found = hashes(out, RESULTS)
         counts["runs"] += 1
@@ -151,7 +151,7 @@ def kill_commands(folder: Path, kills: int, draw: random.Random) -> Iterator[str
             if hashes(folder, files) != expected:
                 raise SystemExit(f"{name}: the run behind a kill wrote something else")
         parents = {(folder / file).parent for file in files}
-        left = sorted({path.name for parent in parents for path in parent.glob(".*.tmp-*")})
+        left = sorted({path.name for parent in parents for path in parent.glob(".*.tmp")})
         if left:
             raise SystemExit(f"{name} leaves {', '.join(left)} behind")
         yield f"{name}: {', '.join(f'{what} {count}' for what, count in counts.items())}"
@@ -173,10 +173,10 @@ def kill_cache(folder: Path, kills: int, draw: random.Random) -> str:
     for _ in range(kills):
         shutil.rmtree(cache, ignore_errors=True)
         seconds = draw.uniform(0.2, 0.8) * whole
-        building = (lambda: any(cache.glob(".*.tmp-*"))) if counts["kills"] % 2 else None
+        building = (lambda: any(cache.glob(".*.tmp"))) if counts["kills"] % 2 else None
         status = killed(words, folder, 0.0 if building else seconds, building)
         counts["kills"] += status == -9
-        counts["while it was being made"] += any(cache.glob(".*.tmp-*"))
+        counts["while it was being made"] += any(cache.glob(".*.tmp"))
         found = hashes(cache, names)
         if found and found != expected:
             raise SystemExit("the token cache holds something else than an undisturbed command makes")

@@ -17,7 +17,6 @@ Usable in any Lightning project:
     Trainer(plugins=[AtomicCheckpointIO()])
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,27 +25,21 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from picochat.errors import UserError
+from picochat.files import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write checkpoints atomically; read them with `weights_only`, so a hostile file is refused and not executed."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        final = Path(path)
-        building = final.with_name(f".{final.name}.tmp")  # the same name each time: what a kill left is used up next
+        intact = "; the previous one is intact" if Path(path).exists() else ""
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            with building.open("wb") as file:
+            with atomic_file(path, "wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            building.replace(final)
-            _sync_folder(final.parent)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its zip writer
-            reason = error.strerror if isinstance(error, OSError) else f"is the disk full? ({error})"
-            raise UserError(f"cannot write the checkpoint {final}: {reason}; the previous one is intact") from error
-        finally:
-            building.unlink(missing_ok=True)
+        except UserError as error:
+            raise UserError(f"{error}{intact}") from error
+        except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
+            raise UserError(f"cannot write {path}: is the disk full? ({error}){intact}") from error
 
     def load_checkpoint(
         self,
@@ -75,12 +68,3 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not whole:
             raise UserError(f"{path} is no training checkpoint; name the last.ckpt of a run folder")
         return checkpoint
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last beyond a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

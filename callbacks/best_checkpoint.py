@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 
 from picochat.errors import UserError
-from picochat.files import atomic_folder
+from picochat.files import atomic_folder, settle
 
 
 class BestCheckpoint(Callback):
@@ -80,6 +80,8 @@ class BestCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.default_root_dir) / self.best_name
+        if trainer.is_global_zero:
+            settle(folder)
         # resumed into another folder, which is to hold a best of its own, or behind a best of steps that are done again
         other = not folder.exists() or _step_of(folder) > trainer.global_step
         if trainer.strategy.broadcast(other):

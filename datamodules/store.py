@@ -15,11 +15,7 @@ The folder's name holds the key, a hash of the rows' file, the tokenizer, its te
 changed file, tokenizer or template is another folder; what is damaged is seen by size and sha256 and made again.
 """
 
-import glob
 import hashlib
-import os
-import shutil
-import socket
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -29,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picochat.errors import UserError
-from picochat.files import is_running, sha256_file, sha256_text, write_json
+from picochat.files import atomic_folder, locked_folder, sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.quotas import split_hash
 from picochat.strict_json import parse_json
@@ -156,35 +152,22 @@ def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
 def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: dict[str, Any]) -> TokenStore:
     """Write the store of `chunks` (streamed, never held) under `folder`, which appears when it is whole.
 
-    Several machines may do so at once on a shared disk: the first to finish wins, the others take what it made.
+    Processes and machines that want the same store at once wait for the first of them and take what it made.
 
     Args:
         extra: further entries of the header; filled while the chunks are made, read when they are done.
     """
-    prefix = f".{folder.name}.tmp-{socket.gethostname()}-"
-    building = folder.with_name(f"{prefix}{os.getpid()}")
     try:
-        for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
-            process = left.name.removeprefix(prefix)
-            if left == building or (process.isdecimal() and not is_running(int(process))):  # it was killed
-                shutil.rmtree(left, ignore_errors=True)
-        building.mkdir(parents=True)
-        header = _write_arrays(building, chunks, vocab_size)
-        write_json(building / "header.json", {**header, **extra})
-        store = find_store(folder, verify=True)
-        if store is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                building.rename(folder)
-            except OSError:  # another machine was faster
-                if find_store(folder, verify=False) is None:
-                    raise
-            store = TokenStore(folder)
-        return store
-    except OSError as error:
-        raise UserError(f"cannot write the token cache {folder}: {error.strerror}; set data.work_dir") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        with locked_folder(folder.with_name(f".{folder.name}"), wait=True):
+            if find_store(folder, verify=True) is None:
+                with atomic_folder(folder) as building:
+                    header = _write_arrays(building, chunks, vocab_size)
+                    write_json(building / "header.json", {**header, **extra})
+        return TokenStore(folder)
+    except UserError as error:
+        if str(error).startswith("cannot write"):
+            raise UserError(f"{error}; set data.work_dir to a folder with room that may be written") from error
+        raise
 
 
 def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dict[str, Any]:

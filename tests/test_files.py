@@ -1,19 +1,15 @@
-"""What is written is whole, and what a killed process left is cleared away."""
+"""What is written is whole or absent, what a crash left is used up by the next write, and two writers never mix."""
 
 import os
-import socket
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from picochat.errors import UserError
-from picochat.files import _beside, atomic_file, atomic_folder, refuse_existing, write_files
-
-DEAD = 2**22 + 1  # above the largest process id that Linux gives
-HERE = socket.gethostname()
+from picochat.files import atomic_file, atomic_folder, locked_folder, refuse_existing, settle, write_files
 
 
 def fill(folder: Path, text: str) -> None:
@@ -21,75 +17,126 @@ def fill(folder: Path, text: str) -> None:
         (building / "file.txt").write_text(text)
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def test_a_folder_appears_whole_and_replaces_the_older_one(tmp_path: Path) -> None:
     fill(tmp_path / "model", "first")
     fill(tmp_path / "model", "second")
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert names(tmp_path) == {"model"}
     assert (tmp_path / "model/file.txt").read_text() == "second"
 
 
-def test_an_error_while_filling_leaves_the_older_folder(tmp_path: Path) -> None:
+def test_an_error_while_filling_leaves_the_older_content(tmp_path: Path) -> None:
     fill(tmp_path / "model", "first")
+    write_files({tmp_path / "a.txt": "first"})
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model") as building:
         (building / "file.txt").write_text("half")
         raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert (tmp_path / "model/file.txt").read_text() == "first"
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "a.txt") as file:
+        file.write("half")
+        raise RuntimeError
+    assert names(tmp_path) == {"model", "a.txt"}
+    assert (tmp_path / "model/file.txt").read_text() == (tmp_path / "a.txt").read_text() == "first"
 
 
-def test_leftovers_of_a_killed_process_are_cleared_and_those_of_a_running_one_are_not(tmp_path: Path) -> None:
-    running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        for process in (DEAD, running.pid):
-            (tmp_path / f".model.tmp-{HERE}-{process}-0a").mkdir()
-        fill(tmp_path / "model", "new")
-        assert {path.name for path in tmp_path.iterdir()} == {"model", f".model.tmp-{HERE}-{running.pid}-0a"}
-    finally:
-        running.communicate()
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from picochat.files import atomic_file, atomic_folder
+with atomic_folder("model") as building, atomic_file("a.txt") as file:
+    (building / "half.txt").write_text("half")
+    file.write("half" * 100_000)
+    print("written", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_leftovers_of_other_hosts_are_cleared_after_a_day(tmp_path: Path) -> None:
-    new, old = tmp_path / f".model.tmp-far-{DEAD}-0a", tmp_path / f".model.tmp-far-{DEAD}-0b"
-    for path in (new, old):
-        path.mkdir()
-    os.utime(old, (0, time.time() - 25 * 3600))
-    fill(tmp_path / "model", "new")
-    assert {path.name for path in tmp_path.iterdir()} == {"model", new.name}
+def test_leftovers_of_a_killed_writer_are_used_up_by_the_next_and_a_second_writer_is_refused(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    first.stdout.readline()
+    for write in (lambda: fill(tmp_path / "model", "mine"), lambda: write_files({tmp_path / "a.txt": "mine"})):
+        with pytest.raises(UserError, match=r"(model|a\.txt) is being written by another process; wait until"):
+            write()
+    assert names(tmp_path) == {".model.tmp", ".a.txt.tmp"}
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    first.communicate()
+    assert names(tmp_path) == {".model.tmp", ".a.txt.tmp"}
+    fill(tmp_path / "model", "mine")
+    write_files({tmp_path / "a.txt": "mine"})
+    assert names(tmp_path) == {"model", "a.txt"}
+    assert names(tmp_path / "model") == {"file.txt"}
+    assert (tmp_path / "a.txt").read_text() == "mine"
 
 
-def test_two_writers_of_one_process_id_write_beside_each_other(tmp_path: Path) -> None:
-    """As in two containers that share a disk, in each of which it is process 1."""
-    with atomic_file(tmp_path / "a.txt") as first, atomic_file(tmp_path / "b.txt"):
-        first.write("whole")
-        assert len({path.name for path in tmp_path.iterdir()}) == 2
-        names = {str(_beside(tmp_path / "a.txt", "tmp")) for _ in range(9)}
-    assert len(names) == 9
-    assert (tmp_path / "a.txt").read_text() == "whole"
-
-
-def test_a_file_that_a_killed_process_left_half_written_is_cleared_by_the_next_writer(tmp_path: Path) -> None:
-    for name in ("a[1].txt", "b.txt"):
-        (tmp_path / f".{name}.tmp-{HERE}-{DEAD}-0a").write_text("half")
-    write_files({tmp_path / "a[1].txt": "whole"})
-    with atomic_file(tmp_path / "b.txt") as file:
-        file.write("whole")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a[1].txt": "whole", "b.txt": "whole"}
-
-
-def test_a_folder_moved_aside_by_a_killed_process_is_put_back_when_the_next_write_fails(tmp_path: Path) -> None:
-    aside = tmp_path / f".model.old-{HERE}-{DEAD}-0a"
-    aside.mkdir()
-    (aside / "file.txt").write_text("first")
+@pytest.mark.parametrize("written_anew", [False, True])
+def test_a_crash_between_the_two_renames_loses_neither_folder(tmp_path: Path, written_anew: bool) -> None:
+    fill(tmp_path / "model", "first")
+    (tmp_path / "model").rename(tmp_path / ".model.old")
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model"):
         raise RuntimeError
+    assert (tmp_path / "model/file.txt").read_text() == "first"
+    (tmp_path / "model").rename(tmp_path / ".model.old")
+    if written_anew:  # the crash came after the second rename
+        fill(tmp_path / "other", "second")
+        (tmp_path / "other").rename(tmp_path / "model")
+    settle(tmp_path / "model")
+    assert names(tmp_path) == {"model"}
+    assert (tmp_path / "model/file.txt").read_text() == ("second" if written_anew else "first")
+
+
+def test_a_stop_between_the_two_renames_puts_the_older_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Path) -> Path:
+        raise KeyboardInterrupt
+
+    fill(tmp_path / "model", "first")
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "model", "second")
+    assert names(tmp_path) == {"model"}
     assert (tmp_path / "model/file.txt").read_text() == "first"
 
 
 def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file, where a folder is needed")
-    with pytest.raises(UserError, match="cannot write"):
-        write_files({tmp_path / "a.txt": "a", tmp_path / "blocked" / "b.txt": "b"})
-    assert [path.name for path in tmp_path.iterdir()] == ["blocked"]
+    with pytest.raises(UserError, match="cannot write .*blocked"):
+        write_files({tmp_path / "new" / "a.txt": "a", tmp_path / "blocked" / "b.txt": "b"})
+    assert names(tmp_path) == {"blocked"}
+
+
+def test_a_leftover_folder_is_not_in_the_way_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".last.ckpt.tmp" / "slices").mkdir(parents=True)
+    with atomic_file(tmp_path / "last.ckpt", "wb") as file:
+        file.write(b"whole")
+    assert names(tmp_path) == {"last.ckpt"}
+
+
+def test_a_locked_folder_is_waited_for_and_left_as_it_was(tmp_path: Path) -> None:
+    code = (
+        "import sys; from picochat.files import locked_folder\n"
+        "with locked_folder('run', wait=True): print('held', flush=True); sys.stdin.read()"
+    )
+    with locked_folder(tmp_path / "run"):
+        second = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert (tmp_path / "run/.lock").read_text() == f"process {os.getpid()} on {os.uname().nodename}"
+    assert second.stdout is not None
+    assert second.stdout.readline() == b"held\n"
+    with (
+        pytest.raises(UserError, match=rf"run is being written by process {second.pid} on "),
+        locked_folder(tmp_path / "run"),
+    ):
+        raise AssertionError("two hold it")
+    second.communicate()
+    assert names(tmp_path) == set()
 
 
 def test_existing_files_are_refused_without_force(tmp_path: Path) -> None:

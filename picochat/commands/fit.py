@@ -58,7 +58,7 @@ class RunConfig(SaveConfigCallback):
     """
 
     FILE_NAME = "config.yaml"
-    OF_A_RUN = (".last.ckpt.old", "last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
+    OF_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")  # and .NAME.old, as a crash leaves it
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
@@ -67,7 +67,7 @@ class RunConfig(SaveConfigCallback):
         if trainer.is_global_zero:
             root = Path(trainer.default_root_dir)
             if self.overwrite:
-                _delete(root / name for name in self.OF_A_RUN)
+                _delete(root / prefix.format(name) for name in self.OF_A_RUN for prefix in (".{}.old", "{}"))
             settings = self.config.clone()
             settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
             config = self.parser.dump(settings, skip_none=False)  # null is a setting, too

@@ -56,11 +56,13 @@ def test_a_nan_is_never_the_best(tmp_path: Path) -> None:
     assert saved_weight(tmp_path) == module.at[1]
 
 
-def test_the_best_value_survives_a_resume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved_aside", [False, True])  # by a kill between the two renames of the next best
+def test_the_best_value_survives_a_resume(tmp_path: Path, moved_aside: bool) -> None:
     fit(tmp_path, first := Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
-    resumed = Scripted(
-        [0.0, 0.0, 4.0, 3.0]
-    )  # 0.0 belongs to steps that were done before; 4.0 and 3.0 are worse than 1.0
+    if moved_aside:
+        (tmp_path / "best_checkpoint").rename(tmp_path / ".best_checkpoint.old")
+    # 0.0 belongs to steps that were done before; 4.0 and 3.0 are worse than 1.0
+    resumed = Scripted([0.0, 0.0, 4.0, 3.0])
     fit(tmp_path, resumed, [BestCheckpoint("val/score"), LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
     assert len(resumed.at) == 2
     assert saved_weight(tmp_path) == first.at[0]

@@ -1,10 +1,8 @@
 """The token store: made once, found again, made anew when anything it depends on changed or broke."""
 
 import json
-import os
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,18 +112,25 @@ def test_a_store_travels_to_workers_as_its_path(tmp_path: Path, tokenizer: ChatT
     assert pickle.loads(sent).tokens.tolist() == store.tokens.tolist()  # noqa: S301 - our own
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+BUILD = """
+import sys
+from pathlib import Path
+from picochat.datamodules.tokenise import tokens_of_rows
+from picochat.model.tokenizer import ChatTokenizer
+print(len(tokens_of_rows(Path("chat.jsonl"), "chat", ChatTokenizer.load(sys.argv[1]), Path("cache"), verify=True)))
+"""
+
+
+def test_two_processes_that_want_the_same_store_make_it_once(tmp_path: Path, files: dict[str, str]) -> None:
     path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
-    folder = open_rows(path, tokenizer).folder
+    folder = open_rows(path, ChatTokenizer.load(files["tokenizer"])).folder
     shutil.rmtree(folder)
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    here = socket.gethostname()
-    names = {f".{folder.name}.tmp-{end}" for end in (f"{here}-{int(ended.stdout)}", f"{here}-{os.getppid()}", "far-1")}
-    for name in names:
-        (folder.parent / name).mkdir()
-    open_rows(path, tokenizer)
-    left = {one.name for one in folder.parent.iterdir()}
-    assert left == {folder.name, f".{folder.name}.tmp-{here}-{os.getppid()}", f".{folder.name}.tmp-far-1"}
+    (folder.parent / f".{folder.name}.tmp").mkdir()
+    (folder.parent / f".{folder.name}.tmp" / "tokens.bin").write_text("half, of a process that was killed")
+    command = [sys.executable, "-c", BUILD, files["tokenizer"]]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == [b"3\n", b"3\n"]
+    assert [left.name for left in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_bad_line_is_named_and_leaves_nothing(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
@@ -133,7 +138,7 @@ def test_a_bad_line_is_named_and_leaves_nothing(tmp_path: Path, tokenizer: ChatT
     path.write_text(path.read_text() + '{"messages": []}\n')
     with pytest.raises(UserError, match=r"chat\.jsonl:4: 'messages' must be"):
         open_rows(path, tokenizer)
-    assert not list((tmp_path / "cache").iterdir())
+    assert not (tmp_path / "cache").exists()
 
 
 def test_eval_rows_are_completed_by_their_reference_and_counted_without(
