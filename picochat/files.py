@@ -43,7 +43,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
         UserError: a folder or file cannot be written, or the disk is full; no final name was touched.
     """
     with contextlib.ExitStack() as stack:
-        for path, text in reversed(texts.items()):  # the stack ends the last one first
+        for path, text in reversed(list(texts.items())):  # the stack ends the last one first
             file = stack.enter_context(atomic_file(path))
             file.write(text)
             file.flush()
@@ -56,8 +56,11 @@ def atomic_file(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
 
     If the block fails, ``path`` is as it was, and no folder made for it is left.
     """
-    text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
-    with _replacing(Path(path), folder=False) as temporary, temporary.open(mode, **text) as file:
+    encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
+    with (
+        _replacing(Path(path), folder=False) as temporary,
+        temporary.open(mode, encoding=encoding, newline=newline) as file,
+    ):
         yield file
 
 

@@ -106,7 +106,7 @@ def test_a_stop_between_the_two_renames_puts_the_older_folder_back(
 
 def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file, where a folder is needed")
-    with pytest.raises(UserError, match="cannot write .*blocked"):
+    with pytest.raises(UserError, match=r"cannot write .*blocked"):
         write_files({tmp_path / "new" / "a.txt": "a", tmp_path / "blocked" / "b.txt": "b"})
     assert names(tmp_path) == {"blocked"}
 
