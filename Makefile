@@ -1,23 +1,31 @@
-# Two commands: `make demo` walks the whole recipe at demo scale, `make test` runs the tests. Both install what they need.
-# `make test-all` runs the slow tests too, and installs lm-eval, TRL and gguf for those that use them;
-# `make docs` builds the documentation into site/.
+# `make demo` runs the whole recipe at demo scale, `make test` lints and tests; both install what they need first.
+# `make test-all` adds the slow tests, and installs lm-eval, TRL and gguf for them. `make docs` builds site/.
+# The tests of report pages need a browser (Debian: apt-get install chromium) and are listed as skipped without one.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# one worker a core; a file's tests stay together, because they share what its fixtures made
-PYTEST_ARGS := --numprocesses 2 --dist loadfile
+# one worker a core; tests of one file stay together because they share fixtures
+PYTEST_ARGS := --numprocesses 2 --dist loadfile --durations=15
+comma := ,
+# $(call pip,VENV,WORDS): one line a package while it works; all output, warnings included, in VENV/install.log
+pip = $1/bin/python -m pip install --disable-pip-version-check --progress-bar off $2 2>&1 | tee -a $1/install.log \
+    | grep --line-buffered -oE '^((Collecting|Processing|Obtaining) [^ ]+|Installing collected packages|ERROR.*)'
+pinned = --constraint constraints.txt
 
 .PHONY: install demo test test-all check docs clean bench bench-peers
 
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@echo 'Installing into .venv (torch and some hundred small packages; a minute or two on a fast line)'
+	@$(PYTHON) -m venv .venv
+	@$(call pip,.venv,$(pinned) --editable '.[dev]')
+	@touch $@
 
 .venv/.installed-interop: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,interop]'
-	touch $@
+	@$(call pip,.venv,$(pinned) --editable '.[dev$(comma)interop]')
+	@touch $@
 
 demo: install
 	$(MAKE) --no-print-directory --file demo.mk
@@ -28,20 +36,20 @@ test: install check
 test-all: check .venv/.installed-interop
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'slow or not slow'
 
-# prints tables, keeps them in benchmarks/results/ and makes docs/benchmarks.md of them; wants a machine that rests
+# prints tables, stores them in benchmarks/results/ and writes docs/benchmarks.md; wants an idle machine
 bench: install
 	$(BIN)/python benchmarks/run.py
 
-# those that have peers, at all sizes, beside TRL, litgpt and transformers in an environment of their own
+# the benchmarks that have peers, at all sizes, beside TRL, litgpt and transformers in an environment of their own
 bench-peers: .venv-peers/.installed
-	.venv-peers/bin/python benchmarks/run.py --full --only packing tokenising loader generation train startup
+	.venv-peers/bin/python benchmarks/run.py --full --only packing tokenizing generation train startup
 
 .venv-peers/.installed: pyproject.toml benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps litgpt==0.5.13
-	touch $@
+	@$(call pip,.venv-peers,$(pinned) --editable .)
+	@$(call pip,.venv-peers,-r benchmarks/peers.txt)
+	@$(call pip,.venv-peers,--no-deps litgpt==0.5.13)
+	@touch $@
 
 check: install
 	$(BIN)/ruff check .

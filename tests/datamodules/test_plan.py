@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -144,9 +143,6 @@ def test_1024_ranks_read_every_bin_of_ten_million_rows_once_without_talking() ->
     rank_700 = plan.bins(split.start(step, 1, 700), 4)
     alone = DataPlan(plan.lengths, plan.supervised, plan.lanes, 512, alpha=1.0).bins(split.start(step, 1, 700), 4)
     assert [members.tolist() for members in rank_700] == [members.tolist() for members in alone]
-    start = time.perf_counter()
-    plan.block(9)
-    assert time.perf_counter() - start < 2  # 0.03 on a quiet machine
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The contamination check: it finds each kind of leak, and it does not cry wolf at templates."""
 
 import random
-import time
 
 import pytest
 
@@ -114,8 +113,8 @@ def test_the_near_index_finds_what_comparing_all_pairs_finds(seed: int) -> None:
     assert sum(map(len, expected)) > 3
 
 
-def test_a_large_pack_is_checked_without_comparing_all_pairs() -> None:
-    """20,000 x 4,000 templated questions: 80 million pairs would take minutes."""
+def test_questions_of_one_template_with_other_numbers_are_not_near_copies() -> None:
+    """How fast 20,000 x 4,000 of them are compared is measured by benchmarks/growth.py."""
     random_ = random.Random(0)
 
     def entries(name: str, number: int) -> list[Entry]:
@@ -131,7 +130,5 @@ def test_a_large_pack_is_checked_without_comparing_all_pairs() -> None:
         ]
 
     train, evaluation = entries("t", 20_000), entries("e", 4_000)
-    start = time.process_time()
     result = check(train, evaluation, None, "")
-    assert time.process_time() - start < 5
     assert result.near_duplicates <= 4
