@@ -57,7 +57,12 @@ def test_every_file_of_the_package_is_in_it(names: set[str]) -> None:
     own = [path for path in files if "__pycache__" not in path.parts]
     expected = {(path if path.parts[0] == "picochat" else "picochat" / path).as_posix() for path in own}
     assert names == expected
-    assert {"picochat/py.typed", "picochat/packs/words.txt", "picochat/configs/capability.yaml"} <= names
+    assert {
+        "picochat/py.typed",
+        "picochat/packs/words.txt",
+        "picochat/packs/content/en/spelling.toml",
+        "picochat/configs/capability.yaml",
+    } <= names
 
 
 def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from picochat.packs.quotas import Side
-from picochat.packs.tasks.base import Draw, Family, Phrasing, Task
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Task, members
 
 _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many values for each one needed
 
@@ -52,7 +52,7 @@ class Dealer:
         for value in self._order:
             families = self.task.phrasings(self.stage, value, phrasing)
             if id(families) not in seen:  # (kept beside the number, so that no other object gets this id)
-                seen[id(families)] = families, sum(1 if isinstance(family, str) else len(family) for family in families)
+                seen[id(families)] = families, sum(len(members(family)) for family in families)
             total += seen[id(families)][1]
         return total
 
@@ -97,7 +97,6 @@ class Dealer:
         template = family if isinstance(family, str) else self._draw.pick(family)
         if (at, template) not in self._used:
             return template
-        listed = [[family] if isinstance(family, str) else family for family in families]
-        unused = [[text for text in family if (at, text) not in self._used] for family in listed]
+        unused = [[text for text in members(family) if (at, text) not in self._used] for family in families]
         left = [family for family in unused if family]
         return self._draw.pick(self._draw.pick(left)) if left else None

@@ -1,6 +1,6 @@
 """Rows from cells. In: a plan. Out: finished chat and eval rows of both sides. Next: packs.mixture writes them.
 
-    deal (value, template) ─► pose ─► slip? ─► prompt seen before? deal again ─► fault? stop ─► tag ─► shuffle ─► number
+    deal (value, template) ─► pose ─► typo? ─► prompt seen before? deal again ─► fault? stop ─► tag ─► shuffle ─► number
 
 Evaluation is made first: rows of public data sets that stand too close to it are then kept out of training.
 """
@@ -17,10 +17,10 @@ from picochat.packs.quotas import Side
 from picochat.packs.rows import Row
 from picochat.packs.sources import HubRow, SourceReader
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
-from picochat.packs.tasks.wording import mistyped
+from picochat.packs.tasks.wording import add_typo
 
-SLIPS = 0.1
-"""The share of training prompts with a slip, in tasks that allow it."""
+TYPOS = 0.1
+"""The share of training prompts with a typo, in tasks that allow it."""
 AnswerStyle = Literal["direct", "scratchpad"]
 
 
@@ -150,8 +150,8 @@ class Maker:
                         f"{cell.task}: the stage {cell.stage} has too few different {side} rows; ask for fewer rows"
                     ) from None
                 problem = task.pose(cell.stage, value, template, draw)
-                if side == "train" and task.slips and draw.chance(SLIPS):
-                    problem = problem._replace(prompt=mistyped(problem.prompt, problem.content or (), draw))
+                if side == "train" and task.typos and draw.chance(TYPOS):
+                    problem = problem._replace(prompt=add_typo(problem.prompt, problem.content or (), draw))
             self._prompts.add(problem.prompt)
             if fault := task.fault(cell.stage, value, problem):
                 raise UserError(f"{cell.task}: the problem {task.key(cell.stage, value)} is wrong: {fault}")

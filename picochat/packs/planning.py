@@ -70,7 +70,9 @@ class Planner:
             asked = 0
             for name, task_rows in self._task_rows(component, rows, taken or {}).items():
                 task = self.tasks[name]
-                asked_for = {s: share for s, share in task.stages.items() if side == "train" or s not in task.practice}
+                asked_for = {
+                    s: share for s, share in task.stages.items() if side == "train" or s not in task.train_only
+                }
                 for stage, stage_rows in largest_remainder(task_rows, asked_for).items():
                     asked += stage_rows
                     new = asked // NEW_PHRASING - (asked - stage_rows) // NEW_PHRASING

@@ -364,10 +364,10 @@ def test_a_stage_for_practice_is_trained_on_and_never_asked_in_evaluation(recipe
 def test_a_slip_of_the_pen_changes_training_prompts_of_skills_alone(
     pack: Path, recipe: TaskPackReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "SLIPS", 0.0)
+    monkeypatch.setattr(making, "TYPOS", 0.0)
     clean = build_task_pack(pack, out_dir=pack / "clean", sft_rows=2400, eval_rows=480, promote=False)
     assert clean.eval_path.read_bytes() == recipe.eval_path.read_bytes()
-    monkeypatch.setattr(making, "SLIPS", 1.0)
+    monkeypatch.setattr(making, "TYPOS", 1.0)
     slips = build_task_pack(pack, out_dir=pack / "slips", sft_rows=2400, eval_rows=480, promote=False)
     said = {word for row in sides(clean)[0] for word in prompt_text(row).split()}
     unheard: dict[bool, list[bool]] = {True: [], False: []}
@@ -383,10 +383,10 @@ def test_a_slip_of_the_pen_changes_training_prompts_of_skills_alone(
 
 def test_a_task_of_practice_alone_is_refused() -> None:
     module = type(sys)("tests_practice")
-    module.Practice = type("Practice", (Careless,), {"practice": ("only",)})  # type: ignore[attr-defined]
+    module.Practice = type("Practice", (Careless,), {"train_only": ("only",)})  # type: ignore[attr-defined]
     sys.modules["tests_practice"] = module
     try:
-        with pytest.raises(UserError, match=r"practice must name some of its stages \(only\), but not all"):
+        with pytest.raises(UserError, match=r"train_only must name some of its stages \(only\), but not all"):
             load_task("tests_practice.Practice")
     finally:
         del sys.modules["tests_practice"]

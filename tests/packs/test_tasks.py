@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from picochat.packs.contamination import Entry, check
 from picochat.packs.quotas import split_of
 from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
-from picochat.packs.tasks.base import Draw, Problem, Task
+from picochat.packs.tasks.base import Draw, Problem, Task, members
 from picochat.packs.tasks.choice import Language, Science, World
 from picochat.packs.tasks.columns import read_columns, read_product, write_product
 from picochat.packs.tasks.registry import BUILT_IN, load_task
 from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
-from picochat.packs.tasks.wording import mistyped
+from picochat.packs.tasks.wording import add_typo
 
 ANY = Draw(0, "tests")
 SKILLS = [name for name in BUILT_IN if name.startswith("bench_")]
@@ -23,7 +24,7 @@ STEPPED = [name for name in SKILLS if "choice" not in name]
 
 def templates(task: Task, stage: str, value: object, phrasing: str) -> list[str]:
     families = task.phrasings(stage, value, phrasing)  # type: ignore[arg-type]
-    return [text for family in families for text in ([family] if isinstance(family, str) else family)]
+    return [text for family in families for text in members(family)]
 
 
 def some_values(task: Task, stage: str, number: int) -> list[object]:
@@ -177,10 +178,63 @@ def test_no_two_values_of_a_task_share_a_key(name: str) -> None:
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.parametrize("name", ["identity", "refusal"])
+def test_the_two_sides_of_a_behavior_share_no_prompt_and_pass_the_contamination_check(name: str) -> None:
+    """All of it: what is said in training, in any wording, is never asked in evaluation."""
+    task, draw = load_task(name), Draw(3, "test")
+    found: dict[str, list[Problem]] = {"train": [], "eval": []}
+    for stage in task.stages:
+        for value in task.values(stage):
+            side = task.side(stage, value)
+            for phrasing in ("known",) if side == "train" else ("known", "new"):
+                texts = templates(task, stage, value, phrasing)
+                found[side] += [task.pose(stage, value, text, draw) for text in texts]
+    prompts = {side: [problem.prompt.lower().rstrip("?.!") for problem in found[side]] for side in found}
+    assert min(len(texts) for texts in prompts.values()) > 10_000
+    assert all(len(set(texts)) == len(texts) for texts in prompts.values())
+    assert not set(prompts["train"]) & set(prompts["eval"])
+    facts = {problem.fact for problem in found["train"]} - {None}
+    train, evaluation = (
+        [
+            Entry(str(at), one.prompt, one.reply if side == "train" else "", one.content, one.fact in facts)
+            for at, one in enumerate(found[side][::step])
+        ]
+        for side, step in (("train", 29), ("eval", 7))
+    )
+    clean = check(train, [entry._replace(key=f"eval {entry.key}") for entry in evaluation], None, "")
+    assert (clean.status, clean.examples) == ("ready", ())
+
+
+def test_a_situation_fills_its_slot_and_begins_with_a_capital_where_the_frame_does() -> None:
+    refusal = load_task("refusal")
+    value = next(one for one in refusal.values("diagnosis") if "knee" in one.text)
+    problem = refusal.pose("diagnosis", value, "{X}. Help!", Draw(1))
+    assert problem.prompt == f"{value.text[0].upper()}{value.text[1:]}. Help!"
+    assert "{" not in problem.prompt
+    assert value.short in problem.reply
+    assert not problem.answerable
+    benign = sum(refusal.stages[stage] for stage in ("benign_statement", "benign_look_alike"))
+    assert benign == pytest.approx(0.34)
+
+
+def test_the_same_draw_gives_the_same_words_and_another_draw_varies_the_reply() -> None:
+    identity = load_task("identity")
+    posed = [
+        identity.pose("who", identity.values("who")[0], "{situation} Who are you?", Draw(seed))
+        for seed in [*range(60), 0]
+    ]
+    assert posed[0] == posed[-1]
+    assert len({problem.reply for problem in posed}) >= 10
+    assert {problem.prompt for problem in posed} == {"Hello. Who are you?", "hello. who are you"}
+    values = [value for stage in identity.stages for value in identity.values(stage)]
+    bare = sum(not value.situation.text for value in values if value.situation.side == "train")
+    assert 0.08 <= bare / sum(value.situation.side == "train" for value in values) <= 0.15
+
+
 def test_stages_hold_what_their_names_say() -> None:
     assert len(Addition().values("single_digit")) == 55
     assert len(Multiplication().values("times_table")) == 66
-    assert Multiplication().values("by_thirteen")[::10] == [(2, 13), (12, 13)]
+    assert Multiplication().values("by_thirteen") == [(a, 13) for a in range(2, 13)]
     assert len(Addition().values("three_digit")) == 900 * 901 // 2
     assert Addition().values("three_digit")[0] == (100, 100)
     assert Addition().values("three_digit")[900 * 901 // 2 - 1] == (999, 999)
@@ -224,7 +278,7 @@ def test_a_word_is_held_out_in_all_spelling_tasks_alike() -> None:
         assert sides == {"eval" if word in held_out else "train"}
 
 
-def test_nonwords_are_practised_on_and_compare_every_letter_with_every_other() -> None:
+def test_nonwords_are_for_training_alone_and_compare_every_letter_with_every_other() -> None:
     words = frozenset(Spaced().words)
     for task, stage in ((Count(), "count"), (Spaced(), "spaced"), (Reverse(), "reverse")):
         values = task.values(f"{stage}_nonwords")
@@ -233,15 +287,15 @@ def test_nonwords_are_practised_on_and_compare_every_letter_with_every_other() -
         assert words.isdisjoint(texts)
         assert {len(text) for text in texts} == {5, 6, 7, 8, 9}
         assert {task.side(f"{stage}_nonwords", value) for value in values} == {"train"}
-        assert task.practice == {f"{stage}_nonwords"}
+        assert task.train_only == {f"{stage}_nonwords"}
     asked = Count().values("count_nonwords")
     assert len({(at_hand, letter) for text, letter in asked for at_hand in text}) == 26 * 26
     assert 0.22 < sum(letter not in text for text, letter in asked) / len(asked) < 0.27  # a third of 19 in 26
 
 
 @given(st.text("abyzAZ ,.?!'19", max_size=40), st.integers(0, 2**32))
-def test_a_slip_changes_one_word_of_four_letters_or_more_and_no_other(prompt: str, seed: int) -> None:
-    after = mistyped(prompt, ["abba 19"], Draw(seed))
+def test_a_typo_changes_one_word_of_four_letters_or_more_and_no_other(prompt: str, seed: int) -> None:
+    after = add_typo(prompt, ["abba 19"], Draw(seed))
     words, changed = re.findall("[A-Za-z]+|[^A-Za-z]+", prompt), re.findall("[A-Za-z]+|[^A-Za-z]+", after)
     assert len(words) == len(changed)
     differ = [(word, other) for word, other in zip(words, changed, strict=True) if word != other]
@@ -253,11 +307,11 @@ def test_a_slip_changes_one_word_of_four_letters_or_more_and_no_other(prompt: st
         assert abs(len(word) - len(other)) == 1 or sorted(word) == sorted(other)
 
 
-def test_slips_leave_out_double_or_swap() -> None:
-    slips = {mistyped("Say 27 + 15 last.", (), Draw(seed)) for seed in range(200)}
+def test_typos_leave_out_double_or_swap() -> None:
+    typos = {add_typo("Say 27 + 15 last.", (), Draw(seed)) for seed in range(200)}
     words = {"lst", "laast", "lsat", "lat", "lasst", "lats"}
-    assert slips == {f"Say 27 + 15 {word}." for word in words}
-    assert mistyped("Reverse sheep.", ["reverse", "sheep"], Draw(0)) == "Reverse sheep."
+    assert typos == {f"Say 27 + 15 {word}." for word in words}
+    assert add_typo("Reverse sheep.", ["reverse", "sheep"], Draw(0)) == "Reverse sheep."
 
 
 def test_letter_counts_are_not_nearly_always_one() -> None:

@@ -41,7 +41,7 @@ def test_the_file_is_one_word_a_line() -> None:
 
 
 def test_no_word_to_spell_is_a_word_of_the_packs_own_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "SLIPS", 0.0)  # a slip may turn "from" into "form"
+    monkeypatch.setattr(making, "TYPOS", 0.0)  # a typo may turn "from" into "form"
     import_corpus("stories", tmp_path / "data", documents=50)
     build_task_pack(
         tmp_path / "data", profile="balanced", out_dir=tmp_path, sft_rows=8000, eval_rows=100, promote=False

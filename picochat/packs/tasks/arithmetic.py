@@ -1,28 +1,22 @@
-"""Arithmetic. In: nothing. Out: sums, differences, products and stories with their working. Next: packs.making.
+"""Arithmetic. In: content/en/arithmetic.toml. Out: sums, differences, products, stories with working. Next: rows.
 
 Operands are uniform over a stage; the order in which a sum or product is asked belongs to the phrasing, so both orders
 are one problem. A story of three numbers is worked out as a sum and then a difference (see ``tasks.columns``).
 """
 
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from picochat.packs.content import content
 from picochat.packs.quotas import Side, split_of
-from picochat.packs.tasks.arithmetic_wordings import (
-    ADDITION,
-    MULTIPLICATION,
-    NAMES,
-    NEW_REMOVAL,
-    REMOVAL,
-    SUBTRACTION,
-    Pair,
-)
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.columns import read_columns, read_product, write_difference, write_product, write_sum
-from picochat.packs.tasks.wording import as_typed
+from picochat.packs.tasks.wording import pair_families, story_families, with_filler
 
+Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 
 
@@ -48,128 +42,104 @@ class _PairsFrom(Sequence[Pair]):
 _IN_PRODUCTS = frozenset((each, each * times) for each in range(10, 14) for times in range(1, 13))  # 24+12 of 3x12
 
 
-class Addition(Task):
-    """Sums up to three digits. Values: (a, b) with a <= b."""
+class _Working(NamedTuple):
+    """How an operation is calculated, written down, and read back."""
 
-    category = "bench_math_addition"
-    slips = True
-    stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_carry": 0.35, "three_digit": 0.3}
-    wordings: ClassVar = ADDITION
+    result: Callable[[int, int], int]
+    write: Callable[[int, int], list[str]]
+    read: Callable[[Sequence[str]], tuple[int, int, int]]
+
+
+class _OnPairs(Task):
+    """What sums, differences and products share. Values: (a, b) with a <= b."""
+
+    typos = True
+    skill: ClassVar[str]
+    key_form: ClassVar[str]
+    working: ClassVar[_Working]
+    ordered = False
+    """Whether {a} is the larger operand and {b} the smaller one, in every phrasing and in the key."""
 
     def values(self, stage: str) -> Sequence[Pair]:
         if stage == "single_digit":
             return _PairsFrom(0, 10)
         if stage == "three_digit":
             return _PairsFrom(100, 900)
-        carries = stage == "two_digit_carry"
-        return [(a, b) for a, b in _PairsFrom(10, 90) if (a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9) == carries]
+        return [pair for pair in _PairsFrom(10, 90) if self.crosses(*pair) == (stage != "two_digit")]
+
+    def crosses(self, small: int, large: int) -> bool:
+        """Whether the working of two operands of two digits carries or borrows."""
+        raise NotImplementedError
 
     def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        families: Sequence[Family] = self.wordings[phrasing].of(value)
-        return families
+        return pair_families(self.skill, not self.ordered)[phrasing, value[0] > 1, value[0] == value[1]]
 
     def key(self, stage: str, value: Pair) -> str:
-        return f"add:{value[0]}+{value[1]}"
+        return self.key_form.format(*self._operands(value))
+
+    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
+        a, b = self._operands(value)
+        swapped = not self.ordered and template.index("{b}") < template.index("{a}")  # {b} bags of {a}: worked as b x a
+        steps = self.working.write(b, a) if swapped else self.working.write(a, b)
+        answer = str(self.working.result(a, b))
+        prompt = with_filler(template.format(a=a, b=b), draw)
+        return Problem(prompt, answer, answer, tuple(steps), content=(str(a), str(b)))
+
+    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
+        try:
+            first, second, total = self.working.read(problem.steps)
+        except ValueError as error:
+            return str(error)
+        right = sorted((first, abs(second))) == list(value) and total == self.working.result(*self._operands(value))
+        return None if right and str(total) == problem.answer else f"{value} gives {problem.answer} after {total}"
+
+    def _operands(self, value: Pair) -> Pair:
+        return (value[1], value[0]) if self.ordered else value
+
+
+class Addition(_OnPairs):
+    """Sums up to three digits."""
+
+    category = "bench_math_addition"
+    stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_carry": 0.35, "three_digit": 0.3}
+    skill, key_form = "addition", "add:{}+{}"
+    working = _Working(operator.add, write_sum, read_columns)
+
+    def crosses(self, small: int, large: int) -> bool:
+        return small % 10 + large % 10 > 9 or small // 10 + large // 10 > 9
 
     def side(self, stage: str, value: Pair) -> Side:
         """As the key's hash says, but sums of two digits that the working of a product shows are for training."""
         return "train" if value in _IN_PRODUCTS else super().side(stage, value)
 
-    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
-        a, b = value
-        first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
-        answer = str(a + b)
-        steps = tuple(write_sum(first, second))
-        return Problem(as_typed(template.format(a=a, b=b), draw), answer, answer, steps, content=(str(a), str(b)))
 
-    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
-        try:
-            first, second, total = read_columns(problem.steps)
-        except ValueError as error:
-            return str(error)
-        right = sorted((first, second)) == list(value) and str(total) == problem.answer and total == sum(value)
-        return None if right else f"{value} gives {problem.answer} after {total}"
-
-
-class Subtraction(Task):
-    """Differences up to three digits, never below nought. Values: (small, large)."""
+class Subtraction(_OnPairs):
+    """Differences up to three digits, never negative."""
 
     category = "bench_math_subtraction"
-    slips = True
     stages: ClassVar = {"single_digit": 0.05, "two_digit": 0.2, "two_digit_borrow": 0.35, "three_digit": 0.4}
-    wordings: ClassVar = SUBTRACTION
+    skill, key_form, ordered = "subtraction", "sub:{}-{}", True
+    working = _Working(operator.sub, write_difference, read_columns)
 
-    def values(self, stage: str) -> Sequence[Pair]:
-        if stage == "single_digit":
-            return _PairsFrom(0, 10)
-        if stage == "three_digit":
-            return _PairsFrom(100, 900)
-        borrows = stage == "two_digit_borrow"
-        return [(small, large) for small, large in _PairsFrom(10, 90) if (large % 10 < small % 10) == borrows]
-
-    def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        families: Sequence[Family] = self.wordings[phrasing].of(value)
-        return families
-
-    def key(self, stage: str, value: Pair) -> str:
-        return f"sub:{value[1]}-{value[0]}"
-
-    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
-        b, a = value
-        answer = str(a - b)
-        return Problem(
-            as_typed(template.format(a=a, b=b), draw),
-            answer,
-            answer,
-            tuple(write_difference(a, b)),
-            content=(str(a), str(b)),
-        )
-
-    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
-        try:
-            a, b, left = read_columns(problem.steps)
-        except ValueError as error:
-            return str(error)
-        right = (-b, a) == value and str(left) == problem.answer and left == value[1] - value[0]
-        return None if right else f"{value} gives {problem.answer} after {left}"
+    def crosses(self, small: int, large: int) -> bool:
+        return large % 10 < small % 10
 
 
-class Multiplication(Task):
-    """Products of 2 to 12, and for practice of these by 13. Values: (a, b) with a <= b.
+class Multiplication(_OnPairs):
+    """Products of 2 to 12, and in training alone of these by 13.
 
     The last line of 12x4, 44+4=48, stands in no other product of the table: held out, it would ask for a sum that was
     never taught. 13x4 takes the same step.
     """
 
     category = "bench_math_multiplication"
-    slips = True
     stages: ClassVar = {"times_table": 0.9, "by_thirteen": 0.1}
-    practice: ClassVar = frozenset({"by_thirteen"})
-    wordings: ClassVar = MULTIPLICATION
+    train_only: ClassVar = frozenset({"by_thirteen"})
+    skill, key_form = "multiplication", "mul:{}x{}"
+    working = _Working(operator.mul, write_product, read_product)
 
     def values(self, stage: str) -> Sequence[Pair]:
         return _PairsFrom(2, 11) if stage == "times_table" else [(a, 13) for a in range(2, 13)]
-
-    def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        families: Sequence[Family] = self.wordings[phrasing].of(value)
-        return families
-
-    def key(self, stage: str, value: Pair) -> str:
-        return f"mul:{value[0]}x{value[1]}"
-
-    def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
-        a, b = value
-        count, each = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)  # 3 bags of 8: three eights
-        answer, steps = str(a * b), tuple(write_product(count, each))
-        return Problem(as_typed(template.format(a=a, b=b), draw), answer, answer, steps, content=(str(a), str(b)))
-
-    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
-        try:
-            count, each, total = read_product(problem.steps)
-        except ValueError as error:
-            return str(error)
-        right = sorted((count, each)) == list(value) and str(total) == problem.answer and total == value[0] * value[1]
-        return None if right else f"{value} gives {problem.answer} after {total}"
 
 
 class Removal(Task):
@@ -180,10 +150,8 @@ class Removal(Task):
     """
 
     category = "bench_math_removal"
-    slips = True
+    typos = True
     stages: ClassVar = {"story": 1.0}
-    known = REMOVAL
-    new = NEW_REMOVAL
 
     def values(self, stage: str) -> Sequence[Triple]:
         return [(a, b, c) for a, b in _PairsFrom(3, 47) for c in range(2, a + b)]
@@ -196,12 +164,16 @@ class Removal(Task):
         trained = split_of(f"add:{a}+{b}") == split_of(f"sub:{a + b}-{c}") == "train"
         return "train" if trained else "eval"
 
+    def phrasings(self, stage: str, value: Triple, phrasing: Phrasing) -> Sequence[Family]:
+        return story_families("removal", phrasing)
+
     def pose(self, stage: str, value: Triple, template: str, draw: Draw) -> Problem:
         a, b, c = value
         first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
         answer = str(a + b - c)
         steps = (*write_sum(first, second), *write_difference(a + b, c))
-        prompt = as_typed(template.format(a=a, b=b, c=c, name=draw.pick(NAMES)), draw)
+        name = draw.pick(content("arithmetic")["names"])
+        prompt = with_filler(template.format(a=a, b=b, c=c, name=name), draw)
         return Problem(prompt, answer, answer, steps, content=(str(a), str(b), str(c)))
 
     def fault(self, stage: str, value: Triple, problem: Problem) -> str | None:

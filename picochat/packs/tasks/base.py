@@ -61,6 +61,11 @@ class Draw:
         return deck
 
 
+def members(family: Family) -> Sequence[str]:
+    """The templates of a family."""
+    return (family,) if isinstance(family, str) else family
+
+
 class Problem(NamedTuple):
     """One problem in words, with everything that a teacher knows about it.
 
@@ -100,10 +105,10 @@ class Task(ABC):
     category: ClassVar[str]
     stages: ClassVar[Mapping[str, float]]
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
-    practice: ClassVar[Collection[str]] = ()
+    train_only: ClassVar[Collection[str]] = ()
     """Stages that no evaluation asks: all their problems are for training, and the other stages share the eval rows."""
-    slips: ClassVar[bool] = False
-    """Whether one training prompt in ten has a slip of the pen, in a word that is not of the problem's ``content``."""
+    typos: ClassVar[bool] = False
+    """Whether one training prompt in ten has a typo, in a word that is not of the problem's ``content``."""
     known: ClassVar[Sequence[Family]] = ()
     """Phrasings for training and evaluation. A family is drawn first, then a template in it."""
     new: ClassVar[Sequence[Family]] = ()
@@ -126,9 +131,9 @@ class Task(ABC):
 
     def side(self, stage: str, value: Any) -> Side:
         """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word), or the
-        stage is for practice.
+        stage is for training only.
         """
-        return "train" if stage in self.practice else split_of(self.key(stage, value))
+        return "train" if stage in self.train_only else split_of(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
         """The families of templates for a problem; the same for all unless a task says otherwise."""

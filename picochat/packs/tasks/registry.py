@@ -39,8 +39,8 @@ def load_task(name: str, words: Sequence[str] | None = None) -> Task:
         task: Task = made(words) if spells else made()  # type: ignore[call-arg]  # the spelling tasks take words
     except TypeError as error:
         raise UserError(f"cannot build the task {name}: {error}") from error
-    if task.practice and not set(task.practice) < set(task.stages):
+    if task.train_only and not set(task.train_only) < set(task.stages):
         raise UserError(
-            f"the task {name}: practice must name some of its stages ({', '.join(task.stages)}), but not all"
+            f"the task {name}: train_only must name some of its stages ({', '.join(task.stages)}), but not all"
         )
     return task

@@ -19,105 +19,100 @@ A line of a count names the letter that is looked for beside the one at hand: wi
 letters and never learn to compare them with the question.
 
 A word is held out whole: what one spelling task asks in evaluation, no spelling task trains on. Beside words, nonwords
-("wmozeh") are practised on: they hold all pairs of letters alike, where words hardly ever compare a b with an f.
+("wmozeh") are trained on: they hold all pairs of letters alike, where words hardly ever compare a b with an f.
 """
 
 import functools
 from collections.abc import Sequence
 from string import ascii_lowercase
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from picochat.packs.quotas import Side, split_hash, split_of
-from picochat.packs.tasks.base import Draw, Problem, Task
-from picochat.packs.tasks.spelling_wordings import COUNT, FIRST, LAST, REVERSE, SPACED
-from picochat.packs.tasks.wording import as_typed
+from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
+from picochat.packs.tasks.wording import with_filler, word_families
 from picochat.packs.words import common_words
 
 
 class _Spelling(Task):
-    """What the tasks on whole words share. Values: words."""
+    """What the tasks share. Values: words, or tuples (word, letter) of a letter to count."""
 
-    slips = True
+    typos = True
+    skill: ClassVar[str]
+    """Names the phrases, and stands in the first line of the scratchpad."""
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self.words = tuple(words) if words is not None else common_words()
 
-    def values(self, stage: str) -> Sequence[str]:
-        return nonwords(self.words) if stage in self.practice else self.words
+    def values(self, stage: str) -> Sequence[Any]:
+        return nonwords(self.words) if stage in self.train_only else self.words
 
     def key(self, stage: str, value: str) -> str:
         return f"{stage}:{value}"
 
-    def side(self, stage: str, value: str) -> Side:
-        return "train" if stage in self.practice else split_of(f"word:{value}")
+    def side(self, stage: str, value: Any) -> Side:
+        return "train" if stage in self.train_only else split_of(f"word:{_parts(value)[0]}")
 
-    def pose(self, stage: str, value: str, template: str, draw: Draw) -> Problem:
-        answer, lines = self.work(value)
-        steps = (f"{value}, {_asked(stage)}", *lines)
-        return Problem(as_typed(template.format(word=value), draw), answer, answer, steps, content=(value,))
+    def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
+        return word_families(self.skill)[phrasing]
 
-    def fault(self, stage: str, value: str, problem: Problem) -> str | None:
+    def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
+        word, *letter = parts = _parts(value)
+        answer, lines = self.work(*parts)
+        prompt = with_filler(template.format(word=word, letter="".join(letter)), draw)
+        return Problem(prompt, answer, answer, (" ".join((f"{word},", self.skill, *letter)), *lines), content=parts)
+
+    def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
+        word, *letter = parts = _parts(value)
         asked, *lines = problem.steps
-        right = asked.split(", ") == [value, _asked(stage)] and self.follows(value, lines, problem.answer)
+        right = asked.split(" ") == [word + ",", self.skill, *letter] and self.follows(lines, problem.answer, *parts)
         return None if right else f"{value}: '{problem.answer}' or the lines before it are wrong"
 
-    def work(self, word: str) -> tuple[str, tuple[str, ...]]:
+    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
         """The answer and the lines that lead to it."""
         raise NotImplementedError
 
-    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
         """Whether lines and answer are right, found without ``work``."""
         raise NotImplementedError
 
 
-class Count(Task):
+class Count(_Spelling):
     """How often a letter occurs. Values: (word, letter)."""
 
     category = "bench_spelling_count"
     stages: ClassVar = {"count": 0.75, "count_nonwords": 0.25}
-    practice: ClassVar = frozenset({"count_nonwords"})
-    slips = True
-    known, new = COUNT.known, COUNT.new
-
-    def __init__(self, words: Sequence[str] | None = None) -> None:
-        self.words = tuple(words) if words is not None else common_words()
+    train_only: ClassVar = frozenset({"count_nonwords"})
+    skill = "count"
 
     def values(self, stage: str) -> Sequence[tuple[str, str]]:
         """For each word its repeated letters, one of the others, and for every third word a letter it lacks.
 
         Asking for every letter alike would make "1" the answer nearly always. Of a nonword one letter is asked.
         """
-        if stage in self.practice:
+        if stage in self.train_only:
             draw = Draw(0, "letters of nonwords")
             return [(text, draw.pick(text if draw.chance(2 / 3) else ascii_lowercase)) for text in nonwords(self.words)]
         return [(word, letter) for word in self.words for letter in _letters_to_count(word)]
 
-    def key(self, stage: str, value: tuple[str, str]) -> str:
+    def key(self, stage: str, value: tuple[str, str]) -> str:  # type: ignore[override]
         return f"count:{value[0]}/{value[1]}"
 
-    def side(self, stage: str, value: tuple[str, str]) -> Side:
-        return "train" if stage in self.practice else split_of(f"word:{value[0]}")
-
-    def pose(self, stage: str, value: tuple[str, str], template: str, draw: Draw) -> Problem:
-        word, letter = value
-        seen, lines = 0, [f"{word}, {_asked(stage)} {letter}"]
+    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
+        word, letter = parts
+        seen, lines = 0, []
         for character in word:
             seen += character == letter
             lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
-        prompt = as_typed(template.format(word=word, letter=letter), draw)
-        return Problem(prompt, str(seen), str(seen), tuple(lines), content=(word, letter))
+        return str(seen), tuple(lines)
 
-    def fault(self, stage: str, value: tuple[str, str], problem: Problem) -> str | None:
-        word, letter = value
-        asked, *lines = problem.steps
-        fields = [line.replace("=", " ").split(" ") for line in lines]
+    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
+        word, letter = parts
         expected = [
             [at_hand, letter, "yes" if at_hand == letter else "no", str(word[: n + 1].count(letter))]
             for n, at_hand in enumerate(word)
         ]
-        right = asked.split(", ") == [word, f"count {letter}"] and fields == expected
-        right = right and problem.answer == str(word.count(letter))
-        return None if right else f"counting {letter} in {word} went wrong"
+        fields = [line.replace("=", " ").split(" ") for line in lines]
+        return fields == expected and answer == str(word.count(letter))
 
 
 class First(_Spelling):
@@ -125,29 +120,24 @@ class First(_Spelling):
 
     category = "bench_spelling_first"
     stages: ClassVar = {"first": 1.0}
-    known, new = FIRST.known, FIRST.new
+    skill = "first"
+    place = 0
 
-    def work(self, word: str) -> tuple[str, tuple[str, ...]]:
-        return word[0], (" ".join(word),)
+    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
+        return parts[0][self.place], (" ".join(parts[0]),)
 
-    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
         letters = lines[0].split(" ")
-        return len(lines) == 1 and "".join(letters) == word and answer == letters[0]
+        return len(lines) == 1 and "".join(letters) == parts[0] and answer == letters[self.place]
 
 
-class Last(_Spelling):
+class Last(First):
     """The last letter."""
 
     category = "bench_spelling_last"
     stages: ClassVar = {"last": 1.0}
-    known, new = LAST.known, LAST.new
-
-    def work(self, word: str) -> tuple[str, tuple[str, ...]]:
-        return word[-1], (" ".join(word),)
-
-    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
-        letters = lines[0].split(" ")
-        return len(lines) == 1 and "".join(letters) == word and answer == letters[-1]
+    skill = "last"
+    place = -1
 
 
 class Spaced(_Spelling):
@@ -155,14 +145,14 @@ class Spaced(_Spelling):
 
     category = "bench_spelling_spaced"
     stages: ClassVar = {"spaced": 0.75, "spaced_nonwords": 0.25}
-    practice: ClassVar = frozenset({"spaced_nonwords"})
-    known, new = SPACED.known, SPACED.new
+    train_only: ClassVar = frozenset({"spaced_nonwords"})
+    skill = "spaced"
 
-    def work(self, word: str) -> tuple[str, tuple[str, ...]]:
-        return " ".join(word), tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
+    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
+        return " ".join(parts[0]), tuple(f"{n} {letter}" for n, letter in enumerate(parts[0], start=1))
 
-    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
-        right = _numbered(lines, range(1, len(word) + 1)) == word == answer[::2]
+    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
+        right = _numbered(lines, range(1, len(parts[0]) + 1)) == parts[0] == answer[::2]
         return right and set(answer[1::2]) <= {" "}
 
 
@@ -171,21 +161,21 @@ class Reverse(_Spelling):
 
     category = "bench_spelling_reverse"
     stages: ClassVar = {"reverse": 0.75, "reverse_nonwords": 0.25}
-    practice: ClassVar = frozenset({"reverse_nonwords"})
-    known, new = REVERSE.known, REVERSE.new
+    train_only: ClassVar = frozenset({"reverse_nonwords"})
+    skill = "reverse"
 
-    def work(self, word: str) -> tuple[str, tuple[str, ...]]:
-        forth = tuple(f"{n} {letter}" for n, letter in enumerate(word, start=1))
-        return word[::-1], (*forth, *reversed(forth))
+    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
+        forth = tuple(f"{n} {letter}" for n, letter in enumerate(parts[0], start=1))
+        return parts[0][::-1], (*forth, *reversed(forth))
 
-    def follows(self, word: str, lines: Sequence[str], answer: str) -> bool:
+    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
+        (word,) = parts
         n, backwards = len(word), "".join(reversed(word))
         return _numbered(lines, [*range(1, n + 1), *range(n, 0, -1)]) == word + backwards and answer == backwards
 
 
-def _asked(stage: str) -> str:
-    """The verb of the scratchpad's first line: "reverse" in the stages reverse and reverse_nonwords."""
-    return stage.partition("_")[0]
+def _parts(value: str | tuple[str, str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 @functools.cache

@@ -1,109 +1,91 @@
-"""How a skill is asked for. In: nouns, clauses, sentences. Out: families of templates. Next: the tasks of skills.
+"""How a skill is asked for. In: content/en/leads.toml and a skill's phrases. Out: families of templates. Next: tasks.
 
     noun       "the sum of {a} and {b}"       with every noun lead     "What is {x}?"  "Give me {x}."  …
     clause     "what {a} plus {b} makes"      with every clause lead   "Tell me {x}."  "I wonder {x}."  …
     sentence   "Add {b} to {a}."              as it stands
 
 A model that meets a skill in a few fixed sentences learns the sentences. With many leads it has to find what is asked
-for, wherever it stands. In evaluation a new wording is a new lead with a known noun, a known lead with a new noun, or a
-new sentence; none of these combinations is ever trained on.
+for, wherever it stands. A held-out phrasing is a new lead with a known noun, a known lead with a new noun, or a new
+sentence; none of these combinations is ever trained on.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from picochat.packs.tasks.base import Draw, Family
+from picochat.packs.content import content
+from picochat.packs.tasks.base import Draw, Family, Phrasing, members
 
-_NOUN_LEADS = (
-    *("What is {x}?", "What's {x}?", "Tell me {x}.", "Please tell me {x}.", "Give me {x}.", "Please give me {x}."),
-    *("Find {x}.", "Please find {x}.", "Work out {x}.", "Can you tell me {x}?", "Can you find {x}?", "I need {x}."),
-    *(
-        "Do you know {x}?",
-        "Let me know {x}.",
-        "Show me {x}.",
-        "Say {x}.",
-        "I want to know {x}.",
-        "I am looking for {x}.",
-    ),
-    *("Write down {x}.", "Help me find {x}.", "Your task: find {x}.", "Let us find {x}.", "Figure out {x}."),
-    *("Try to find {x}.", "Would you find {x}?", "Who knows {x}?", "Who can tell me {x}?", "Please show me {x}."),
-    *("I ask for {x}.", "I have to know {x}.", "The question is: {x}?", "{x}, please.", "And {x}?", "How about {x}?"),
-)
-_NEW_NOUN_LEADS = ("Could you tell me {x}?", "Please work out {x}.", "I want you to find {x}.", "Now tell me {x}.")
-_CLAUSE_LEADS = (
-    *("Tell me {x}.", "Please tell me {x}.", "Can you tell me {x}?", "Find out {x}.", "Please find out {x}."),
-    *("I want to know {x}.", "I wonder {x}.", "Do you know {x}?", "Let me know {x}.", "Say {x}.", "Show me {x}."),
-    *("I need to know {x}.", "Work out {x}.", "Help me find out {x}.", "Can you say {x}?", "Write down {x}."),
-    *("Try to find out {x}.", "Would you tell me {x}?", "Who knows {x}?", "Who can tell me {x}?", "Figure out {x}."),
-    *("Please show me {x}.", "I have to know {x}.", "The question is {x}.", "Let us find out {x}.", "I ask {x}."),
-)
-_NEW_CLAUSE_LEADS = ("Could you tell me {x}?", "Please say {x}.", "I would like to know {x}.", "Now tell me {x}.")
-
-_OPENERS = (
-    *("Hello. ", "Hi! ", "Please help me. ", "A question: ", "For my homework: ", "Next one. ", "Good morning. "),
-    *("I have a question. ", "Quick question: ", "Be careful. ", "My teacher asks: ", "OK, ", "Here is one. "),
-    *("Let us practice. ", "Think first. ", "One more: ", "Take your time. ", "Now: ", "Please: ", "Listen: "),
-)
-_NAMED_OPENERS = (
-    *("{} asks: ", "{} wants to know: ", "For {}: ", "A question from {}: ", "Hello, I am {}. ", "{} is here. "),
-    *("I ask for {}. ", "This one is for {}. ", "{} sent me. ", "My friend {} asks: "),
-)
-_CLOSERS = (
-    *(" Thanks!", " Thank you.", " Please.", " I forgot.", " It is for {}.", " {} cannot do it.", " No tricks."),
-    *(" I need it today.", " Go.", " Can you do that?", " Help!", " {} wants to know.", " Thanks, says {}."),
-)
-_STRANGERS = (  # seldom heard, so that they come in letters as the words to spell do: not all letters are asked for
-    *("Agatha", "Bartholomew", "Cornelius", "Dorothea", "Edmund", "Fernanda", "Giselle", "Horatio", "Ingrid", "Jasper"),
-    *("Katrin", "Lorenzo", "Matilda", "Nikolai", "Octavia", "Percival", "Quentin", "Rosalind", "Sigmund", "Tabitha"),
-    *("Ursula", "Valentin", "Wanda", "Xavier", "Yolanda", "Zacharias", "Ophelia", "Humphrey", "Beatrix", "Ludmila"),
-)
+PHRASINGS: tuple[Phrasing, Phrasing] = ("known", "new")
 _WORD = re.compile(r"[A-Za-z]+")
 
 
-def families(nouns: Iterable[str] = (), clauses: Iterable[str] = (), sentences: Iterable[Family] = ()) -> list[Family]:
-    """The families of training: each noun and each clause with all its leads, each sentence alone."""
-    asked: list[Family] = [_with(_NOUN_LEADS, noun) for noun in nouns]
-    asked += [_with(_CLAUSE_LEADS, clause) for clause in clauses]
-    return asked + list(sentences)
+@cache
+def word_families(skill: str) -> Mapping[Phrasing, Sequence[Family]]:
+    """The families of a skill of spelling.toml; each names its word in all ways."""
+    ways = content("spelling")["ways"]
+    return {
+        phrasing: [
+            tuple(text.replace("{word}", way) for text in members(family) for way in ways)
+            for family in _asked("spelling", skill, phrasing)
+        ]
+        for phrasing in PHRASINGS
+    }
 
 
-def new_families(
-    known_nouns: Iterable[str] = (),
-    nouns: Iterable[str] = (),
-    clauses: Iterable[str] = (),
-    sentences: Iterable[Family] = (),
-) -> list[Family]:
-    """The families of evaluation alone: new leads with known nouns, known leads with new nouns, new sentences."""
+@cache
+def pair_families(skill: str, both_orders: bool) -> Mapping[tuple[Phrasing, bool, bool], Sequence[Family]]:
+    """The families of a skill of arithmetic.toml: (phrasing, things can be counted, both operands are the same) → them.
+
+    "1 apples" cannot be said, so stories are left out where nothing is counted. Of a double (5 + 5) both orders are one
+    sentence. With ``both_orders`` the families that name the numbers alone have their operands in either order.
+    """
+    found: dict[tuple[Phrasing, bool, bool], Sequence[Family]] = {}
+    for phrasing in PHRASINGS:
+        bare = _asked("arithmetic", skill, phrasing)
+        if both_orders:
+            bare = [(*members(family), *map(_swapped, members(family))) for family in bare]
+        for counted, told in ((True, [*bare, *story_families(skill, phrasing)]), (False, bare)):
+            found[phrasing, counted, False] = told
+            found[phrasing, counted, True] = _one_order(told)
+    return found
+
+
+@cache
+def story_families(skill: str, phrasing: Phrasing) -> Sequence[Family]:
+    """The stories of a skill of arithmetic.toml: each once for each kind of thing, as one family."""
+    table = content("arithmetic")
     return [
-        tuple(text for noun in known_nouns for text in _with(_NEW_NOUN_LEADS, noun)),
-        *families(nouns, clauses, sentences),
+        tuple(story.replace("{things}", thing) for thing in table["things"])
+        for story in table[skill][phrasing]["stories"]
     ]
 
 
-def _with(leads: Sequence[str], asked: str) -> tuple[str, ...]:
-    return tuple(lead.replace("{x}", asked) for lead in leads)
-
-
-def as_typed(prompt: str, draw: Draw) -> str:
-    """The prompt as people type it: often with a word to the reader before or behind it, sometimes in lower case."""
+def with_filler(prompt: str, draw: Draw) -> str:
+    """The prompt as people type it: often with an opener or a closer, sometimes in lower case."""
+    leads = content("leads")
     if draw.chance(0.4):
-        prompt = draw.pick(_OPENERS if draw.chance(0.7) else _NAMED_OPENERS).format(draw.pick(_STRANGERS)) + prompt
+        opener = draw.pick(leads["openers"] if draw.chance(0.7) else leads["named_openers"])
+        prompt = opener.format(draw.pick(leads["strangers"])) + prompt
     if draw.chance(0.1):
         stop = "" if prompt[-1] in ".!?" else "."
-        prompt += stop + draw.pick(_CLOSERS).format(draw.pick(_STRANGERS))
-    return prompt.lower().rstrip("?.!") if draw.chance(1 / 12) else prompt
+        prompt += stop + draw.pick(leads["closers"]).format(draw.pick(leads["strangers"]))
+    return in_lower_case(prompt) if draw.chance(1 / 12) else prompt
 
 
-def mistyped(prompt: str, kept: Iterable[str], draw: Draw) -> str:
-    """The prompt with a slip in one of its words: a letter left out, doubled, or swapped with the next one.
+def in_lower_case(prompt: str) -> str:
+    """ "What is 2 + 3?" → "what is 2 + 3"."""
+    return prompt.lower().rstrip("?.!")
+
+
+def add_typo(prompt: str, kept: Iterable[str], draw: Draw) -> str:
+    """The prompt with a typo in one of its words: a letter left out, doubled, or swapped with the next one.
 
     Args:
-        prompt: what the user says.
+        prompt: what the user says; returned as it is where it holds no word to change.
         kept: texts whose words stay whole; shorter words than four letters do so, too.
-        draw: picks the word and the slip.
-
-    Returns:
-        The prompt as it is, where it holds no such word.
+        draw: picks the word and the typo.
     """
     whole = {word.lower() for text in kept for word in _WORD.findall(text)}
     words = [match for match in _WORD.finditer(prompt) if len(match[0]) > 3 and match[0].lower() not in whole]
@@ -113,3 +95,34 @@ def mistyped(prompt: str, kept: Iterable[str], draw: Draw) -> str:
     at = match.start() + 1 + draw.below(len(match[0]) - 2)
     one, next_one = prompt[at], prompt[at + 1]
     return prompt[:at] + draw.pick((next_one, one + one + next_one, next_one + one)) + prompt[at + 2 :]
+
+
+def _asked(file: str, skill: str, phrasing: Phrasing) -> list[Family]:
+    leads, table = content("leads"), content(file)[skill]
+    part: Mapping[str, Any] = table[phrasing]
+    families: list[Family] = [_with(leads["nouns"], noun) for noun in part["nouns"]]
+    families += [_with(leads["clauses"], clause) for clause in part["clauses"]]
+    families += part["sentences"]
+    if phrasing == "new":
+        known_nouns = table["known"]["nouns"]
+        families.insert(0, tuple(text for noun in known_nouns for text in _with(leads["new_nouns"], noun)))
+    return families
+
+
+def _with(leads: Sequence[str], asked: str) -> tuple[str, ...]:
+    return tuple(lead.replace("{x}", asked) for lead in leads)
+
+
+def _swapped(text: str) -> str:
+    return re.sub(r"\{[ab]\}", lambda slot: "{b}" if slot[0] == "{a}" else "{a}", text)
+
+
+def _one_order(families: Sequence[Family]) -> list[Family]:
+    """The families without what says the same of a double as a text before it."""
+    seen: set[str] = set()
+    kept: list[Family] = []
+    for family in families:
+        texts = {text.replace("{b}", "{a}"): text for text in reversed(members(family))}  # of two alike the first stays
+        kept.append(tuple(text for same, text in reversed(texts.items()) if same not in seen))
+        seen.update(texts)
+    return [family for family in kept if family]
