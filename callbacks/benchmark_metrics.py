@@ -1,20 +1,15 @@
-"""What the model can do so far, asked in its own words while it trains.
+"""In-training evaluation: the model answers eval rows while it trains.
 
 In: eval rows, and the module in training. Out: `eval/<benchmark profile>/<metric>` in the log, and sample replies in
 `<default_root_dir>/samples.jsonl`, as a table in `samples.md`. Next: the report's curves.
 
-    eval rows ── rows_per_lane of each profile ── every W-th to each rank of W ──► replies ──► verdicts ──► sums
+    eval rows ── rows_per_lane of each profile ── every W-th to each rank of W ──► replies ──► verdicts ──► rates
 
     eval/weak_skills/pass_rate 0.42   eval/weak_skills/prompt_echo 0.0   eval/weak_skills/steps_correct 0.61  …
     eval/release_behavior/pass_rate 0.95   eval/release_behavior/over_refusal 0.02  …
 
-The callback only looks: nothing here chooses a checkpoint or stops a run. Eval rows that steer the search are no longer
-held out, so monitor `val/loss`, whose rows are a validation side of their own.
-
-    trainer:
-      callbacks:
-        - class_path: picochat.callbacks.BenchmarkMetrics
-          init_args: {eval_input: eval.jsonl, rows_per_lane: 50, every_n_steps: 200}
+Nothing here selects a checkpoint or stops a run: eval rows that do are no longer held out, so monitor `val/loss`, whose
+rows are a validation side of their own.
 
     Trainer(callbacks=[BenchmarkMetrics(eval_input="eval.jsonl", rows_per_lane=50, every_n_steps=200)])
 
@@ -24,6 +19,7 @@ Any Lightning module with a picochat `decoder` and `chat_tokenizer` will do; for
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +27,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
-from torchmetrics import Metric
 
+from picochat.blocks import Report, Table, clip, markdown_page
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, answer_rows, load_eval_rows
-from picochat.evidence.lanes import UNTAGGED, Prediction
-from picochat.evidence.report import clip, md, md_table
+from picochat.evidence.lanes import UNTAGGED, Prediction, bucket
 from picochat.files import write_files
 from picochat.packs.quotas import spread_evenly
 from picochat.packs.rows import Row, parse_lines
@@ -48,57 +42,20 @@ _PROFILE = "mixture_benchmark_profile"
 _SHOWN = ("step", "benchmark_profile", "category", "prompt", "reply", "expected")  # of a sample, in samples.md
 
 
-class LaneRates(Metric):
-    """Rates per lane; counts are summed over ranks, rates are not averaged.
-
-    Args:
-        lanes: names of the lanes.
-    """
-
-    full_state_update = False
-    hits: Tensor
-    rows: Tensor
-
-    def __init__(self, lanes: Sequence[str]) -> None:
-        super().__init__()
-        self.lanes = list(lanes)
-        shape = (len(self.lanes), len(METRICS))
-        self.add_state("hits", torch.zeros(shape, dtype=torch.float32), dist_reduce_fx="sum")
-        self.add_state("rows", torch.zeros(shape, dtype=torch.float32), dist_reduce_fx="sum")
-
-    def update(self, predictions: Sequence[Prediction]) -> None:
-        """Count predictions; a rank without any calls it with an empty list."""
-        for prediction in predictions:
-            lane = self.lanes.index(prediction.tag(_PROFILE))
-            for name, value in _values(prediction).items():
-                self.hits[lane, METRICS.index(name)] += value
-                self.rows[lane, METRICS.index(name)] += 1
-
-    def compute(self) -> dict[str, Tensor]:
-        """{"<lane>/<metric>": rate} of the metrics that some row of the lane can decide; "untagged" of rows without."""
-        return {
-            f"{lane.strip('()')}/{name}": self.hits[i, j] / self.rows[i, j]
-            for i, lane in enumerate(self.lanes)
-            for j, name in enumerate(METRICS)
-            if self.rows[i, j] > 0
-        }
-
-
 class BenchmarkMetrics(Callback):
     """Answer eval rows during fit and log rates per benchmark profile.
 
     The same rows are asked each time, spread evenly over the file. Ranks share them; with `temperature` 0 the result
-    does not depend on how many ranks there are. Decoding happens in the weights' own precision, as `picochat eval chat`
-    does it.
+    does not depend on how many ranks there are. Decoding uses the weights' own precision, as `picochat eval chat` does.
 
     Args:
         eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`.
-        every_n_steps: optimizer steps between two looks; null looks at the end of each validation.
+        every_n_steps: optimizer steps between two evaluations; null evaluates at the end of each validation.
         rows_per_lane: rows asked of each benchmark profile; null asks all.
         max_new_tokens: tokens after which a reply is cut off.
         temperature: 0 for the most likely token each time.
         top_k: sample among the k most likely tokens only.
-        top_p: sample among the most likely tokens that hold this share of the probability.
+        top_p: nucleus sampling: sample among the most likely tokens that hold this share of the probability.
         seed: of the sampling, where `temperature` is above 0.
         batch_size: rows answered at a time on each device; changes the speed, never a verdict.
         samples: replies of each benchmark profile that go to samples.jsonl and samples.md each time; 0 for none.
@@ -134,7 +91,8 @@ class BenchmarkMetrics(Callback):
         self.samples = samples
         self._rows: list[Row] = []
         self._lanes: list[str] = []
-        self._looked_at = -1  # the step of the last look; with accumulation several batches end at the same step
+        self._kept: list[dict[str, Any]] = []  # the samples so far
+        self._evaluated_at = -1  # a step; with accumulation several batches end at the same one
 
     def answerer(self, trainer: Trainer, pl_module: LightningModule) -> Answerer:
         """What answers the rows: the module's decoder. Override it for a model that is not picochat's."""
@@ -148,86 +106,116 @@ class BenchmarkMetrics(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage not in ("fit", "validate"):
             return
-        path = self.eval_input or getattr(getattr(trainer, "datamodule", None), "eval_path", None)
+        data: Any = getattr(trainer, "datamodule", None)
+        path = self.eval_input or getattr(data, "eval_path", None)
         if path is None:
             raise UserError("BenchmarkMetrics has no eval rows; set its eval_input to a JSONL file of eval rows")
-        rows = _fitting(load_eval_rows(path), getattr(trainer, "datamodule", None), path)
+        rows = _fitting(load_eval_rows(path), data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows = spread(rows, self.rows_per_lane)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._looked_at = trainer.global_step
-        path = self._path(trainer)
+        self._evaluated_at = trainer.global_step
+        path = _samples_file(trainer)
         if trainer.is_global_zero and path.is_file():  # the samples of later steps are about to be made again
-            kept = [one for one in _read_samples(path) if one["step"] <= trainer.global_step > 0]
-            self._write(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept))
+            self._kept = [one for one in _read_samples(path) if one["step"] <= trainer.global_step > 0]
+            self._write_samples(path)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps is None and not trainer.sanity_checking:
-            pl_module.log_dict(self._look(trainer, pl_module), sync_dist=True)
+            pl_module.log_dict(self._evaluate(trainer, pl_module), sync_dist=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        if self.every_n_steps is None or step % self.every_n_steps or step == self._looked_at:
+        if self.every_n_steps is None or step % self.every_n_steps or step == self._evaluated_at:
             return
-        self._looked_at = step
+        self._evaluated_at = step
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():
-            rates = self._look(trainer, pl_module)
+            rates = self._evaluate(trainer, pl_module)
         pl_module.train(training)
         pl_module.log_dict(rates, logger=False)  # for monitors; Lightning would log at its own steps, and repeat
         for logger in trainer.loggers:
-            logger.log_metrics({name: float(rate) for name, rate in rates.items()}, step - 1)
+            logger.log_metrics(rates, step - 1)
 
-    def _look(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
-        """Answer this rank's share, and rate the answers of all ranks."""
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        """Answer this rank's share of the rows; the rates of all ranks' answers, as the report has them."""
         share = self._rows[trainer.global_rank :: trainer.world_size]
         with getattr(pl_module, "whole_weights", nullcontext)():  # ranks answer at their own pace, without each other
-            predictions = answer_rows(share, self.answerer(trainer, pl_module)) if share else []
-        rates = LaneRates(self._lanes).to(pl_module.device)
-        rates.update(predictions)
+            shares: list[Any] = [answer_rows(share, self.answerer(trainer, pl_module)) if share else []]
+        if trainer.world_size > 1:
+            mine, shares = shares[0], [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, mine)
+        predictions = [one for turn in zip_longest(*shares) for one in turn if one is not None]  # as in the file
         if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
             self._keep_samples(trainer, predictions)
-        return {f"eval/{name}": value for name, value in rates.compute().items()}
+        rates: dict[str, float] = {}
+        for lane in self._lanes:
+            found = bucket([one for one in predictions if one.tag(_PROFILE) == lane])
+            found |= {"pass_rate": found["rate"], "steps_correct": (found["steps_correct"] or {}).get("lines")}
+            decided = {name: found[name] for name in METRICS if found[name] is not None}
+            rates |= {f"eval/{lane.strip('()')}/{name}": rate for name, rate in decided.items()}
+        return rates
 
     def _keep_samples(self, trainer: Trainer, predictions: Sequence[Prediction]) -> None:
-        """Append the first replies of each profile to samples.jsonl, one object a line."""
-        lines = []
+        """Add the first replies of each profile; a validation that was interrupted and is done again adds them once."""
+        step = trainer.global_step
+        self._kept = [one for one in self._kept if one["step"] < step]
         for lane in self._lanes:
             for one in [p for p in predictions if p.tag(_PROFILE) == lane][: self.samples]:
-                lines.append(
-                    {
-                        "step": trainer.global_step,
-                        "benchmark_profile": lane,
-                        "category": one.tag("category"),
-                        "prompt": one.prompt,
-                        "reply": one.reply,
-                        "expected": one.expected,
-                        "passed": one.passed,
-                        "reasons": list(one.reasons),
-                    }
-                )
-        path = self._path(trainer)
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        new = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        if not (new and before.endswith(new)):  # a validation that was broken off behind this is done again
-            self._write(path, before + new)
+                said = {"prompt": one.prompt, "reply": one.reply, "expected": one.expected}
+                verdict = {"passed": one.passed, "reasons": list(one.reasons)}
+                tags = {"step": step, "benchmark_profile": lane, "category": one.tag("category")}
+                self._kept.append({**tags, **said, **verdict})
+        if self._kept:
+            self._write_samples(_samples_file(trainer))
 
-    def _write(self, path: Path, lines: str) -> None:
-        """samples.jsonl, and the same as a table, newest first."""
-        found = [json.loads(line) for line in lines.split("\n") if line]
+    def _write_samples(self, path: Path) -> None:
+        """samples.jsonl, one object a line, and the same as a table, newest first."""
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in self._kept)
         rows = [
-            [*(md(clip(str(one[field] or ""))) for field in _SHOWN), md(", ".join(one["reasons"])) or "passed"]
-            for one in sorted(found, key=lambda one: -one["step"])
+            [*(clip(str(one[field] or "")) for field in _SHOWN), ", ".join(one["reasons"]) or "passed"]
+            for one in sorted(self._kept, key=lambda one: -one["step"])
         ]
-        table = md_table([*(field.replace("_", " ") for field in _SHOWN), "verdict"], rows)
-        write_files({path: lines, path.with_suffix(".md"): f"# Sample replies of {md(path.parent.name)}\n\n{table}\n"})
+        table = Table([*(field.replace("_", " ") for field in _SHOWN), "verdict"], rows, left=len(_SHOWN) + 1)
+        page = markdown_page(Report(f"Sample replies of {path.parent.name}", "", [table]))
+        write_files({path: lines, path.with_suffix(".md"): page})
 
-    def _path(self, trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / "samples.jsonl"
+
+def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
+    """At most `rows_per_lane` rows of each benchmark profile, evenly spaced over the file, in its order.
+
+    Seven rows of one lane, three wanted: rows 0, 2 and 4 (at 0/3, 1/3 and 2/3 of the way).
+    """
+    if rows_per_lane is None:
+        return list(rows)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.get(_PROFILE) or UNTAGGED, []).append(place)
+    chosen = [place for own in places.values() for place in spread_evenly(own, rows_per_lane)]
+    return [rows[place] for place in sorted(chosen)]
+
+
+def _samples_file(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "samples.jsonl"
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    """The samples of a run that is resumed."""
+
+    def parse(line: bytes) -> dict[str, Any]:
+        one: dict[str, Any] = parse_json(line, nul=True)
+        if not isinstance(one, dict) or not {*_SHOWN, "reasons"} <= one.keys() or type(one["step"]) is not int:
+            raise ValueError("is not a sample reply")
+        return one
+
+    try:
+        return [one for _, one in parse_lines(path, parse)]
+    except UserError as error:
+        raise UserError(f"{error}; move the file away, and a new one begins") from None
 
 
 def _fitting(rows: Sequence[Row], data: Any, path: str | Path) -> list[Row]:
@@ -246,47 +234,3 @@ def _fitting(rows: Sequence[Row], data: Any, path: str | Path) -> list[Row]:
     if long:
         rank_zero_info(f"BenchmarkMetrics: {long:,} of the {len(rows):,} rows of {path} are too long and are not asked")
     return [row for row, fit in zip(rows, fits, strict=True) if fit]
-
-
-def _read_samples(path: Path) -> list[dict[str, Any]]:
-    """The samples of a run that is resumed."""
-
-    def parse(line: bytes) -> dict[str, Any]:
-        one: dict[str, Any] = parse_json(line, nul=True)
-        if not isinstance(one, dict) or not {*_SHOWN, "reasons"} <= one.keys() or type(one["step"]) is not int:
-            raise ValueError("is not a sample reply")
-        return one
-
-    try:
-        return [one for _, one in parse_lines(path, parse)]
-    except UserError as error:
-        raise UserError(f"{error}; move the file away, and a new one begins") from None
-
-
-def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
-    """At most `rows_per_lane` rows of each benchmark profile, evenly spaced over the file, in its order.
-
-    Seven rows of one lane, three wanted: rows 0, 2 and 4 (at 0/3, 1/3 and 2/3 of the way).
-    """
-    if rows_per_lane is None:
-        return list(rows)
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(row.get(_PROFILE) or UNTAGGED, []).append(place)
-    chosen: list[int] = []
-    for lane in places.values():
-        chosen += spread_evenly(lane, rows_per_lane)
-    return [rows[place] for place in sorted(chosen)]
-
-
-def _values(prediction: Prediction) -> dict[str, float]:
-    """The metrics that this row can decide, with the same denominators as the report's lanes."""
-    values = {"pass_rate": float(prediction.passed)}
-    if prediction.choice_scores is None:
-        values["prompt_echo"] = float("prompt_echo" in prediction.reasons)
-        values["unsupported_claims"] = float("unsupported_claim" in prediction.reasons)
-        if prediction.answerable is not False:
-            values["over_refusal"] = float("over_refusal" in prediction.reasons)
-    if prediction.steps_correct is not None:
-        values["steps_correct"] = prediction.steps_correct
-    return values

@@ -1,21 +1,17 @@
-"""The model folders that a run leaves: the best weights it had, and the last.
+"""The model folders that a run leaves: the best weights it had, and the last; and early stopping.
 
 In: the monitored value after each validation. Out: `<default_root_dir>/best_checkpoint` and `…/last_checkpoint`, each a
 Hugging Face model folder. Next: the following stage starts from `best_checkpoint`; picochat.evidence evaluates it.
 
-    val/loss           2.31   1.87   1.92   1.85   1.90  (end of fit)
+    val/loss           2.31   1.87   1.92   1.85   1.90   1.88       patience 2
     best_checkpoint     w      w             w
+    waited              0      0      1      0      1      2   stop: two validations in a row without a better one
     last_checkpoint                                         w
 
-Usable in any Lightning project: without a `decoder` and a `chat_tokenizer` on the module, the folder holds the module's
-state dict as `model.safetensors`; override `export` to write anything else.
+Without a `decoder` and a `chat_tokenizer` on the module, a folder holds the module's state dict as `model.safetensors`;
+override `export` to write anything else.
 
-    trainer:
-      callbacks:
-        - class_path: picochat.callbacks.BestCheckpoint
-          init_args: {monitor: val/loss, mode: min}
-
-    Trainer(callbacks=[BestCheckpoint(monitor="val/acc", mode="max")])
+    Trainer(callbacks=[BestCheckpoint(monitor="val/acc", mode="max", patience=3)])
 """
 
 import json
@@ -33,35 +29,35 @@ from safetensors.torch import save_model
 from picochat.errors import UserError
 from picochat.files import atomic_folder, settle
 
+BEST, LAST = "best_checkpoint", "last_checkpoint"
+
 
 class BestCheckpoint(Callback):
     """Export the weights whenever `monitor` improves, and once more at the end of fit.
 
-    Folders appear whole or not at all. Rank 0 writes. The best value is part of the resumable checkpoint. If the value
-    never appears (no validation before the end, say), the last weights are the best there are, and the log says so.
+    Folders appear whole or not at all. Rank 0 writes. The best value is part of the resumable checkpoint; `patience` is
+    a setting, so a resumed run waits as long as its present settings say. If the value never appears (no validation
+    before the end, say), the last weights are the best there are, and the log says so.
 
     Args:
         monitor: name of a logged metric; it must be equal on all ranks (`sync_dist`, torchmetrics).
         mode: whether a smaller ("min") or a larger ("max") value is better.
-        best_name: folder of the best weights, inside the run folder.
-        last_name: folder of the last weights, inside the run folder.
+        patience: validations in a row without an improvement after which training stops; null never stops it.
     """
 
     def __init__(
-        self,
-        monitor: str = "val/loss",
-        mode: Literal["min", "max"] = "min",
-        best_name: str = "best_checkpoint",
-        last_name: str = "last_checkpoint",
+        self, monitor: str = "val/loss", mode: Literal["min", "max"] = "min", patience: int | None = None
     ) -> None:
         if mode not in ("min", "max"):
             raise UserError(f"mode is {mode!r}; use min when a smaller {monitor} is better, max otherwise")
+        if patience is not None and patience < 1:
+            raise UserError(f"patience is {patience}; use a number of validations from 1, or null to never stop")
         self.monitor = monitor
         self.mode = mode
-        self.best_name = best_name
-        self.last_name = last_name
+        self.patience = patience
         self.best_value: float | None = None
         self.best_step: int | None = None
+        self.waited = 0  # validations since the best one
 
     def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
         """Write the module's present weights to `folder`, atomically. Called on rank 0."""
@@ -75,14 +71,15 @@ class BestCheckpoint(Callback):
             return
         from picochat.model.checkpoint import save_checkpoint  # other projects' modules need none of the model's code
 
-        provenance = getattr(pl_module, "provenance", None)
-        save_checkpoint(folder, decoder, tokenizer, {**(provenance() if provenance else {}), **self._record()})
+        provenance: dict[str, Any] = getattr(pl_module, "provenance", dict)()
+        best = {"name": self.monitor, "best_value": self.best_value, "best_step": self.best_step}
+        save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = Path(trainer.default_root_dir) / self.best_name
+        folder = Path(trainer.default_root_dir) / BEST
         if trainer.is_global_zero:
             settle(folder)
-        # resumed into another folder, which is to hold a best of its own, or behind a best of steps that are done again
+        # resumed in another folder, which is to hold a best of its own, or before the step of the best
         other = not folder.exists() or _step_of(folder) > trainer.global_step
         if trainer.strategy.broadcast(other):
             self.best_value = self.best_step = None
@@ -91,20 +88,25 @@ class BestCheckpoint(Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        before = self.best_value, self.best_step, self.waited
         if trainer.strategy.broadcast(self._improves(value)):  # one decision for all ranks
-            before = self.best_value, self.best_step
-            self.best_value, self.best_step = value, trainer.global_step
+            self.best_value, self.best_step, self.waited = value, trainer.global_step, 0
             try:
-                self._write(trainer, pl_module, self.best_name)
-            except BaseException:  # Ctrl-C, too: last.ckpt must not speak of a best that is not there
-                self.best_value, self.best_step = before
+                self._write(trainer, pl_module, BEST)
+            except BaseException:  # Ctrl-C, too: last.ckpt must not name a best that was not written
+                self.best_value, self.best_step, self.waited = before
                 raise
+            return
+        self.waited += 1
+        if self.patience is not None and self.waited >= self.patience:
+            rank_zero_info(f"{self.monitor} did not improve in {self.waited} validations: training stops")
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module, self.last_name)
+        self._write(trainer, pl_module, LAST)
         if self.best_value is None:
-            rank_zero_info(f"{self.monitor} was never logged, so {self.best_name} holds the last weights")
-            self._write(trainer, pl_module, self.best_name)
+            rank_zero_info(f"{self.monitor} was never logged, so {BEST} holds the last weights")
+            self._write(trainer, pl_module, BEST)
 
     def _improves(self, value: float) -> bool:
         if not math.isfinite(value):
@@ -118,15 +120,13 @@ class BestCheckpoint(Callback):
                     self.export(trainer, pl_module, Path(trainer.default_root_dir) / name)
         trainer.strategy.barrier(name)
 
-    def _record(self) -> dict[str, Any]:
-        return {"monitor": {"name": self.monitor, "best_value": self.best_value, "best_step": self.best_step}}
-
     def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value, "best_step": self.best_step}
+        return {"best_value": self.best_value, "best_step": self.best_step, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value = state_dict["best_value"]
         self.best_step = state_dict["best_step"]
+        self.waited = state_dict.get("waited", 0)
 
 
 def _step_of(folder: Path) -> int:

@@ -6,20 +6,13 @@ Next: `fit --ckpt_path <run>/last.ckpt`, which continues as if nothing had happe
     signal        SIGINT (Ctrl-C)   SIGTERM   SIGUSR1 (SLURM: --signal=USR1@90)
     exit status   130               143       138
 
-A validation that is under way is not waited for (one process; several ranks finish it, since they must stop together):
+A validation under way is interrupted, and done again by the resumed run (several ranks finish it: they stop together):
 
     step         99   100                      resumed    100                 101
     validation         v ── signal                         v (all of it) ──►
     last.ckpt               of step 100, validation due
 
 Lightning alone throws KeyboardInterrupt into the middle of a step, saves nothing and exits with 1.
-
-Usable in any Lightning project (with AtomicCheckpointIO among the trainer's plugins the file is always whole):
-
-    trainer:
-      callbacks:
-        - class_path: picochat.callbacks.GracefulStop
-          init_args: {resume_command: "python train.py fit --ckpt_path {run}/last.ckpt"}
 
     Trainer(callbacks=[GracefulStop()], plugins=[AtomicCheckpointIO()])
 """
@@ -42,19 +35,17 @@ from lightning.pytorch.trainer.states import TrainerFn
 from picochat.callbacks.last_checkpoint import LastCheckpoint, validation_follows
 
 
-class _BrokenOff(SystemExit):
-    """Raised by the handler, out of the middle of a validation."""
+class _ValidationInterrupted(SystemExit):
+    """Raised by the signal handler, inside a validation."""
 
 
 class GracefulStop(Checkpoint):
-    """Stop at the end of the optimizer step in which a signal arrives, or in the middle of a validation.
+    """Stop at the end of the optimizer step in which a signal arrives, or inside a validation.
 
-    What is logged, saved and chosen after the resume is what an undisturbed run logs, saves and chooses: a validation
-    that was broken off is done anew. At the last step of a run the signal is too late; the run ends by itself.
-
-    All ranks stop together, whichever of them got the signal; with several ranks a validation is finished first. A
-    second Ctrl-C ends the process at once. A SIGUSR1 that already has a handler (Lightning's requeueing under SLURM)
-    is left to it.
+    What is logged and saved after the resume is what an undisturbed run logs and saves. At the last step of a run the
+    signal is too late; the run ends by itself. All ranks stop together, whichever of them got the signal. A second
+    Ctrl-C ends the process at once. A SIGUSR1 that already has a handler (Lightning's requeueing under SLURM) is left
+    to it.
 
     Args:
         resume_command: the command that is printed; `{run}` stands for the run folder.
@@ -69,7 +60,7 @@ class GracefulStop(Checkpoint):
         self._received = 0
         self._step = 0
         self._process = 0
-        self._may_break_off = False  # in a validation, with nobody else to agree with
+        self._may_interrupt = False  # inside a validation of a run of one rank
         self._before: dict[signal.Signals, Any] = {}  # the handlers that were there
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -77,11 +68,11 @@ class GracefulStop(Checkpoint):
         self._step = trainer.global_step
         self._process = os.getpid()
         validation = trainer.fit_loop.epoch_loop.val_loop
-        if validation.restarted_mid_evaluation:  # Lightning counts the batch in which it was broken off twice
+        if validation.restarted_mid_evaluation:  # Lightning counts the batch in which it was interrupted twice
             total = cast(_ProcessedTracker, validation.batch_progress.total)
             total.ready = total.started = total.completed
         if threading.current_thread() is not threading.main_thread():
-            return  # Python allows handlers in the main thread only; a notebook's worker has its own ways to stop
+            return  # Python allows handlers in the main thread only
         for number in self.SIGNALS:
             if number != signal.SIGUSR1 or signal.getsignal(number) == signal.SIG_DFL:
                 self._before[number] = signal.signal(number, self._receive)
@@ -94,12 +85,12 @@ class GracefulStop(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._may_break_off = trainer.world_size == 1 and trainer.global_step != trainer.max_steps
-            if self._received and self._may_break_off:
-                raise _BrokenOff(128 + self._received)
+            self._may_interrupt = trainer.world_size == 1 and trainer.global_step != trainer.max_steps
+            if self._received and self._may_interrupt:
+                raise _ValidationInterrupted(128 + self._received)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._may_break_off = False
+        self._may_interrupt = False
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._stop_if_asked(trainer)
 
@@ -108,8 +99,8 @@ class GracefulStop(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
-        if isinstance(exception, _BrokenOff):
-            _owe_validation(trainer)
+        if isinstance(exception, _ValidationInterrupted):
+            _mark_validation_pending(trainer)
             self._save(trainer)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -119,16 +110,15 @@ class GracefulStop(Checkpoint):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         self._received = number
-        if self._may_break_off:
-            self._may_break_off = False
-            raise _BrokenOff(128 + number)
+        if self._may_interrupt:
+            self._may_interrupt = False
+            raise _ValidationInterrupted(128 + number)
         os.write(2, b"\nstopping after this step (Ctrl-C again: at once)\n")
 
     def _stop_if_asked(self, trainer: Trainer) -> None:
         self._step = trainer.global_step
         received = torch.tensor(self._received, device=trainer.strategy.root_device)
         self._received = int(trainer.strategy.reduce(received, reduce_op="max"))
-        # At the last step the run ends by itself.
         if self._received and trainer.global_step != trainer.max_steps:
             self._save(trainer)
             # Lightning's launcher kills rank 0, perhaps before it has said so, when a rank that it started fails.
@@ -149,7 +139,7 @@ class GracefulStop(Checkpoint):
         self._before = {}
 
 
-def _owe_validation(trainer: Trainer) -> None:
+def _mark_validation_pending(trainer: Trainer) -> None:
     """Set the validation loop's counters to "inside the first batch": Lightning then begins it anew on a resume."""
     progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
     total, current = cast(_ProcessedTracker, progress.total), cast(_ProcessedTracker, progress.current)

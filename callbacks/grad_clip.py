@@ -1,4 +1,4 @@
-"""Gradients that are too long are shortened; gradients that are no numbers are not used.
+"""Clip the global gradient norm; skip steps with non-finite gradients.
 
 In: the accumulated, unscaled, all-reduced gradients right before an optimizer step. Out: the same gradients with a
 global norm of at most `max_norm`, or none at all. Next: the optimizer.
@@ -7,12 +7,7 @@ global norm of at most `max_norm`, or none at all. Next: the optimizer.
     used    0.5   1.0   (none)  0.7        a skipped step moves neither weights nor optimizer state
     skipped   0     0      1      1        `train/skipped_steps`
 
-Usable in any Lightning project in place of `gradient_clip_val` (which neither logs the norm nor survives a NaN):
-
-    trainer:
-      callbacks:
-        - class_path: picochat.callbacks.GradientClip
-          init_args: {max_norm: 1.0}
+It replaces Lightning's `gradient_clip_val`, which neither logs the norm nor survives a NaN.
 
     Trainer(callbacks=[GradientClip(max_norm=1.0)])
 """

@@ -10,13 +10,7 @@ Base rate 1, `warmup_steps` 2, `max_steps` 6, `min_lr_ratio` 0:
     linear        .5     1   .75    .5   .25     0
     cosine        .5     1   .85    .5   .15     0
 
-Usable in any Lightning project, beside any optimizer and without a `configure_optimizers` scheduler:
-
-    trainer:
-      max_steps: 180
-      callbacks:
-        - class_path: picochat.callbacks.LRSchedule
-          init_args: {warmup_steps: 20, decay: cosine, min_lr_ratio: 0.1}
+It works with any optimizer, and in place of a scheduler from `configure_optimizers`.
 
     Trainer(max_steps=180, callbacks=[LRSchedule(warmup_steps=20, decay="cosine", min_lr_ratio=0.1)])
 """
@@ -63,7 +57,7 @@ class LRSchedule(Callback):
     steps; they are divided by the number of optimizers, which is right when all of them step in turn.
 
     Args:
-        warmup_steps: optimizer steps (not micro-batches) of linear warm-up.
+        warmup_steps: optimizer steps (not micro-batches) of linear warm-up; 0 for none.
         decay: what follows the warm-up.
         min_lr_ratio: final rate as a share of the base rate, 0 to 1.
         max_steps: the step at which the decay ends; by default the trainer's `max_steps`, or what its epochs come to.
@@ -71,9 +65,9 @@ class LRSchedule(Callback):
 
     def __init__(
         self,
-        warmup_steps: int = 0,
+        warmup_steps: int = 20,
         decay: Decay = "cosine",
-        min_lr_ratio: float = 0.1,
+        min_lr_ratio: float = 0.02,
         max_steps: int | None = None,
     ) -> None:
         if warmup_steps < 0:

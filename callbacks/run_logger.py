@@ -11,13 +11,6 @@ A run that was killed at step 57 and resumes from a checkpoint of step 50 drops 
 there: no step is missing, none is there twice. Lightning's own CSVLogger deletes the file instead. A run that starts
 over starts a new file.
 
-Usable in any Lightning project:
-
-    trainer:
-      logger:
-        class_path: picochat.callbacks.RunLogger
-        init_args: {save_dir: runs/demo}
-
     Trainer(logger=RunLogger("runs/demo"))
 """
 
@@ -51,7 +44,7 @@ class RunLogger(Logger):
         self._save_dir = save_dir
         self.path = Path(save_dir) / "metrics.csv"
         self._fields: list[str] = []  # the header of the file as it is
-        self._last: dict[str, Any] = {}
+        self._last: dict[str, str] = {}
         self._fitting = False
 
     @property
@@ -81,22 +74,34 @@ class RunLogger(Logger):
         if not self._fitting:
             return
         # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.
-        row: dict[str, Any] = {"step": str((step or 0) + 1), **{name: _shown(value) for name, value in metrics.items()}}
+        # Seven digits are what a float32 is good for: 0.0010000000474974513 was 0.001 once, and is written so.
+        row = {"step": str((step or 0) + 1), **{name: f"{value:.7g}" for name, value in metrics.items()}}
         if row == self._last:  # written before already, together with a checkpoint
             return
         self._last = row
         if new := row.keys() - set(self._fields):
             self._rewrite([*self._fields, *new], self._read())
-        self._append(row)
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                csv.DictWriter(file, self._fields, restval="", lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
     @rank_zero_only
     def keep_until(self, step: int) -> None:
-        """Forget the rows of later steps: they are about to be made again. 0 forgets everything."""
+        """Drop the rows of later steps: they are about to be made again. 0 drops everything."""
         rows = [row for row in self._read() if int(row["step"]) <= step] if step > 0 else []
-        # a validation that was broken off behind its log row is done again, and logs the same row again
+        # a validation that was interrupted after its log row is done again, and logs the same row again
         self._last = {name: value for name, value in rows[-1].items() if value} if rows else {}
         self._fields = []
         self.path.unlink(missing_ok=True) if not rows else self._rewrite([*rows[0]], rows)
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Force the rows to the disk, so that none is missing before a checkpoint's step even after a power cut."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
 
     def _read(self) -> list[dict[str, str]]:
         """The rows of the file; a last line that a kill cut short is left out."""
@@ -110,7 +115,7 @@ class RunLogger(Logger):
             raise UserError(f"cannot read {self.path} ({error}); {again}") from error
         for number, row in enumerate(rows, start=2):
             if not (row.get("step") or "").isdecimal() or None in row or None in row.values():
-                raise UserError(f"{self.path}:{number}: is no row of a run's log; {again}")
+                raise UserError(f"{self.path}:{number}: is not a row of a run's log; {again}")
         return rows
 
     def _rewrite(self, fields: list[str], rows: list[dict[str, str]]) -> None:
@@ -120,27 +125,6 @@ class RunLogger(Logger):
         writer.writeheader()
         writer.writerows(rows)
         write_files({self.path: text.getvalue()})
-
-    def _append(self, row: dict[str, Any]) -> None:
-        line = io.StringIO(newline="")
-        csv.DictWriter(line, self._fields, restval="", lineterminator="\n").writerow(row)
-        try:
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(line.getvalue())
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
-
-    @rank_zero_only
-    def flush(self) -> None:
-        """Force the rows to the disk, so that none is behind a checkpoint even when the machine dies."""
-        if self.path.is_file():
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
-def _shown(value: float) -> str:
-    """Seven digits, which is what a float32 is good for: 0.0010000000474974513 was 0.001 once, and is written so."""
-    return f"{value:.7g}"
 
 
 class _RowKeeper(Callback):

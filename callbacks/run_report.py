@@ -1,13 +1,8 @@
 """What a run did, in one page. In: the run as it ends. Out: `<default_root_dir>/report.md`. Next: a person.
 
-The page says how far the run came, how fast it was (where `Throughput` is among the callbacks), what it was fed (the
+The page says how far the run came, how fast it was (where `Throughput` is among the callbacks), what data it had (the
 datamodule's own `describe()`, dropped rows included), each validation's losses, and what lies in the folder. It makes
-no claim about skills: that is `picochat eval`'s to do.
-
-Usable in any Lightning project:
-
-    trainer:
-      callbacks: [picochat.callbacks.RunReport]
+no claim about skills: `picochat eval` does that.
 
     Trainer(callbacks=[RunReport()])
 """
@@ -19,6 +14,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from picochat.blocks import Report, Table, Text, markdown_page
 from picochat.callbacks.throughput import Throughput
 from picochat.files import write_files
 
@@ -35,7 +31,7 @@ class RunReport(Callback):
     """Write `report.md` at the end of a fit; one that was stopped gets its page when it is resumed and ends."""
 
     def __init__(self) -> None:
-        self._validations: list[dict[str, Any]] = []
+        self._validations: list[dict[str, str]] = []
         self._first_step = 0
         self._started = 0.0
 
@@ -45,45 +41,32 @@ class RunReport(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            losses = {name: float(value) for name, value in trainer.callback_metrics.items() if _is_summary(name)}
-            self._validations.append({"step": trainer.global_step, **losses})
+            # val/loss and val/bits_per_byte, not the loss of each lane
+            names = [n for n in trainer.callback_metrics if n.count("/") == 1 and not n.startswith(("train/", "data/"))]
+            losses = {name: f"{float(trainer.callback_metrics[name]):.4f}" for name in names}
+            self._validations.append({"step": str(trainer.global_step), **losses})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        meter = next((callback for callback in _callbacks(trainer) if isinstance(callback, Throughput)), None)
-        speed = meter.summary(trainer, pl_module) if meter else []  # all ranks together
+        meters = [one for one in cast(Any, trainer).callbacks if isinstance(one, Throughput)]
+        speed = meters[0].summary(trainer, pl_module) if meters else {}  # all ranks together
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             root = Path(trainer.default_root_dir)
             write_files({root / "report.md": self._page(trainer, root, speed)})
 
-    def _page(self, trainer: Trainer, root: Path, speed: list[str]) -> str:
-        lines = [f"# Run {root.name}", "", f"Optimizer steps: {trainer.global_step} of {trainer.max_steps}"]
-        if self._first_step:
-            lines[-1] += f", resumed at {self._first_step}"
-        lines += [f"Time: {time.perf_counter() - self._started:.0f} s"]
-        if speed:
-            lines += ["", "## Speed", "", *(f"- {line}" for line in speed)]
+    def _page(self, trainer: Trainer, root: Path, speed: dict[str, float]) -> str:
+        resumed = f", resumed at {self._first_step}" if self._first_step else ""
         data: Any = getattr(trainer, "datamodule", None)
-        if hasattr(data, "describe"):
-            lines += ["", "## Data", "", "```", data.describe(), "```"]
-        if self._validations:
-            lines += ["", "## Validations", "", *_table(self._validations)]
-        present = [f"- `{name}`: {text}" for name, text in FILES.items() if (root / name).exists()]
-        return "\n".join([*lines, "", "## Files", "", *present, ""])
-
-
-def _callbacks(trainer: Trainer) -> list[Callback]:
-    return cast(Any, trainer).callbacks  # type: ignore[no-any-return]  # Lightning leaves them out of its types
-
-
-def _is_summary(name: str) -> bool:
-    """val/loss and val/bits_per_byte, not the loss of each lane."""
-    return name.count("/") == 1 and not name.startswith(("train/", "data/"))
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "|" + "---:|" * len(names)]
-    for row in rows:
-        cells = [f"{row[name]:.4f}" if isinstance(row.get(name), float) else str(row.get(name, "")) for name in names]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        described = data.describe().splitlines() if hasattr(data, "describe") else []
+        names = list(dict.fromkeys(name for row in self._validations for name in row))
+        losses = [[row.get(name, "") for name in names] for row in self._validations]
+        figures = [(name, f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in speed.items()]
+        present = [f"{name}: {text}" for name, text in FILES.items() if (root / name).exists()]
+        blocks = [
+            Text([f"Time: {time.perf_counter() - self._started:.0f} s"]),
+            Table(("metric", "whole run"), figures, title="Speed" if speed else ""),
+            Text(described, style="code", title="Data" if described else ""),
+            Table(names, losses, left=0, title="Validations" if losses else ""),
+            Text(present, style="list", title="Files"),
+        ]
+        under = f"Optimizer steps: {trainer.global_step} of {trainer.max_steps}{resumed}"
+        return markdown_page(Report(f"Run {root.name}", under, blocks))

@@ -118,7 +118,7 @@ def fit(run: Run) -> ChatModule:
         block_size=100,
         num_workers=run.workers,
     )
-    callbacks: list[Callback] = [LRSchedule(warmup_steps=4, decay="cosine"), LastCheckpoint(run.save_every)]
+    callbacks: list[Callback] = [LRSchedule(warmup_steps=4, min_lr_ratio=0.1), LastCheckpoint(run.save_every)]
     callbacks.append(KeepFirstGradients(root / "gradients.pt"))
     if run.kill_at is not None:
         callbacks.append(Kill(run.kill_at))

@@ -130,8 +130,7 @@ def config_of(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         config["seed_everything"] = args.seed
     if args.early_stop_patience:
-        settings = {"monitor": "val/loss", "patience": args.early_stop_patience}
-        trainer["callbacks"].append({"class_path": "picochat.callbacks.EarlyStop", "init_args": settings})
+        _set(config, "BestCheckpoint.patience", args.early_stop_patience)
     return config
 
 

@@ -128,6 +128,21 @@ def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
         fit(tmp_path / "run", Scripted([1.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 1)
 
 
-def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(UserError, match="mode is 'lower'"):
-        BestCheckpoint(mode="lower")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("setting", "says"), [({"mode": "lower"}, "mode is 'lower'"), ({"patience": 0}, "patience is 0")]
+)
+def test_settings_out_of_range_are_named(setting: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        BestCheckpoint(**setting)
+
+
+def test_training_stops_early_and_a_resumed_run_has_the_patience_of_its_own_settings(tmp_path: Path) -> None:
+    values = [3.0, 2.0, 2.5, 1.0, 2.0, 1.5, 1.2, 1.1, 0.5, 2.0]  # two in a row without a better one at steps 5 and 6
+
+    def stops_at(patience: int | None, **settings: str) -> int:
+        callbacks = [BestCheckpoint("val/score", patience=patience), LastCheckpoint()]
+        return int(fit(tmp_path, Scripted(values), callbacks, 10, **settings).global_step)
+
+    assert stops_at(2) == 6
+    assert stops_at(4, ckpt_path=str(tmp_path / "last.ckpt")) == 8  # two had been waited for
+    assert stops_at(None, ckpt_path=str(tmp_path / "last.ckpt")) == 10

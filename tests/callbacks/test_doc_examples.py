@@ -1,19 +1,15 @@
-"""What each callback's docstring shows runs in another project: its Trainer(…) line, and its YAML in a LightningCLI."""
+"""The Trainer(…) line that each callback's docstring shows runs in another project."""
 
 import importlib
 import pkgutil
 import re
-import sys
-import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringModel
 from tiny import Line, loader, trainer
 
@@ -38,13 +34,11 @@ SETTINGS: dict[str, Any] = {
 MADE = {  # callback module → what shows that it worked: a file, or a logged name
     "benchmark_metrics": "samples.md",
     "best_checkpoint": "best_checkpoint/model.safetensors",
-    "early_stop": "train/loss",
     "grad_clip": "train/grad_norm",
     "last_checkpoint": "last.ckpt",
     "lr_schedule": "train/lr",
     "run_logger": "runs/demo/metrics.csv",
     "run_report": "report.md",
-    "spike_guard": "train/rollbacks",
 }
 
 
@@ -65,7 +59,6 @@ class Other(Line):
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
     row = '{"messages": [{"role": "user", "content": "one?"}], "answer": "two", "mixture_benchmark_profile": "full"}'
     (tmp_path / "eval.jsonl").write_text(row + "\n")
     return tmp_path
@@ -102,23 +95,6 @@ def test_the_line_of_the_example_trains_another_projects_module(name: str, folde
     module.validation_step = lambda batch, batch_idx: module.log("val/acc", 1.0)  # type: ignore[method-assign, assignment]
     run.fit(module, loader(1000), loader(rows=2))
     check(name, folder, run, int(re.findall(r"max_steps=(\d+)", line[1] + f"max_steps={steps}")[0]))
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_yaml_of_the_example_is_a_lightning_cli_config(name: str, folder: Path) -> None:
-    block = re.search(r"^    trainer:\n(?:      .*\n)+", MODULES[name], flags=re.M)
-    assert block is not None
-    config = yaml.safe_load(textwrap.dedent(block[0]))["trainer"]
-    small = {"max_steps": 200 if name == "benchmark_metrics" else 8, "default_root_dir": str(folder), "logger": False}
-    cli = LightningCLI(
-        Other,
-        args={"trainer": {**SETTINGS, **small, **config}},
-        run=False,
-        save_config_callback=None,
-        seed_everything_default=False,
-    )
-    cli.trainer.fit(cli.model, loader(1000), loader(rows=2))
-    check(name, folder, cli.trainer, {**small, **config}["max_steps"])
 
 
 class Boring(BoringModel):  # type: ignore[misc]

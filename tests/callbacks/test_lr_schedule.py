@@ -45,7 +45,7 @@ def test_each_optimizer_step_uses_its_own_rate(tmp_path: Path, accumulate: int) 
 
 def test_a_rate_changed_on_resume_takes_effect_and_a_restored_one_never_does(tmp_path: Path) -> None:
     first = Line(lr=1.0)
-    callbacks = lambda: [LRSchedule(decay="none"), LastCheckpoint(4)]  # noqa: E731
+    callbacks = lambda: [LRSchedule(0, "none"), LastCheckpoint(4)]  # noqa: E731
     trainer(tmp_path, callbacks(), max_steps=4, enable_checkpointing=True).fit(first, loader())
     resumed = Line(lr=0.25)
     second = trainer(tmp_path, callbacks(), max_steps=6, enable_checkpointing=True)
@@ -100,9 +100,7 @@ def test_two_optimizers_that_step_in_turn_share_one_schedule(tmp_path: Path) -> 
 
 def test_epochs_without_max_steps_give_the_length(tmp_path: Path) -> None:
     module = Line(lr=1.0)
-    trainer(tmp_path, [LRSchedule(decay="linear", min_lr_ratio=0.0)], max_steps=-1, max_epochs=2).fit(
-        module, loader(rows=4)
-    )
+    trainer(tmp_path, [LRSchedule(0, "linear", 0.0)], max_steps=-1, max_epochs=2).fit(module, loader(rows=4))
     assert module.rates == pytest.approx([0.75, 0.5, 0.25, 0.0])
 
 

@@ -42,10 +42,10 @@ def test_a_killed_and_resumed_run_shows_each_sample_reply_once_newest_first(stop
     ("name", "line", "content", "says"),
     [
         ("samples.jsonl", 3, b"{", "run/samples.jsonl:3: is not JSON"),
-        ("samples.jsonl", 1, b"[]", "run/samples.jsonl:1: is no sample reply"),
-        ("samples.jsonl", 2, b'{"step": "4"}', "run/samples.jsonl:2: is no sample reply"),
-        ("metrics.csv", 1, b"a,b", "run/metrics.csv:2: is no row of a run's log"),
-        ("metrics.csv", 3, b"x", "run/metrics.csv:3: is no row of a run's log"),
+        ("samples.jsonl", 1, b"[]", "run/samples.jsonl:1: is not a sample reply"),
+        ("samples.jsonl", 2, b'{"step": "4"}', "run/samples.jsonl:2: is not a sample reply"),
+        ("metrics.csv", 1, b"a,b", "run/metrics.csv:2: is not a row of a run's log"),
+        ("metrics.csv", 3, b"x", "run/metrics.csv:3: is not a row of a run's log"),
         ("metrics.csv", 4, b"4,0,\xff", "cannot read run/metrics.csv"),
     ],
 )

@@ -29,7 +29,7 @@ STAGES = [
     f"--max-rows 20 --max-new-tokens 16 {DEVICE}",
     "eval compare eval/base eval/sft --out-dir compare",
 ]
-CLOCK = re.compile(r"^(Time|- Training|- Speed): .*$", re.MULTILINE)  # lines of a run's report.md
+CLOCK = re.compile(r"^(Time: |\| train/(\w*_per_s|loader_wait|mfu) ).*$", re.MULTILINE)  # lines of a report.md
 # columns of metrics.csv; padding and learnt shares stay in: nobody interrupts these runs, and then they are facts
 CLOCKED = ("_per_s", "/loader_wait", "/mfu")
 
