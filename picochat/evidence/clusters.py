@@ -1,0 +1,180 @@
+"""Rates and differences of rows that belong together. In: verdicts, clusters. Out: intervals, p-values. Next: lanes.
+
+A *cluster* is what was held out: a problem, a word, a situation. Replies to rows of one cluster resemble each other, so
+246 rows of 13 problems tell little more than 13 rows do. Both intervals count *effective rows*: as many rows with a
+cluster each would tell as much. With one row a cluster they are Wilson's and Tango's own.
+
+    n rows in G clusters        design effect  = variance with clusters / variance if every row were its own cluster
+                                effective rows = n / design effect · (t_{n-1} / t_{G-1})²
+
+Everything is two-sided, at 95 %. How well it holds what it says: benchmarks/coverage.py, docs/evidence.md.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaln, stdtr, stdtrit
+
+from picochat.evidence.runs import RunNoise, crossed_variance
+from picochat.evidence.stats import Z95, Interval, wilson
+
+Array = NDArray[np.float64]
+FEW = 10  # clusters; below that there is no interval, except where every row is its own cluster
+_FLIPS = 14  # clusters: up to so many all 2^14 signs are tried
+
+
+@dataclass(frozen=True)
+class ClusteredRate:
+    """A share of rows and how far it can be trusted; `interval` is None where there are fewer than `FEW` clusters."""
+
+    rate: float
+    interval: Interval | None
+    rows: int
+    clusters: int
+    effective_rows: float
+
+
+@dataclass(frozen=True)
+class ClusteredDifference:
+    """Second arm minus first on the same rows.
+
+    Attributes:
+        value: difference of the shares that pass.
+        interval: excludes 0 exactly where `p_value` is below 0.05; None where there are fewer than `FEW` clusters.
+        p_value: of "no difference".
+        error, freedom: standard error and its degrees of freedom, for `runs.smallest_visible`.
+        rows, clusters: how many.
+    """
+
+    value: float
+    interval: Interval | None
+    p_value: float
+    error: float
+    freedom: float
+    rows: int
+    clusters: int
+
+
+def cluster_sums(values: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> tuple[Array, Array]:
+    """Values (…, n) summed by cluster (…, G), and the rows of each cluster (G,); clusters in sorted order."""
+    scores = np.asarray(values, dtype=float)
+    _, place, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    order, starts = np.argsort(place, kind="stable"), np.cumsum(sizes) - sizes
+    return np.add.reduceat(scores[..., order], starts, axis=-1), sizes.astype(float)
+
+
+def clustered_rate(passed: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> ClusteredRate:
+    """Wilson's interval on the effective rows.
+
+    Source: Korn and Graubard (1998), Survey Methodology 24, 193-201; Dean and Pagano (2015), Journal of Survey
+    Statistics and Methodology 3, 484-503, recommend Wilson with it. Their design effect, from the spread of the
+    clusters, is far too small where a few failures happen to lie in few clusters; ours is `design_effect`.
+
+    Args:
+        passed: 0 or 1 for each row, at least one.
+        clusters: the cluster of each row.
+    """
+    sums, sizes = cluster_sums(passed, clusters)
+    n, count = int(sizes.sum()), len(sizes)
+    effective, rate = float(n), float(sums.sum() / n)
+    if count < n:
+        narrower = stdtrit(n - 1, 0.975) / stdtrit(max(count - 1, 1), 0.975)
+        effective = float(n / design_effect(sums, sizes) * narrower**2)
+    interval = None if count < min(FEW, n) else wilson(rate * effective, effective)
+    return ClusteredRate(rate, interval, n, count, effective)
+
+
+def design_effect(sums: Array, sizes: Array) -> float:
+    """1 + (Σ n_k² / n - 1) · ρ, ρ the mean posterior intraclass correlation of a beta-binomial model.
+
+    Cluster k passes with its own probability, a draw from a beta distribution with mean μ and a + b = 1 / ρ - 1.
+    Priors: Beta(½, ½) for μ, Beta(½, 1) for ρ, each as equally likely points: quantiles sin²(π u / 2) and u².
+
+    Args:
+        sums: rows of each cluster that pass, (G,).
+        sizes: rows of each cluster, (G,).
+    """
+    rho = ((np.arange(16) + 0.5) / 16) ** 2
+    mu = np.sin(np.pi * (np.arange(128) + 0.5) / 256)[:, None] ** 2
+    a, b = mu * (1 / rho - 1), (1 - mu) * (1 / rho - 1)
+    pairs, times = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
+    likelihood = np.zeros(a.shape)
+    for (passed, size), count in zip(pairs.T, times, strict=True):
+        likelihood += count * (betaln(passed + a, size - passed + b) - betaln(a, b))
+    posterior = np.exp(likelihood - likelihood.max()).sum(0)
+    return float(1 + ((sizes**2).sum() / sizes.sum() - 1) * (posterior @ rho) / posterior.sum())
+
+
+def clustered_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: Sequence[str] | Sequence[int],
+    noise: RunNoise | None = None,
+) -> ClusteredDifference:
+    """Second minus first, paired by row: Tango's score interval on the effective rows, and the p-value that fits it.
+
+    Source: Tango (1998), Statistics in Medicine 17, 891-908; at no difference its statistic is McNemar's, and with
+    clusters Obuchowski's (1998), Statistics in Medicine 17, 1495-1507. Variance and freedom: `runs.crossed_variance`.
+
+        wins less losses by cluster    +2  0  -1  +4    a cluster counts once, however many rows it has
+
+    Args:
+        first, second: 0 or 1 for each row, (n,), or for each run and row, (runs, n).
+        clusters: the cluster of each row.
+        noise: how much runs differ; None speaks of these runs, not of recipes.
+    """
+    arms = [np.atleast_2d(np.asarray(arm, dtype=float)) for arm in (first, second)]
+    a, b = (arm.mean(0) for arm in arms)
+    sums, sizes = cluster_sums(b - a, clusters)
+    n, count = len(a), len(sizes)
+    wins, losses = float((b * (1 - a)).sum()), float((a * (1 - b)).sum())
+    value = (wins - losses) / n
+    variance, freedom = crossed_variance(sums, sizes, sum(1 / len(arm) for arm in arms), noise)
+    # As if every row were its own cluster; at least what one differing row makes of it.
+    plain = max(((wins + losses) / n - value**2) / max(n - 1, 1), 1 / n**2)
+    # Clusters that agree to the row have no spread: then all rows of one count once. Below 1 it is mostly luck.
+    effect = max(variance / plain, 0.25) if variance > 0 else n / count
+    share = (Z95 / float(stdtrit(freedom, 0.975))) ** 2 / effect
+    statistic = abs(wins - losses) / math.sqrt((wins + losses) * effect) if wins + losses else 0.0
+    p_value, interval = 2 * float(stdtr(freedom, -statistic)), None
+    if count >= min(FEW, n):
+        low, high = (_lower_end(x * share, y * share, n * share) for x, y in ((wins, losses), (losses, wins)))
+        interval = Interval(low, -high)
+    elif noise is None:
+        p_value = sign_flip_test(sums)
+    return ClusteredDifference(value, interval, p_value, math.sqrt(plain * effect), freedom, n, count)
+
+
+def sign_flip_test(sums: ArrayLike, draws: int = 10_000) -> float:
+    """p-value of "the arms could be swapped in any cluster": how many signs give a sum as far from 0 as seen.
+
+    Source: Fisher (1935), The Design of Experiments, section 21; sampled: Phipson and Smyth (2010), Statistical
+    Applications in Genetics and Molecular Biology 9(1), 39. All signs up to 14 clusters that differ, else `draws`.
+
+        d = (3, 1)  ─►  |±3 ±1| = 4 2 2 4  ─►  p = 2/4
+    """
+    moved = np.asarray(sums, dtype=float)
+    moved = moved[moved != 0]
+    if len(moved) <= _FLIPS:
+        signs = 1.0 - 2 * (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (draws, len(moved)))
+        signs[0] = 1.0  # what was seen is one of the possible ones
+    return float((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).mean())
+
+
+def _lower_end(wins: float, losses: float, n: float) -> float:
+    """The smallest difference that Tango's score test does not refuse, by bisection; counts may be fractions."""
+    low, high = -1.0, (wins - losses) / n
+    for _ in range(60):
+        middle = (low + high) / 2
+        # The most likely share of losses if the difference were `middle`: the root of A q² + B q + C.
+        a, b, c = 2 * n, (2 * n - wins + losses) * middle - wins - losses, -losses * middle * (1 - middle)
+        share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
+        spread = n * (2 * share + middle * (1 - middle))
+        refused = wins - losses - n * middle > Z95 * math.sqrt(max(0.0, spread))
+        low, high = (middle, high) if refused else (low, middle)
+    return low

@@ -1,0 +1,156 @@
+"""How much runs differ, and what that does to an estimate. In: scores by run, cluster. Out: variances. Next: clusters.
+
+Two runs of one recipe with two seeds differ, and a claim about recipes has to survive that. Few runs an arm say little
+about their own spread; all lanes together say more, so each lane's variance is pulled towards what the lanes share.
+
+    runs × clusters            Y[r, k] = Σ of the scores of run r on the rows of cluster k; w_r the run's weight
+    estimate                   D = Σ_r w_r Σ_k Y[r, k] / n          (B - A: w = 1 / runs of B, and -1 / runs of A)
+    its variance               V = V_run + V_cluster - V_cell       (Cameron, Gelbach and Miller 2011, JBES 29, 238-249)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import polygamma, psi, stdtrit
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """Variation of a run's mean score on one lane around what its arm expects.
+
+    Attributes:
+        variance: of a run's mean.
+        cell: the part of it that comes from the rows: luck of this run with this cluster.
+        freedom: degrees of freedom of `variance`.
+        residuals: the run means that it was made of, less what the arms explain; empty where it comes from elsewhere.
+    """
+
+    variance: float
+    cell: float
+    freedom: float
+    residuals: tuple[float, ...] = ()
+
+
+def cluster_variance(sums: Array, sizes: Array) -> float:
+    """Robust variance of Σ sums / Σ sizes, clusters as units: G/(G-1) · Σ (sum_k - size_k · mean)² / n²; 0 for one."""
+    count, n = len(sizes), sizes.sum()
+    spread = ((sums - sizes * sums.sum() / n) ** 2).sum() / n**2
+    return float(count / (count - 1) * spread) if count > 1 else 0.0
+
+
+def run_noise(cells: Array, sizes: Array, design: ArrayLike) -> RunNoise | None:
+    """The noise of one lane's runs; None where the arms explain everything, as with one run an arm.
+
+    Args:
+        cells: scores summed by run and cluster, (R, G).
+        sizes: rows of each cluster, (G,).
+        design: what the arms may explain, (R, p): a column of ones an arm, say.
+    """
+    x = np.asarray(design, dtype=float)
+    freedom = len(x) - int(np.linalg.matrix_rank(x))
+    if freedom == 0:
+        return None
+    left, n, count = cells - x @ (np.linalg.pinv(x) @ cells), sizes.sum(), len(sizes)
+    means = left.sum(1) / n
+    within = ((left - np.outer(means, sizes)) ** 2).sum() / n**2 / freedom
+    cell = count / (count - 1) * within if count > 1 else 0.0
+    return RunNoise(float((means**2).sum() / freedom), float(cell), float(freedom), tuple(means.tolist()))
+
+
+def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
+    """Pull each lane's variance towards what all lanes share, and count what that adds in degrees of freedom.
+
+    Empirical Bayes as in limma: Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3(1), 3. The
+    lanes' variances s² are draws around a prior s0² worth d0 degrees of freedom, fitted to mean and variance of log s².
+    Lanes of one run resemble each other, so the sum is capped by what the pooled variance is worth (Satterthwaite):
+    J d / (1 + (J - 1) c), with c the lanes' mean squared correlation. All lanes come from the same runs.
+    """
+    d = lanes[0].freedom if lanes else 0.0
+    known = np.array([lane.variance for lane in lanes if lane.variance > 0])
+    if len(known) < 3:  # a prior has two unknowns
+        return list(lanes)
+    logs = np.log(known) - psi(d / 2) + np.log(d / 2)
+    excess = float(logs.var(ddof=1) - polygamma(1, d / 2))
+    if excess > 1e-6:
+        prior = 2 * _inverse_trigamma(excess)
+        centre = float(np.exp(logs.mean() + psi(prior / 2) - np.log(prior / 2)))
+    else:  # no more spread than chance makes: one variance for all
+        prior, centre = np.inf, float(known.mean())
+    cap = d * len(known) / (1 + (len(known) - 1) * _squared_correlation(lanes))
+    share = d / (prior + d)  # of a lane's own variance
+    return [
+        replace(
+            lane,
+            variance=(1 - share) * centre + share * lane.variance,
+            freedom=float(min(prior + d, max(cap, d))),
+        )
+        for lane in lanes
+    ]
+
+
+def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise | None) -> tuple[float, float]:
+    """Variance of an estimate over new runs and new clusters, and its degrees of freedom (Satterthwaite).
+
+    Never below either part alone: a variance component that comes out negative is 0.
+
+    Args:
+        sums: Σ_r w_r Y[r, k], (G,).
+        sizes: rows of each cluster, (G,).
+        weight: Σ_r w_r².
+        noise: of the runs; None leaves their variation out, and the estimate speaks of these runs only.
+    """
+    clusters, freedom = cluster_variance(sums, sizes), float(max(len(sizes) - 1, 1))
+    if noise is None:
+        return clusters, freedom
+    runs = weight * max(noise.variance, noise.cell)
+    beyond = max(0.0, clusters - weight * noise.cell)
+    if runs + beyond == 0:
+        return 0.0, freedom
+    return runs + beyond, (runs + beyond) ** 2 / (runs**2 / noise.freedom + beyond**2 / freedom)
+
+
+def smallest_visible(error: float, freedom: float, tests: int = 1, power: float = 0.8) -> float:
+    """The effect that a two-sided 5 % test finds with this power; with several tests, at Holm's first step.
+
+    (t_{1 - .025 / tests} + t_{power}) · error: error 1, 8 degrees of freedom, one test ─► 2.306 + 0.889 = 3.2
+    """
+    return float(stdtrit(freedom, 1 - 0.025 / tests) + stdtrit(freedom, power)) * error
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: those up to q hold a share of at most q false discoveries.
+
+    Source: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300.
+
+    >>> benjamini_hochberg([0.01, 0.04, 0.03])
+    [0.03, 0.04, 0.04]
+    """
+    adjusted, running, count = [0.0] * len(p_values), 1.0, len(p_values)
+    for rank, index in enumerate(sorted(range(count), key=lambda i: -p_values[i])):
+        running = min(running, p_values[index] * count / (count - rank))
+        adjusted[index] = running
+    return adjusted
+
+
+def _inverse_trigamma(value: float) -> float:
+    """x with trigamma(x) = value, by bisection of log x; trigamma falls."""
+    low, high = -10.0, 14.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if polygamma(1, np.exp(middle)) > value else (low, middle)
+    return float(np.exp(low))
+
+
+def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
+    """Mean over pairs of lanes of their squared correlation over runs, less what few runs make by chance; in [0, 1]."""
+    rows = np.array([lane.residuals for lane in lanes if lane.variance > 0])
+    if rows.shape[1] == 0:
+        return 1.0  # unknown: as if the lanes were one
+    rows /= np.sqrt((rows**2).sum(1, keepdims=True))
+    count, freedom = len(rows), lanes[0].freedom
+    squared = float((((rows @ rows.T) ** 2).sum() - count) / (count * (count - 1)))
+    return min(1.0, max(0.0, (squared - 1 / freedom) / (1 - 1 / freedom))) if freedom > 1 else 1.0

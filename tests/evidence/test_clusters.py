@@ -1,0 +1,184 @@
+"""Clustered rates and differences against other ways to compute them, and against Wilson, Tango and sign tables."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import betabinom
+from scipy.stats import t as student
+
+from picochat.evidence.clusters import (
+    cluster_sums,
+    clustered_difference,
+    clustered_rate,
+    design_effect,
+    sign_flip_test,
+)
+from picochat.evidence.runs import RunNoise
+from picochat.evidence.stats import Z95, wilson
+
+BITS = st.lists(st.integers(0, 1), min_size=24, max_size=24)
+PROBLEMS = [row // 2 for row in range(24)]  # 12 clusters of two rows
+
+
+def test_scores_are_summed_by_cluster_in_sorted_order() -> None:
+    sums, sizes = cluster_sums([[1, 0, 1, 1], [0, 0, 0, 1]], ["b", "a", "b", "a"])
+    assert sums.tolist() == [[1, 2], [1, 0]]
+    assert sizes.tolist() == [2, 2]
+
+
+@given(st.integers(1, 300), st.data())
+def test_where_every_row_is_its_own_cluster_the_interval_is_wilsons(n: int, data: st.DataObject) -> None:
+    passed = data.draw(st.integers(0, n))
+    found = clustered_rate([1] * passed + [0] * (n - passed), range(n))
+    assert found.interval == wilson(passed, n)
+    assert found.effective_rows == n
+
+
+def test_rows_of_few_problems_tell_little_more_than_the_problems() -> None:
+    # 13 problems with 19 rows each, of which two fail whole: as much as 13 rows tell, not as much as 247
+    passed = [problem > 1 for problem in range(13) for _ in range(19)]
+    found = clustered_rate(passed, [row // 19 for row in range(247)])
+    assert (found.rows, found.clusters) == (247, 13)
+    assert 8 < found.effective_rows < 14
+    assert found.interval is not None
+    assert found.interval.low < wilson(11, 13).low + 0.02
+
+
+def test_failures_spread_over_the_problems_cost_less_than_failures_in_one() -> None:
+    problems = [row // 19 for row in range(247)]
+    spread = clustered_rate([row % 19 != 0 for row in range(247)], problems)  # one failure in each
+    lumped = clustered_rate([not 19 <= row < 32 for row in range(247)], problems)  # as many, all in one
+    assert spread.rate == lumped.rate
+    assert lumped.effective_rows < spread.effective_rows / 4
+
+
+def test_the_design_effect_is_the_posterior_mean_of_a_beta_binomial_model() -> None:
+    passed, sizes = [4, 0, 3, 1], [4, 4, 5, 2]
+    weights = total = 0.0
+    for u in (np.arange(60) + 0.5) / 60:  # quantiles of Beta(½, ½): sin²(π u / 2)
+        mean = math.sin(math.pi * u / 2) ** 2
+        for v in (np.arange(60) + 0.5) / 60:  # quantiles of Beta(½, 1): v²
+            a, b = mean * (1 / v**2 - 1), (1 - mean) * (1 / v**2 - 1)
+            weight = math.prod(betabinom.pmf(x, n, a, b) for x, n in zip(passed, sizes, strict=True))
+            weights, total = weights + weight, total + weight * v**2
+    expected = 1 + ((16 + 16 + 25 + 4) / 15 - 1) * total / weights
+    assert design_effect(np.array(passed, float), np.array(sizes, float)) == pytest.approx(expected, rel=3e-3)
+
+
+def test_fewer_than_ten_problems_have_no_interval_and_their_difference_is_tested_by_sign_flips() -> None:
+    problems = [row // 5 for row in range(45)]  # 9
+    assert clustered_rate([1] * 45, problems).interval is None
+    found = clustered_difference([0] * 45, [1] * 30 + [0] * 15, problems)
+    assert found.interval is None
+    assert found.p_value == 2 / 2**6  # six problems gained, none lost
+    ten = [row // 5 for row in range(50)]
+    assert clustered_rate([1] * 50, ten).interval is not None
+    assert clustered_difference([0] * 50, [1] * 50, ten).interval is not None
+
+
+def tango_by_search(wins: float, losses: float, n: float) -> tuple[float, float]:
+    """Tango's interval by its definition: all differences whose score test, at the most likely losses, is below Z95."""
+    kept = []
+    for step in range(-999, 1000):
+        difference = step / 1000
+        losing = np.linspace(max(0, -difference), (1 - difference) / 2, 1001)[1:-1]
+        likelihood = (
+            wins * np.log(losing + difference)
+            + losses * np.log(losing)
+            + (n - wins - losses) * np.log(1 - 2 * losing - difference)
+        )
+        q = losing[likelihood.argmax()]
+        if abs(wins - losses - n * difference) <= Z95 * math.sqrt(n * (2 * q + difference * (1 - difference))):
+            kept.append(difference)
+    return kept[0], kept[-1]
+
+
+def test_where_every_row_is_its_own_cluster_the_difference_has_tangos_interval() -> None:
+    first = [1] * 12 + [1] * 2 + [0] * 9 + [0] * 17  # 40 rows: 12 kept, 2 lost, 9 won
+    second = [1] * 12 + [0] * 2 + [1] * 9 + [0] * 17
+    found = clustered_difference(first, second, range(40))
+    share = (Z95 / student.ppf(0.975, 39)) ** 2  # t for the normal quantile
+    assert found.interval == pytest.approx(tango_by_search(9 * share, 2 * share, 40 * share), abs=2e-3)
+    assert found.value == pytest.approx(7 / 40)
+    assert found.p_value == pytest.approx(2 * student.sf(7 / math.sqrt(11), 39))  # McNemar's statistic
+
+
+@settings(deadline=None)
+@given(BITS, BITS)
+def test_the_interval_excludes_zero_exactly_where_p_is_below_one_in_twenty(first: list[int], second: list[int]) -> None:
+    found = clustered_difference(first, second, PROBLEMS)
+    assert found.interval is not None
+    assert found.interval.low <= found.value + 1e-9
+    assert found.interval.high >= found.value - 1e-9
+    if abs(found.p_value - 0.05) > 1e-9:
+        assert (found.interval.low > 0 or found.interval.high < 0) == (found.p_value < 0.05)
+
+
+@settings(deadline=None)
+@given(BITS, BITS, st.permutations(range(24)))
+def test_swapped_arms_mirror_the_difference_and_the_order_of_rows_is_nothing(
+    first: list[int], second: list[int], order: list[int]
+) -> None:
+    found = clustered_difference(first, second, PROBLEMS)
+    arms = [[arm[row] for row in order] for arm in (second, first)]
+    mixed = clustered_difference(*arms, [row // 2 for row in order])
+    assert found.interval is not None
+    assert mixed.interval is not None
+    assert mixed.value == pytest.approx(-found.value)
+    assert mixed.interval == pytest.approx((-found.interval.high, -found.interval.low))
+    assert mixed.p_value == pytest.approx(found.p_value)
+
+
+def test_copies_of_rows_tell_nothing_new() -> None:
+    first, second = [0] * 40 + [1] * 40, [1] * 14 + [0] * 24 + [1] * 38 + [0] * 4
+    problems = [row // 4 for row in range(80)]
+    once = clustered_difference(first, second, problems)
+    often = clustered_difference(first * 9, second * 9, problems * 9)
+    assert 0.01 < once.p_value < 0.2
+    assert often.p_value == pytest.approx(once.p_value, rel=0.05)
+    assert clustered_difference(first * 9, second * 9, range(720)).p_value < once.p_value / 1000  # as if they were new
+
+
+def test_arms_that_agree_everywhere_leave_room_for_what_so_few_problems_cannot_show() -> None:
+    found = clustered_difference([1] * 60, [1] * 60, [row // 5 for row in range(60)])
+    assert (found.value, found.p_value) == (0.0, 1.0)
+    assert found.interval is not None
+    assert found.interval.high == pytest.approx(-found.interval.low)
+    assert 0.2 < found.interval.high < 0.35  # Tango on 12 rows with a t of 11 degrees: z² / (z² + 12 · (1.96 / 2.2)²)
+
+
+def test_runs_of_an_arm_are_averaged_and_their_noise_widens_the_interval() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.random((2, 60)) < 0.5, random.random((2, 60)) < 0.8
+    problems = [row // 3 for row in range(60)]
+    rows = clustered_difference(first, second, problems)
+    both = clustered_difference(first, second, problems, RunNoise(variance=0.01, cell=0.0, freedom=6))
+    assert rows.value == both.value == pytest.approx(second.mean() - first.mean())
+    assert both.error**2 == pytest.approx(rows.error**2 + 0.01 * (1 / 2 + 1 / 2))
+    assert rows.interval is not None
+    assert both.interval is not None
+    assert both.interval.low < rows.interval.low < both.value < rows.interval.high < both.interval.high
+
+
+@pytest.mark.parametrize(
+    ("sums", "p_value"),
+    [
+        ([3, 1], 0.5),  # |±3 ±1| = 4 2 2 4
+        ([1, 1, 1, 1, 1, 1], 2 / 64),
+        ([5, -5], 1.0),
+        ([0, 0, 2], 1.0),
+        ([], 1.0),
+        ([2, 1, 1, -1], 0.5),  # |sum| is 3; with +2 the others give 5 3 3 3 1 1 1 1: four of eight reach 3
+    ],
+)
+def test_sign_flips_by_hand(sums: list[float], p_value: float) -> None:
+    assert sign_flip_test(sums) == p_value
+
+
+def test_sampled_sign_flips_agree_with_the_binomial() -> None:
+    # 15 clusters up, 5 down, each by one: |sum| >= 10 where at least 15 or at most 5 of 20 coins fall one way
+    expected = 2 * sum(math.comb(20, heads) for heads in range(15, 21)) / 2**20
+    assert sign_flip_test([1] * 15 + [-1] * 5) == pytest.approx(expected, abs=0.006)

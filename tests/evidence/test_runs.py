@@ -1,0 +1,135 @@
+"""Variances of runs and clusters against sums by hand, tables of t, and the procedures' own definitions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from picochat.evidence.runs import (
+    RunNoise,
+    benjamini_hochberg,
+    cluster_variance,
+    crossed_variance,
+    moderate,
+    run_noise,
+    smallest_visible,
+)
+
+ARMS = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])  # two arms of two runs
+
+
+def noises(residuals: np.ndarray) -> list[RunNoise]:
+    """Lanes (J, d) whose d independent residuals are given."""
+    freedom = residuals.shape[1]
+    return [RunNoise(float((row**2).sum() / freedom), 0.0, freedom, tuple(row.tolist())) for row in residuals]
+
+
+def test_the_variance_of_clusters_by_hand() -> None:
+    # mean 4/8; cluster sums differ from 4 · 0.5 by +1 and -1: 2/(2-1) · (1 + 1) / 8² = 1/16
+    assert cluster_variance(np.array([3.0, 1.0]), np.array([4.0, 4.0])) == 1 / 16
+    assert cluster_variance(np.array([3.0]), np.array([4.0])) == 0
+
+
+def test_the_noise_of_runs_by_hand() -> None:
+    cells = np.array([[3.0, 1.0], [1.0, 1.0], [4.0, 4.0], [2.0, 4.0]])  # passes of 4 runs on 2 problems of 4 rows
+    found = run_noise(cells, np.array([4.0, 4.0]), ARMS)
+    assert found is not None
+    # run means 0.5 0.25 | 1 0.75: each 0.125 from its arm's, on 4 - 2 degrees of freedom
+    assert found.variance == pytest.approx(4 * 0.125**2 / 2)
+    assert found.freedom == 2
+    assert found.residuals == pytest.approx((0.125, -0.125, 0.125, -0.125))
+    # the difference lies in the first problem: each cell is 0.5 rows from its run's, 2/1 · 8 · 0.5² / 8² / 2
+    assert found.cell == pytest.approx(2 * 8 * 0.25 / 64 / 2)
+
+
+def test_one_run_an_arm_shows_no_noise() -> None:
+    assert run_noise(np.ones((2, 3)), np.ones(3), np.eye(2)) is None
+
+
+def test_moderation_finds_the_prior_that_the_variances_were_drawn_from() -> None:
+    # s0² = 2 worth 8 degrees of freedom, 4 of each lane's own: s̃² = (8 · 2 + 4 s²) / 12
+    random = np.random.default_rng(0)
+    true = 2 * 8 / random.chisquare(8, 4_000)
+    lanes = noises(random.normal(size=(4_000, 4)) * np.sqrt(true)[:, None])
+    found = moderate(lanes)
+    assert found[0].freedom == pytest.approx(12, rel=0.1)
+    for raw, moderated in zip(lanes[:20], found, strict=False):
+        assert moderated.variance == pytest.approx((8 * 2 + 4 * raw.variance) / 12, rel=0.1)
+
+
+def test_lanes_of_one_variance_are_pooled_whole() -> None:
+    lanes = noises(np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [-1.0, 1.0, 1.1]]))
+    found = moderate(lanes)
+    assert {round(lane.variance, 9) for lane in found} == {round((1 + 1 + 3.21 / 3) / 3, 9)}
+    assert found[0].freedom == pytest.approx(9, rel=0.01)  # three lanes that differ, three each
+
+
+def test_lanes_that_move_together_count_as_one() -> None:
+    lanes = noises(np.outer([1.0, 1.2, 0.9, 1.1], [0.5, -1.0, 2.0]))
+    assert [lane.freedom for lane in moderate(lanes)] == pytest.approx([3, 3, 3, 3])
+
+
+def test_two_lanes_say_nothing_of_a_prior_and_stay_as_they_are() -> None:
+    lanes = noises(np.array([[1.0, 2.0], [0.1, 0.2]]))
+    assert moderate(lanes) == lanes
+    assert moderate([]) == []
+
+
+def test_runs_and_problems_are_crossed_by_hand() -> None:
+    sums, sizes = np.array([2.0, 0.0]), np.array([4.0, 4.0])
+    noise = RunNoise(variance=0.05, cell=0.02, freedom=4)
+    # clusters: mean 0.25, residuals 1 and -1: 2 · 2 / 64 = 0.0625, of which 0.02 are cells of runs as well
+    variance, freedom = crossed_variance(sums, sizes, 1.0, noise)
+    assert variance == pytest.approx(0.05 + 0.0425)
+    assert freedom == pytest.approx(0.0925**2 / (0.05**2 / 4 + 0.0425**2 / 1))
+    assert crossed_variance(sums, sizes, 1.0, None) == (0.0625, 1)
+    # twice the weight: 0.1 of runs, 0.04 of cells
+    assert crossed_variance(sums, sizes, 2.0, noise)[0] == pytest.approx(0.1 + 0.0225)
+
+
+def test_runs_by_luck_closer_than_their_rows_allow_count_as_their_rows() -> None:
+    flat = np.array([1.0, 1.0]), np.array([4.0, 4.0])
+    assert crossed_variance(*flat, 1.0, RunNoise(0.001, 0.02, 4)) == pytest.approx((0.02, 4))
+    assert crossed_variance(*flat, 1.0, RunNoise(0.0, 0.0, 4)) == (0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "freedom", "tests", "visible"),
+    [  # quantiles of printed t tables
+        (1.0, 8, 1, 2.306 + 0.889),
+        (0.5, 24, 1, (2.064 + 0.857) / 2),
+        (1.0, 1e9, 28, 3.124 + 0.842),  # normal: 1 - 0.025 / 28 = 0.999107
+    ],
+)
+def test_the_smallest_visible_effect_by_hand(error: float, freedom: float, tests: int, visible: float) -> None:
+    assert smallest_visible(error, freedom, tests) == pytest.approx(visible, abs=2e-3)
+
+
+def test_an_effect_of_that_size_is_seen_four_times_in_five() -> None:
+    random = np.random.default_rng(1)
+    samples = random.normal(size=(20_000, 9)) + smallest_visible(1 / 3, 8)
+    seen = np.abs(samples.mean(1)) / (samples.std(1, ddof=1) / 3) > 2.306
+    assert seen.mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("raw", "adjusted"),
+    [
+        ([], []),
+        ([0.2], [0.2]),
+        ([0.01, 0.04, 0.03], [0.03, 0.04, 0.04]),  # 3·0.01; min(0.04, …); min(3/2·0.03, 0.04)
+        ([0.9, 0.001], [0.9, 0.002]),
+    ],
+)
+def test_benjamini_hochberg_by_hand(raw: list[float], adjusted: list[float]) -> None:
+    assert benjamini_hochberg(raw) == pytest.approx(adjusted)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.99))
+def test_adjusted_values_choose_what_the_step_up_rule_chooses(raw: list[float], level: float) -> None:
+    ordered = sorted(raw)
+    passing = [rank for rank, p in enumerate(ordered, 1) if p * len(raw) / rank <= level]
+    limit = ordered[max(passing) - 1] if passing else -math.inf
+    assert [p <= level for p in benjamini_hochberg(raw)] == [p <= limit for p in raw]
