@@ -2,7 +2,7 @@
 
 commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.blocks, .errors, .files,
          └► callbacks ─► evidence ─┘                  .plugins, .strict_json;
-                                                      datamodules also: all of packs
+         └► study ─► evidence                         datamodules also: all of packs
 """
 
 import ast
@@ -22,9 +22,10 @@ ALLOWED = {  # room → what its files may import from picochat, at any depth of
     "packs": ("packs",),
     "model": ("model", "packs"),
     "evidence": ("evidence", "model", "packs"),
+    "study": ("study", "evidence", "packs"),
     "datamodules": ("datamodules", "model", "packs"),
     "callbacks": ("callbacks", "evidence", "model", "packs"),
-    "commands": ("commands", "cli", "datamodules", "callbacks", "evidence", "model", "packs", "configs"),
+    "commands": ("commands", "cli", "study", "datamodules", "callbacks", "evidence", "model", "packs", "configs"),
     "configs": (),
 }
 HEAVY = {
@@ -42,10 +43,14 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.model.sizes",
     "picochat.model.tokenizer",
     "picochat.evidence.scoring",
+    "picochat.evidence.clusters",
+    "picochat.evidence.runs",
     "picochat.evidence.stats",
     "picochat.evidence.lanes",
     "picochat.evidence.compare",
     "picochat.evidence.report",
+    "picochat.study.design",
+    "picochat.study.effects",
     "picochat.datamodules.forecast",
     "picochat.datamodules.packing",
     "picochat.datamodules.sampling",

@@ -134,8 +134,7 @@ def precision(design: Design, sigma: float, cells: int, pooled_lanes: float = 1.
     lanes, columns = len(design.lanes), noise_columns(design.signs)
     error = sigma * float(np.linalg.norm(contrasts(design.signs)[:lanes], axis=1).max())
     freedom = float(len(columns) - np.linalg.matrix_rank(columns)) * pooled_lanes
-    one_test, holm = (smallest_visible(error, freedom, tests) if freedom else np.inf for tests in (1, cells))
-    return Precision(error, freedom, one_test, holm)
+    return Precision(error, freedom, *(smallest_visible(error, freedom, tests) for tests in (1, cells)))
 
 
 def leave_one_out_cost(lanes: int) -> float:

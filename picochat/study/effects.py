@@ -98,7 +98,7 @@ def estimate(
         interactions: pairs of lanes too; needs arms of resolution V.
 
     Raises:
-        UserError: arms that do not tell the lanes apart, or no arm that ran twice.
+        UserError: arms that do not tell the lanes apart, no arm that ran twice, or an unknown declared effect.
     """
     weights, columns = contrasts(signs, interactions=interactions), noise_columns(signs)
     raw = {on: found for on, sums in scores.items() if (found := runs.run_noise(*sums, columns))}
@@ -106,8 +106,11 @@ def estimate(
         raise UserError("no arm ran twice, so nothing tells effects from noise: add full or centre runs")
     noise = dict(zip(raw, runs.moderate(list(raw.values())), strict=True))
     names = [*lanes, *(f"{a} × {b}" for a, b in combinations(lanes, 2) if interactions)]
-    names += ["curvature"] * (len(weights) - len(names))  # none without centre runs
-    named = {*declared, *((lane, lane) for lane in lanes)}
+    names += ["curvature"] if (np.asarray(signs) == 0).all(1).any() else []
+    for lane, on in (named := set(declared)):
+        if lane not in names or on not in scores:
+            raise UserError(f"declared effect of {lane} on {on}: one of them is not in this study")
+    named |= {(lane, lane) for lane in lanes}
     cells = [
         replace(_effect(name, on, row, sums, noise[on]), declared=(name, on) in named)
         for name, row in zip(names, weights, strict=True)
