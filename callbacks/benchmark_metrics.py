@@ -49,9 +49,9 @@ class BenchmarkMetrics(Callback):
     does not depend on how many ranks there are. Decoding uses the weights' own precision, as `picochat eval chat` does.
 
     Args:
-        eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`.
+        eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`; without any nothing is asked.
         every_n_steps: optimizer steps between two evaluations; null evaluates at the end of each validation.
-        rows_per_lane: rows asked of each benchmark profile; null asks all.
+        rows_per_lane: rows asked of each benchmark profile; null asks all, 0 turns the callback off.
         max_new_tokens: tokens after which a reply is cut off.
         temperature: 0 for the most likely token each time.
         top_k: sample among the k most likely tokens only.
@@ -74,7 +74,9 @@ class BenchmarkMetrics(Callback):
         batch_size: int = 64,
         samples: int = 4,
     ) -> None:
-        counts = {"every_n_steps": every_n_steps, "rows_per_lane": rows_per_lane, "top_k": top_k}
+        if rows_per_lane is not None and rows_per_lane < 0:
+            raise UserError(f"rows_per_lane is {rows_per_lane}; use 0 to ask nothing, a number, or null for all rows")
+        counts = {"every_n_steps": every_n_steps, "top_k": top_k}
         for name, value in {**counts, "max_new_tokens": max_new_tokens, "batch_size": batch_size}.items():
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}; use a number from 1{', or null' if name in counts else ''}")
@@ -108,8 +110,9 @@ class BenchmarkMetrics(Callback):
             return
         data: Any = getattr(trainer, "datamodule", None)
         path = self.eval_input or getattr(data, "eval_path", None)
-        if path is None:
-            raise UserError("BenchmarkMetrics has no eval rows; set its eval_input to a JSONL file of eval rows")
+        self._rows = []
+        if path is None or self.rows_per_lane == 0:
+            return
         rows = _fitting(load_eval_rows(path), data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows = spread(rows, self.rows_per_lane)
@@ -122,14 +125,14 @@ class BenchmarkMetrics(Callback):
             self._write_samples(path)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.every_n_steps is None and not trainer.sanity_checking:
+        if self._rows and self.every_n_steps is None and not trainer.sanity_checking:
             pl_module.log_dict(self._evaluate(trainer, pl_module), sync_dist=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        if self.every_n_steps is None or step % self.every_n_steps or step == self._evaluated_at:
+        if not self._rows or self.every_n_steps is None or step % self.every_n_steps or step == self._evaluated_at:
             return
         self._evaluated_at = step
         training = pl_module.training

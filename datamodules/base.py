@@ -38,12 +38,12 @@ class ChatDataModule(StreamDataModule):
         chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
         eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
         tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
-            Null: tokenizer.json beside the dataset pack.
+            Null: tokenizer.json beside the dataset pack; `fit` takes that of the checkpoint it starts from.
         dataset_pack: dataset_pack.json; made there with a corpus of stories if it does not exist. Null: one in the
             cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
         work_dir: folder for what is made here, the task pack and the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
-        context_length: tokens of a packed row.
+        context_length: tokens of a packed row. Null: 256; `fit` takes that of the checkpoint it starts from.
         packing: bos_bestfit (whole examples, best fit decreasing) or separate (one example a row).
         sampling: uniform over rows, category_sqrt (a category's share grows with the root of its rows), or
             category_balanced (the same share for each category). The unit is examples, before packing.
@@ -79,7 +79,7 @@ class ChatDataModule(StreamDataModule):
         dataset_pack: str | None = None,
         work_dir: str | None = None,
         batch_size: int = 16,
-        context_length: int = 256,
+        context_length: int | None = None,
         packing: PackingName = "bos_bestfit",
         sampling: Literal["uniform", "category_sqrt", "category_balanced"] = "category_sqrt",
         sampling_alpha: float | None = None,
@@ -96,7 +96,7 @@ class ChatDataModule(StreamDataModule):
         source: Literal["offline", "auto", "hub"] | None = None,
         pack_seed: int | None = None,
     ) -> None:
-        super().__init__(batch_size, context_length, num_workers)
+        super().__init__(batch_size, 256 if context_length is None else context_length, num_workers)
         if not 0 <= val_fraction < 1:
             raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
         if sampling_tag not in LANE_FIELDS:

@@ -35,7 +35,7 @@ class CorpusDataModule(StreamDataModule):
             Null: tokenizer.json beside the dataset pack.
         work_dir: folder for the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
-        context_length: tokens of a packed row.
+        context_length: tokens of a packed row. Null: 256; `fit` takes that of the checkpoint it starts from.
         overlap: tokens that the next part of a long document reads again, without learning them; at least 1, so that
             no token is asked for without what stands before it. Null: a sixteenth of the context.
         packing: bos_bestfit (whole documents and parts, best fit decreasing) or separate (one a row).
@@ -56,7 +56,7 @@ class CorpusDataModule(StreamDataModule):
         tokenizer: str | None = None,
         work_dir: str | None = None,
         batch_size: int = 16,
-        context_length: int = 256,
+        context_length: int | None = None,
         overlap: int | None = None,
         packing: PackingName = "bos_bestfit",
         block_size: int | None = None,
@@ -65,6 +65,7 @@ class CorpusDataModule(StreamDataModule):
         num_workers: int = 0,
         vocab_size: int = 512,
     ) -> None:
+        context_length = 256 if context_length is None else context_length
         super().__init__(batch_size, context_length, num_workers)
         self.overlap = max(1, context_length // 16) if overlap is None else overlap
         if not 1 <= self.overlap < context_length - 1:

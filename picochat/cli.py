@@ -4,81 +4,34 @@ Nothing heavy is imported here; each command imports what it needs when it runs.
 """
 
 import argparse
-import difflib
 import importlib
 import os
-import re
 import select
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
+from picochat import __doc__ as purpose
 from picochat import __version__
-from picochat.errors import UserError, one_line
+from picochat.commands.help import SUBCOMMANDS, class_help, trainer_help
+from picochat.commands.parser import Parser
+from picochat.errors import UserError, nearest, one_line
 from picochat.signals import ended_by
 
 GROUPS = {  # command group → (module, what it is for)
     "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
     "tok": ("picochat.commands.tok", "train a tokenizer"),
-    "train": ("picochat.commands.train", "train the base or an SFT stage (fills in a config and runs fit)"),
+    "train": ("picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
     "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
 }
-COMMANDS = {  # command that is no group → the same
+COMMANDS = {  # command that is not a group → the same
     "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
     "plan": ("picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs, warnings"),
     "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
     "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),
-    "completion": ("picochat.commands.completion", "print the script that completes commands and flags in bash or zsh"),
 }
-TRAINER = {  # LightningCLI's own subcommands
-    "fit": "train from a config, such as `picochat fit --config capability.yaml`",
-    "validate": "measure the losses of the validation sets",
-    "test": "measure the loss of the eval set",
-    "predict": "answer the eval rows of a datamodule",
-}
-
-
-class PurposeFirst(argparse.ArgumentParser):
-    """Help that begins with what a command is for and ends with its example as it is written; argparse begins with the
-    usage, which may be long."""
-
-    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
-        given = [formatter] if formatter else []  # jsonargparse takes one, argparse does not
-        described, example = self.description, self.epilog
-        purpose, _, more = (described or "").partition("\n")
-        try:
-            self.description, self.epilog = more.strip(), None
-            usage = super().format_help(*given).rstrip()
-        finally:
-            self.description, self.epilog = described, example
-        return "\n\n".join(filter(None, [purpose, usage, example])) + "\n"
-
-
-class Parser(PurposeFirst):
-    """argparse with hyphenated flags, one-sentence errors and the nearest name."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
-        super().__init__(*args, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            known = [str(choice) for choice in action.choices]
-            what = action.metavar or "/".join(action.option_strings) or action.dest
-            self.error(f"{what}: unknown value '{value}'{nearest(str(value), known)}; known: {', '.join(known)}")
-
-    def flags(self) -> list[str]:
-        """All long flags."""
-        return [flag for flag in self._option_string_actions if flag.startswith("--")]
-
-    def switches(self) -> list[str]:
-        """Those of them that take no value."""
-        return [flag for flag in self.flags() if self._option_string_actions[flag].nargs == 0]
+_COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -88,13 +41,13 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C, 143 after SIGTERM,
-            141 where nobody reads stdout any more.
+            141 if nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
         with ended_by(signal.SIGTERM):
             _dispatch(words)
-        sys.stdout.flush()  # here, where a reader that is gone can still be told from a fault
+        sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
@@ -121,83 +74,102 @@ def _reader_is_gone() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """' (did you mean X?)' where a known name is close, else ''."""
-    found = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
 def _dispatch(words: list[str]) -> None:
+    known = [*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"]
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] in ("-V", "--version"):
         print(f"picochat {__version__}")
-    elif words[0] in TRAINER:
-        from picochat.commands.configs import spell_out
-
-        words = spell_out(words)  # before the slow imports: a wrong name is said at once
-        from picochat.commands.fit import run_trainer
-
-        run_trainer(words)
-    elif words[0] in GROUPS or words[0] in COMMANDS:
-        _run_command(words)
-    else:
-        known = [*TRAINER, *GROUPS, *COMMANDS]
+    elif words[0] in SUBCOMMANDS:
+        _run_trainer(words)
+    elif words[0] not in known:
         raise UserError(f"unknown command '{words[0]}'{nearest(words[0], known)}; known commands: {', '.join(known)}")
+    else:
+        namespace = parse_command(words)
+        namespace.run(namespace)
+
+
+def parse_command(words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line that is not LightningCLI's; `run` of the result runs it.
+
+    Raises:
+        UserError: no such flag or choice, or a required one is missing.
+    """
+    parser = build_parser([words[0]])
+    while words and words[0] in parser.commands():
+        parser, words = parser.commands()[words[0]], words[1:]
+    return parser.parse(words)
+
+
+def _run_trainer(words: list[str]) -> None:
+    from picochat.commands.configs import resolve_names
+
+    words = resolve_names(words)  # before the slow imports: a wrong name is reported at once
+    if {"-h", "--help"} & set(words):
+        print(trainer_help(words[0]))
+        return
+    if "--data.help" in words[:-1]:
+        try:
+            print(class_help(words[words.index("--data.help") + 1]))
+            return
+        except LookupError:
+            pass  # a class of somebody else's, which jsonargparse imports
+    from picochat.commands.fit import run_trainer
+
+    run_trainer(["--help" if word == "--help_all" else word for word in words])
 
 
 def _overview() -> str:
-    lines = [__import__("picochat").__doc__ or "", "", "usage: picochat COMMAND …      each has --help", ""]
-    lines += [f"  {name:<11}{text}" for name, text in TRAINER.items()]
-    lines += [f"  {name:<11}{text}" for name, (_, text) in {**GROUPS, **COMMANDS}.items()]
-    lines += ["", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"]
-    return "\n".join(lines)
+    tables = {**SUBCOMMANDS, **{name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}}
+    lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help", ""]
+    lines += [f"  {name:<11}{text}" for name, text in {**tables, "completion": _COMPLETION}.items()]
+    return "\n".join([*lines, "", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"])
 
 
-def _run_command(words: list[str]) -> None:
-    group, subparsers = parser_of(words[0])
-    arguments = words[1:] if words[0] in GROUPS else words
-    command: Parser | None = subparsers.choices.get(arguments[0]) if arguments else None
-    if command:
-        arguments = normalise(arguments, command.flags(), command.switches())
-        _refuse_unknown_flags(arguments, command.flags(), command.prog)
-    namespace = group.parse_args(arguments)
-    namespace.run(namespace)
-
-
-def sentence(purpose: str) -> str:
-    """A purpose of the tables above as it stands in a command's own help."""
-    return f"{purpose[0].upper()}{purpose[1:]}."
-
-
-def parser_of(word: str) -> tuple[Parser, Any]:
-    """The parser of a group or of a command that is no group, and argparse's table of the commands in it."""
-    module_name, purpose = {**GROUPS, **COMMANDS}[word]
-    group = Parser(prog=f"picochat {word}" if word in GROUPS else "picochat", description=sentence(purpose))
-    subparsers = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    importlib.import_module(module_name).add_parser(subparsers)
-    group.epilog = f"example: picochat {word} {next(iter(subparsers.choices))} --help"
-    return group, subparsers
-
-
-def _refuse_unknown_flags(words: Sequence[str], flags: Sequence[str], command: str) -> None:
-    """Before argparse, which would name a missing required flag and not the mistyped one that was meant for it."""
-    for word in words:
-        flag = word.partition("=")[0]
-        if flag.startswith("--") and flag != "--" and flag not in flags:
-            raise UserError(f"unknown argument '{flag}'{nearest(flag, flags)}; see `{command} --help`")
-
-
-def normalise(words: Sequence[str], flags: Sequence[str], switches: Sequence[str] = ()) -> list[str]:
-    """Accept `--sft_rows 5` and `sft_rows=5` as spellings of `--sft-rows 5`; what stands behind a flag is its value."""
-    known, valued = set(flags), set(flags) - set(switches)
-    result: list[str] = []
-    for word in words:
-        if result and result[-1] in valued and not word.startswith("--"):
-            result.append(word)
+def build_parser(words: Sequence[str]) -> Parser:
+    """The parser of these commands and groups of commands; importing all their modules would take a quarter second."""
+    top = Parser(prog="picochat")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in SUBCOMMANDS.items():
+        if name in words:
+            _add_trainer_flags(subparsers.add_parser(name, help=text))
+    for name, (module, text) in GROUPS.items():
+        if name not in words:
             continue
-        match = re.match(r"(?:--)?([A-Za-z][\w-]*)(=.*)?$", word, flags=re.DOTALL)
-        flag = "--" + match[1].replace("_", "-") if match else ""
-        spelt = match is not None and flag in known and (word.startswith("--") or match[2] is not None)
-        result.append(flag + (match[2] or "") if match and spelt else word)
-    return result
+        group = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        members = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        importlib.import_module(module).add_parser(members)
+        group.epilog = f"example: picochat {name} {next(iter(members.choices))} --help"
+    for name, (module, _) in COMMANDS.items():
+        if name in words:
+            importlib.import_module(module).add_parser(subparsers)
+    if "completion" in words:
+        completion = subparsers.add_parser(
+            "completion",
+            help=_COMPLETION,
+            description=f"{_COMPLETION[0].upper()}{_COMPLETION[1:]}.",
+            epilog='example: picochat completion bash\nin use:  eval "$(picochat completion bash)"',
+        )
+        completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
+        completion.set_defaults(run=lambda args: print(completion_script(args.shell)))
+    return top
+
+
+def completion_script(shell: str) -> str:
+    """The script by which a shell completes commands, flags, choices and names of shipped configs."""
+    import shtab
+
+    return str(shtab.complete(build_parser([*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"]), shell))
+
+
+def _add_trainer_flags(parser: Parser) -> None:
+    """The frequent flags of LightningCLI, for completion alone: it parses its own command line."""
+    from picochat.commands.configs import shipped_configs
+    from picochat.commands.settings import ALIASES, parameter
+
+    parser.add_argument("--config", choices=list(shipped_configs()))
+    for flag in ("--ckpt_path", "--data", "--trainer.max_steps", "--trainer.default_root_dir"):
+        parser.add_argument(flag)
+    settings = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
+    for setting, datamodule in settings.items():
+        parser.add_argument(f"--{setting}", choices=parameter(setting, datamodule).choices or None)

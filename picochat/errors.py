@@ -1,5 +1,8 @@
 """The one exception that users see. Anything else that reaches the terminal is a bug and keeps its traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What the user can put right: bad input, a bad setting, a missing file.
@@ -16,3 +19,9 @@ def one_line(text: str) -> str:
 
 
 _LONGEST = 2_000
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' if a known name is close to `word`, else ''."""
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from picochat import __version__
-from picochat.cli import GROUPS, TRAINER, main, normalise
-from picochat.commands.configs import shipped_configs, spell_out
+from picochat.cli import GROUPS, SUBCOMMANDS, main
+from picochat.commands.configs import resolve_names, shipped_configs
+from picochat.commands.parser import respell
 
 
 def picochat(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -33,7 +34,7 @@ def test_version_and_overview_need_no_torch_and_name_every_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[-2:] == [f"picochat {__version__}", "False"]
-    for name in (*TRAINER, *GROUPS):
+    for name in (*SUBCOMMANDS, *GROUPS):
         assert any(line.startswith(f"  {name} ") for line in lines)
 
 
@@ -74,34 +75,36 @@ def test_missing_required_flag_is_named(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_unknown_config_lists_the_shipped_ones(capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "fit", "--config", "capabilty.yaml")
-    assert "no config capabilty.yaml (did you mean capability.yaml?)" in message
+    assert "unknown config capabilty.yaml (did you mean capability.yaml?)" in message
     assert "scale/h100-pilot.yaml" in message
 
 
 def test_underscores_and_key_value_are_spellings_of_a_flag() -> None:
-    words = ["task-pack", "--sft_rows", "5", "eval_rows=6", "--out-dir=a_b", "note=1", "x=y"]
-    assert normalise(words, ["--sft-rows", "--eval-rows", "--out-dir"]) == [
-        "task-pack", "--sft-rows", "5", "--eval-rows=6", "--out-dir=a_b", "note=1", "x=y",
+    words = ["--sft_rows", "5", "eval_rows=6", "--out-dir=a_b", "note=1", "x=y"]
+    known = {"--sft-rows", "--eval-rows", "--out-dir"}
+    assert respell(words, lambda name: _known(name, known), known.__contains__) == [
+        "--sft-rows", "5", "--eval-rows=6", "--out-dir=a_b", "note=1", "x=y",
     ]  # fmt: skip
 
 
-def test_what_stands_behind_a_flag_is_its_value_whatever_it_looks_like() -> None:
+def test_the_word_after_a_flag_is_its_value_whatever_it_looks_like() -> None:
     words = ["--prompt", "seed=7 is what?", "--force", "seed=8", "--out_dir", "seed=9", "seed=10"]
-    assert normalise(words, ["--prompt", "--seed", "--force", "--out-dir"], ["--force"]) == [
+    known = {"--prompt", "--seed", "--force", "--out-dir"}
+    assert respell(words, lambda name: _known(name, known), (known - {"--force"}).__contains__) == [
         "--prompt", "seed=7 is what?", "--force", "--seed=8", "--out-dir", "seed=9", "--seed=10",
     ]  # fmt: skip
 
 
-def test_of_fit_too() -> None:
-    from picochat.commands.fit import _underscored
+def _known(name: str, flags: set[str]) -> str | None:
+    flag = f"--{name.replace('_', '-')}"
+    return flag if flag in flags else None
 
+
+def test_fit_has_the_same_spellings_with_underscores_as_canonical_form() -> None:
     words = ["fit", "config=base.yaml", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config", "trainer.max-steps=7"]
-    assert _underscored(words) == [
-        "fit", "--config=base.yaml", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config", "--trainer.max_steps=7",
-    ]  # fmt: skip
-    shipped = str(shipped_configs()["base.yaml"])
-    assert spell_out(["fit", "config=base.yaml", "--config", "base.yaml"]) == [
-        "fit", f"config={shipped}", "--config", shipped,
+    assert resolve_names(words) == [
+        "fit", f"--config={shipped_configs()['base.yaml']}", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config",
+        "--trainer.max_steps=7",
     ]  # fmt: skip
 
 

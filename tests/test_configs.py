@@ -33,7 +33,7 @@ def test_the_config_of_a_run_repeats_it_nulls_and_all(folder: Path, monkeypatch:
     """Its validation never comes: without the null of check_val_every_n_epoch Lightning refuses the interval."""
     monkeypatch.chdir(folder)
     repeat = ["fit", "--config", "runs/base/config.yaml", "--trainer.default_root_dir=runs/again"]
-    main(["fit", "--config", "base.yaml", *SHORT, "--trainer.val_check_interval=1000", "--force=true"])
+    main(["fit", "--config", "base.yaml", *SHORT, "--trainer.val_check_interval=1000", "--force"])
     main(repeat)
     first, second = (yaml.safe_load(Path(f"runs/{name}/config.yaml").read_text()) for name in ("base", "again"))
     assert second.pop("trainer") == {**first.pop("trainer"), "default_root_dir": "runs/again"}
@@ -83,9 +83,40 @@ def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
     assert config["data"]["init_args"]["context_length"] == 512
     optimizer = config["model"]["optimizer"]
     assert (optimizer["name"], optimizer["learning_rate"]) == ("adamw", 1e-5)
-    assert optimizer["matrix_learning_rate"] is None  # over the 0.02 of capability.yaml
-    schedule = config["trainer"]["callbacks"][0]["init_args"]
+    assert optimizer["matrix_learning_rate"] is None
+    schedule = config["lr_schedule"]
     assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
+
+
+def test_an_overlay_of_one_line_and_a_flag_change_one_setting_of_a_callback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from picochat.commands.configs import resolve_names
+    from picochat.commands.fit import parsed_config
+
+    monkeypatch.chdir(tmp_path)
+    Path("over.yaml").write_text("lr_schedule: {min_lr_ratio: 0.5}\n")
+    words = ["fit", "--config", "capability.yaml", "--config", "over.yaml", "--lr_schedule.warmup_steps", "7"]
+    assert vars(parsed_config(resolve_names(words)).lr_schedule) == {
+        "warmup_steps": 7, "decay": "cosine", "min_lr_ratio": 0.5, "max_steps": None,
+    }  # fmt: skip
+
+
+def test_base_has_the_same_defaults_through_both_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from picochat.cli import parse_command
+    from picochat.commands.configs import resolve_names
+    from picochat.commands.fit import parsed_config
+    from picochat.commands.train import fit_words
+
+    monkeypatch.chdir(tmp_path)
+    words = "train base --dataset-pack runs/data/dataset_pack.json --tokenizer runs/tokenizer.json --out-dir runs/base"
+    short = parsed_config(fit_words(parse_command([*words.split(), "--steps", "150", "--eval-every", "50"])))
+    long = parsed_config(resolve_names(["fit", "--config", "base.yaml"]))
+    assert (short.trainer.pop("accelerator"), long.trainer.pop("accelerator")) == ("auto", "auto")
+    assert short.model.optimizer.name == "muon"
+    for config in (short, long):
+        config.pop("config")
+    assert short == long
 
 
 def test_a_missing_base_is_one_sentence_with_the_command_that_makes_it(

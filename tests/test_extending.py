@@ -61,10 +61,10 @@ def test_a_callback_of_the_current_folder_is_a_class_path(tmp_path: Path, monkey
     monkeypatch.delitem(sys.modules, "my_callbacks", raising=False)  # another test's
     (tmp_path / "my_callbacks.py").write_text(CALLBACK)
     (tmp_path / "mine.yaml").write_text(
-        "trainer:\n  callbacks+:\n    - class_path: my_callbacks.Mine\n      init_args: {path: seen.txt}\n"
+        "trainer:\n  callbacks:\n    - class_path: my_callbacks.Mine\n      init_args: {path: seen.txt}\n"
     )
     main(["fit", "--config", "capability.yaml", "--config", "mine.yaml", "--model.checkpoint=null",
           "--trainer.max_steps=2", "--trainer.val_check_interval=2", "--data.init_args.sft_rows=400",
           "--data.init_args.eval_rows=80", "--trainer.log_every_n_steps=1"])  # fmt: skip
     assert (tmp_path / "seen.txt").read_text() == "2"
-    assert "picochat.callbacks.LRSchedule" in (tmp_path / "runs/capability/config.yaml").read_text()
+    assert "class_path: my_callbacks.Mine" in (tmp_path / "runs/capability/config.yaml").read_text()

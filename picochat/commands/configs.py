@@ -1,7 +1,7 @@
-"""What names in a config stand for. Imports nothing heavy by itself.
+"""What names in a config stand for. In: a command line or a YAML config. Out: the same with paths and class paths.
 
-A config is found in the current folder, else among those that come with picochat or with a plug-in. A datamodule or
-callback is named by its class path, or shortly: by picochat's own name for it, or by that of a plug-in.
+A config is found in the current directory, else among those that picochat or a plug-in ships. A datamodule or callback
+is named by its class path, or by its short name: picochat's own or a plug-in's.
 
     picochat fit --config capability.yaml --data Roman         data:
                                                                  class_path: Roman
@@ -14,14 +14,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from picochat.cli import nearest
-from picochat.errors import UserError
+from picochat.commands.parser import respell
+from picochat.errors import UserError, nearest
 from picochat.plugins import PlugIn, find_plugin, plugins
 
 CONFIGS = "picochat.configs"
 _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
-_PLACES = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what stands there
-_WORD = re.compile(r"(?:--)?(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?$")  # flags that a class name follows
+_GROUPS = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what its names mean
+_CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?$")
+SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
+_MOST_NODES = 100_000  # of a config with all aliases expanded; the shipped ones have 60
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -30,7 +32,7 @@ def shipped_configs() -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
-def added_config(plugin: PlugIn) -> Path | None:
+def plugin_config(plugin: PlugIn) -> Path | None:
     """The file behind an entry point of the group picochat.configs: "roman.yaml" in the folder of its module."""
     try:
         spec = importlib.util.find_spec(plugin.target)
@@ -40,13 +42,15 @@ def added_config(plugin: PlugIn) -> Path | None:
     return next((path for folder in folders if (path := Path(folder) / plugin.name).is_file()), None)
 
 
-def spell_out(words: list[str]) -> list[str]:
-    """Replace what is short on a command line: names of configs that the current folder does not have by the installed
-    files of that name, names of datamodules and callbacks by class paths.
+def resolve_names(words: list[str]) -> list[str]:
+    """Spell a command line of `fit` out: flags canonical, configs by their files, datamodules and callbacks by class paths.
+
+    "trainer.max-steps=5" → "--trainer.max_steps=5"; ["--data", "Roman"] → ["--data", "picochat_roman.RomanDataModule"]
 
     Raises:
-        UserError: there is no such config or datamodule, or the plug-in that is meant cannot be loaded.
+        UserError: there is no such config or datamodule, or its plug-in cannot be loaded.
     """
+    words = respell(words, _setting_flag, lambda word: word.startswith("--") and "=" not in word and word not in SWITCHES)
     result = list(words)
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -54,20 +58,24 @@ def spell_out(words: list[str]) -> list[str]:
         if place == len(words):
             break
         value = value if equals else words[place]
-        if flag in ("--config", "-c") or (flag == "config" and equals):
+        if flag in ("--config", "-c"):
             value = _config_path(value)
-        elif match := _WORD.match(flag):
-            value = _class_path(value, _PLACES[match[1].rpartition(".")[2]])
+        elif match := _CLASS_FLAG.match(flag):
+            value = _class_path(value, _GROUPS[match[1].rpartition(".")[2]])
         else:
             continue
         result[place] = f"{flag}={value}" if equals else value
     return result
 
 
-def spell_out_config(config: Any, group: str | None = None) -> Any:
-    """The same for what a YAML config, or a part of one, holds."""
+def _setting_flag(name: str) -> str | None:
+    return f"--{name.replace('-', '_')}" if re.fullmatch(r"[A-Za-z_][\w.+-]*", name) else None
+
+
+def resolve_config_names(config: Any, group: str | None = None) -> Any:
+    """The same for the values of a YAML config, or of a part of one."""
     if isinstance(config, list):
-        return [spell_out_config(item, group) for item in config]
+        return [resolve_config_names(item, group) for item in config]
     if isinstance(config, str) and group:
         return _class_path(config, group)
     if not isinstance(config, dict):
@@ -77,12 +85,12 @@ def spell_out_config(config: Any, group: str | None = None) -> Any:
         if key == "class_path" and isinstance(value, str):
             result[key] = _class_path(value, *([group] if group else [_DATA, _CALLBACKS]))
         else:
-            result[key] = value if key == "init_args" else spell_out_config(value, _PLACES.get(key))
+            result[key] = value if key == "init_args" else resolve_config_names(value, _GROUPS.get(key))
     return result
 
 
 def _class_path(name: str, *groups: str) -> str:
-    """The class path that a short name stands for; anything else comes back as it is."""
+    """The class path that a short name stands for; anything else comes back unchanged."""
     if not name.isidentifier():
         return name
     for group in groups:
@@ -95,15 +103,15 @@ def _class_path(name: str, *groups: str) -> str:
     if groups == (_DATA,):  # callbacks may be Lightning's own, which jsonargparse finds by name
         known = [*importlib.import_module(_DATA).__all__, *(plugin.name for plugin in plugins(_DATA))]
         raise UserError(
-            f"there is no datamodule named {name}{nearest(name, known)}; known are {', '.join(known)}, and class paths "
-            "such as my_module.MyDataModule"
+            f"unknown datamodule {name}{nearest(name, known)}; known are {', '.join(known)}, and class paths such as "
+            "my_module.MyDataModule"
         )
     return name
 
 
 def _config_path(name: str) -> str:
     if Path(name).is_file():
-        _refuse_what_is_no_yaml(Path(name))
+        _check_yaml(Path(name))
         return name
     shipped = shipped_configs()
     if name in shipped:
@@ -111,29 +119,41 @@ def _config_path(name: str) -> str:
     plugin = find_plugin(CONFIGS, name)
     if plugin is None:
         known = [*shipped, *(plugin.name for plugin in plugins(CONFIGS))]
-        raise UserError(f"no config {name}{nearest(name, known)}; the installed ones are {', '.join(known)}")
-    path = added_config(plugin)
+        raise UserError(f"unknown config {name}{nearest(name, known)}; the installed ones are {', '.join(known)}")
+    path = plugin_config(plugin)
     if path is None:
         raise UserError(f"{plugin.package} names a config {name} in {plugin.target}, but there is no such file")
     return str(path)
 
 
-def _refuse_what_is_no_yaml(file: Path) -> None:
+def _check_yaml(file: Path) -> None:
     import yaml
 
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        nodes = _count_nodes(config, {})
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except RecursionError:
-        raise UserError(f"{file}: is nested too deeply; write settings into it, and nothing else") from None
+        raise UserError(f"{file}: is nested too deeply; a config holds settings and nothing else") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{place}: is no YAML: {problem}; correct it") from None
+        raise UserError(f"{place}: is not YAML: {problem}; correct it") from None
     if not isinstance(config, dict):
-        raise UserError(f"{file}: is no config; write settings into it, such as `trainer: {{max_steps: 100}}`")
+        raise UserError(f"{file}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")
+    if nodes > _MOST_NODES:
+        raise UserError(f"{file}: its aliases (*name) expand to more than {_MOST_NODES:,} values; write them out")
+
+
+def _count_nodes(value: Any, known: dict[int, int]) -> int:
+    """Values in `value` with every alias expanded, each shared part being counted once and multiplied."""
+    if id(value) not in known:
+        known[id(value)] = 1  # an alias may name what it stands in
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        known[id(value)] = 1 + sum(_count_nodes(part, known) for part in parts)
+    return known[id(value)]

@@ -6,11 +6,11 @@ In: a config (a file, or the bare name of a shipped one) and overrides. Out: a r
 import contextlib
 import logging
 import re
-import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,41 +24,31 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies import StrategyRegistry
 
-from picochat.callbacks import AtomicCheckpointIO, RunLogger
-from picochat.cli import TRAINER, PurposeFirst, nearest, sentence
-from picochat.commands.configs import spell_out_config
-from picochat.commands.mistakes import in_a_sentence
-from picochat.errors import UserError
-from picochat.files import locked_folder, sha256_file, write_files
+from picochat.callbacks import AtomicCheckpointIO, GracefulStop, RunLogger, RunReport, Throughput
+from picochat.commands import run_folder
+from picochat.commands.configs import resolve_config_names
+from picochat.commands.explain import explain_parse_error
+from picochat.commands.help import SUBCOMMANDS
+from picochat.commands.parser import HelpLayout
+from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
+from picochat.errors import UserError, nearest
+from picochat.files import locked_folder, write_files
 from picochat.model.module import ChatModule
-from picochat.model.slices import INDEX, settled
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
-
-EXAMPLES = {
-    "fit": "picochat fit --config capability.yaml --trainer.max_steps=300 --trainer.val_check_interval=100",
-    **{
-        name: f"picochat {name} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
-        for name in ("validate", "test", "predict")
-    },
-}
-
-_SWITCHES = ("--print_config", "--help")  # flags that take no value
-_FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
+from picochat.strict_json import read_json_object
 
 
-class RunParser(PurposeFirst, LightningArgumentParser):
+
+class RunParser(HelpLayout, LightningArgumentParser):
     """The parser of one of Lightning's commands."""
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats it.
+    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats the run.
 
-    With `overwrite` it deletes what an older run left there that a reader or a resume could take for this one's.
+    With `overwrite` it first deletes what an older run left there.
     """
-
-    FILE_NAME = "config.yaml"
-    OF_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")  # and .NAME.old, as a crash leaves it
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
@@ -67,7 +57,7 @@ class RunConfig(SaveConfigCallback):
         if trainer.is_global_zero:
             root = Path(trainer.default_root_dir)
             if self.overwrite:
-                _delete(root / prefix.format(name) for name in self.OF_A_RUN for prefix in (".{}.old", "{}"))
+                run_folder.delete_run(root)
             settings = self.config.clone()
             settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
             config = self.parser.dump(settings, skip_none=False)  # null is a setting, too
@@ -88,17 +78,25 @@ class PicochatCLI(LightningCLI):
         """Settings come from the config alone; a checkpoint brings state, never settings."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--force", type=bool, default=False, help="Start over in a run folder that holds a run.")
+        parser.add_argument("--force", action="store_true", help="Start over in a run folder that holds a run.")
+        for key, path in CALLBACKS.items():
+            module, _, name = path.rpartition(".")
+            parser.add_lightning_class_args(getattr(import_module(module), name), key)
 
     def before_instantiate_classes(self) -> None:
         _refuse_missing(self.words)
         config = self.config[self.subcommand]
-        if config.trainer.precision is None:
-            config.trainer.precision = "bf16-mixed" if _has_bf16(config.trainer.accelerator) else "32-true"
+        trainer = config.trainer
+        if trainer.precision is None:
+            trainer.precision = "bf16-mixed" if _has_bf16(trainer.accelerator) else "32-true"
+        if trainer.max_steps > 0:
+            trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
+        if config.model.checkpoint is not None:
+            _take_from_checkpoint(config.data.init_args, Path(config.model.checkpoint))
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if config.ckpt_path is not None:
-            config.ckpt_path = str(_checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir or ".")))
+            config.ckpt_path = str(run_folder.find_checkpoint(config.ckpt_path, Path(trainer.default_root_dir or ".")))
         if config.get("return_predictions") is False:
             raise UserError("predict writes what it returns; leave return_predictions out")
         self.may_overwrite = config.force or config.ckpt_path is not None
@@ -115,11 +113,11 @@ class PicochatCLI(LightningCLI):
         with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
             config = self.config[subcommand]
             if writes and not self.may_overwrite:
-                _refuse_older_run(root)
+                run_folder.refuse_older_run(root)
             if writes and self.save_config_kwargs["overwrite"]:
-                _refuse_own_start(root, config.model.checkpoint)
+                run_folder.refuse_own_start(root, config.model.checkpoint)
             if writes and config.ckpt_path is not None:
-                _refuse_other_run(root, Path(config.ckpt_path))
+                run_folder.refuse_other_run(root, Path(config.ckpt_path))
             super()._run_subcommand(subcommand)
 
     def instantiate_classes(self) -> None:
@@ -131,10 +129,11 @@ class PicochatCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self._get(self.config_init, "trainer")
+        _refuse_keyed_callbacks(settings.get("callbacks") or [])
         plugins = settings.get("plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         logger = settings.get("logger")
-        if logger is not False:  # metrics.csv comes beside whatever is asked for: reports draw their curves of it
+        if logger is not False:  # metrics.csv is always written: reports draw their curves from it
             asked = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
             own = [] if any(isinstance(one, RunLogger) for one in asked) else [RunLogger(settings["default_root_dir"])]
             kwargs["logger"] = [*own, *asked]
@@ -156,7 +155,7 @@ class PicochatCLI(LightningCLI):
             print(f"wrote {path}")
 
 
-class _OnPaper(PicochatCLI):
+class _ParseOnly(PicochatCLI):
     """Reads and checks a command line, and does nothing else."""
 
     def _set_seed(self) -> None: ...
@@ -170,57 +169,71 @@ class _OnPaper(PicochatCLI):
 
 def parsed_config(words: list[str]) -> Any:
     """The config, defaults included, that a line such as ["fit", "--config", "capability.yaml"] stands for."""
-    return run_trainer(words, _OnPaper).config[words[0]]
+    return run_trainer(words, _ParseOnly).config[words[0]]
 
 
 def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> PicochatCLI:
-    """Run one LightningCLI command line, such as ["fit", "--config", "capability.yaml"]."""
-    words = _underscored(words)
+    """Run one LightningCLI command line, its names resolved, such as ["fit", "--config", "run/config.yaml"]."""
     folder = str(Path.cwd())
     if folder not in sys.path:
-        sys.path.append(folder)  # a user's my_callbacks.py; behind everything else, so that it can shadow nothing
+        sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
     yaml_load = get_loader("yaml")
-    set_loader("picochat", lambda text: spell_out_config(yaml_load(text)), exceptions=(yaml.YAMLError,))
-    quiet = {"exit_on_error": False, "parser_mode": "picochat"}
+    set_loader("picochat", lambda text: resolve_config_names(yaml_load(text)), exceptions=(yaml.YAMLError,))
+    options = {"exit_on_error": False, "parser_mode": "picochat"}
     try:
         return cli(
             ChatModule,
             LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            trainer_defaults={"default_root_dir": "runs/fit"},
+            trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [GracefulStop(), Throughput(), RunReport()]},
             seed_everything_default=42,
             auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
             load_from_checkpoint_support=False,
-            parser_kwargs={**quiet, **{name: {**quiet, **_help(name)} for name in TRAINER}},
+            parser_kwargs={**options, **{name: options for name in SUBCOMMANDS}},
             parser_class=RunParser,
             args=words,
         )
     except ArgumentError as error:
-        raise UserError(f"{words[0]}: {in_a_sentence(str(error))}; see `picochat {words[0]} --help`") from error
+        raise UserError(f"{words[0]}: {explain_parse_error(str(error))}; see `picochat {words[0]} --help`") from error
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
 
 
-def _help(name: str) -> dict[str, str]:
-    """Purpose, usage and example of a command; its flags are hundreds."""
-    usage = f"picochat {name} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] [--data.SETTING VALUE] …"
-    return {"description": sentence(TRAINER[name]), "usage": usage, "epilog": f"example: {EXAMPLES[name]}"}
-
-
 def _refuse_missing(words: Sequence[str]) -> None:
-    """What a config names is made when it is missing; a path that somebody types is one that he has."""
-    for word, behind in zip_longest(words, words[1:], fillvalue=""):
+    """What a config names is made when it is missing; a path that somebody types must exist."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
-            path = behind if match[2] is None else match[2]
+            path = following if match[2] is None else match[2]
             if path != "null" and not Path(path).exists():
                 raise UserError(
                     f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
                     "missing files are made"
+                )
+
+
+def _take_from_checkpoint(data: Any, folder: Path) -> None:
+    """Set the tokenizer and the context of the data to the checkpoint's where neither config nor flag names them."""
+    if "tokenizer" in data and data.tokenizer is None:
+        data.tokenizer = str(folder)
+    if "context_length" in data and data.context_length is None and (folder / "config.json").is_file():
+        context = read_json_object(folder / "config.json").get("max_position_embeddings")
+        if not isinstance(context, int) or isinstance(context, bool):
+            raise UserError(f"{folder / 'config.json'} has no max_position_embeddings; set data.context_length")
+        data.context_length = context
+
+
+def _refuse_keyed_callbacks(callbacks: Any) -> None:
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        for key, path in CALLBACKS.items():
+            if type(callback).__name__ == path.rpartition(".")[2]:
+                raise UserError(
+                    f"trainer.callbacks lists {path}, which every run has once; write its settings under the key "
+                    f"`{key}:` of the config, or as --{key}.SETTING"
                 )
 
 
@@ -229,14 +242,20 @@ def _refuse_impossible(config: Any) -> None:
     trainer, seed = config.trainer, config.seed_everything
     batches, every = trainer.accumulate_grad_batches, trainer.val_check_interval
     devices = int(trainer.devices) if str(trainer.devices).lstrip("-").isdigit() else 1
-    for name, value, possible, use in (
-        ("seed_everything (--seed)", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
-        ("trainer.accumulate_grad_batches (--grad-accum-steps)", batches, batches >= 1, "a number from 1"),
-        ("trainer.devices (--devices)", devices, devices >= 1 or devices == -1, "a number from 1, or -1 for all"),
+    for name, value, possible, expected in (
+        ("seed_everything", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
+        ("trainer.accumulate_grad_batches", batches, batches >= 1, "a number from 1"),
+        ("trainer.devices", devices, devices >= 1 or devices == -1, "a number from 1, or -1 for all"),
         ("trainer.val_check_interval", every, not isinstance(every, int | float) or every > 0, "a number above 0"),
     ):
         if not possible:
-            raise UserError(f"{name} is {value}; use {use}")
+            raise UserError(f"{name} is {value}; use {expected}")
+    held_out = config.data.init_args.get("val_fraction") if config.data else None
+    if config.early_stop.patience is not None and held_out == 0:
+        raise UserError(
+            "early_stop.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to measure it "
+            "on; leave one of the two out"
+        )
 
 
 def _strategy(asked: Any) -> Any:
@@ -250,65 +269,10 @@ def _strategy(asked: Any) -> Any:
     known = ["auto", "fsdp2", *StrategyRegistry.available_strategies()]
     if asked.lower() not in known:
         raise UserError(
-            f"trainer.strategy: there is none named {asked}{nearest(asked, known)}; use auto, ddp, fsdp2, or an object "
+            f"trainer.strategy: unknown strategy {asked}{nearest(asked, known)}; use auto, ddp, fsdp2, or an object "
             "with a class_path"
         )
     return asked
-
-
-def _checkpoint(asked: str | Path, root: Path) -> Path:
-    """The file or folder to go on from; `last`, Lightning's word, is the run's own."""
-    path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
-    if not settled(path).exists():
-        raise UserError(f"ckpt_path: {path} does not exist; name the last.ckpt of a run folder, or leave it out")
-    if path.is_dir() and not (settled(path) / INDEX).is_file():
-        raise UserError(
-            f"ckpt_path: {path} is a folder, and no sharded run's checkpoint; name the last.ckpt of a run folder"
-        )
-    return path
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _refuse_own_start(root: Path, checkpoint: str | None) -> None:
-    """To start over deletes the older run, and this one would begin with a part of it."""
-    start = Path(checkpoint).resolve() if checkpoint else None
-    if start and any((root / name).resolve() in (start, *start.parents) for name in RunConfig.OF_A_RUN):
-        raise UserError(
-            f"model.checkpoint: {checkpoint} is of the run in {root}, which would be deleted; move it away first, or "
-            f"choose another {_FOLDER}"
-        )
-
-
-def _refuse_older_run(root: Path) -> None:
-    if (root / "last.ckpt").exists():
-        ways = f"resume it with --ckpt_path {root / 'last.ckpt'} (`picochat train`: --resume-from), start over with "
-    elif (root / "best_checkpoint").exists():
-        ways = "start over with "
-    else:
-        return
-    ways += f"--force=true (`picochat train`: --force), or choose another {_FOLDER}"
-    raise UserError(f"{root} holds a run already; {ways}")
-
-
-def _refuse_other_run(root: Path, ckpt_path: Path) -> None:
-    """A checkpoint of one run in the folder of another would leave a log and a best checkpoint of both."""
-    other = ckpt_path.resolve().parent
-    if not (root / "last.ckpt").exists() or root.resolve() in (other, *other.parents):
-        return
-    configs = [folder / RunConfig.FILE_NAME for folder in (root, other)]
-    if all(config.is_file() for config in configs):  # a checkpoint that was put aside lies beside none
-        own, theirs = (sha256_file(config)[:12] for config in configs)
-        raise UserError(
-            f"{root} holds another run (its config.yaml has the sha256 {own}) than {ckpt_path} is of ({theirs}); "
-            f"resume it in its own folder, with trainer.default_root_dir {other}, or in a folder that holds no run"
-        )
 
 
 def _first_user_error(error: BaseException | None) -> UserError | None:
@@ -341,16 +305,3 @@ def _has_bf16(accelerator: str) -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
-def _underscored(words: Sequence[str]) -> list[str]:
-    """`--trainer.max-steps=5`, `trainer.max_steps=5` → `--trainer.max_steps=5`; a word behind a flag is its value."""
-    result: list[str] = []
-    for word in words:
-        before = result[-1] if result else ""
-        if before.startswith("--") and "=" not in before and before not in _SWITCHES and not word.startswith("--"):
-            result.append(word)
-            continue
-        if re.match(r"[A-Za-z_][\w.-]*=", word):
-            word = f"--{word}"
-        flag, equals, value = word.partition("=")
-        result.append(flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else word)
-    return result

@@ -3,13 +3,12 @@ installed packages. Out: a table. Nothing is imported for it, unless --check ask
 """
 
 import argparse
-import ast
-import importlib.resources
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from picochat import __version__
-from picochat.commands.configs import CONFIGS, added_config, shipped_configs
+from picochat.commands.configs import CONFIGS, plugin_config, shipped_configs
+from picochat.commands.signatures import public_classes, read_class
 from picochat.errors import UserError
 from picochat.plugins import PlugIn, plugins
 
@@ -18,10 +17,10 @@ HOW = {  # kind → where its names go
     "tasks": "the tasks of a Component",
     "profiles": "picochat data task-pack --profile NAME",
     "datamodules": "picochat fit --data NAME (--data.help NAME documents it)",
-    "callbacks": "trainer.callbacks of a config: class_path: NAME",
+    "callbacks": "trainer.callbacks of a config: class_path: NAME; those of every run have keys (picochat fit --help)",
     "configs": "picochat fit --config NAME",
 }
-_CALLBACK_BASES = {"Callback", "Checkpoint", "ModelCheckpoint"}
+_CALLBACK_BASES = {"Callback", "Checkpoint", "EarlyStopping"}
 
 
 class Entry(NamedTuple):
@@ -91,23 +90,14 @@ def _own(kind: str) -> Iterator[Entry]:
 
 
 def _own_callbacks() -> list[str]:
-    """Read from the source, because importing picochat.callbacks takes seconds: torch and lightning come with it."""
-    folder = importlib.resources.files("picochat") / "callbacks"
-    names = []
-    for node in ast.parse((folder / "__init__.py").read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            source = ast.parse((folder / f"{node.module.rpartition('.')[2]}.py").read_text("utf-8"))
-            classes = {item.name: item for item in source.body if isinstance(item, ast.ClassDef)}
-            for alias in node.names:
-                bases = classes[alias.name].bases if alias.name in classes else []
-                if any(isinstance(base, ast.Name) and base.id in _CALLBACK_BASES for base in bases):
-                    names.append(alias.name)
-    return sorted(names)
+    """Read from the source: importing picochat.callbacks takes seconds, since torch and Lightning come with it."""
+    sources = {name: read_class(f"picochat.callbacks.{name}") for name in public_classes("picochat.callbacks")}
+    return sorted(name for name, source in sources.items() if set(source.bases) & _CALLBACK_BASES)
 
 
 def _fault(plugin: PlugIn) -> list[str]:
     if plugin.group == CONFIGS:
-        found = added_config(plugin)
+        found = plugin_config(plugin)
         return [] if found else [f"{plugin.package} names a config {plugin.name}, but there is no such file"]
     try:
         plugin.load()

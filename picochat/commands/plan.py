@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> None:
 
 def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     """All figures, as JSON values."""
-    from picochat.commands.configs import spell_out
+    from picochat.commands.configs import resolve_names
 
     words = [word for name in args.config for word in ("--config", name)]
-    words = spell_out(["fit", *words, *(f"--{setting}" for setting in args.set)])
+    words = resolve_names(["fit", *words, *(f"--{setting}" for setting in args.set)])
     from picochat.commands.fit import parsed_config  # slow, and a wrong name is said before
     from picochat.model import sizes
 

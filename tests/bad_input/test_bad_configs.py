@@ -8,8 +8,8 @@ from refusing import Refused
 CAPABILITY = "{class_path: picochat.datamodules.CapabilityDataModule, init_args: {%s}}"
 NO_CLASS = "there is no %s; name a class by its path, such as my_module.MyClass"
 CONFIGS: dict[str, tuple[str, str]] = {
-    "an unknown setting": ("trainer: {max_stpes: 3}", r"no setting trainer.max_stpes \(did you mean trainer.max_steps"),
-    "an unknown group": ("trainr: {max_steps: 3}", r"there is no setting trainr.max_steps \(did you mean trainer\?\)"),
+    "an unknown setting": ("trainer: {max_stpes: 3}", r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps"),
+    "an unknown group": ("trainr: {max_steps: 3}", r"unknown setting trainr.max_steps \(did you mean trainer\?\)"),
     "an unknown setting of data": (
         f"data: {CAPABILITY % 'batchsize: 4'}",
         r"data: picochat.datamodules.CapabilityDataModule has no setting 'batchsize' \(did you mean batch_size\?\)",
@@ -32,15 +32,15 @@ CONFIGS: dict[str, tuple[str, str]] = {
     ),
     "a class of another kind": (
         "data: {class_path: picochat.callbacks.GradientClip}",
-        "data: picochat.callbacks.GradientClip is no LightningDataModule; name one that is",
+        "data: picochat.callbacks.GradientClip is not a LightningDataModule; name one that is",
     ),
     "settings of no class": (
         "data: {init_args: {batch_size: 4}}",
-        "data.class_path is missing; name the class whose setting 'batch_size' is",
+        "data.class_path is missing; name the class that has the setting 'batch_size'",
     ),
     "a number for a callback": (
         "trainer: {callbacks: [3]}",
-        "trainer.callbacks: 3 is no Callback; name a class by its path, such as my_module.MyClass",
+        "trainer.callbacks: 3 is not a Callback; name a class by its path, such as my_module.MyClass",
     ),
     "a word for a number": ("trainer: {max_steps: many}", "trainer.max_steps is many; use a whole number"),
     "a word for a number of data": (
@@ -57,13 +57,13 @@ CONFIGS: dict[str, tuple[str, str]] = {
         "trainer.precision is 17; use 64, 32, 16, transformer-engine, .*, 64-true or bf16",
     ),
     "no datamodule": ("trainer: {max_steps: 3}", "fit: data is missing; name one in a config, or with --data"),
-    "no YAML": ("trainer:\n  max_steps: 3\n   devices: 4", "run.yaml:3: is no YAML: mapping values are not allowed"),
-    "an open bracket": ("trainer: [1, 2", "run.yaml:2: is no YAML: expected ',' or ']'"),
-    "a list": ("[1, 2]", "run.yaml: is no config; write settings into it, such as `trainer: {max_steps: 100}`"),
-    "nothing": ("", "run.yaml: is no config; write settings into it"),
+    "no YAML": ("trainer:\n  max_steps: 3\n   devices: 4", "run.yaml:3: is not YAML: mapping values are not allowed"),
+    "an open bracket": ("trainer: [1, 2", "run.yaml:2: is not YAML: expected ',' or ']'"),
+    "a list": ("[1, 2]", "run.yaml: is not a config; write settings into it, such as `trainer: {max_steps: 100}`"),
+    "nothing": ("", "run.yaml: is not a config; write settings into it"),
 }
 FLAGS: dict[str, tuple[str, str]] = {
-    "an unknown flag": ("--trainer.max_stpes 3", r"no setting trainer.max_stpes \(did you mean trainer.max_steps\?\)"),
+    "an unknown flag": ("--trainer.max_stpes 3", r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps\?\)"),
     "an unknown flag of data": ("--data.batchsize 4", r"has no setting 'batchsize' \(did you mean batch_size\?\)"),
     "an unknown flag of the size": (
         "--model.decoder.hidden_siz 3",
@@ -72,7 +72,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "a word behind a flag": ("--data.batch_size x", "data.batch_size is x; use a whole number"),
     "none of the words behind a flag": ("--model.optimizer.name sgd", "model.optimizer.name is sgd; use muon or adamw"),
     "no callback": ("--trainer.callbacks+=Foo", f"trainer.callbacks: {NO_CLASS % 'Foo'}"),
-    "a stray word": ("stray", "there is no setting stray"),
+    "a stray word": ("stray", "unknown setting stray"),
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from picochat.cli import main
-from picochat.commands.configs import shipped_configs, spell_out, spell_out_config
+from picochat.commands.configs import resolve_config_names, resolve_names, shipped_configs
 from picochat.errors import UserError
 
 ENTRY_POINTS = """
@@ -48,7 +48,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["--data", "Odd"], ["--data", "odd_package.Data"]),
         (["--data=Odd"], ["--data=odd_package.Data"]),
-        (["data=Odd"], ["data=odd_package.Data"]),
+        (["data=Odd"], ["--data=odd_package.Data"]),
         (["--data.help", "Odd"], ["--data.help", "odd_package.Data"]),
         (["--data.class_path=Odd"], ["--data.class_path=odd_package.Data"]),
         (["--trainer.callbacks+=Odd"], ["--trainer.callbacks+=odd_package.Odd"]),  # the same name, another group
@@ -63,7 +63,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_words_are_spelt_out(odd: Path, words: list[str], spelt: list[str]) -> None:
-    assert spell_out(words) == spelt
+    assert resolve_names(words) == spelt
 
 
 def test_configs_are_spelt_out_where_classes_are_named(odd: Path) -> None:
@@ -79,7 +79,7 @@ def test_configs_are_spelt_out_where_classes_are_named(odd: Path) -> None:
         "data": {"class_path": "Odd", "init_args": {"sampling": "uniform"}},
         "model": {"checkpoint": "Odd"},
     }
-    assert spell_out_config(config) == {
+    assert resolve_config_names(config) == {
         "trainer": {
             "logger": {"class_path": "CSVLogger"},
             "callbacks": [
@@ -94,32 +94,32 @@ def test_configs_are_spelt_out_where_classes_are_named(odd: Path) -> None:
 
 
 def test_configs_of_packages_are_found_behind_those_of_the_folder_and_ours(odd: Path) -> None:
-    (found,) = spell_out(["--config=odd.yaml"])
+    (found,) = resolve_names(["--config=odd.yaml"])
     assert Path(found.removeprefix("--config=")).read_text() == "trainer: {max_steps: 7}\n"
-    assert spell_out(["--config", "capability.yaml"]) == ["--config", str(shipped_configs()["capability.yaml"])]
+    assert resolve_names(["--config", "capability.yaml"]) == ["--config", str(shipped_configs()["capability.yaml"])]
     Path("odd.yaml").write_text("mine: 1\n")
-    assert spell_out(["--config", "odd.yaml"]) == ["--config", "odd.yaml"]
+    assert resolve_names(["--config", "odd.yaml"]) == ["--config", "odd.yaml"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--data", "Od"], r"no datamodule named Od \(did you mean Odd\?\)"),
+        (["--data", "Od"], r"unknown datamodule Od \(did you mean Odd\?\)"),
         (["--data", "Number"], r"the plug-in Number \(picochat.datamodules, from odd-package 1.0\) is not a class"),
-        (["--config", "oddd.yaml"], r"no config oddd.yaml \(did you mean odd.yaml\?\)"),
+        (["--config", "oddd.yaml"], r"unknown config oddd.yaml \(did you mean odd.yaml\?\)"),
         (["--config", "missing.yaml"], r"odd-package 1.0 names a config missing.yaml in odd_package, but there is no"),
     ],
 )
 def test_what_is_not_there_is_said(odd: Path, words: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        spell_out(words)
+        resolve_names(words)
 
 
 def test_one_name_of_two_packages_is_refused(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(odd / "other", "other-package", "[picochat.datamodules]\nOdd = other_package:Data\n", monkeypatch)
     both = r"both o\S+-package 1.0 \(o\S+_package.Data\) and o\S+-package 1.0"
     with pytest.raises(UserError, match=both):
-        spell_out(["--data", "Odd"])
+        resolve_names(["--data", "Odd"])
 
 
 def test_list_marks_names_that_are_taken(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:

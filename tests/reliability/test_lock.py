@@ -10,7 +10,7 @@ from runs import fit, results, slow, start
 def test_a_second_run_in_the_same_folder_is_refused_and_names_the_first(folder: Path, undisturbed: Path) -> None:
     first = start(folder, slow("step", step=5, seconds=600))
     first.until("at step")
-    for words in (["--ckpt_path", "run/last.ckpt"], ["--force=true"], []):
+    for words in (["--ckpt_path", "run/last.ckpt"], ["--force"], []):
         errors = fit(folder, words, status=2)
         expected = f"run is being written by process {first.process.pid} on {socket.gethostname()}; wait until"
         assert errors.count(expected) == 1

@@ -41,7 +41,7 @@ def test_a_sharded_run_is_that_of_one_rank_resumes_and_exports(
     fit(folder, [*SHARDED, "--trainer.devices=2", "--ckpt_path", "run/last.ckpt", "--trainer.max_steps=12"])
     assert len(logged(folder / "run", "train/loss")) == 12
     # the schedule of 8 steps was another one: a whole run is compared
-    fit(folder, [*SHARDED, "--trainer.devices=2", "--force=true"])
+    fit(folder, [*SHARDED, "--trainer.devices=2", "--force"])
     for name in NAMES:
         assert logged(folder / "run", name) == pytest.approx(logged(folder / "one", name), rel=1e-3), name
 

@@ -26,7 +26,7 @@ def test_a_run_that_starts_over_and_dies_before_it_saves_leaves_nothing_of_the_o
     shutil.copytree(undisturbed / "run", folder / "run")
     older = {"last.ckpt", "best_checkpoint", "last_checkpoint", "report.md"}
     assert older < {path.name for path in (folder / "run").iterdir()}
-    killed = start(folder, ["--force=true", *slow("step", step=1, seconds=600)])
+    killed = start(folder, ["--force", *slow("step", step=1, seconds=600)])
     killed.until("at step")
     killed.send(signal.SIGKILL)
     assert killed.end() == -signal.SIGKILL

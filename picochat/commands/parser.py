@@ -1,0 +1,85 @@
+"""How every command line is read: one spelling of flags, one layout of help, errors in one sentence. Next: commands."""
+
+import argparse
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NoReturn
+
+from picochat.errors import UserError, nearest
+
+
+class HelpLayout(argparse.ArgumentParser):
+    """Help that begins with the purpose and ends with the example; argparse begins with the usage, which may be long."""
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        arguments = [formatter] if formatter else []  # jsonargparse passes one, argparse does not
+        description, epilog = self.description, self.epilog
+        purpose, _, details = (description or "").partition("\n")
+        try:
+            self.description, self.epilog = details.strip(), None
+            usage = super().format_help(*arguments).rstrip()
+        finally:
+            self.description, self.epilog = description, epilog
+        return "\n\n".join(filter(None, [purpose, usage, epilog])) + "\n"
+
+
+class Parser(HelpLayout):
+    """argparse with hyphenated flags, one-sentence errors and the nearest name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
+        super().__init__(*args, **options)
+
+    def commands(self) -> "dict[str, Parser]":
+        """The parsers of its commands by name; none if it is a command itself."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return dict(action.choices)
+        return {}
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse the words after the command's name.
+
+        Raises:
+            UserError: they are no command line of this command.
+        """
+        actions = {flag: action for flag, action in self._option_string_actions.items() if flag.startswith("--")}
+        valued = {flag for flag, action in actions.items() if action.nargs != 0}
+        words = respell(words, lambda name: _in(actions, f"--{name.replace('_', '-')}"), valued.__contains__)
+        for word in words:  # before argparse, which would name a missing flag and not the mistyped one
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag != "--" and flag not in actions:
+                raise UserError(f"unknown argument '{flag}'{nearest(flag, actions)}; see `{self.prog} --help`")
+        return self.parse_args(words)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            argument = "/".join(action.option_strings) or action.metavar or action.dest
+            self.error(f"{argument}: unknown value '{value}'{nearest(str(value), known)}; known: {', '.join(known)}")
+
+
+def respell(
+    words: Sequence[str], canonical: Callable[[str], str | None], takes_value: Callable[[str], bool]
+) -> list[str]:
+    """Rewrite each flag to its canonical spelling: `--sft_rows 5` and `sft_rows=5` → `--sft-rows 5`, `--sft-rows=5`.
+
+    Args:
+        words: the command line.
+        canonical: the flag of a name such as "sft_rows", or None if there is no such flag.
+        takes_value: whether a word is a flag whose value is the next word, whatever that looks like.
+    """
+    result: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        is_value = bool(result) and takes_value(result[-1]) and not word.startswith("--")
+        is_flag = not is_value and (word.startswith("--") or equals)
+        flag = canonical(name.removeprefix("--")) if is_flag else None
+        result.append(f"{flag}{equals}{value}" if flag else word)
+    return result
+
+
+def _in(known: Container[str], flag: str) -> str | None:
+    return flag if flag in known else None
