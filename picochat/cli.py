@@ -123,7 +123,9 @@ def _overview() -> str:
     tables = {**SUBCOMMANDS, **{name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}}
     lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help", ""]
     lines += [f"  {name:<11}{text}" for name, text in {**tables, "completion": _COMPLETION}.items()]
-    return "\n".join([*lines, "", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"])
+    return "\n".join(
+        [*lines, "", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"]
+    )
 
 
 def build_parser(words: Sequence[str]) -> Parser:

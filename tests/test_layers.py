@@ -154,6 +154,29 @@ def test_imports_run_one_way(room: str) -> None:
     assert [line for name, path in mine.items() for line in forbidden(name, path.read_text(encoding="utf-8"))] == []
 
 
+def edges() -> dict[str, set[str]]:
+    """Module → the modules that it imports, or names in a string by which importlib would find them."""
+    graph: dict[str, set[str]] = {}
+    files = {name: path for name, path in MODULES.items() if path.name != "__init__.py"}  # packages name their contents
+    for name, path in files.items():
+        source = path.read_text(encoding="utf-8")
+        texts = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+        named = {str(text).rpartition(".")[0] for text in texts} | {str(text) for text in texts}
+        graph[name] = ({one.target for one in imports(source)} | named) & files.keys() - {name}
+    return graph
+
+
+def test_no_two_files_import_each_other_not_even_by_name() -> None:
+    graph = edges()
+    assert "picochat.commands.data" in graph["picochat.cli"]  # by name
+    reached = {name: set(targets) for name, targets in graph.items()}
+    for _ in graph:  # paths of any length
+        reached = {
+            name: there | {target for step in there for target in graph[step]} for name, there in reached.items()
+        }
+    assert [name for name, there in reached.items() if name in there] == []
+
+
 def test_nothing_below_the_command_line_imports_it() -> None:
     below = [name for name in MODULES if not under(name, {"picochat.cli", "picochat.commands", "picochat.__main__"})]
     found = {f"{name} → {one.target}" for name in below for one in imports(MODULES[name].read_text(encoding="utf-8"))}

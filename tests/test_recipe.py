@@ -74,10 +74,9 @@ def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
     assert (data["batch_size"], data["packing"], data["sampling"]) == (8, "bos_bestfit", "category_sqrt")
     assert config["model"]["matmul_precision"] == "high"
     assert (config["model"]["optimizer"]["name"], config["model"]["optimizer"]["learning_rate"]) == ("adamw", 1e-5)
-    callbacks = {item["class_path"].rsplit(".", 1)[1]: item.get("init_args", {}) for item in trainer["callbacks"]}
-    schedule = callbacks["LRSchedule"]
+    schedule = config["lr_schedule"]
     assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
-    assert callbacks["GradientClip"]["max_norm"] == 1.0
+    assert config["grad_clip"]["max_norm"] == 1.0
     assert (root / "short/best_checkpoint/model.safetensors").is_file()
 
 

@@ -43,14 +43,14 @@ def plugin_config(plugin: PlugIn) -> Path | None:
 
 
 def resolve_names(words: list[str]) -> list[str]:
-    """Spell a command line of `fit` out: flags canonical, configs by their files, datamodules and callbacks by class paths.
+    """Spell out a command line of `fit`: flags in one spelling, configs as files, names of classes as class paths.
 
     "trainer.max-steps=5" → "--trainer.max_steps=5"; ["--data", "Roman"] → ["--data", "picochat_roman.RomanDataModule"]
 
     Raises:
         UserError: there is no such config or datamodule, or its plug-in cannot be loaded.
     """
-    words = respell(words, _setting_flag, lambda word: word.startswith("--") and "=" not in word and word not in SWITCHES)
+    words = respell(words, _setting_flag, _takes_value)
     result = list(words)
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -66,6 +66,10 @@ def resolve_names(words: list[str]) -> list[str]:
             continue
         result[place] = f"{flag}={value}" if equals else value
     return result
+
+
+def _takes_value(word: str) -> bool:
+    return word.startswith("--") and "=" not in word and word not in SWITCHES
 
 
 def _setting_flag(name: str) -> str | None:

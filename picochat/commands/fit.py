@@ -39,7 +39,6 @@ from picochat.signals import end_with_parent, ended_by
 from picochat.strict_json import read_json_object
 
 
-
 class RunParser(HelpLayout, LightningArgumentParser):
     """The parser of one of Lightning's commands."""
 
@@ -193,7 +192,7 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
             seed_everything_default=42,
             auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
             load_from_checkpoint_support=False,
-            parser_kwargs={**options, **{name: options for name in SUBCOMMANDS}},
+            parser_kwargs={**options, **dict.fromkeys(SUBCOMMANDS, options)},
             parser_class=RunParser,
             args=words,
         )
@@ -253,8 +252,8 @@ def _refuse_impossible(config: Any) -> None:
     held_out = config.data.init_args.get("val_fraction") if config.data else None
     if config.early_stop.patience is not None and held_out == 0:
         raise UserError(
-            "early_stop.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to measure it "
-            "on; leave one of the two out"
+            "early_stop.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to measure "
+            "it on; leave one of the two out"
         )
 
 
@@ -303,5 +302,3 @@ def _has_bf16(accelerator: str) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-
-

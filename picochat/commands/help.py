@@ -1,6 +1,6 @@
-"""Help of fit, validate, test and predict in a tenth of a second. In: the classes' source. Out: text. Next: the terminal.
+"""Help of fit, validate, test and predict. In: the source of the classes. Out: text. Next: the terminal.
 
-Importing torch and Lightning takes seconds, so the settings are read from source; `--help-all` asks Lightning itself.
+Importing torch and Lightning takes seconds, so the settings are read from source; `--help_all` asks Lightning itself.
 """
 
 import textwrap
@@ -30,7 +30,7 @@ _FLAGS = (
     ("--force", "start over in a folder that holds a run"),
     ("--print_config", "print the whole config and do nothing else"),
     ("--data.help CLASS", "document a datamodule's settings"),
-    ("--help-all", "document every setting, Lightning's included"),
+    ("--help_all", "document every setting, Lightning's included"),
 )
 
 

@@ -8,7 +8,7 @@ from picochat.errors import UserError, nearest
 
 
 class HelpLayout(argparse.ArgumentParser):
-    """Help that begins with the purpose and ends with the example; argparse begins with the usage, which may be long."""
+    """Help that begins with the purpose and ends with the example; argparse begins with the usage, which is long."""
 
     def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         arguments = [formatter] if formatter else []  # jsonargparse passes one, argparse does not

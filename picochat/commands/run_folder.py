@@ -7,7 +7,6 @@ from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.slices import INDEX, settled
 
 CONFIG = "config.yaml"
 _LEFT_BY_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
@@ -16,6 +15,8 @@ _FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
 
 def find_checkpoint(asked: str | Path, root: Path) -> Path:
     """The file to resume from; `last`, Lightning's word, is the run's own last.ckpt."""
+    from picochat.model.slices import INDEX, settled
+
     path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
     if not settled(path).exists():
         raise UserError(f"ckpt_path: {path} does not exist; name the last.ckpt of a run folder, or leave it out")

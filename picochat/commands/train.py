@@ -67,7 +67,9 @@ def fit_words(args: argparse.Namespace) -> list[str]:
     for flag, setting in aliases.items():
         value = getattr(args, flag[2:].replace("-", "_"))
         if value is not None and args.checkpoint and setting.startswith(_SIZE):
-            raise UserError(f"{flag} and --checkpoint contradict each other: a checkpoint has its own size; leave one of the two out")
+            raise UserError(
+                f"{flag} and --checkpoint contradict each other: a checkpoint has its own size; leave one out"
+            )
         if value is not None:
             settings[setting] = str(value).lower() if isinstance(value, bool) else value
     if args.checkpoint:  # its size, tokenizer and context in place of the shipped config's
@@ -78,7 +80,11 @@ def fit_words(args: argparse.Namespace) -> list[str]:
     # by default as often as divides the steps, so that the last step is validated too
     every = args.eval_every or args.steps // max(k for k in range(1, _VALIDATIONS + 1) if args.steps % k == 0)
     settings["trainer.val_check_interval"] = every * (args.grad_accum_steps or 1)  # Lightning counts micro-batches
-    words = ["fit", f"--config={shipped_configs()[shipped]}", *(f"--{name}={value}" for name, value in settings.items())]
+    words = [
+        "fit",
+        f"--config={shipped_configs()[shipped]}",
+        *(f"--{name}={value}" for name, value in settings.items()),
+    ]
     return words + ([f"--ckpt_path={args.resume_from}"] if args.resume_from else []) + ["--force"] * args.force
 
 

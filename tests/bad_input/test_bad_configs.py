@@ -8,7 +8,10 @@ from refusing import Refused
 CAPABILITY = "{class_path: picochat.datamodules.CapabilityDataModule, init_args: {%s}}"
 NO_CLASS = "there is no %s; name a class by its path, such as my_module.MyClass"
 CONFIGS: dict[str, tuple[str, str]] = {
-    "an unknown setting": ("trainer: {max_stpes: 3}", r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps"),
+    "an unknown setting": (
+        "trainer: {max_stpes: 3}",
+        r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps",
+    ),
     "an unknown group": ("trainr: {max_steps: 3}", r"unknown setting trainr.max_steps \(did you mean trainer\?\)"),
     "an unknown setting of data": (
         f"data: {CAPABILITY % 'batchsize: 4'}",
@@ -63,7 +66,10 @@ CONFIGS: dict[str, tuple[str, str]] = {
     "nothing": ("", "run.yaml: is not a config; write settings into it"),
 }
 FLAGS: dict[str, tuple[str, str]] = {
-    "an unknown flag": ("--trainer.max_stpes 3", r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps\?\)"),
+    "an unknown flag": (
+        "--trainer.max_stpes 3",
+        r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps\?\)",
+    ),
     "an unknown flag of data": ("--data.batchsize 4", r"has no setting 'batchsize' \(did you mean batch_size\?\)"),
     "an unknown flag of the size": (
         "--model.decoder.hidden_siz 3",
