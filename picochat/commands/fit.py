@@ -250,10 +250,10 @@ def _refuse_impossible(config: Any) -> None:
         if not possible:
             raise UserError(f"{name} is {value}; use {expected}")
     held_out = config.data.init_args.get("val_fraction") if config.data else None
-    if config.early_stop.patience is not None and held_out == 0:
+    if config.best_checkpoint.patience is not None and held_out == 0:
         raise UserError(
-            "early_stop.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to measure "
-            "it on; leave one of the two out"
+            "best_checkpoint.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to "
+            "measure it on; leave one of the two out"
         )
 
 

@@ -15,7 +15,6 @@ CALLBACKS = {  # of every run, in this order; those that a config lists under tr
     "grad_clip": "picochat.callbacks.GradientClip",
     "best_checkpoint": "picochat.callbacks.BestCheckpoint",
     "last_checkpoint": "picochat.callbacks.LastCheckpoint",
-    "early_stop": "picochat.callbacks.EarlyStop",
     "benchmark_metrics": "picochat.callbacks.BenchmarkMetrics",
 }
 TRAINER_DEFAULTS: dict[str, Any] = {  # where picochat differs from Lightning
@@ -60,7 +59,7 @@ SHARED = {
     "--min-lr-ratio": "lr_schedule.min_lr_ratio",
     "--grad-clip": "grad_clip.max_norm",
     "--save-every": "last_checkpoint.every_n_steps",
-    "--early-stop-patience": "early_stop.patience",
+    "--early-stop-patience": "best_checkpoint.patience",
     "--seed": "data.seed",
 }
 ALIASES = {  # command → shipped config, datamodule, flags
