@@ -1,7 +1,7 @@
 """A corpus in several files, imported and tokenised by different engines: python benchmarks/shards.py [--documents N]
 
 Eight files of stories, the same for all. One process does what `picochat data import` and a first start of `fit` do;
-the others run the steps of picochat.datamodules.shards with as many workers as there are cores:
+the others run the steps of examples/many_machines.py with as many workers as there are cores:
 
     one process              data import, then the tokens of the corpus
     multiprocessing          a pool of the standard library: what the work itself costs in parts
@@ -27,12 +27,14 @@ from pathlib import Path
 
 from report import record
 
-from picochat.datamodules.shards import Step, import_steps, token_steps
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.tokenise import tokens_of_corpus
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs.corpus import import_corpus
 from picochat.packs.stories import story
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+from many_machines import Part, Step, import_steps, token_steps
 
 FILES = 8
 WORKERS = os.cpu_count() or 1
@@ -45,9 +47,7 @@ def pool(step: Step, logs: Path) -> None:
 
 
 def datatrove(step: Step, logs: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
     from datatrove.executor import LocalPipelineExecutor
-    from many_machines import Part
 
     settings = {"tasks": step.parts, "workers": WORKERS, "logging_dir": str(logs / step.name)}
     LocalPipelineExecutor(pipeline=[Part(step)], **settings).run()

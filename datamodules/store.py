@@ -3,21 +3,20 @@ map into memory. Next: batches.
 
     rows              header.json      what the arrays are, their sha256, what they were made from
     BOS a b END       tokens.bin       BOS a b END BOS c END      uint16; uint32 from 65,537 ids on
-    BOS c END         learnt.bin         0 0 1   1   0 1   1      uint8; only where not everything is learnt
+    BOS c END         learnt.bin         0 0 1   1   0 1   1      uint8, the loss mask; absent where it is 1 everywhere
                       offsets.bin      0 4 7                      int64, row i is tokens[offsets[i]:offsets[i + 1]]
-                      supervised.bin   2 2                        int32, learnt tokens of the row that are targets
+                      supervised.bin   2 2                        int32, targets in the loss mask
                       lines.bin        1 2                        int64, where the row stood, from 1
                       hashes.bin       …                          uint32, of what must not be on both sides
                       sizes.bin        …                          int64, UTF-8 bytes of the row's text
                       tags.bin         0 1                        int16, [rows, fields] into header["tags"]
 
 The folder's name holds the key, a hash of the rows' file, the tokenizer, its template and the format below. So a
-changed file, tokenizer or template is another folder; what is damaged is seen by size and sha256 and made again.
+changed file, tokenizer or template is another folder; damage is found by size and sha256, and the folder made again.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,6 @@ import numpy.typing as npt
 from picochat.errors import UserError
 from picochat.files import atomic_folder, locked_folder, sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.packs.quotas import split_hash
 from picochat.strict_json import parse_json
 
 FORMAT = 2  # raise it whenever the arrays or the way they are made change
@@ -48,23 +46,23 @@ _DTYPES = {
 
 
 class Chunk(NamedTuple):
-    """Some tokenised rows; every list has one entry a row.
+    """Some tokenised rows.
 
     Attributes:
-        ids: the tokens.
-        learnt: which of them are learnt; None says all, and then of every chunk.
-        lines: where each row stood.
-        keys: texts whose hash decides the side (held out or not).
+        tokens: [tokens] of all rows, one after the other.
+        lengths: [rows] how many tokens each has.
+        learnt: [tokens] the loss mask; None where it is 1 everywhere, and then in every chunk.
+        lines, hashes, sizes: [rows], see the module's drawing.
         tags: {field: value of each row}.
-        sizes: UTF-8 bytes of each row's text.
     """
 
-    ids: Sequence[Sequence[int]]
-    learnt: Sequence[Sequence[bool]] | None
-    lines: Sequence[int]
-    keys: Sequence[str]
-    tags: dict[str, Sequence[str]]
-    sizes: Sequence[int]
+    tokens: IntArray
+    lengths: IntArray
+    learnt: IntArray | None
+    lines: IntArray
+    hashes: IntArray
+    sizes: IntArray
+    tags: dict[str, list[str]]
 
 
 class TokenStore:
@@ -73,7 +71,7 @@ class TokenStore:
     Attributes:
         header: what header.json holds.
         tokens: [tokens] the ids of all rows, one after the other.
-        learnt: [tokens] uint8, or None when everything is learnt.
+        learnt: [tokens] uint8, or None where everything is supervised.
         offsets, supervised, lines, hashes, sizes: [rows], see the module's drawing.
     """
 
@@ -94,10 +92,9 @@ class TokenStore:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the rows as tokens and of which are learnt: the same rows through another tokenizer are others."""
+        """sha256 of tokens and loss mask: the same rows through another tokenizer have another one."""
         arrays = self.header["arrays"]
-        parts = [arrays[name]["sha256"] for name in ("tokens", "learnt", "offsets") if name in arrays]
-        return sha256_text("\n".join(parts))
+        return sha256_text("\n".join(arrays[n]["sha256"] for n in ("tokens", "learnt", "offsets") if n in arrays))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenStore, (self.folder,)
@@ -127,7 +124,7 @@ def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str
         parts += [sha256_file(file) + ("" if kind != "corpus" else file.suffix.lower()) for file in files]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+    return sha256_text("\n".join(parts))[:20]
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
@@ -138,11 +135,10 @@ def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
     """
     try:
         store = TokenStore(folder)
-        arrays = store.header["arrays"]
         whole = store.header["format"] == FORMAT and all(
             (folder / f"{name}.bin").stat().st_size == entry["bytes"]
             and (not verify or sha256_file(folder / f"{name}.bin") == entry["sha256"])
-            for name, entry in arrays.items()
+            for name, entry in store.header["arrays"].items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -173,20 +169,16 @@ def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: d
 def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dict[str, Any]:
     """Append chunk after chunk to the arrays' files; return the header."""
     dtypes = {name: kinds[0 if vocab_size <= 1 << 16 else -1] for name, kinds in _DTYPES.items()}
-    files = {name: (folder / f"{name}.bin").open("wb") for name in dtypes}
-    values: dict[str, dict[str, int]] = {}
+    values: dict[str, dict[str, int]] = {}  # of each tag, in the order in which they came
     total = 0
-    try:
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in dtypes}
         files["offsets"].write(np.zeros(1, "<i8").tobytes())
         for chunk in chunks:
-            if not chunk.ids:
-                continue
-            columns, total = _columns(chunk, values, total)
-            for name, column in columns.items():
-                files[name].write(column.astype(dtypes[name]).tobytes())
-    finally:
-        for file in files.values():
-            file.close()
+            if len(chunk.lengths):
+                for name, column in _columns(chunk, values, total).items():
+                    files[name].write(column.astype(dtypes[name]).tobytes())
+                total += len(chunk.tokens)
     if not (folder / "learnt.bin").stat().st_size:
         (folder / "learnt.bin").unlink()
     arrays: dict[str, dict[str, Any]] = {
@@ -198,23 +190,18 @@ def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dic
     return {"format": FORMAT, "rows": arrays["offsets"]["bytes"] // 8 - 1, "tags": tags, "arrays": arrays}
 
 
-def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> tuple[dict[str, npt.NDArray[Any]], int]:
-    """The chunk as arrays, and the number of tokens behind it; `values` learns the tags that are new."""
-    lengths = np.array([len(ids) for ids in chunk.ids])
-    ends = np.cumsum(lengths)
+def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> dict[str, npt.NDArray[Any]]:
+    """The chunk's part of each array, after `total` tokens; `values` takes in the tags that are new."""
     columns: dict[str, npt.NDArray[Any]] = {
-        "tokens": np.fromiter(chain.from_iterable(chunk.ids), dtype=np.uint32, count=ends[-1]),
-        "offsets": total + ends,
-        "lines": np.array(chunk.lines),
-        "hashes": np.array([split_hash(key) for key in chunk.keys], dtype=np.uint32),
-        "sizes": np.array(chunk.sizes),
-        "supervised": lengths - 1,  # the first token is nobody's target
+        name: getattr(chunk, name) for name in ("tokens", "lines", "hashes", "sizes")
     }
+    ends = np.cumsum(chunk.lengths, dtype=np.int64)
+    columns["offsets"] = total + ends
+    columns["supervised"] = chunk.lengths - 1  # the first token is not a target
     if chunk.learnt is not None:
-        learnt = np.fromiter(chain.from_iterable(chunk.learnt), dtype=np.uint8, count=ends[-1])
-        firsts = ends - lengths
-        columns["learnt"] = learnt
-        columns["supervised"] = np.add.reduceat(learnt, firsts, dtype=np.int64) - learnt[firsts]
+        firsts = ends - chunk.lengths
+        columns["learnt"] = chunk.learnt
+        columns["supervised"] = np.add.reduceat(chunk.learnt, firsts, dtype=np.int64) - chunk.learnt[firsts]
     indices = []
     for field, column in chunk.tags.items():
         seen = values.setdefault(field, {})
@@ -222,4 +209,4 @@ def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> tup
     if any(len(seen) > np.iinfo(np.int16).max for seen in values.values()):
         raise UserError("a tag of the rows has more than 32,767 different values; tags name lanes, not rows")
     columns["tags"] = np.array(indices).T
-    return columns, total + int(ends[-1])
+    return columns

@@ -15,8 +15,9 @@ BOS, END, PAD = 0, 9, 7
 
 
 def store_of(folder: Path, documents: list[list[int]], learnt: list[list[bool]] | None = None) -> TokenStore:
-    names = [str(number) for number in range(len(documents))]
-    chunk = Chunk(documents, learnt, range(len(documents)), names, {"category": names}, [0] * len(documents))
+    names, number = [str(number) for number in range(len(documents))], np.arange(len(documents))
+    lengths, mask = np.array([len(ids) for ids in documents]), np.concatenate(learnt) if learnt else None
+    chunk = Chunk(np.concatenate(documents), lengths, mask, number, number, number, {"category": names})
     return build_store(folder / "store", [chunk], 10, {})
 
 
