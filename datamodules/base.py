@@ -38,12 +38,12 @@ class ChatDataModule(StreamDataModule):
         chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
         eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
         tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
-            Null: tokenizer.json beside the dataset pack; `fit` takes that of the checkpoint it starts from.
+            Null: in `fit` the checkpoint's, else tokenizer.json beside the dataset pack.
         dataset_pack: dataset_pack.json; made there with a corpus of stories if it does not exist. Null: one in the
             cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
         work_dir: folder for what is made here, the task pack and the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
-        context_length: tokens of a packed row. Null: 256; `fit` takes that of the checkpoint it starts from.
+        context_length: tokens of a packed row. Null: in `fit` the checkpoint's, else 256.
         packing: bos_bestfit (whole examples, best fit decreasing) or separate (one example a row).
         sampling: uniform over rows, category_sqrt (a category's share grows with the root of its rows), or
             category_balanced (the same share for each category). The unit is examples, before packing.

@@ -32,10 +32,10 @@ class CorpusDataModule(StreamDataModule):
         dataset_pack: dataset_pack.json that names the corpus; made there with a corpus of stories if it does not exist.
             Null: one in the cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
         tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
-            Null: tokenizer.json beside the dataset pack.
+            Null: in `fit` the checkpoint's, else tokenizer.json beside the dataset pack.
         work_dir: folder for the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
-        context_length: tokens of a packed row. Null: 256; `fit` takes that of the checkpoint it starts from.
+        context_length: tokens of a packed row. Null: in `fit` the checkpoint's, else 256.
         overlap: tokens that the next part of a long document reads again, without learning them; at least 1, so that
             no token is asked for without what stands before it. Null: a sixteenth of the context.
         packing: bos_bestfit (whole documents and parts, best fit decreasing) or separate (one a row).

@@ -74,7 +74,7 @@ def test_help_of_a_flag_of_train_is_that_of_its_setting_with_the_default_of_the_
         main(["train", "sft", "--help"])
     text = capsys.readouterr().out
     assert "--packing {bos_bestfit,separate}" in text
-    assert "--learning-rate FLOAT base rate of AdamW (default: 1e-05)" in " ".join(text.split())
+    assert "--learning-rate X base rate of AdamW (default: 1e-05)" in " ".join(text.split())
     main(["fit", "--data.help", "CapabilityDataModule"])
     text = capsys.readouterr().out
     assert "packing: Literal['bos_bestfit', 'separate'] (default: 'bos_bestfit')" in text

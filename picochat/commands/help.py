@@ -6,7 +6,7 @@ Importing torch and Lightning takes seconds, so the settings are read from sourc
 import textwrap
 
 from picochat.commands.settings import ALIASES, CALLBACKS, parameter
-from picochat.commands.signatures import read_class
+from picochat.commands.signatures import read_signature
 
 SUBCOMMANDS = {  # LightningCLI's
     "fit": "train from a config, such as `picochat fit --config capability.yaml`",
@@ -39,7 +39,7 @@ def trainer_help(command: str) -> str:
     usage = f"usage: picochat {command} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …"
     settings = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
     rows = [(f"--{name}", _summary(parameter(name, owner).help)) for name, owner in sorted(settings.items())]
-    callbacks = [(f"{key}:", _summary(read_class(path).purpose)) for key, path in CALLBACKS.items()]
+    callbacks = [(f"{key}:", _summary(read_signature(path).purpose)) for key, path in CALLBACKS.items()]
     return "\n\n".join(
         [
             f"{SUBCOMMANDS[command][0].upper()}{SUBCOMMANDS[command][1:]}.",
@@ -58,7 +58,7 @@ def class_help(path: str) -> str:
     Raises:
         LookupError: picochat has no such class.
     """
-    found = read_class(path)
+    found = read_signature(path)
     parts = [f"{path}: {found.purpose}"]
     for item in found.parameters.values():
         default = "required" if item.default is None else f"default: {item.default}"

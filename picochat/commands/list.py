@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from picochat import __version__
 from picochat.commands.configs import CONFIGS, plugin_config, shipped_configs
-from picochat.commands.signatures import public_classes, read_class
+from picochat.commands.signatures import public_classes, read_signature
 from picochat.errors import UserError
 from picochat.plugins import PlugIn, plugins
 
@@ -91,7 +91,7 @@ def _own(kind: str) -> Iterator[Entry]:
 
 def _own_callbacks() -> list[str]:
     """Read from the source: importing picochat.callbacks takes seconds, since torch and Lightning come with it."""
-    sources = {name: read_class(f"picochat.callbacks.{name}") for name in public_classes("picochat.callbacks")}
+    sources = {name: read_signature(f"picochat.callbacks.{name}") for name in public_classes("picochat.callbacks")}
     return sorted(name for name, source in sources.items() if set(source.bases) & _CALLBACK_BASES)
 
 

@@ -1,10 +1,19 @@
-"""How every command line is read: one spelling of flags, one layout of help, errors in one sentence. Next: commands."""
+"""How every command line is read: one spelling of flags, one layout of help, errors in one sentence. Next: commands.
+
+A flag is declared once: in the library function or class that takes it. `add_parameters` reads it from there.
+"""
 
 import argparse
+import ast
+import re
 from collections.abc import Callable, Container, Sequence
 from typing import Any, NoReturn
 
+from picochat.commands.signatures import Parameter, read_signature
 from picochat.errors import UserError, nearest
+
+_TYPES = {"int": int, "float": float}
+_UNSET = object()
 
 
 class HelpLayout(argparse.ArgumentParser):
@@ -51,6 +60,40 @@ class Parser(HelpLayout):
                 raise UserError(f"unknown argument '{flag}'{nearest(flag, actions)}; see `{self.prog} --help`")
         return self.parse_args(words)
 
+    def add_parameters(self, path: str, *names: str, **flags: str) -> None:
+        """Add a flag for each of these parameters (all, if none is named) of a library function or class.
+
+        Args:
+            path: of the function or class, such as "picochat.model.engine.Decoding".
+            names: the parameters.
+            flags: parameter → its flags where they are not --PARAMETER: dataset_pack="--dataset-pack --pack".
+        """
+        parameters = read_signature(path).parameters
+        for name in names or parameters:
+            self.add_declared(flags.get(name, f"--{name.replace('_', '-')}"), parameters[name], dest=name)
+
+    def add_declared(
+        self, flags: str, declared: Parameter, *, dest: str | None = None, shown: Any = _UNSET, required: bool = False
+    ) -> None:
+        """Add a flag for a parameter. With `shown` the flag has no default, since something else sets `shown`."""
+        default = None if declared.default is None else ast.literal_eval(declared.default)
+        default, shown = (default, default) if shown is _UNSET else (None, shown)
+        text, _, null = re.sub(r"[;.] [Nn]ull(?: takes| writes| reads)?:? ", "\0", declared.help.rstrip(".")).partition(
+            "\0"
+        )
+        if shown is None and null and not required:  # a flag that is left out stands for null
+            shown = null
+        text = text.replace("%", "%%") + ("" if shown in (None, False) else f" (default: {shown})")
+        kind = declared.annotation.removesuffix(" | None")
+        options: dict[str, Any] = {"dest": dest, "help": text, "default": default}
+        if kind == "bool":
+            options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
+        else:
+            options |= {"type": _TYPES.get(kind, str), "required": required or declared.default is None}
+            options |= {"nargs": "+"} if "Sequence" in kind else {}
+            options |= {"choices": declared.choices} if declared.choices else {"metavar": _metavar(declared.name, kind)}
+        self.add_argument(*flags.split(), **options)
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
 
@@ -59,6 +102,11 @@ class Parser(HelpLayout):
             known = [str(choice) for choice in action.choices]
             argument = "/".join(action.option_strings) or action.metavar or action.dest
             self.error(f"{argument}: unknown value '{value}'{nearest(str(value), known)}; known: {', '.join(known)}")
+
+
+def arguments_of(args: argparse.Namespace, path: str) -> dict[str, Any]:
+    """The arguments of a call of the function at `path`, from flags that `Parser.add_parameters` added."""
+    return {name: getattr(args, name) for name in read_signature(path).parameters if hasattr(args, name)}
 
 
 def respell(
@@ -79,6 +127,12 @@ def respell(
         flag = canonical(name.removeprefix("--")) if is_flag else None
         result.append(f"{flag}{equals}{value}" if flag else word)
     return result
+
+
+def _metavar(name: str, kind: str) -> str:
+    if "Path" not in kind:
+        return {"int": "N", "float": "X"}.get(kind, "TEXT")
+    return "DIR" if name.endswith("_dir") or name == "checkpoint" else "FILE"
 
 
 def _in(known: Container[str], flag: str) -> str | None:

@@ -8,7 +8,7 @@ Types, choices, defaults and help are read from the classes' source (signatures.
 
 from typing import Any
 
-from picochat.commands.signatures import Parameter, read_class
+from picochat.commands.signatures import Parameter, read_signature
 
 CALLBACKS = {  # of every run, in this order; those that a config lists under trainer.callbacks come before them
     "lr_schedule": "picochat.callbacks.LRSchedule",
@@ -98,4 +98,4 @@ def parameter(setting: str, datamodule: str) -> Parameter:
     if setting in _TRAINER:
         return _TRAINER[setting]
     group, _, name = setting.rpartition(".")
-    return read_class(datamodule if group == "data" else _CLASSES[group]).parameters[name]
+    return read_signature(datamodule if group == "data" else _CLASSES[group]).parameters[name]

@@ -1,8 +1,9 @@
-"""What a class of picochat takes, read from its source without importing it: torch and Lightning take seconds, a help
-page may not. In: a class path. Out: purpose and parameters with their defaults and help. Next: commands.settings.
+"""What a class or function of picochat takes, read from its source without importing it: torch and Lightning take
+seconds, a help page may not. In: a path. Out: purpose and parameters with defaults and help. Next: parser, settings.
 """
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ _ROOT = Path(__file__).parents[1]  # of the package; picochat.callbacks and othe
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a constructor, as its source has it.
+    """A parameter of a constructor or function, as its source has it.
 
     Args:
         name: of the parameter.
@@ -36,8 +37,8 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class ClassSource:
-    """A class: the first paragraph of its docstring, its bases and its constructor's parameters by name."""
+class Signature:
+    """The first paragraph of a docstring, the bases of a class, and the parameters by name."""
 
     purpose: str
     bases: tuple[str, ...]
@@ -45,18 +46,18 @@ class ClassSource:
 
 
 @cache
-def read_class(path: str) -> ClassSource:
-    """Read a class of picochat by its public or its own path, such as "picochat.callbacks.LRSchedule".
+def read_signature(path: str) -> Signature:
+    """Read a class or function by its public or its own path, such as "picochat.callbacks.LRSchedule".
 
     Raises:
-        LookupError: picochat has no such class.
+        LookupError: picochat has no such class or function.
     """
     module, _, name = path.rpartition(".")
     tree = _parse(module)
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return _describe(node, tree)
-    return read_class(f"{_home(tree, name)}.{name}")
+    return read_signature(f"{_home(tree, name)}.{name}")
 
 
 def public_classes(package: str) -> list[str]:
@@ -66,34 +67,45 @@ def public_classes(package: str) -> list[str]:
     return [name for name in imported if name[0].isupper()]
 
 
-def _describe(node: ast.ClassDef, tree: ast.Module) -> ClassSource:
+def _describe(node: ast.ClassDef | ast.FunctionDef, tree: ast.Module) -> Signature:
     text = ast.get_docstring(node) or ""
     purpose = " ".join(text.split("\n\n")[0].split())
+    if isinstance(node, ast.FunctionDef):
+        return Signature(purpose, (), _parameters(_arguments(node), text, tree))
     bases = tuple(ast.unparse(base) for base in node.bases)
-    docs = _argument_docs(text)
     constructor = next((item for item in node.body if getattr(item, "name", "") == "__init__"), None)
-    signature: list[tuple[ast.arg | ast.AnnAssign, ast.expr | None]] = []
     if isinstance(constructor, ast.FunctionDef):
-        arguments = constructor.args
-        positional = arguments.args[1:]
-        missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-        signature = [*zip(positional, missing + list(arguments.defaults), strict=True)]
-        signature += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    elif any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        signature = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
-    else:
-        for base in bases:
-            try:
-                return ClassSource(purpose, bases, read_class(f"{_home(tree, base)}.{base}").parameters)
-            except LookupError:
-                continue  # a class of another package
-    parameters = {}
-    for item, default in signature:
+        return Signature(purpose, bases, _parameters(_arguments(constructor)[1:], text, tree))
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        fields = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
+        return Signature(purpose, bases, _parameters(fields, text, tree))
+    for base in bases:
+        try:
+            return Signature(purpose, bases, read_signature(f"{_home(tree, base)}.{base}").parameters)
+        except LookupError:
+            continue  # a class of another package
+    return Signature(purpose, bases, {})
+
+
+def _arguments(node: ast.FunctionDef) -> list[tuple[ast.arg | ast.AnnAssign, ast.expr | None]]:
+    """Each argument with its default."""
+    positional, defaults = node.args.args, node.args.defaults
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(defaults))
+    pairs = [*zip(positional, missing + list(defaults), strict=True)]
+    return [*pairs, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+
+
+def _parameters(
+    items: Sequence[tuple[ast.arg | ast.AnnAssign, ast.expr | None]], text: str, tree: ast.Module
+) -> dict[str, Parameter]:
+    docs = _argument_docs(text)
+    found = {}
+    for item, default in items:
         name = item.arg if isinstance(item, ast.arg) else ast.unparse(item.target)
         annotation = "" if item.annotation is None else _resolve_alias(item.annotation, tree)
         source = None if default is None else ast.unparse(default)
-        parameters[name] = Parameter(name, annotation, source, docs.get(name, ""))
-    return ClassSource(purpose, bases, parameters)
+        found[name] = Parameter(name, annotation, source, docs.get(name, ""))
+    return found
 
 
 def _argument_docs(text: str) -> dict[str, str]:

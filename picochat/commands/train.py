@@ -24,7 +24,6 @@ ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}
 _SIZE = "model.decoder."  # what a checkpoint decides
 _PATHS = ("input", "eval_input", "tokenizer", "dataset_pack", "checkpoint", "resume_from")
 _VALIDATIONS = 8  # of a run, unless --eval-every says otherwise
-_TYPES = {"int": int, "float": float}
 _COMMANDS = {
     "base": (
         "pretrain a base model on a corpus",
@@ -50,7 +49,11 @@ def add_parser(subparsers: Any) -> None:
         shipped, datamodule, aliases = ALIASES[command]
         defaults = yaml.safe_load(shipped_configs()[shipped].read_text("utf-8"))
         for flag, setting in aliases.items():
-            _add_flag(parser, flag, setting, datamodule, defaults, required=flag in required)
+            declared = parameter(setting, datamodule)
+            default = None if flag in required else _default(setting, defaults, declared.default)
+            if (command, flag) == ("base", "--tokenizer"):  # all that a run makes lies in its folder
+                default = "OUT_DIR/tokenizer.json"
+            parser.add_declared(flag, declared, shown=default, required=flag in required)
         _add_run_flags(parser)
         parser.set_defaults(run=_run, stage=command)
 
@@ -75,6 +78,8 @@ def fit_words(args: argparse.Namespace) -> list[str]:
     if args.checkpoint:  # its size, tokenizer and context in place of the shipped config's
         settings["model.decoder"] = "null"
         settings = {"data.tokenizer": "null", "data.context_length": "null", **settings}
+    elif args.tokenizer is None:
+        settings["data.tokenizer"] = str(Path(args.out_dir, "tokenizer.json"))
     if args.seed is not None:
         settings["seed_everything"] = args.seed
     # by default as often as divides the steps, so that the last step is validated too
@@ -111,22 +116,6 @@ def _with_flags(message: str, stage: str) -> str:
         name = setting.rpartition(".")[2]
         message = re.sub(rf"(?<![\w.-]){re.escape(setting)}(?![\w.])|^{name}(?= is )", flag, message)
     return message
-
-
-def _add_flag(
-    parser: argparse.ArgumentParser, flag: str, setting: str, datamodule: str, config: Any, *, required: bool
-) -> None:
-    declared = parameter(setting, datamodule)
-    default = None if required else _default(setting, config, declared.default)
-    text = re.split(r"[;.] [Nn]ull\b", declared.help)[0]  # a flag that is left out is not null
-    help_text = text.rstrip(".").replace("%", "%%") + ("" if default is None else f" (default: {default})")
-    kind = declared.annotation.removesuffix(" | None")
-    if kind == "bool":
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
-    elif declared.choices:
-        parser.add_argument(flag, choices=declared.choices, help=help_text)
-    else:
-        parser.add_argument(flag, type=_TYPES.get(kind, str), metavar=kind.upper(), required=required, help=help_text)
 
 
 def _default(setting: str, config: Any, source: str | None) -> Any:

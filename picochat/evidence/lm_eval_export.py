@@ -73,8 +73,8 @@ def export_lm_eval(
     """Write a folder of tasks, whole or not at all.
 
     Args:
-        input_path: eval rows.
-        out_dir: the folder; its YAML files name their rows by absolute path, so export again to move it.
+        input_path: eval rows (JSONL).
+        out_dir: the folder of tasks to write; its YAML files name their rows by absolute path: export again to move it.
         name: of the group; by default the rows' profile, or the file's name.
         max_new_tokens: limit of each reply. By default the bytes of the longest expected reply: a byte-level tokenizer
             never needs more tokens. It must be well below the model's context, or lm-eval cuts prompts.
@@ -83,6 +83,8 @@ def export_lm_eval(
     Raises:
         UserError: unreadable rows, or none that lm-eval could check.
     """
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
     rows, folder = load_eval_rows(input_path), Path(out_dir)
     refuse_existing([folder], force=force, folders=True)
     group = "picochat_" + _word(name or _profile(rows) or Path(input_path).stem)

@@ -45,14 +45,15 @@ def import_corpus(
     """Write ``out_dir/corpus.jsonl`` and the ``dataset_pack.json`` that names it.
 
     Args:
-        source: "stories"; or files and folders; or ``hub:OWNER/NAME`` (``hub:OWNER/NAME:CONFIG``, ``hub:./FOLDER``).
-        out_dir: the folder to write to; other files in it are left alone.
-        documents: take the first so many (default: 20,000 stories, or all that the files hold).
+        source: stories; or files and folders (.txt, .jsonl, .parquet); or hub:OWNER/NAME (hub:OWNER/NAME:CONFIG,
+            hub:./FOLDER).
+        out_dir: gets corpus.jsonl and dataset_pack.json; other files in it are left alone.
+        documents: take the first N; null takes 20,000 stories, or all of the files.
         seed: which stories are told; files are taken as they are.
-        force: replace an earlier corpus and pack in ``out_dir``.
-        text_field: the field or column that holds the text.
-        shards: of a hub data set, read the first so many of its files only.
-        hub_dir: a folder of snapshots, read in place of the hub.
+        force: replace an earlier corpus.
+        text_field: the field or column that holds the text; null reads text.
+        shards: of a hub data set, read only the first N files.
+        hub_dir: snapshots of data sets, read in place of the hub.
 
     Returns:
         The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.

@@ -26,7 +26,7 @@ from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.registry import load_task
 from picochat.packs.words import load_words
 
-Source = Literal["offline", "auto", "hub"]
+Source = Literal["offline", "auto", "hub", "hf"]
 
 MIN_SFT_ROWS, MIN_EVAL_ROWS = 32, 16
 
@@ -52,16 +52,20 @@ def build_task_pack(
 
     Args:
         dataset_pack: the dataset_pack.json (or its folder) that the rows belong to.
-        profile: a built-in profile's name, an entry point, a path ``module.name``, or a Profile.
-        out_dir: where the four files go; the dataset pack's folder unless said otherwise.
+        profile: release, capability, balanced, benchmark, a registered name, or module.name.
+        out_dir: where the four files go; null takes the dataset pack's folder.
+        chat_out: training rows; null writes OUT_DIR/chat_task_mixture_PROFILE.jsonl.
+        eval_out: eval rows; null writes OUT_DIR/eval_task_mixture_PROFILE.jsonl.
         sft_rows: training rows, at least 32.
         eval_rows: eval rows, at least 16.
-        source: "offline" generates every row; "hub" takes part of the benchmark component's rows from public data
-            sets and fails if none loads; "auto" takes what loads and generates the rest.
-        skill_answer_style: whether skills answer with their working or directly.
-        promote: point the dataset pack's ``chat`` and ``eval`` at the new files, unless the pack is contaminated.
-        word_list: a file with one word a line for the spelling tasks in place of the built-in list.
-        hub_dir: a folder of data set snapshots, for machines without a network.
+        source: offline generates every row; hub (also hf) takes part of the benchmark component's rows from public data
+            sets and fails if none loads; auto takes what loads and generates the rest.
+        skill_answer_style: whether skills answer with their working (chain-of-thought) or directly.
+        seed: decides the content.
+        force: replace existing files.
+        promote: point the dataset pack's chat and eval at the new files, unless the pack is contaminated.
+        word_list: words for the spelling tasks, one a line; null takes the built-in list.
+        hub_dir: snapshots of the data sets, read in place of the hub.
 
     Raises:
         UserError: bad input, existing outputs without ``force``, or more rows than there are; nothing was written.
@@ -71,6 +75,7 @@ def build_task_pack(
             f"--sft-rows must be at least {MIN_SFT_ROWS} and --eval-rows at least {MIN_EVAL_ROWS}, "
             f"not {sft_rows} and {eval_rows}"
         )
+    source = "hub" if source == "hf" else source
     pack = load_dataset_pack(dataset_pack)
     mixture = load_profile(profile) if isinstance(profile, str) else profile
     folder = Path(out_dir) if out_dir is not None else pack.path.parent
