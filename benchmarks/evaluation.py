@@ -19,11 +19,12 @@ from typing import Any
 
 from report import record
 
-from picochat.evidence.evaluation import Decoding, ModelAnswerer, answer_rows
+from picochat.evidence.evaluation import ModelAnswerer, answer_rows
 from picochat.evidence.lanes import summarise
 from picochat.evidence.report import eval_markdown
 from picochat.evidence.report_html import eval_html
 from picochat.evidence.scoring import score
+from picochat.model.engine import Decoding
 from picochat.packs.rows import Row
 
 

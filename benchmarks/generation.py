@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
 from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 
@@ -59,7 +60,8 @@ def main() -> None:
     seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=args.device)
 
     def ours(batch_size: int) -> list[list[int]]:
-        return [r.ids for r in generate(decoder, tokenizer, prompts, max_new_tokens=NEW, batch_size=batch_size)]
+        decoding = Decoding(max_new_tokens=NEW, batch_size=batch_size)
+        return [reply.ids for reply in generate(decoder, tokenizer, prompts, decoding)]
 
     def hugging_face() -> list[list[int]]:
         made = theirs.generate(padded, attention_mask=seen, max_new_tokens=NEW, do_sample=False, pad_token_id=1)

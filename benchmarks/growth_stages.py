@@ -141,6 +141,7 @@ def generation(size: int, folder: Path) -> Callable[[], object]:
     import torch
 
     from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.engine import Decoding
     from picochat.model.generation import generate
     from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 
@@ -156,7 +157,7 @@ def generation(size: int, folder: Path) -> Callable[[], object]:
     tokenizer = Endless(train_tokenizer(["words " * 9], 262).content)
     model = Decoder(DecoderConfig(vocab_size=262, max_position_embeddings=size + 64)).eval()
     prompts = [[3 + place % 200 for place in range(32)]] * 8
-    return lambda: generate(model, tokenizer, prompts, max_new_tokens=size, batch_size=8)
+    return lambda: generate(model, tokenizer, prompts, Decoding(max_new_tokens=size, batch_size=8))
 
 
 def evaluation(size: int, folder: Path) -> Callable[[], object]:

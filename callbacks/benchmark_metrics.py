@@ -30,9 +30,10 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.blocks import Report, Table, clip, markdown_page
 from picochat.errors import UserError
-from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, answer_rows, load_eval_rows
+from picochat.evidence.evaluation import Answerer, ModelAnswerer, answer_rows, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction, bucket
 from picochat.files import write_files
+from picochat.model.engine import Decoding
 from picochat.packs.quotas import spread_evenly
 from picochat.packs.rows import Row, parse_lines
 from picochat.strict_json import parse_json
@@ -76,14 +77,8 @@ class BenchmarkMetrics(Callback):
     ) -> None:
         if rows_per_lane is not None and rows_per_lane < 0:
             raise UserError(f"rows_per_lane is {rows_per_lane}; use 0 to ask nothing, a number, or null for all rows")
-        counts = {"every_n_steps": every_n_steps, "top_k": top_k}
-        for name, value in {**counts, "max_new_tokens": max_new_tokens, "batch_size": batch_size}.items():
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; use a number from 1{', or null' if name in counts else ''}")
-        if temperature < 0:
-            raise UserError(f"temperature is {temperature}; use 0 for the most likely token, or a number above")
-        if top_p is not None and not 0 < top_p <= 1:
-            raise UserError(f"top_p is {top_p}; use a share above 0 and at most 1, or null")
+        if every_n_steps is not None and every_n_steps < 1:
+            raise UserError(f"every_n_steps is {every_n_steps}; use a number from 1, or null")
         if samples < 0:
             raise UserError(f"samples is {samples}; use 0 for none")
         self.eval_input = eval_input

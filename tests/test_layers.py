@@ -65,6 +65,7 @@ NO_TORCH_ON_IMPORT = (  # heavy imports wait inside functions
     "picochat.cli",
     "picochat.commands",
     "picochat.model",
+    "picochat.model.engine",
     "picochat.evidence",
     "picochat.evidence.evaluation",
     "picochat.datamodules",

@@ -71,7 +71,7 @@ def test_help_and_version_load_neither_torch_nor_lightning(words: list[str], tmp
         (["data", "task-pack", "--dataset-pack", "nowhere.json"], "nowhere.json"),
         (["data", "inspect", "nowhere.jsonl"], "nowhere.jsonl"),
         (["generate", "--checkpoint", "x", "--input", "nowhere.jsonl"], "nowhere.jsonl"),
-        (["chat", "--checkpoint", "x", "--top-p", "2"], "--top-p must be"),
+        (["chat", "--checkpoint", "x", "--top-p", "2"], "top_p (--top-p) is 2.0"),
         (["export", "--checkpoint", "x", "--out-dir", ".", "--dtype", "bf16"], "did you mean bfloat16"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["plan", "--config", "nowhere.yaml"], "nowhere.yaml"),

@@ -1,4 +1,4 @@
-"""`picochat chat`: talk to a checkpoint. In: lines. Out: replies as they are made. Calls picochat.model.streaming.
+"""`picochat chat`: talk to a checkpoint. In: lines. Out: replies as they are made. Calls picochat.model.generation.
 
 The whole conversation is rendered again for every reply, as training rendered it. In a terminal there are a prompt and
 line editing; in a pipe every line of stdin is one turn, and nothing but replies goes to stdout.
@@ -10,15 +10,16 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picochat.commands.decoding import add_decoding_flags, decoding_of, text_of
+from picochat.commands.decoding import add_decoding_flags, decoding_of, require_text
 from picochat.errors import UserError
 from picochat.packs.rows import Message, read_rows, validate_row, write_rows
 
 if TYPE_CHECKING:
-    from picochat.evidence.evaluation import Decoding, LoadedModel
+    from picochat.model.engine import Decoding, LoadedModel
 
 HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
@@ -47,8 +48,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> None:
     """Read turns until the input ends."""
     decoding = decoding_of(args)
-    system = None if args.system is None else text_of("--system", args.system)
-    from picochat.evidence.evaluation import load_model
+    system = None if args.system is None else require_text("--system", args.system)
+    from picochat.model.engine import load_model
 
     model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
     terminal = sys.stdin.isatty()
@@ -82,8 +83,7 @@ class ChatSession:
 
         self.weights = Weights(model.decoder)
         self.tokenizer = model.tokenizer
-        self.decoding = decoding
-        self.temperature = decoding.temperature
+        self.asked = self.decoding = decoding
         self.name = name
         self.system: list[Message] = [{"role": "system", "content": system}] if system else []
         self.messages = list(self.system)
@@ -93,23 +93,23 @@ class ChatSession:
         self.dropped = 0
 
     def take(self, line: str) -> bool:
-        """Obey a command or answer a turn; returns False where the line was /quit. Mistakes are said on stderr."""
+        """Run a slash command or answer a turn; returns False where the line was /quit. Mistakes are said on stderr."""
         try:
             if line.startswith("/") and not line.startswith("//"):
-                return self._obey(*line.split(maxsplit=1))
+                return self._run_slash_command(*line.split(maxsplit=1))
             self._answer(line.removeprefix("/") if line.startswith("//") else line)
         except UserError as error:
             _note(str(error))
         return True
 
-    def _obey(self, command: str, value: str = "") -> bool:
+    def _run_slash_command(self, command: str, value: str = "") -> bool:
         if command == "/reset":
             self.messages, self.turns, self.dropped = list(self.system), 0, 0
             _note("forgotten")
         elif command == "/save":
             self._save(value.strip())
         elif command == "/temperature":
-            self._heat(value)
+            self._set_temperature(value)
         elif command == "/help":
             print(HELP, file=sys.stderr)
         elif command != "/quit":
@@ -117,7 +117,7 @@ class ChatSession:
         return command != "/quit"
 
     def _answer(self, text: str) -> None:
-        from picochat.model.streaming import stream_reply
+        from picochat.model.generation import stream
 
         question: Message = {"role": "user", "content": text}
         messages = [*(self.system if self.forget else self.messages), question]
@@ -126,19 +126,9 @@ class ChatSession:
         except ValueError as error:
             raise UserError(f"this cannot be said: {error}") from error
         prompt = self._prompt(messages)
-        stream = stream_reply(
-            self.weights,
-            self.tokenizer,
-            prompt,
-            max_new_tokens=self.decoding.max_new_tokens,
-            temperature=self.temperature,
-            top_k=self.decoding.top_k,
-            top_p=self.decoding.top_p,
-            seed=self.decoding.seed,
-            index=self.turns,
-        )
+        pieces = stream(self.weights, self.tokenizer, prompt, self.decoding, index=self.turns)
         self.turns += 1
-        reply, end = _print_reply(stream)
+        reply, end = _print_reply(pieces)
         if end == "cut off":
             full = len(prompt) + self.decoding.max_new_tokens > self.context
             why = f"the context of {self.context} tokens is full" if full else "--max-new-tokens allows no more"
@@ -152,7 +142,7 @@ class ChatSession:
 
     def _prompt(self, messages: list[Message]) -> list[int]:
         """The part of a conversation that fits the context; says what no longer does."""
-        from picochat.model.streaming import read_window
+        from picochat.model.generation import read_window
 
         # a reply may need as many tokens as were allowed, but the past is worth half of the context
         room = min(self.decoding.max_new_tokens, self.context // 2)
@@ -178,14 +168,15 @@ class ChatSession:
             raise UserError(f"cannot save to {file[:200]}: {error}") from error
         _note(f"saved as row {len(rows) + 1} of {file}")
 
-    def _heat(self, value: str) -> None:
-        from picochat.model.generation import Sampling
-
+    def _set_temperature(self, value: str) -> None:
         try:
-            self.temperature = Sampling(float(value)).temperature
+            temperature = float(value)
         except ValueError:
             raise UserError("/temperature needs a number, such as /temperature 0.7") from None
-        _note(f"temperature {self.temperature}")
+        # without effect at 0; a later temperature above 0 brings them back
+        top_k, top_p = (self.asked.top_k, self.asked.top_p) if temperature else (None, None)
+        self.decoding = replace(self.asked, temperature=temperature, top_k=top_k, top_p=top_p)
+        _note(f"temperature {temperature}")
 
 
 def _typed_lines() -> Iterator[str]:

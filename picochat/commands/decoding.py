@@ -1,10 +1,9 @@
-"""How replies are made: the flags that `eval chat`, `eval sft-fit`, `generate` and `chat` share, and what they mean."""
+"""Flags of the model and its decoding, shared by `eval chat`, `eval sft-fit`, `generate` and `chat`."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from picochat.evidence.evaluation import Decoding
+from picochat.errors import UserError
+from picochat.model.engine import Decoding
 
 
 def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +39,14 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def text_of(flag: str, text: str) -> str:
-    """A text of the command line or of stdin, made sure to be one.
+def decoding_of(args: argparse.Namespace) -> Decoding:
+    """The decoding settings of a command line; UserError where one is out of range."""
+    batch_size = getattr(args, "batch_size", 1)
+    return Decoding(args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed, batch_size)
 
-    Raises:
-        UserError: it is empty, or not UTF-8; the message names its flag.
-    """
-    from picochat.errors import UserError
 
+def require_text(flag: str, text: str) -> str:
+    """A text of the command line or of stdin; UserError, naming its flag, where it is empty or not UTF-8."""
     if not text.strip():
         raise UserError(f"{flag} is empty; give a text, or leave it out")
     try:
@@ -55,25 +54,3 @@ def text_of(flag: str, text: str) -> str:
     except UnicodeEncodeError as error:  # where Python put half of a surrogate pair for a byte that it could not read
         raise UserError(f"{flag} is not UTF-8 (character {error.start + 1}); give it as UTF-8") from error
     return text
-
-
-def decoding_of(args: argparse.Namespace) -> "Decoding":
-    """The settings that a command line asks for.
-
-    Raises:
-        UserError: one of them is out of range; the message names its flag.
-    """
-    from picochat.errors import UserError
-    from picochat.evidence.evaluation import Decoding
-
-    batch_size = getattr(args, "batch_size", 1)
-    for flag, value in (("max-new-tokens", args.max_new_tokens), ("batch-size", batch_size), ("top-k", args.top_k)):
-        if value is not None and value < 1:
-            raise UserError(f"--{flag} must be at least 1, not {value}")
-    if not 0 <= args.temperature < float("inf"):
-        raise UserError(f"--temperature must be 0 or more, not {args.temperature}")
-    if args.top_p is not None and not 0 < args.top_p <= 1:
-        raise UserError(f"--top-p must be above 0 and at most 1, not {args.top_p}")
-    if args.seed < 0:
-        raise UserError(f"--seed must be 0 or more, not {args.seed}")
-    return Decoding(args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed, batch_size)

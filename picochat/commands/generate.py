@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of, text_of
+from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of, require_text
 from picochat.errors import UserError
 from picochat.files import refuse_existing
 from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
-    from picochat.evidence.evaluation import Decoding, LoadedModel
     from picochat.evidence.evaluation import Reply as Said
+    from picochat.model.engine import Decoding, LoadedModel
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     rows = _rows(args)
     if args.plain and any(len(row["messages"]) > 1 for row in rows):
         raise UserError(f"{args.input}: --plain goes on with one text; a row with several messages has none")
-    from picochat.evidence.evaluation import load_model
+    from picochat.model.engine import load_model
 
     model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
     replies = _answer(model, [row["messages"] for row in rows], decoding, plain=args.plain)
@@ -76,11 +76,11 @@ def _rows(args: argparse.Namespace) -> list[Row]:
     else:
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the words of the command line are
-        texts = [text_of("--prompt", sys.stdin.read() if text == "-" else text) for text in args.prompt]
+        texts = [require_text("--prompt", sys.stdin.read() if text == "-" else text) for text in args.prompt]
         rows = [{"messages": [{"role": "user", "content": text}]} for text in texts]
     system: list[Message] = []
     if args.system is not None:
-        system = [{"role": "system", "content": text_of("--system", args.system)}]
+        system = [{"role": "system", "content": require_text("--system", args.system)}]
     return [
         row if row["messages"][0]["role"] == "system" else {**row, "messages": [*system, *row["messages"]]}
         for row in rows
@@ -94,9 +94,7 @@ def _answer(
         from picochat.evidence.evaluation import ModelAnswerer
 
         return list(ModelAnswerer(model.decoder, model.tokenizer, decoding, progress=True).reply(conversations))
-    from dataclasses import asdict
-
     from picochat.model.generation import generate
 
     prompts = [model.tokenizer.document(messages[0]["content"])[:-1] for messages in conversations]
-    return list(generate(model.decoder, model.tokenizer, prompts, **asdict(decoding), progress=True))
+    return list(generate(model.decoder, model.tokenizer, prompts, decoding, progress=True))

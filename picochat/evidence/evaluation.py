@@ -7,16 +7,16 @@ dictionary. `evaluate_checkpoint` is the whole of `picochat eval chat` up to the
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.lanes import GATES, Prediction, summarise
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
+from picochat.model.engine import Decoding, load_model
 from picochat.packs.rows import TAGS, Message, Row, prompt_text, read_rows
 
 if TYPE_CHECKING:
@@ -52,45 +52,6 @@ class Answerer(Protocol):
         """The log-likelihood of each label as the reply, for each conversation, in order."""
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How replies are made; `temperature` 0 is greedy and needs no seed.
-
-    Args:
-        max_new_tokens: tokens after which a reply is cut off (and fails by `length`).
-        temperature: 0 for the most likely token each time.
-        top_k: sample among the k most likely tokens only.
-        top_p: sample among the most likely tokens that hold this share of the probability.
-        seed: of the sampling.
-        batch_size: conversations answered at a time; changes the speed, never the verdicts.
-
-    Raises:
-        UserError: `top_k` or `top_p` at temperature 0, where they would be without effect.
-    """
-
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 42
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        if self.temperature == 0 and (self.top_k, self.top_p) != (None, None):
-            name = "top-p" if self.top_k is None else "top-k"
-            raise UserError(
-                f"--{name} needs --temperature above 0: at 0 the likeliest token is taken, and none is drawn"
-            )
-
-
-class LoadedModel(NamedTuple):
-    """A model folder in memory, with the tokenizer that belongs to it."""
-
-    decoder: "Decoder"
-    tokenizer: "ChatTokenizer"
-    provenance: dict[str, Any]
-
-
 class ModelAnswerer:
     """Answers with a decoder in memory."""
 
@@ -105,13 +66,13 @@ class ModelAnswerer:
         from picochat.model.generation import generate
 
         prompts = self._prompts(conversations)
-        return generate(self.decoder, self.tokenizer, prompts, **asdict(self.decoding), progress=self.progress)
+        return generate(self.decoder, self.tokenizer, prompts, self.decoding, progress=self.progress)
 
     def choice_scores(
         self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[float]]:
         """Score each label as the reply to its conversation."""
-        from picochat.model.generation import choice_scores
+        from picochat.model.choices import choice_scores
 
         prompts = self._prompts(conversations)
         choices = [list(names) for names in labels]
@@ -197,49 +158,6 @@ def evaluate_checkpoint(
         "settings": {**asdict(decoding), "device": device, "precision": precision},
     }
     return predictions, {**head, **body}
-
-
-def load_model(
-    checkpoint: str | Path, *, tokenizer: str | Path | None = None, device: str = "auto", precision: str = "auto"
-) -> LoadedModel:
-    """Load a model folder onto a device for inference, and make sure that a tokenizer given beside it is its own.
-
-    Args:
-        checkpoint: a model folder.
-        tokenizer: a tokenizer.json or model folder; made sure to be the one that the weights were trained with.
-        device: "cpu", "cuda", "mps", or "auto" for the best there is.
-        precision: "float32" (also "auto"), "bf16" or "fp16". Only float32 keeps verdicts free of the batch size: in
-            half precision two tokens that are nearly as likely may change places with the rows beside them.
-    """
-    import torch
-
-    from picochat.model.checkpoint import check_tokenizer, load_checkpoint
-    from picochat.model.tokenizer import ChatTokenizer
-
-    device = pick_device(device)
-    dtypes = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in dtypes:
-        raise UserError(f"--precision {precision} is not known; choose float32, bf16, fp16 or auto")
-    loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
-    if tokenizer is None:
-        return LoadedModel(loaded.decoder, loaded.tokenizer, loaded.provenance)
-    given = ChatTokenizer.load(tokenizer)
-    check_tokenizer(checkpoint, given)
-    return LoadedModel(loaded.decoder, given, loaded.provenance)
-
-
-def pick_device(device: str) -> str:
-    """Resolve "auto", and refuse a device that this machine has not."""
-    import torch
-
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if here[name])
-    if here.get(device.partition(":")[0], False):
-        with suppress(RuntimeError):  # cuda:7 of two, cpu:x: refused below
-            torch.empty(0, device=device)
-            return device
-    raise UserError(f"--device {device} is not available on this machine; use --device auto")
 
 
 def describe_model(checkpoint: str | Path, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import picochat
 from picochat.errors import UserError
-from picochat.evidence.evaluation import Answerer, Decoding, ModelAnswerer, describe_model, load_eval_rows, load_model
+from picochat.evidence.evaluation import Answerer, ModelAnswerer, describe_model, load_eval_rows
 from picochat.evidence.lanes import SKILL_NAMES, UNTAGGED, percent, skill
 from picochat.evidence.scoring import check_row, score
 from picochat.evidence.stats import difference, wilson
 from picochat.files import sha256_file
+from picochat.model.engine import Decoding, load_model
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.rows import (
     LANE_FIELDS,

@@ -1,13 +1,15 @@
-"""Replies, and the likelihood of given replies. In: a decoder and prompts as ids. Out: text. Next: evidence.
+"""Replies from a decoder, in batches or token by token. In: prompts as ids. Out: text. Next: evidence, commands.
 
-Prompts are sorted by length, read in batches, and continued one token at a time until every row has come to a stop:
-the end of its turn or any other control token. Rows that have stopped leave the batch. A row's reply depends on its
-prompt, the settings and, when sampled, on (seed, index of the prompt): never on the rows beside it.
+`decode` is the one loop: it continues a batch of prompts one token at a time. `generate` collects what it yields for
+many prompts, `stream` hands out the text of one as it comes.
+
+A row's reply depends on its prompt, the settings and, when sampled, on (seed, index of the prompt): never on the rows
+beside it. It ends with the end of its turn or any other control token.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,17 +17,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from picochat.errors import UserError
-from picochat.model.attention import MaskAttention
-from picochat.model.decoder import Decoder
+from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.engine import Decoding
 from picochat.model.inference import Session, Weights
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.rows import Message
 
-_LOOK_EVERY = 4  # steps between looks at which rows have stopped: each look waits for the device
-_KEEP_ABOVE = 0.75  # rows are dropped once fewer than this share of the batch is going on
-_NOT_FINITE = (
-    "the model's scores are no finite numbers; use --precision float32 (or bf16), and another checkpoint if that does "
-    "not help"
+NON_FINITE = (
+    "the model's scores are non-finite; use --precision float32 (or bf16), and another checkpoint if that does not help"
 )
+_LOOK_EVERY = 4  # steps between looks at which rows have ended: each look waits for the device
+_KEEP_ABOVE = 0.75  # rows that have ended leave the batch once fewer than this share of it goes on
+_INCOMPLETE = "\ufffd"  # what a character whose last bytes are still to come decodes to
 
 
 @dataclass(frozen=True)
@@ -49,179 +52,120 @@ def generate(
     decoder: Decoder,
     tokenizer: ChatTokenizer,
     prompts: list[list[int]],
+    decoding: Decoding | None = None,
     *,
-    max_new_tokens: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
     progress: bool = False,
 ) -> list[Reply]:
     """Continue every prompt.
 
     Args:
-        decoder: the model; float32 weights make replies independent of ``batch_size`` but for exact ties.
+        decoder: the model; float32 weights make replies independent of the batch size but for exact ties.
         tokenizer: its tokenizer.
         prompts: ids, as `ChatTokenizer.render(…, add_generation_prompt=True)` gives them.
-        max_new_tokens: limit of each reply; also limited by the model's context.
-        temperature: 0 takes the most likely token; above, tokens are drawn.
-        top_k: draw among the k most likely tokens only.
-        top_p: draw among the fewest most likely tokens that hold this share of the probability.
-        seed: of the drawing.
-        batch_size: rows at a time.
+        decoding: limits and sampling; None: greedy.
         progress: show a bar.
 
     Returns:
         Replies in the order of the prompts.
 
     Raises:
-        UserError: a setting out of range, an empty prompt, or one that fills the model's context.
+        UserError: an empty prompt, one that fills the model's context, or non-finite scores.
     """
-    choose = Sampling(temperature, top_k, top_p, seed)
-    _check(decoder, prompts, max_new_tokens, batch_size)
+    decoding = decoding or Decoding()
+    check_prompts(decoder.config, prompts)
+    context = decoder.config.max_position_embeddings
     replies: dict[int, Reply] = {}
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
-    device = decoder.lm_head.weight.device
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, enabled=False),
-        tqdm(total=len(prompts), desc="answering", unit=" replies", disable=None if progress else True) as bar,
-    ):
-        weights = Weights(decoder)
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
+    weights = Weights(decoder)
+    with tqdm(total=len(prompts), desc="answering", unit=" replies", disable=None if progress else True) as bar:
+        for start in range(0, len(order), decoding.batch_size):
+            indices = order[start : start + decoding.batch_size]
             batch = [prompts[index] for index in indices]
-            for row, ids in _continue(weights, tokenizer, batch, indices, max_new_tokens, choose):
+            limits = [min(decoding.max_new_tokens, context - len(prompt)) for prompt in batch]
+            made = torch.zeros(len(batch), max(limits), dtype=torch.long, device=weights.head.device)
+            for step, (rows, ids) in enumerate(decode(weights, batch, indices, decoding, tokenizer.stop_ids)):
+                made[rows, step] = ids
+            for index, limit, row in zip(indices, limits, made.tolist(), strict=True):
+                # rows that went on for a few steps after their stop token are cut here
+                ends = (at + 1 for at, token in enumerate(row[:limit]) if token in tokenizer.stop_ids)
+                ids = row[: next(ends, limit)]
                 raw, text = tokenizer.decode(ids, skip_special_tokens=False), tokenizer.decode(ids)
-                replies[indices[row]] = Reply(ids, text, raw, ids[-1] in tokenizer.stop_ids)
+                replies[index] = Reply(ids, text, raw, ids[-1] in tokenizer.stop_ids)
             bar.update(len(indices))
     return [replies[index] for index in range(len(prompts))]
 
 
-def choice_scores(
-    decoder: Decoder, tokenizer: ChatTokenizer, prompts: list[list[int]], choices: list[list[str]], batch_size: int = 32
-) -> list[list[float]]:
-    """Log-likelihood, in nats, of each choice as the continuation of its prompt.
-
-    All choices of a prompt are read in one row, so the prompt is read once. With a prompt p q and the choices a b and
-    c, whose positions both go on behind the prompt, a token sees:
-
-                     p q a b c        position
-        p            x                0
-        q            x x              1
-        a            x x x            2
-        b            x x x x          3
-        c            x x     x        2
-
-    Where one choice begins as another does ("1" and "12"), each of that prompt's choices is followed by the end of the
-    turn: without it the longer one could never be the likelier.
+def stream(
+    weights: Weights, tokenizer: ChatTokenizer, prompt: list[int], decoding: Decoding, *, index: int = 0
+) -> Generator[str, None, bool]:
+    """Yield one reply piece by piece; the pieces joined are the text that `generate` gives.
 
     Args:
-        decoder: the model.
+        weights: of the model.
         tokenizer: its tokenizer.
-        prompts: ids of each prompt.
-        choices: texts, at least one for each prompt, none of them empty.
-        batch_size: prompts at a time.
+        prompt: ids.
+        decoding: limits and sampling.
+        index: distinguishes this reply's random numbers from those of others: its number in the conversation.
+
+    Returns:
+        Whether the reply ended by itself (the generator's return value).
 
     Raises:
-        UserError: a setting out of range, an empty prompt or choice, or scores that are no finite numbers.
+        UserError: as for `generate`.
     """
-    _check(decoder, prompts, 1, batch_size)
-    branches = [[tokenizer.encode(text) for text in texts] for texts in choices]
-    for texts, encoded in zip(choices, branches, strict=True):
-        if not encoded or not all(encoded):
-            raise UserError(f"choices {texts!r} hold an empty text; each needs at least one character")
-    branches = [_ended(encoded, tokenizer.end_id) for encoded in branches]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) + sum(map(len, branches[i])))
-    scores: dict[int, list[float]] = {}
-    with torch.inference_mode(), torch.autocast(decoder.lm_head.weight.device.type, enabled=False):
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            found = _branch_scores(decoder, [prompts[i] for i in indices], [branches[i] for i in indices])
-            if not all(math.isfinite(score) for scores_of_one in found for score in scores_of_one):
-                raise UserError(_NOT_FINITE)
-            scores.update(zip(indices, found, strict=True))
-    return [scores[index] for index in range(len(prompts))]
+    check_prompts(weights.config, [prompt])
+    ids: list[int] = []
+    begin = read = 0  # ids[begin:read] was handed out last; decoded again it gives what follows its place in the text
+    finished = False
+    for _, token in decode(weights, [prompt], [index], decoding, tokenizer.stop_ids):
+        ids.append(int(token))
+        finished = ids[-1] in tokenizer.stop_ids
+        known, text = tokenizer.decode(ids[begin:read]), tokenizer.decode(ids[begin:])
+        if len(text) > len(known) and not text.endswith(_INCOMPLETE):
+            begin, read = read, len(ids)
+            yield text[len(known) :]
+        if finished:
+            break
+    if rest := tokenizer.decode(ids[begin:])[len(tokenizer.decode(ids[begin:read])) :]:
+        yield rest
+    return finished
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from its scores."""
+@torch.inference_mode()  # of a generator: entered anew at each step, so the caller's code runs outside of it
+def decode(
+    weights: Weights, prompts: list[list[int]], indices: list[int], decoding: Decoding, stop_ids: Collection[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Continue a batch of prompts until every row has ended or reached its limit.
 
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
+    Args:
+        weights: of the model.
+        prompts: ids of each row.
+        indices: what each row's random numbers are derived from, beside the seed.
+        decoding: limits and sampling.
+        stop_ids: ids that end a row.
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature is {self.temperature}; it must be 0 (greedy) or above")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k is {self.top_k}; it must be at least 1")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or above")
-
-    def uniforms(self, indices: list[int], steps: int) -> Tensor:
-        """[B, steps] numbers in [0, 1), a function of (seed, index of the prompt, step) alone."""
-        if self.temperature == 0:
-            return torch.empty(len(indices), 0)
-        drawn = [np.random.default_rng((self.seed, index)).random(steps, dtype=np.float32) for index in indices]
-        return torch.from_numpy(np.stack(drawn))
-
-    def __call__(self, scores: Tensor, uniforms: Tensor) -> Tensor:
-        """Ids [B] from scores [B, V] and one uniform number [B] for each row: the inverse of the cumulated shares.
-
-        With shares .5 .3 .2 in falling order, 0 ≤ u < .5 is the first token, u < .8 the second, u < 1 the third;
-        top_p = .6 leaves the first two, and u runs over .8 in place of 1.
-        """
-        if self.temperature == 0:
-            return scores.argmax(-1)
-        behind = scores.float() - scores.max(-1, keepdim=True).values  # 0 at most: no temperature makes it overflow
-        coldest = torch.finfo(torch.float32).tiny
-        shares, ids = torch.sort((behind / max(self.temperature, coldest)).softmax(-1), descending=True, stable=True)
-        if self.top_k is not None:
-            shares = shares[:, : self.top_k]
-        sums = shares.cumsum(-1)
-        kept = sums[:, -1:]
-        if self.top_p is not None:
-            # the first place at which the sum reaches top_p is still in
-            last = (sums < self.top_p * kept).sum(-1, keepdim=True).clamp_max(sums.shape[-1] - 1)
-            kept = sums.gather(-1, last)
-        place = torch.searchsorted(sums, uniforms[:, None] * kept, right=True).clamp_max_(sums.shape[-1] - 1)
-        return ids.gather(-1, place).squeeze(-1)
-
-
-def _continue(
-    weights: Weights,
-    tokenizer: ChatTokenizer,
-    prompts: list[list[int]],
-    indices: list[int],
-    max_new_tokens: int,
-    choose: Sampling,
-) -> Iterator[tuple[int, list[int]]]:
-    """Yield (row, generated ids) for each row of a batch."""
+    Yields:
+        (rows, ids), [b] each: the id that continues each of these prompts. Rows that have ended may come for a few
+        steps more.
+    """
     context, device = weights.config.max_position_embeddings, weights.embedding.device
-    limits = [min(max_new_tokens, context - len(prompt)) for prompt in prompts]
-    steps = max(limits)
-    uniforms = choose.uniforms(indices, steps).to(device)
+    steps = min(decoding.max_new_tokens, context - min(map(len, prompts)))
+    uniforms = draw_uniforms(decoding, indices, steps).to(device)
     stops = torch.zeros(len(weights.head), dtype=torch.bool, device=device)
-    stops[list(tokenizer.stop_ids)] = True
-    rows = torch.arange(len(prompts), device=device)  # which prompt each row of the session continues
+    stops[list(stop_ids)] = True
+    rows = torch.arange(len(prompts), device=device)
     going = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    made = torch.zeros(len(prompts), steps, dtype=torch.long, device=device)
     session = Session(weights, prompts, steps)
-    scores = session.read()
+    with torch.autocast(device.type, enabled=False):
+        scores = session.read()
     if not bool(scores.isfinite().all()):
-        raise UserError(_NOT_FINITE)
+        raise UserError(NON_FINITE)
     for step in range(steps):
-        ids = choose(scores, uniforms[:, step] if uniforms.numel() else uniforms)
-        made[rows, step] = ids
-        going &= ~stops[ids]
+        ids = choose(decoding, scores, uniforms[:, step] if uniforms.numel() else uniforms)
+        yield rows, ids
         if step + 1 == steps:
             break
+        going &= ~stops[ids]
         if step % _LOOK_EVERY == 0:
             left = int(going.sum())
             if left == 0:
@@ -231,54 +175,76 @@ def _continue(
                 session.keep(kept)
                 rows, ids, going = rows[kept], ids[kept], going[kept]
                 uniforms = uniforms.index_select(0, kept)
-        scores = session.append(ids)
-    # rows that went on for a while behind their stop are cut here
-    for row, (ids, limit) in enumerate(zip(made.tolist(), limits, strict=True)):
-        ends = (at + 1 for at, token in enumerate(ids[:limit]) if token in tokenizer.stop_ids)
-        yield row, ids[: next(ends, limit)]
+        with torch.autocast(device.type, enabled=False):
+            scores = session.append(ids)
 
 
-def _ended(choices: list[list[int]], end_id: int) -> list[list[int]]:
-    begins = any(one != other and other[: len(one)] == one for one in choices for other in choices)
-    return [[*choice, end_id] for choice in choices] if begins else choices
+def draw_uniforms(decoding: Decoding, indices: list[int], steps: int) -> Tensor:
+    """[B, steps] numbers in [0, 1), a function of (seed, index of the prompt, step) alone; [B, 0] where greedy."""
+    if decoding.temperature == 0:
+        return torch.empty(len(indices), 0)
+    drawn = [np.random.default_rng((decoding.seed, index)).random(steps, dtype=np.float32) for index in indices]
+    return torch.from_numpy(np.stack(drawn))
 
 
-def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[list[list[int]]]) -> list[list[float]]:
-    ids, positions, parts = [], [], []  # parts: 0 for the prompt, 1, 2, … for its choices, -1 for padding
-    for prompt, choices in zip(prompts, branches, strict=True):
-        ids.append([*prompt, *(token for choice in choices for token in choice)])
-        behind = [len(prompt) + at for choice in choices for at in range(len(choice))]
-        positions.append([*range(len(prompt)), *behind])
-        parts.append([0] * len(prompt) + [number for number, choice in enumerate(choices, 1) for _ in choice])
-    device = decoder.lm_head.weight.device
-    part = _pad(parts, -1, device)
-    earlier = torch.ones(part.shape[1], part.shape[1], dtype=torch.bool, device=device).tril()
-    seen = ((part[:, :, None] == part[:, None, :]) | (part == 0)[:, None, :]) & earlier
-    # forward: not the compiled form, which every new length would compile again
-    hidden = decoder.model.forward(_pad(ids, 0, device), _pad(positions, 0, device), MaskAttention(seen[:, None]))
-    scores = []
-    for row, (prompt, choices) in enumerate(zip(prompts, branches, strict=True)):
-        begin, found = len(prompt), []
-        for choice in choices:
-            # a choice's first token follows the prompt's last, each other the one before it
-            sources = [len(prompt) - 1, *range(begin, begin + len(choice) - 1)]
-            likely = decoder.logits(hidden[row, sources]).double().log_softmax(-1)
-            found.append(float(likely[range(len(choice)), choice].sum()))
-            begin += len(choice)
-        scores.append(found)
-    return scores
+def choose(decoding: Decoding, scores: Tensor, uniforms: Tensor) -> Tensor:
+    """Next ids [B] from scores [B, V] and one uniform number [B] for each row: the inverse of the cumulative shares.
+
+    With shares .5 .3 .2 in falling order, 0 ≤ u < .5 is the first token, u < .8 the second, u < 1 the third;
+    top_p = .6 leaves the first two, and u runs over .8 in place of 1.
+    """
+    if decoding.temperature == 0:
+        return scores.argmax(-1)
+    below = scores.float() - scores.max(-1, keepdim=True).values  # 0 at most: no temperature makes it overflow
+    coldest = torch.finfo(torch.float32).tiny
+    shares, ids = torch.sort((below / max(decoding.temperature, coldest)).softmax(-1), descending=True, stable=True)
+    if decoding.top_k is not None:
+        shares = shares[:, : decoding.top_k]
+    sums = shares.cumsum(-1)
+    total = sums[:, -1:]
+    if decoding.top_p is not None:
+        # the first token at which the sum reaches top_p is still in
+        last = (sums < decoding.top_p * total).sum(-1, keepdim=True).clamp_max(sums.shape[-1] - 1)
+        total = sums.gather(-1, last)
+    rank = torch.searchsorted(sums, uniforms[:, None] * total, right=True).clamp_max_(sums.shape[-1] - 1)
+    return ids.gather(-1, rank).squeeze(-1)
 
 
-def _pad(rows: list[list[int]], filling: int, device: torch.device) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + [filling] * (longest - len(row)) for row in rows], device=device)
+class Window(NamedTuple):
+    """What the model reads of a conversation: a prompt, and how many of the oldest messages it leaves out."""
+
+    ids: list[int]
+    dropped: int
 
 
-def _check(decoder: Decoder, prompts: list[list[int]], max_new_tokens: int, batch_size: int) -> None:
-    context = decoder.config.max_position_embeddings
-    for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
+def read_window(messages: Sequence[Message], tokenizer: ChatTokenizer, limit: int) -> Window:
+    """Leave out the oldest turns of a conversation until its prompt has at most ``limit`` tokens.
+
+    A turn is a question with its reply. The system message and the last question stay. Where the limit holds four of
+
+        system  user 1  assistant 1  user 2  assistant 2  user 3
+        x                            x       x            x          one turn, two messages, is left out
+
+    Args:
+        messages: the conversation, ending with the user.
+        tokenizer: renders them.
+        limit: tokens of the prompt, the opening of the reply included.
+
+    Raises:
+        UserError: the last question alone (with the system message) is too long.
+    """
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    turns = messages[len(system) :]
+    for dropped in range(0, len(turns), 2):
+        ids = tokenizer.render([*system, *turns[dropped:]], add_generation_prompt=True).ids
+        if len(ids) <= limit:
+            return Window(ids, dropped)
+    raise UserError(f"this message has {len(ids)} tokens, and the model can read {limit}; shorten it")
+
+
+def check_prompts(config: DecoderConfig, prompts: list[list[int]]) -> None:
+    """Raise UserError where a prompt is empty or leaves no room for a reply."""
+    context = config.max_position_embeddings
     for number, prompt in enumerate(prompts, start=1):
         if not prompt:
             raise UserError(f"prompt {number} is empty; it needs at least one token")

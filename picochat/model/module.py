@@ -29,6 +29,7 @@ from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint
 from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
@@ -241,7 +242,8 @@ class ChatModule(LightningModule):
         """Answer eval rows greedily; each comes back with its `reply`."""
         tokenizer = self.chat_tokenizer
         prompts = [tokenizer.render(row["messages"], add_generation_prompt=True).ids for row in batch]
-        replies = generate(self.decoder, tokenizer, prompts, max_new_tokens=self.data.context_length)
+        decoding = Decoding(max_new_tokens=self.data.context_length)
+        replies = generate(self.decoder, tokenizer, prompts, decoding)
         return [{**row, "reply": reply.text} for row, reply in zip(batch, replies, strict=True)]
 
     def on_predict_start(self) -> None:

@@ -17,8 +17,9 @@ from tiny import Line, loader, trainer
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
 from picochat.callbacks.benchmark_metrics import spread
 from picochat.errors import UserError
-from picochat.evidence.evaluation import Decoding, answer_rows
+from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.lanes import bucket
+from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, Row
 
 

@@ -291,9 +291,9 @@ def test_existing_output_is_kept_without_force(
     [
         (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
         (["--gate", "math=2"], "--gate math=2 is not NAME=SHARE"),
-        (["--max-new-tokens", "0"], "--max-new-tokens must be at least 1, not 0"),
-        (["--temperature", "-1"], "--temperature must be 0 or more"),
-        (["--top-p", "0"], "--top-p must be above 0"),
+        (["--max-new-tokens", "0"], "(--max-new-tokens) is 0; it must be at least 1"),
+        (["--temperature", "-1"], "(--temperature) is -1.0; it must be 0 (greedy) or above"),
+        (["--top-p", "0"], "(--top-p) is 0.0; it must be above 0"),
         (["--device", "abacus"], "--device abacus is not available"),
         (["--before", "nowhere"], "must be a folder that `eval chat` wrote"),
         (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),

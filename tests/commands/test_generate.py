@@ -97,7 +97,7 @@ def test_plain_goes_on_with_the_text_and_opens_no_turn(
         (["--prompt", "x", "--plain", "--system", "y"], "leave --system out"),
         (["--prompt", "x " * 400], "leaves no room for a reply in the model's context of 128"),
         (["--prompt", "x", "--out", "bad.jsonl"], "bad.jsonl exists already; add --force"),
-        (["--prompt", "x", "--top-k", "0"], "--top-k must be at least 1"),
+        (["--prompt", "x", "--top-k", "0"], "(--top-k) is 0; it must be at least 1"),
     ],
 )
 def test_what_cannot_be_answered_is_one_sentence_and_writes_nothing(

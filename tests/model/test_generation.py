@@ -1,8 +1,9 @@
-"""Replies: the same as one token at a time by the decoder, as transformers, and at any batch size."""
+"""Replies: the same as one token at a time by the decoder, as transformers, as a stream, and at any batch size."""
 
 import math
 import random
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import torch
 
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
+from picochat.model.choices import choice_scores
 from picochat.model.decoder import Decoder, DecoderConfig
-from picochat.model.generation import Sampling, choice_scores, generate
+from picochat.model.engine import Decoding
+from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
 from picochat.model.inference import Session, Weights
 from picochat.model.tokenizer import train_tokenizer
+from picochat.packs.rows import Message
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
 CONFIG = DecoderConfig(
@@ -47,11 +51,16 @@ def prompts(number: int, longest: int = 40) -> list[list[int]]:
 
 
 @torch.no_grad()
+def log_shares(decoder: Decoder, ids: list[int]) -> torch.Tensor:
+    """[T, V] by the definition: the whole sequence, nothing cached."""
+    return decoder.logits(decoder(torch.tensor([ids])))[0].log_softmax(-1)
+
+
 def slowly(decoder: Decoder, prompt: list[int], steps: int) -> list[int]:
     """Greedy decoding by the definition: the whole sequence again for every token."""
     ids = list(prompt)
     for _ in range(steps):
-        ids.append(int(decoder.logits(decoder(torch.tensor([ids])))[0, -1].argmax()))
+        ids.append(int(log_shares(decoder, ids)[-1].argmax()))
         if ids[-1] in TOKENIZER.stop_ids:
             break
     return ids[len(prompt) :]
@@ -59,34 +68,58 @@ def slowly(decoder: Decoder, prompt: list[int], steps: int) -> list[int]:
 
 def test_greedy_replies_are_those_of_the_decoder_token_by_token(decoder: Decoder) -> None:
     asked = prompts(40)
-    replies = generate(decoder, TOKENIZER, asked, max_new_tokens=24, batch_size=16)
+    replies = generate(decoder, TOKENIZER, asked, Decoding(max_new_tokens=24, batch_size=16))
     assert [reply.ids for reply in replies] == [slowly(decoder, prompt, 24) for prompt in asked]
     finished = Counter(reply.finished for reply in replies)
-    assert min(finished[True], finished[False]) >= 5  # both kinds did occur, so rows were dropped on the way
+    assert min(finished[True], finished[False]) >= 5  # both occurred, so rows were dropped on the way
     assert len({tuple(reply.ids) for reply in replies}) > 20
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.0}, {"temperature": 0.8, "top_k": 20, "top_p": 0.9}])
-def test_text_is_the_same_at_any_batch_size(decoder: Decoder, settings: dict[str, Any]) -> None:
-    asked = prompts(30)
-    whole = generate(decoder, TOKENIZER, asked, max_new_tokens=20, batch_size=30, seed=5, **settings)
+def test_text_is_the_same_at_any_batch_size_and_in_a_stream(decoder: Decoder, settings: dict[str, Any]) -> None:
+    """A random model says bytes that are no UTF-8, halves of characters and control tokens: all kinds of text."""
+    asked, decoding, ends = prompts(40), Decoding(max_new_tokens=20, seed=5, **settings), set()
+    whole = generate(decoder, TOKENIZER, asked, decoding)
     for batch_size in (1, 7):
-        again = generate(decoder, TOKENIZER, asked, max_new_tokens=20, batch_size=batch_size, seed=5, **settings)
-        assert again == whole
+        assert generate(decoder, TOKENIZER, asked, replace(decoding, batch_size=batch_size)) == whole
+    weights = Weights(decoder)
+    for index, (prompt, reply) in enumerate(zip(asked, whole, strict=True)):
+        pieces, finished = drained(stream(weights, TOKENIZER, prompt, decoding, index=index))
+        assert ("".join(pieces), finished) == (reply.text, reply.finished)
+        assert all(pieces)
+        ends.add(finished)
+    assert ends == {True, False}
 
 
-def test_sampling_follows_the_seed_and_the_place_of_the_prompt(decoder: Decoder) -> None:
-    same = [prompts(1)[0]] * 8
-    first = generate(decoder, TOKENIZER, same, max_new_tokens=12, temperature=1.0, seed=1)
-    assert generate(decoder, TOKENIZER, same, max_new_tokens=12, temperature=1.0, seed=1) == first
-    assert generate(decoder, TOKENIZER, same, max_new_tokens=12, temperature=1.0, seed=2) != first
+def drained(stream: Generator[str, None, bool]) -> tuple[list[str], bool]:
+    pieces = []
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            return pieces, end.value
+
+
+def test_a_character_of_several_tokens_comes_whole(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = TOKENIZER.encode("né 🚀!")
+    assert len(said) > len("né 🚀!")
+    ids = iter([*said, TOKENIZER.end_id])
+    monkeypatch.setattr("picochat.model.generation.choose", lambda *_: torch.tensor([next(ids)]))
+    assert list(stream(Weights(decoder), TOKENIZER, [0, 3, 4], Decoding())) == ["n", "é", " ", "🚀", "!"]
+
+
+def test_sampling_follows_the_seed_and_the_index_of_the_prompt(decoder: Decoder) -> None:
+    same, decoding = [prompts(1)[0]] * 8, Decoding(max_new_tokens=12, temperature=1.0, seed=1)
+    first = generate(decoder, TOKENIZER, same, decoding)
+    assert generate(decoder, TOKENIZER, same, decoding) == first
+    assert generate(decoder, TOKENIZER, same, replace(decoding, seed=2)) != first
     assert len({reply.raw_text for reply in first}) > 4
-    cold = generate(decoder, TOKENIZER, same, max_new_tokens=12, temperature=1.0, top_k=1, seed=1)
-    assert cold == generate(decoder, TOKENIZER, same, max_new_tokens=12)
+    cold = generate(decoder, TOKENIZER, same, replace(decoding, top_k=1))
+    assert cold == generate(decoder, TOKENIZER, same, Decoding(max_new_tokens=12))
 
 
 def test_a_reply_ends_at_the_first_control_token_and_shows_it_in_the_raw_text(decoder: Decoder) -> None:
-    replies = generate(decoder, TOKENIZER, prompts(60), max_new_tokens=30)
+    replies = generate(decoder, TOKENIZER, prompts(60), Decoding(max_new_tokens=30))
     ended = [reply for reply in replies if reply.finished]
     assert len({reply.ids[-1] for reply in ended}) > 1  # not <|end|> alone
     for reply in ended:
@@ -99,9 +132,9 @@ def test_a_reply_ends_at_the_first_control_token_and_shows_it_in_the_raw_text(de
 
 def test_replies_stop_where_the_context_is_full(decoder: Decoder) -> None:
     long, short = prompts(2)[0] * 100, prompts(2)[1]
-    replies = generate(decoder, TOKENIZER, [long[:126], short], max_new_tokens=20)
+    replies = generate(decoder, TOKENIZER, [long[:126], short], Decoding(max_new_tokens=20))
     assert len(replies[0].ids) <= 2
-    assert replies[1] == generate(decoder, TOKENIZER, [short], max_new_tokens=20)[0]
+    assert replies[1] == generate(decoder, TOKENIZER, [short], Decoding(max_new_tokens=20))[0]
 
 
 def test_a_session_gives_the_decoders_scores_for_ragged_rows(decoder: Decoder) -> None:
@@ -112,13 +145,11 @@ def test_a_session_gives_the_decoders_scores_for_ragged_rows(decoder: Decoder) -
         scores = [session.read(), session.append(appended[:, 0])]
         session.keep(torch.tensor([2, 1]))
         scores.append(session.append(appended[[2, 1], 1]))
-        for row, prompt in enumerate(asked):
-            ids = torch.tensor([[*prompt, *appended[row].tolist()]])
-            wanted = decoder.logits(decoder(ids))[0, -3:]
-            assert (scores[0][row] - wanted[0]).abs().max() < 1e-4
-            assert (scores[1][row] - wanted[1]).abs().max() < 1e-4
-            if row > 0:
-                assert (scores[2][[2, 1].index(row)] - wanted[2]).abs().max() < 1e-4
+    for row, prompt in enumerate(asked):
+        wanted = log_shares(decoder, [*prompt, *appended[row].tolist()])[-3:]
+        found = [scores[0][row], scores[1][row], *([scores[2][[2, 1].index(row)]] if row else [])]
+        for one, other in zip(found, wanted, strict=False):
+            torch.testing.assert_close(one.log_softmax(-1), other, rtol=0, atol=1e-4)
 
 
 def test_greedy_replies_are_those_of_transformers(decoder: Decoder, tmp_path: Path) -> None:
@@ -127,7 +158,7 @@ def test_greedy_replies_are_those_of_transformers(decoder: Decoder, tmp_path: Pa
     save_checkpoint(tmp_path / "model", decoder, TOKENIZER, {})
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     asked = prompts(64)
-    replies = generate(decoder, TOKENIZER, asked, max_new_tokens=16)
+    replies = generate(decoder, TOKENIZER, asked, Decoding(max_new_tokens=16))
     longest = max(map(len, asked))
     padded = torch.tensor([[1] * (longest - len(p)) + p for p in asked])
     seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in asked])
@@ -139,102 +170,134 @@ def test_tied_and_ungrouped_models_generate_as_well() -> None:
     for config in (replace(CONFIG, tie_word_embeddings=True), replace(CONFIG, num_key_value_heads=4)):
         torch.manual_seed(1)
         model = Decoder(config).eval()
-        reply = generate(model, TOKENIZER, [[7, 8, 9], [10]], max_new_tokens=6)
+        reply = generate(model, TOKENIZER, [[7, 8, 9], [10]], Decoding(max_new_tokens=6))
         assert [one.ids for one in reply] == [slowly(model, prompt, 6) for prompt in ([7, 8, 9], [10])]
 
 
-def test_generating_leaves_the_model_as_it_was(decoder: Decoder) -> None:
+def test_generating_leaves_the_model_and_the_callers_modes_as_they_were(decoder: Decoder) -> None:
     decoder.train()
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     with torch.autocast("cpu", torch.bfloat16):
-        inside = generate(decoder, TOKENIZER, prompts(5), max_new_tokens=8)
-    assert inside == generate(decoder, TOKENIZER, prompts(5), max_new_tokens=8)  # autocast does not reach in
+        inside = generate(decoder, TOKENIZER, prompts(5), Decoding(max_new_tokens=8))
+    assert inside == generate(decoder, TOKENIZER, prompts(5), Decoding(max_new_tokens=8))  # autocast does not reach in
+    for _ in stream(Weights(decoder), TOKENIZER, [7, 8], Decoding(max_new_tokens=3)):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     assert decoder.training and all(parameter.requires_grad for parameter in decoder.parameters())
     assert all(torch.equal(before[name], value) for name, value in decoder.state_dict().items())
     decoder.eval()
 
 
-def test_inverse_cumulated_shares_choose_as_documented() -> None:
+def test_inverse_cumulative_shares_choose_as_documented() -> None:
     scores = torch.tensor([0.2, 0.5, 0.3]).log().expand(5, 3)
-    uniforms = torch.tensor([0.0, 0.49, 0.51, 0.79, 0.81])
-    assert Sampling(1.0)(scores, uniforms).tolist() == [1, 1, 2, 2, 0]
-    assert Sampling(1.0, top_k=2)(scores, uniforms).tolist() == [1, 1, 1, 2, 2]  # .5 and .3 of .8: 1 below .625
-    assert Sampling(1.0, top_p=0.6)(scores, uniforms).tolist() == [1, 1, 1, 2, 2]
-    assert Sampling(1.0, top_p=0.5)(scores, uniforms).tolist() == [1] * 5
-    assert Sampling(0.0)(scores, uniforms).tolist() == [1] * 5
+
+    def chosen(uniforms: list[float], temperature: float = 1.0, **settings: Any) -> list[int]:
+        return choose(Decoding(temperature=temperature, **settings), scores, torch.tensor(uniforms)).tolist()
+
+    uniforms = [0.0, 0.49, 0.51, 0.79, 0.81]
+    assert chosen(uniforms) == [1, 1, 2, 2, 0]
+    assert chosen(uniforms, top_k=2) == [1, 1, 1, 2, 2]  # .5 and .3 of .8: 1 below .625
+    assert chosen(uniforms, top_p=0.6) == [1, 1, 1, 2, 2]
+    assert chosen(uniforms, top_p=0.5) == [1] * 5
+    assert chosen(uniforms, temperature=0.0) == [1] * 5
     # temperature ½ squares the shares: .04 .25 .09 of .38
-    assert Sampling(0.5)(scores, torch.tensor([0.65, 0.66, 0.89, 0.90, 0.99])).tolist() == [1, 2, 2, 0, 0]
+    assert chosen([0.65, 0.66, 0.89, 0.90, 0.99], temperature=0.5) == [1, 2, 2, 0, 0]
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-4])
-def test_a_temperature_close_to_nought_is_greedy(temperature: float) -> None:
+def test_a_temperature_close_to_zero_is_greedy(temperature: float) -> None:
     scores = torch.tensor([[3.0, 90.0, 89.0], [-5.0, -6.0, -5.5]])
-    drawn = Sampling(temperature, seed=1)
-    assert drawn(scores, drawn.uniforms([0, 1], 1)[:, 0]).tolist() == [1, 0]
+    decoding = Decoding(temperature=temperature, seed=1)
+    assert choose(decoding, scores, draw_uniforms(decoding, [0, 1], 1)[:, 0]).tolist() == [1, 0]
 
 
-def test_sampled_shares_approach_the_models(decoder: Decoder) -> None:
-    scores = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3)
-    drawn = Sampling(1.0, seed=3)(scores, Sampling(1.0, seed=3).uniforms(list(range(4000)), 1)[:, 0])
+def test_sampled_shares_approach_the_models() -> None:
+    scores, decoding = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3), Decoding(temperature=1.0, seed=3)
+    drawn = choose(decoding, scores, draw_uniforms(decoding, list(range(4000)), 1)[:, 0])
     shares = [float((drawn == token).float().mean()) for token in range(3)]
     assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
 
 
-def test_choice_scores_are_those_of_each_choice_alone(decoder: Decoder) -> None:
-    asked, choices = prompts(9), [["a cat", "dog", "B"], ["A", "B"], ["and a"]] * 3
-    scores = choice_scores(decoder, TOKENIZER, asked, choices, batch_size=4)
-    assert [len(row) for row in scores] == [3, 2, 1] * 3
-    for prompt, texts, row in zip(asked, choices, scores, strict=True):
-        for text, score in zip(texts, row, strict=True):
-            ids = TOKENIZER.encode(text)
-            with torch.no_grad():
-                likely = decoder.logits(decoder(torch.tensor([prompt + ids])))[0].log_softmax(-1)
-            alone = sum(float(likely[len(prompt) - 1 + at, token]) for at, token in enumerate(ids))
-            assert score == pytest.approx(alone, abs=1e-3)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_new_tokens": 0}, r"max_new_tokens \(--max-new-tokens\) is 0; it must be at least 1"),
+        ({"batch_size": 0}, r"batch_size \(--batch-size\) is 0"),
+        ({"temperature": -1.0}, r"temperature \(--temperature\) is -1.0; it must be 0 \(greedy\) or above"),
+        ({"temperature": math.inf}, r"temperature \(--temperature\) is inf"),
+        ({"temperature": math.nan}, r"temperature \(--temperature\) is nan"),
+        ({"temperature": 1.0, "top_p": 0.0}, r"top_p \(--top-p\) is 0.0; it must be above 0 and at most 1"),
+        ({"temperature": 1.0, "top_p": 1.1}, r"top_p \(--top-p\) is 1.1"),
+        ({"temperature": 1.0, "top_k": 0}, r"top_k \(--top-k\) is 0; it must be at least 1"),
+        ({"top_k": 5}, r"top_k \(--top-k\) is 5; it must be left out at temperature 0"),
+        ({"top_p": 0.5}, r"top_p \(--top-p\) is 0.5; it must be left out at temperature 0"),
+        ({"seed": -1}, r"seed \(--seed\) is -1; it must be 0 or above"),
+    ],
+)
+def test_a_decoding_setting_out_of_range_is_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Decoding(**settings)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("asked", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"temperature": -1.0}, "temperature is -1.0"),
-        ({"top_p": 0.0}, "top_p is 0.0"),
-        ({"top_k": 0}, "top_k is 0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"prompts": [[7], []]}, "prompt 2 is empty"),
-        ({"prompts": [[7] * 128]}, "prompt 1 has 128 tokens and fills the model's context of 128"),
+        ([[7], []], "prompt 2 is empty"),
+        ([[7] * 128], "prompt 1 has 128 tokens and fills the model's context of 128"),
     ],
 )
-def test_settings_out_of_range_are_refused(decoder: Decoder, settings: dict[str, Any], said: str) -> None:
-    given = {"prompts": [[7]], "max_new_tokens": 4, **settings}
-    with pytest.raises(UserError, match=said):
-        generate(decoder, TOKENIZER, given.pop("prompts"), **given)
+def test_prompts_that_leave_no_room_are_refused(decoder: Decoder, asked: list[list[int]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        generate(decoder, TOKENIZER, asked)
+    with pytest.raises(UserError, match=message):
+        choice_scores(decoder, TOKENIZER, asked, [["A"]] * len(asked))
+    with pytest.raises(UserError, match=message.replace("prompt 2", "prompt 1")):
+        next(stream(Weights(decoder), TOKENIZER, asked[-1], Decoding()))
 
 
-def test_a_choice_that_begins_as_another_is_scored_with_its_end(decoder: Decoder) -> None:
-    asked = prompts(1)[0]
-    (scores,) = choice_scores(decoder, TOKENIZER, [asked], [["1", "12"]])
-    for text, score in zip(["1", "12"], scores, strict=True):
-        ids = [*TOKENIZER.encode(text), TOKENIZER.end_id]
-        with torch.no_grad():
-            likely = decoder.logits(decoder(torch.tensor([asked + ids])))[0].log_softmax(-1)
-        alone = sum(float(likely[len(asked) - 1 + at, token]) for at, token in enumerate(ids))
-        assert score == pytest.approx(alone, abs=1e-3)
+def test_choice_scores_are_those_of_each_choice_alone(decoder: Decoder) -> None:
+    asked, choices = prompts(9), [["a cat", "dog", "B"], ["A", "B"], ["1", "12"]] * 3
+    scores = choice_scores(decoder, TOKENIZER, asked, choices, batch_size=4)
+    for prompt, texts, row in zip(asked, choices, scores, strict=True):
+        for text, score in zip(texts, row, strict=True):
+            # a choice that begins as another is scored with its end
+            ids = [*TOKENIZER.encode(text), *([TOKENIZER.end_id] if texts == ["1", "12"] else [])]
+            table = log_shares(decoder, prompt + ids)
+            alone = sum(float(table[len(prompt) - 1 + at, token]) for at, token in enumerate(ids))
+            assert score == pytest.approx(alone, abs=1e-3)
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_non_finite_scores_are_refused() -> None:
     broken = Decoder(DecoderConfig(vocab_size=TOKENIZER.vocab_size, num_hidden_layers=1, max_position_embeddings=128))
     with torch.no_grad():
         broken.model.norm.weight.fill_(math.inf)
-    with pytest.raises(UserError, match="scores are no finite numbers; use --precision float32"):
-        generate(broken, TOKENIZER, [[7, 8]], max_new_tokens=4)
-    with pytest.raises(UserError, match="scores are no finite numbers"):
+    with pytest.raises(UserError, match="scores are non-finite; use --precision float32"):
+        generate(broken, TOKENIZER, [[7, 8]])
+    with pytest.raises(UserError, match="scores are non-finite"):
         choice_scores(broken, TOKENIZER, [[7, 8]], [["A", "B"]])
 
 
 def test_an_empty_choice_is_refused_and_no_prompts_give_no_replies(decoder: Decoder) -> None:
     with pytest.raises(UserError, match="hold an empty text"):
         choice_scores(decoder, TOKENIZER, [[7]], [["A", ""]])
-    assert generate(decoder, TOKENIZER, [], max_new_tokens=4) == []
+    assert generate(decoder, TOKENIZER, []) == []
     assert choice_scores(decoder, TOKENIZER, [], []) == []
+
+
+def test_a_window_drops_whole_turns_and_keeps_the_system_message() -> None:
+    talk: list[Message] = [{"role": "system", "content": "s"}]
+    for number in range(3):
+        talk += [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"r{number}"}]
+    talk.append({"role": "user", "content": "last"})
+
+    def rendered(*kept: Message) -> list[int]:
+        return TOKENIZER.render(list(kept), add_generation_prompt=True).ids
+
+    assert read_window(talk, TOKENIZER, 1000) == (rendered(*talk), 0)
+    assert read_window(talk, TOKENIZER, len(rendered(*talk))).dropped == 0
+    assert read_window(talk, TOKENIZER, len(rendered(*talk)) - 1) == (rendered(talk[0], *talk[3:]), 2)
+    alone = rendered(talk[0], talk[-1])
+    assert read_window(talk, TOKENIZER, len(alone)) == (alone, 6)
+    with pytest.raises(
+        UserError, match=f"this message has {len(alone)} tokens, and the model can read {len(alone) - 1}"
+    ):
+        read_window(talk, TOKENIZER, len(alone) - 1)

@@ -1,0 +1,96 @@
+"""The likelihood of given replies. In: a decoder, prompts as ids, choices. Out: log-likelihoods. Next: evidence.
+
+All choices of a prompt are read in one row, so the prompt is read once. With a prompt p q and the choices a b and c,
+whose positions both continue the prompt's, a token sees:
+
+                 p q a b c        position
+    p            x                0
+    q            x x              1
+    a            x x x            2
+    b            x x x x          3
+    c            x x     x        2
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from picochat.errors import UserError
+from picochat.model.attention import MaskAttention
+from picochat.model.decoder import Decoder
+from picochat.model.generation import NON_FINITE, check_prompts
+from picochat.model.tokenizer import ChatTokenizer
+
+
+@torch.inference_mode()
+def choice_scores(
+    decoder: Decoder, tokenizer: ChatTokenizer, prompts: list[list[int]], choices: list[list[str]], batch_size: int = 32
+) -> list[list[float]]:
+    """Log-likelihood, in nats, of each choice as the continuation of its prompt.
+
+    Where one choice begins as another does ("1" and "12"), each of that prompt's choices is followed by the end of the
+    turn: without it the longer one could never be the likelier.
+
+    Args:
+        decoder: the model.
+        tokenizer: its tokenizer.
+        prompts: ids of each prompt.
+        choices: texts, at least one for each prompt, none of them empty.
+        batch_size: prompts scored together.
+
+    Raises:
+        UserError: an empty prompt or choice, a prompt that fills the context, or non-finite scores.
+    """
+    check_prompts(decoder.config, prompts)
+    branches = [[tokenizer.encode(text) for text in texts] for texts in choices]
+    for texts, encoded in zip(choices, branches, strict=True):
+        if not encoded or not all(encoded):
+            raise UserError(f"choices {texts!r} hold an empty text; each needs at least one character")
+    branches = [_ended(encoded, tokenizer.end_id) for encoded in branches]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) + sum(map(len, branches[i])))
+    scores: dict[int, list[float]] = {}
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        with torch.autocast(decoder.lm_head.weight.device.type, enabled=False):
+            batch = _branch_scores(decoder, [prompts[i] for i in indices], [branches[i] for i in indices])
+        if not all(math.isfinite(score) for row in batch for score in row):
+            raise UserError(NON_FINITE)
+        scores.update(zip(indices, batch, strict=True))
+    return [scores[index] for index in range(len(prompts))]
+
+
+def _ended(choices: list[list[int]], end_id: int) -> list[list[int]]:
+    begins = any(one != other and other[: len(one)] == one for one in choices for other in choices)
+    return [[*choice, end_id] for choice in choices] if begins else choices
+
+
+def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[list[list[int]]]) -> list[list[float]]:
+    ids, positions, parts = [], [], []  # parts: 0 for the prompt, 1, 2, … for its choices, -1 for padding
+    for prompt, choices in zip(prompts, branches, strict=True):
+        ids.append([*prompt, *(token for choice in choices for token in choice)])
+        after = [len(prompt) + at for choice in choices for at in range(len(choice))]
+        positions.append([*range(len(prompt)), *after])
+        parts.append([0] * len(prompt) + [number for number, choice in enumerate(choices, 1) for _ in choice])
+    device = decoder.lm_head.weight.device
+    part = _pad(parts, -1, device)
+    earlier = torch.ones(part.shape[1], part.shape[1], dtype=torch.bool, device=device).tril()
+    seen = ((part[:, :, None] == part[:, None, :]) | (part == 0)[:, None, :]) & earlier
+    # forward: not the compiled form, which every new length would compile again
+    hidden = decoder.model.forward(_pad(ids, 0, device), _pad(positions, 0, device), MaskAttention(seen[:, None]))
+    scores = []
+    for row, (prompt, choices) in enumerate(zip(prompts, branches, strict=True)):
+        begin, own = len(prompt), []
+        for choice in choices:
+            # a choice's first token follows the prompt's last, each other the one before it
+            sources = [len(prompt) - 1, *range(begin, begin + len(choice) - 1)]
+            log_shares = decoder.logits(hidden[row, sources]).double().log_softmax(-1)
+            own.append(float(log_shares[range(len(choice)), choice].sum()))
+            begin += len(choice)
+        scores.append(own)
+    return scores
+
+
+def _pad(rows: list[list[int]], filling: int, device: torch.device) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [filling] * (longest - len(row)) for row in rows], device=device)

@@ -1,0 +1,108 @@
+"""How a checkpoint is loaded and how it decodes. In: a model folder, settings. Out: the model in memory. Next:
+generation and choices, which do the work. Importing this file loads no torch.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from picochat.errors import UserError
+
+if TYPE_CHECKING:
+    from picochat.model.decoder import Decoder
+    from picochat.model.tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How replies are made; at temperature 0 decoding is greedy and needs no seed.
+
+    Args:
+        max_new_tokens: tokens after which a reply is cut off; the model's context limits it too.
+        temperature: 0 takes the most likely token; above 0, tokens are sampled.
+        top_k: sample among the k most likely tokens only.
+        top_p: nucleus sampling: sample among the fewest most likely tokens that hold this share of the probability.
+        seed: of the sampling.
+        batch_size: prompts answered together; changes the speed, never a reply.
+
+    Raises:
+        UserError: a setting out of range, or `top_k` or `top_p` at temperature 0, where they would have no effect.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 42
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "batch_size", "top_k"):
+            value = getattr(self, name)
+            self._require(name, value is None or value >= 1, "at least 1")
+        self._require("temperature", 0 <= self.temperature < float("inf"), "0 (greedy) or above")
+        self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1")
+        self._require("seed", self.seed >= 0, "0 or above")
+        for name in ("top_k", "top_p"):
+            sampled = self.temperature > 0 or getattr(self, name) is None
+            self._require(name, sampled, "left out at temperature 0 (--temperature), which samples nothing")
+
+    def _require(self, name: str, fulfilled: bool, range_of_values: str) -> None:
+        if not fulfilled:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{name} ({flag}) is {getattr(self, name)}; it must be {range_of_values}")
+
+
+class LoadedModel(NamedTuple):
+    """A model folder in memory, with the tokenizer that belongs to it."""
+
+    decoder: "Decoder"
+    tokenizer: "ChatTokenizer"
+    provenance: dict[str, Any]
+
+
+def load_model(
+    checkpoint: str | Path, *, tokenizer: str | Path | None = None, device: str = "auto", precision: str = "auto"
+) -> LoadedModel:
+    """Load a model folder onto a device for inference.
+
+    Args:
+        checkpoint: a model folder.
+        tokenizer: a tokenizer.json or model folder; it must be the one that the weights were trained with.
+        device: "cpu", "cuda", "mps", or "auto" for the best there is.
+        precision: "float32" (also "auto"), "bf16" or "fp16". Only float32 makes verdicts independent of the batch size:
+            in half precision two tokens that are nearly as likely may change places with the rows beside them.
+
+    Raises:
+        UserError: an unreadable folder, another tokenizer, or a device or precision that there is not.
+    """
+    import torch
+
+    from picochat.model.checkpoint import check_tokenizer, load_checkpoint
+    from picochat.model.tokenizer import ChatTokenizer
+
+    device = pick_device(device)
+    dtypes = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in dtypes:
+        raise UserError(f"--precision {precision} is not known; choose float32, bf16, fp16 or auto")
+    loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
+    if tokenizer is None:
+        return LoadedModel(loaded.decoder, loaded.tokenizer, loaded.provenance)
+    given = ChatTokenizer.load(tokenizer)
+    check_tokenizer(checkpoint, given)
+    return LoadedModel(loaded.decoder, given, loaded.provenance)
+
+
+def pick_device(device: str) -> str:
+    """Resolve "auto", and refuse a device that this machine does not have."""
+    import torch
+
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if here[name])
+    if here.get(device.partition(":")[0], False):
+        with suppress(RuntimeError):  # cuda:7 of two, cpu:x: refused below
+            torch.empty(0, device=device)
+            return device
+    raise UserError(f"--device {device} is not available on this machine; use --device auto")
