@@ -157,7 +157,7 @@ def _check_yaml(file: Path) -> None:
 def _count_nodes(value: Any, known: dict[int, int]) -> int:
     """Values in `value` with every alias expanded, each shared part being counted once and multiplied."""
     if id(value) not in known:
-        known[id(value)] = 1  # an alias may name what it stands in
+        known[id(value)] = _MOST_NODES + 1  # until it is counted: an alias may name what it is part of
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         known[id(value)] = 1 + sum(_count_nodes(part, known) for part in parts)
     return known[id(value)]

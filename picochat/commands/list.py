@@ -3,10 +3,12 @@ installed packages. Out: a table. Nothing is imported for it, unless --check ask
 """
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from picochat import __version__
+from picochat.blocks import aligned
 from picochat.commands.configs import CONFIGS, plugin_config, shipped_configs
 from picochat.commands.signatures import public_classes, read_signature
 from picochat.errors import UserError
@@ -52,9 +54,7 @@ def run(args: argparse.Namespace) -> None:
         own = list(_own(kind))
         entries = [*own, *(Entry(plugin.name, plugin.package, plugin.path) for plugin in added)]
         print(f"{kind}: {HOW[kind]}")
-        widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
-        for entry in entries:
-            print(f"  {entry.name:<{widths[0]}}  {entry.package:<{widths[1]}}  {entry.target}")
+        print(textwrap.indent(aligned(entries, left=3), "  "))
         taken = {entry.name for entry in own}
         for plugin in added:
             others = [other.package for other in added if other.name == plugin.name and other.target != plugin.target]

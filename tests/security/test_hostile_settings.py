@@ -69,6 +69,9 @@ BROKEN = {
     "a wrong type": b"trainer: {max_steps: many}",
     "a colour": b'trainer: {max_steps: "\\e[31m"}',
     "nested deeply": b"[" * 20_000,
+    "an alias bomb": b"a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 12)),
+    "an alias of itself": b"trainer: &a {max_steps: *a}\n",
     "an unknown class": b"data: {class_path: picochat.datamodules.Nowhere}",
     "a module that is none": b"data: {class_path: nowhere.Data}",
 }
