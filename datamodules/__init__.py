@@ -4,21 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picochat.datamodules.balanced import BalancedDataModule
-    from picochat.datamodules.base import ChatDataModule
-    from picochat.datamodules.benchmark import BenchmarkDataModule
-    from picochat.datamodules.capability import CapabilityDataModule
-    from picochat.datamodules.corpus import CorpusDataModule
-    from picochat.datamodules.release import ReleaseDataModule
-
-__all__ = [
-    "BalancedDataModule",
-    "BenchmarkDataModule",
-    "CapabilityDataModule",
-    "ChatDataModule",
-    "CorpusDataModule",
-    "ReleaseDataModule",
-]
+    from picochat.datamodules.balanced import BalancedDataModule as BalancedDataModule
+    from picochat.datamodules.base import ChatDataModule as ChatDataModule
+    from picochat.datamodules.benchmark import BenchmarkDataModule as BenchmarkDataModule
+    from picochat.datamodules.capability import CapabilityDataModule as CapabilityDataModule
+    from picochat.datamodules.corpus import CorpusDataModule as CorpusDataModule
+    from picochat.datamodules.release import ReleaseDataModule as ReleaseDataModule
 
 _HOME = {
     "BalancedDataModule": "balanced",
@@ -28,6 +19,7 @@ _HOME = {
     "CorpusDataModule": "corpus",
     "ReleaseDataModule": "release",
 }
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from picochat.datamodules.batches import Examples, whole_rows
-from picochat.datamodules.loaders import Loader, RowBatches
+from picochat.datamodules.loaders import Loader
 from picochat.datamodules.packing import PackingName
-from picochat.datamodules.plan import DataPlan
-from picochat.datamodules.prepare import dataset_pack_file, ensure_task_pack, ensure_tokenizer, task_pack_paths
+from picochat.datamodules.prepare import ensure_task_pack, ensure_tokenizer, task_pack_paths
 from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
@@ -37,7 +36,7 @@ class ChatDataModule(StreamDataModule):
     Args:
         chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
         eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
-        tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
+        tokenizer: tokenizer.json or model folder; trained on the corpus and written there if the file does not exist.
             Null: in `fit` the checkpoint's, else tokenizer.json beside the dataset pack.
         dataset_pack: dataset_pack.json; made there with a corpus of stories if it does not exist. Null: one in the
             cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
@@ -55,7 +54,7 @@ class ChatDataModule(StreamDataModule):
             sides.
         on_long: what becomes of rows that do not fit the context: error (they are listed) or drop (they are counted).
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
-        vocab_size: size of the tokenizer, if it is learnt here.
+        vocab_size: size of the tokenizer, if it is trained here.
         sft_rows: chat rows of the task pack, if it is made here (1,600).
         eval_rows: eval rows of the task pack, if it is made here (320).
         skill_answer_style: whether skills answer with their working (scratchpad) or directly, if the pack is made here.
@@ -96,37 +95,23 @@ class ChatDataModule(StreamDataModule):
         source: Literal["offline", "auto", "hub"] | None = None,
         pack_seed: int | None = None,
     ) -> None:
-        super().__init__(batch_size, 256 if context_length is None else context_length, num_workers)
-        if not 0 <= val_fraction < 1:
-            raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
+        super().__init__(
+            dataset_pack, tokenizer, work_dir, batch_size, context_length, packing, block_size, seed, val_fraction,
+            num_workers, vocab_size
+        )  # fmt: skip
         if sampling_tag not in LANE_FIELDS:
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
         if sampling_alpha is not None and not -4 <= sampling_alpha <= 4:
             raise UserError(
                 f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}: 1 is uniform, 0.5 the root, 0 the same"
             )
-        if block_size is not None and block_size < 1:
-            raise UserError(f"data.block_size must be at least 1, not {block_size}")
         self.chat_input, self.eval_input = chat_input, eval_input
-        self.pack_path = dataset_pack_file(dataset_pack)
-        self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
-        self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
-        self.packing: PackingName = packing
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
         self.sampling_tag = sampling_tag
-        self.block_size = block_size
-        self.seed = seed
-        self.val_fraction = val_fraction
         self.on_long = on_long
-        self.vocab_size = vocab_size
-        given = {
-            "sft_rows": sft_rows,
-            "eval_rows": eval_rows,
-            "skill_answer_style": skill_answer_style,
-            "source": source,
-            "seed": pack_seed,
-        }
-        self.task_pack = {name: value for name, value in given.items() if value is not None}
+        made_with = (sft_rows, eval_rows, skill_answer_style, source, pack_seed)
+        named = zip(("sft_rows", "eval_rows", "skill_answer_style", "source", "seed"), made_with, strict=True)
+        self.task_pack = {name: value for name, value in named if value is not None}
         self.task_pack_dir = self.work_dir
         self.in_cache = work_dir is None and dataset_pack is None
         if self.in_cache and self.profile:  # runs that ask for other packs share the cache
@@ -159,29 +144,16 @@ class ChatDataModule(StreamDataModule):
         fitting = {kind: self._fitting(kind, store) for kind, store in stores.items()}
         chat = fitting["chat"]
         held_out = self._held_out(chat.store)[chat.rows]
-        train, val = chat.take(~held_out), chat.take(held_out)
+        train, sides = chat.take(~held_out), {"val": chat.take(held_out)}
         if not len(train):
             raise UserError(
                 f"{self._files()['chat']}: no row that fits data.context_length={self.context_length} is left to train "
                 "on; set it higher, or data.val_fraction lower"
             )
-        evaluations = {"val": val} if len(val) else {}
         if "eval" in fitting:
             self.without_reference = stores["eval"].header["without_reference"]
-            if len(fitting["eval"]):
-                evaluations["eval"] = fitting["eval"]
-        self.val_names = list(evaluations)
-        plan = DataPlan(
-            lengths=train.lengths,
-            supervised=train.supervised,
-            lanes=train.lanes,
-            capacity=self.context_length,
-            seed=self.seed,
-            alpha=self.alpha,
-            packing=self.packing,
-            block_size=self.block_size,
-        )
-        self.start_stream(train, evaluations, plan)
+            sides["eval"] = fitting["eval"]
+        self.start_stream(train, sides, self.alpha)
 
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
@@ -193,11 +165,11 @@ class ChatDataModule(StreamDataModule):
         return self.eval_loader("eval")
 
     def predict_dataloader(self) -> Loader[list[Row]]:
-        """The eval rows themselves, in lists of `batch_size`; the ranks share them."""
-        rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        """The eval rows themselves, in lists of `batch_size`; rank r of W has the rows r, r + W, r + 2·W, …"""
+        rank, world = self.rank
         rows = read_rows(self._eval_file(), "eval")[rank::world]
-        batches = RowBatches(rows, self.batch_size)
-        return Loader(batches, len(batches), workers=0)
+        lists = [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
+        return Loader(lists, len(lists))
 
     @property
     def eval_path(self) -> Path | None:
@@ -215,7 +187,7 @@ class ChatDataModule(StreamDataModule):
             lines.append(f"       {self.without_reference:,} eval rows name no gold reply and have no loss")
         if self.dropped:
             lines.append(f"dropped, longer than {self.context_length}: {_counts(self.dropped)}")
-        return [*lines, f"sampling by {self.sampling_tag}, alpha {self.alpha:g}; {self.plan_summary()}"]
+        return [*lines, f"sampling by {self.sampling_tag}, alpha {self.alpha:g}"]
 
     def _files(self) -> dict[Kind, Path]:
         """The files of rows that there are, by kind."""
@@ -243,10 +215,8 @@ class ChatDataModule(StreamDataModule):
         return self.eval_path
 
     def _stores(self, tokenizer: ChatTokenizer, *, verify: bool) -> dict[Kind, TokenStore]:
-        cache = self.work_dir / "tokens"
-        return {
-            kind: tokens_of_rows(path, kind, tokenizer, cache, verify=verify) for kind, path in self._files().items()
-        }
+        cache, files = self.work_dir / "tokens", self._files().items()
+        return {kind: tokens_of_rows(path, kind, tokenizer, cache, verify=verify) for kind, path in files}
 
     def _fitting(self, kind: Kind, store: TokenStore) -> Examples:
         """The rows that fit the context; what does not is refused or counted, never cut."""
@@ -257,15 +227,14 @@ class ChatDataModule(StreamDataModule):
         if long.any():
             counts = Counter(self.lanes[lane] for lane in lanes[long].tolist())
             if self.on_long == "error":
-                needed = int(examples.lengths.max())
-                file = self._files()[kind]
-                places = ", ".join(f"{file}:{line}" for line in store.lines[long][:3].tolist())
+                file, lines = self._files()[kind], store.lines[long].tolist()
+                places = ", ".join(f"{file}:{line}" for line in lines[:3])
                 raise UserError(
-                    f"{long.sum():,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
-                    f"{places}{', …' if long.sum() > 3 else ''}); set it to {needed}, or set data.on_long=drop"
+                    f"{len(lines):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
+                    f"{places}{', …' if len(lines) > 3 else ''}); set it to {examples.lengths.max()}, or set "
+                    "data.on_long=drop"
                 )
-            for lane, count in counts.items():
-                self.dropped[lane] = self.dropped.get(lane, 0) + count
+            self.dropped = dict(Counter(self.dropped) + counts)
         return examples.take(~long)
 
     def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
@@ -283,15 +252,12 @@ class ChatDataModule(StreamDataModule):
     def _refuse_unused(self) -> None:
         """No setting is ignored: what has no effect is an error."""
         allowed = self.pack_settings if self.chat_input is None else ()
-        for name in self.task_pack:
-            if name not in allowed:
-                shown = "pack_seed" if name == "seed" else name
-                why = (
-                    "the rows of data.chat_input are made already"
-                    if self.chat_input
-                    else (f"{type(self).__name__} makes no rows that depend on it")
-                )
-                raise UserError(f"data.{shown} has no effect here: {why}; leave it out, or set it to null")
+        if unused := [name for name in self.task_pack if name not in allowed]:
+            shown = "pack_seed" if unused[0] == "seed" else unused[0]
+            why = f"{type(self).__name__} makes no rows that depend on it"
+            if self.chat_input is not None:
+                why = "the rows of data.chat_input are made already"
+            raise UserError(f"data.{shown} has no effect here: {why}; leave it out, or set it to null")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -5,12 +5,13 @@ longer than the context becomes several examples; each begins with BOS and reads
 again, so that no token is asked for without what stands before it, and every token is asked for exactly once:
 
     document   BOS a b c d e f g END        context 5, 2 tokens read again
-    example 0  BOS a b c d e                learns a b c d e
-    example 1  BOS d e f g END              learns f g END; d and e are only read
+    example 0  BOS a b c d e                targets a b c d e
+    example 1  BOS d e f g END              targets f g END; d and e are only read
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,8 @@ class Examples:
     Attributes:
         store: the tokens.
         rows: [examples] the row of the store that each comes from.
-        begins, ends: [examples] example i is ``store.tokens[begins[i]:ends[i]]``, behind `prefix` where it reads again.
-        reread: [examples] how many of its first tokens were learnt by the example before it; 0 for a row's first.
+        begins, ends: [examples] example i is ``store.tokens[begins[i]:ends[i]]``, after `prefix` where it reads again.
+        reread: [examples] how many of its first tokens were targets of the example before it; 0 for a row's first.
         lanes: [examples] lane of each.
         prefix: the ids that a continued document begins with.
     """
@@ -54,26 +55,25 @@ class Examples:
 
     @property
     def supervised(self) -> IntArray:
-        """[examples] targets that each learns."""
+        """[examples] supervised tokens of each."""
         if self.store.learnt is not None:
             return self.store.supervised[self.rows]
         return (self.ends - self.begins - np.maximum(self.reread, 1)).astype(np.int32)
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> "Examples":
         """The examples where `chosen` [examples] is true."""
-        rows, lanes, reread = self.rows[chosen], self.lanes[chosen], self.reread[chosen]
-        return replace(self, rows=rows, lanes=lanes, reread=reread, begins=self.begins[chosen], ends=self.ends[chosen])
+        return replace(self, **{n: getattr(self, n)[chosen] for n in ("rows", "begins", "ends", "reread", "lanes")})
 
     def __getitem__(self, index: int) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-        """(ids [tokens], whether each is learnt as a target [tokens])."""
+        """(ids [tokens], loss mask [tokens])."""
         span = slice(int(self.begins[index]), int(self.ends[index]))
         ids = self.store.tokens[span].astype(np.int64)
-        learnt = np.ones(len(ids), dtype=bool) if self.store.learnt is None else self.store.learnt[span].astype(bool)
+        mask = np.ones(len(ids), dtype=bool) if self.store.learnt is None else self.store.learnt[span].astype(bool)
         if reread := int(self.reread[index]):
-            learnt[:reread] = False
+            mask[:reread] = False
             ids = np.concatenate([np.array(self.prefix, dtype=np.int64), ids])
-            learnt = np.concatenate([np.zeros(len(self.prefix), dtype=bool), learnt])
-        return ids, learnt
+            mask = np.concatenate([np.zeros(len(self.prefix), dtype=bool), mask])
+        return ids, mask
 
 
 def whole_rows(store: TokenStore, rows: IntArray, lanes: IntArray) -> Examples:
@@ -103,46 +103,46 @@ def split_rows(
     return Examples(store, rows[of_row], begins, ends, again, np.zeros(len(of_row), dtype=np.int16), prefix)
 
 
-def make_batch(
-    examples: Examples, bins: Sequence[IntArray], context_length: int, pad_id: int, step_tokens: int | None = None
-) -> Batch:
-    """Lay bins of examples out as rows; an empty bin is a row of padding.
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How bins of examples become rows of a batch."""
 
-    Args:
-        step_tokens: supervised tokens of the whole optimizer step; None counts those of this batch.
-    """
-    shape = (len(bins), context_length)
-    inputs = np.full(shape, pad_id, dtype=np.int64)
-    labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
-    positions = np.zeros(shape, dtype=np.int64)
-    documents = np.zeros(shape, dtype=np.int32)
-    lanes = np.full(shape, -1, dtype=np.int16)
-    for row, members in enumerate(bins):
-        place = 0
-        for document, index in enumerate(members.tolist(), start=1):
-            ids, learnt = examples[index]
-            span = slice(place, place + len(ids) - 1)
-            inputs[row, span] = ids[:-1]
-            labels[row, span] = np.where(learnt[1:], ids[1:], IGNORE_INDEX)
-            positions[row, span] = np.arange(len(ids) - 1)
-            documents[row, span] = document
-            lanes[row, span] = examples.lanes[index]
-            place = span.stop
-        positions[row, place:] = np.arange(context_length - place)
-    if step_tokens is None:
-        step_tokens = int((labels != IGNORE_INDEX).sum())
-    return Batch(
-        input_ids=torch.from_numpy(inputs),
-        labels=torch.from_numpy(labels),
-        position_ids=torch.from_numpy(positions),
-        document_ids=torch.from_numpy(documents),
-        lane_ids=torch.from_numpy(lanes),
-        step_tokens=torch.tensor(max(step_tokens, 1)),  # with nothing to learn the loss is 0, not 0 / 0
-    )
+    examples: Examples
+    context_length: int
+    pad_id: int
+
+    def batch(self, bins: Sequence[IntArray], step_tokens: int | None = None) -> Batch:
+        """A row for each bin; an empty bin is a row of padding.
+
+        Args:
+            step_tokens: supervised tokens of the whole optimizer step; None counts those of this batch.
+        """
+        shape = (len(bins), self.context_length)
+        inputs = np.full(shape, self.pad_id, dtype=np.int64)
+        labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
+        positions = np.zeros(shape, dtype=np.int64)
+        documents = np.zeros(shape, dtype=np.int32)
+        lanes = np.full(shape, -1, dtype=np.int16)
+        for row, members in enumerate(bins):
+            place = 0
+            for document, index in enumerate(members.tolist(), start=1):
+                ids, mask = self.examples[index]
+                span = slice(place, place + len(ids) - 1)
+                inputs[row, span] = ids[:-1]
+                labels[row, span] = np.where(mask[1:], ids[1:], IGNORE_INDEX)
+                positions[row, span] = np.arange(len(ids) - 1)
+                documents[row, span] = document
+                lanes[row, span] = self.examples.lanes[index]
+                place = span.stop
+            positions[row, place:] = np.arange(self.context_length - place)
+        if step_tokens is None:
+            step_tokens = int((labels != IGNORE_INDEX).sum())
+        total = torch.tensor(max(step_tokens, 1))  # without supervised tokens the loss is 0, not 0 / 0
+        return Batch._make([*map(torch.from_numpy, (inputs, labels, positions, documents, lanes)), total])
 
 
 def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence[str]) -> str:
-    """One packed row as text: a line for each document, with its lane; what is learnt stands between ⟦ and ⟧.
+    """One packed row as text: a line for each document, with its lane; supervised tokens stand between ⟦ and ⟧.
 
     document 1 [bench_math_addition] <|bos|><|user|>2 + 3?<|end|><|assistant|>⟦Final answer: 5<|end|>⟧
     """
@@ -150,22 +150,13 @@ def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence
     lines = []
     for document in range(1, int(documents.max()) + 1):
         places = torch.nonzero(documents == document).flatten()
-        targets = labels[places]
-        # the tokens of the document: its inputs, and behind the last of them its last target
-        tokens = [*ids[places].tolist(), int(targets[-1])]
-        learnt = [False, *(targets != IGNORE_INDEX).tolist()]
-        lane = lanes[int(batch.lane_ids[row, places[0]])]
-        lines.append(f"document {document} [{lane}] {_marked(tokens, learnt, tokenizer)}")
+        targets = labels[places].tolist()
+        # the tokens of the document: its inputs, and after them its last target
+        tokens = zip([*ids[places].tolist(), targets[-1]], [IGNORE_INDEX, *targets], strict=True)
+        text = f"document {document} [{lanes[int(batch.lane_ids[row, places[0]])]}] "
+        for supervised, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
+            part = tokenizer.decode([one for one, _ in run if one != IGNORE_INDEX], skip_special_tokens=False)
+            text += f"⟦{part}⟧" if supervised else part
+        lines.append(text)
     padding = int((documents == 0).sum())
     return "\n".join([*lines, *([f"padding {padding} places"] if padding else [])])
-
-
-def _marked(tokens: list[int], learnt: list[bool], tokenizer: ChatTokenizer) -> str:
-    text, start = "", 0
-    for stop in range(1, len(tokens) + 1):
-        if stop == len(tokens) or learnt[stop] != learnt[start]:
-            run = [token for token in tokens[start:stop] if token != IGNORE_INDEX]
-            part = tokenizer.decode(run, skip_special_tokens=False)
-            text += f"⟦{part}⟧" if learnt[start] else part
-            start = stop
-    return text

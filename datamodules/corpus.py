@@ -1,4 +1,4 @@
-"""Documents for the base stage. In: the corpus of a dataset pack. Out: packed batches in which every token is learnt.
+"""Documents for base pretraining. In: the corpus of a dataset pack. Out: packed batches in which every token is learnt.
 Next: picochat.model.module.
 
     corpus ── hash of the text ──► train ──► split at the context ──► plan ──► train_dataloader
@@ -15,8 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import split_rows
 from picochat.datamodules.packing import PackingName
-from picochat.datamodules.plan import DataPlan
-from picochat.datamodules.prepare import corpus_of, dataset_pack_file, ensure_dataset_pack, ensure_tokenizer
+from picochat.datamodules.prepare import corpus_of, ensure_dataset_pack, ensure_tokenizer
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
 from picochat.datamodules.tokenise import tokens_of_corpus
@@ -31,7 +30,7 @@ class CorpusDataModule(StreamDataModule):
     Args:
         dataset_pack: dataset_pack.json that names the corpus; made there with a corpus of stories if it does not exist.
             Null: one in the cache folder, $PICOCHAT_CACHE or ~/.cache/picochat.
-        tokenizer: tokenizer.json or model folder; learnt from the corpus and written there if the file does not exist.
+        tokenizer: tokenizer.json or model folder; trained on the corpus and written there if the file does not exist.
             Null: in `fit` the checkpoint's, else tokenizer.json beside the dataset pack.
         work_dir: folder for the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
@@ -43,10 +42,10 @@ class CorpusDataModule(StreamDataModule):
         seed: order of the documents; another seed, another order.
         val_fraction: share of the documents that is held out for `val/loss`.
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
-        vocab_size: size of the tokenizer, if it is learnt here.
+        vocab_size: size of the tokenizer, if it is trained here.
 
     Attributes:
-        bytes_per_token: UTF-8 bytes of the held-out documents for each token that is learnt of them, for bits per byte.
+        bytes_per_token: UTF-8 bytes of the held-out documents for each supervised token of them, for bits per byte.
     """
 
     def __init__(
@@ -65,23 +64,13 @@ class CorpusDataModule(StreamDataModule):
         num_workers: int = 0,
         vocab_size: int = 512,
     ) -> None:
-        context_length = 256 if context_length is None else context_length
-        super().__init__(batch_size, context_length, num_workers)
-        self.overlap = max(1, context_length // 16) if overlap is None else overlap
-        if not 1 <= self.overlap < context_length - 1:
-            raise UserError(f"data.overlap must lie in 1…{context_length - 2}, below the context, not {overlap}")
-        if not 0 <= val_fraction < 1:
-            raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
-        if block_size is not None and block_size < 1:
-            raise UserError(f"data.block_size must be at least 1, not {block_size}")
-        self.pack_path = dataset_pack_file(dataset_pack)
-        self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
-        self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
-        self.packing: PackingName = packing
-        self.block_size = block_size
-        self.seed = seed
-        self.val_fraction = val_fraction
-        self.vocab_size = vocab_size
+        super().__init__(
+            dataset_pack, tokenizer, work_dir, batch_size, context_length, packing, block_size, seed, val_fraction,
+            num_workers, vocab_size
+        )  # fmt: skip
+        self.overlap = max(1, self.context_length // 16) if overlap is None else overlap
+        if not 1 <= self.overlap < self.context_length - 1:
+            raise UserError(f"data.overlap must lie in 1…{self.context_length - 2}, below the context, not {overlap}")
         self.bytes_per_token = 0.0
 
     def absent(self) -> list[Path]:
@@ -116,28 +105,18 @@ class CorpusDataModule(StreamDataModule):
             )
         if len(val):
             self.bytes_per_token = float(store.sizes[held_out].sum() / val.supervised.sum())
-        self.val_names = ["val"] if len(val) else []
-        plan = DataPlan(
-            lengths=train.lengths,
-            supervised=train.supervised,
-            lanes=train.lanes,
-            capacity=self.context_length,
-            seed=self.seed,
-            alpha=1.0,
-            packing=self.packing,
-            block_size=self.block_size,
-        )
-        self.start_stream(train, {"val": val} if len(val) else {}, plan)
+        self.start_stream(train, {"val": val}, alpha=1.0)
 
     def summary(self) -> list[str]:
         """Documents and where they come from, for `describe`."""
-        corpus = corpus_of(load_dataset_pack(self.pack_path))
-        lines = []
+        lines = [f"corpus {self._corpus()}"]
         for name, side in {"train": self._train, **self._evaluations}.items():
             documents, tokens = len(np.unique(side.rows)), side.supervised.sum()
             lines.append(f"{name:<5}  {documents:,} documents in {len(side):,} parts, {tokens:,} tokens")
-        return [f"corpus {corpus}", *lines, self.plan_summary()]
+        return lines
+
+    def _corpus(self) -> Path:
+        return corpus_of(load_dataset_pack(self.pack_path))
 
     def _store(self, tokenizer: ChatTokenizer, *, verify: bool) -> TokenStore:
-        corpus = corpus_of(load_dataset_pack(self.pack_path))
-        return tokens_of_corpus(corpus, tokenizer, self.work_dir / "tokens", verify=verify)
+        return tokens_of_corpus(self._corpus(), tokenizer, self.work_dir / "tokens", verify=verify)

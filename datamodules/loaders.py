@@ -16,11 +16,10 @@ from lightning import Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from picochat.datamodules.batches import Examples, make_batch
+from picochat.datamodules.batches import Layout
 from picochat.datamodules.packing import Bins
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.model.batch import IGNORE_INDEX, Batch
-from picochat.packs.rows import Row
 
 T = TypeVar("T")
 
@@ -29,18 +28,15 @@ T = TypeVar("T")
 class TrainBatches(Dataset[Batch]):
     """The micro-batches of one rank, by their number in the run."""
 
+    layout: Layout
     plan: DataPlan
     split: Split
     rank: int
-    examples: Examples
-    context_length: int
-    pad_id: int
 
     def __getitem__(self, number: int) -> Batch:
         step, micro = divmod(number, self.split.accumulate)
         bins = self.plan.bins(self.split.start(step, micro, self.rank), self.split.batch_size)
-        tokens = self.plan.tokens(self.split.step_start(step), self.split.rows)
-        return make_batch(self.examples, bins, self.context_length, self.pad_id, tokens)
+        return self.layout.batch(bins, self.plan.tokens(self.split.step_start(step), self.split.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +45,15 @@ class EvalBatches(Dataset[Batch]):
 
     5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [(0) -]
 
-    Some kernels refuse a batch that is padding and nothing else: a rank that has no bin left reads the first one again
-    and learns nothing of it, (0) above.
+    Some kernels refuse a batch of nothing but padding: a rank that has no bin left reads the first one again, without
+    supervised tokens, (0) above.
     """
 
+    layout: Layout
     bins: Bins
     batch_size: int
     rank: int
     world_size: int
-    examples: Examples
-    context_length: int
-    pad_id: int
 
     def __len__(self) -> int:
         return -(-len(self.bins) // (self.batch_size * self.world_size))
@@ -69,23 +63,9 @@ class EvalBatches(Dataset[Batch]):
         empty = self.bins.order[:0]
         bins = [self.bins[i] if i < len(self.bins) else empty for i in range(start, start + self.batch_size)]
         if start < len(self.bins):
-            return make_batch(self.examples, bins, self.context_length, self.pad_id)
-        batch = make_batch(self.examples, [self.bins[0], *bins[1:]], self.context_length, self.pad_id)
+            return self.layout.batch(bins)
+        batch = self.layout.batch([self.bins[0], *bins[1:]])
         return batch._replace(labels=torch.full_like(batch.labels, IGNORE_INDEX), step_tokens=torch.tensor(1))
-
-
-@dataclass(frozen=True, eq=False)
-class RowBatches(Dataset[list[Row]]):
-    """Rows themselves, in lists: rank r has the rows r, r + W, r + 2·W, …"""
-
-    rows: Sequence[Row]
-    batch_size: int
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
-
-    def __getitem__(self, number: int) -> list[Row]:
-        return list(self.rows[number * self.batch_size : (number + 1) * self.batch_size])
 
 
 class _From(Sampler[int]):
@@ -108,16 +88,19 @@ class Loader(Generic[T]):
     Lightning rebuilds a bare DataLoader under several ranks with a sampler of its own, which would deal every bin out
     twice over, and asks for more workers than these batches need. The two state methods tell it that the loader can
     be resumed; the state is the optimizer step, so there is nothing to keep here.
+
+    Args:
+        dataset: whole batches by number.
+        total: how many there are.
+        workers: processes that make them.
+        start: the first number, asked whenever iteration begins.
     """
 
-    def __init__(self, dataset: Dataset[T], total: int, workers: int, start: Callable[[], int] = lambda: 0) -> None:
-        self.loader: DataLoader[T] = DataLoader(
-            dataset,
-            batch_size=None,  # an item is a whole batch already
-            sampler=_From(start, total),
-            num_workers=workers,
-            persistent_workers=False,
-        )
+    def __init__(
+        self, dataset: Dataset[T] | Sequence[T], total: int, workers: int = 0, start: Callable[[], int] = lambda: 0
+    ) -> None:
+        source = cast(Dataset[T], dataset)  # a list has all that a DataLoader asks for
+        self.loader = DataLoader(source, batch_size=None, sampler=_From(start, total), num_workers=workers)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.loader)

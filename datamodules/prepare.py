@@ -1,7 +1,7 @@
-"""What is missing is made, once. In: the paths that a datamodule was given. Out: files at these paths. Next: store.
+"""Make what is missing, once. In: the paths that a datamodule was given. Out: files at these paths. Next: store.
 
     dataset_pack.json ── missing: the built-in stories ──► corpus.jsonl beside it
-    tokenizer.json    ── missing: learnt from the corpus
+    tokenizer.json    ── missing: trained on the corpus
     chat_task_mixture_<profile>.jsonl, eval_… ── missing: made by build_task_pack
 
 Only one process of a machine runs this (Lightning's prepare_data); the others find the files.
@@ -58,12 +58,12 @@ def corpus_of(pack: DatasetPack) -> Path:
 
 
 def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTokenizer:
-    """Load the tokenizer; where there is none, learn it from the pack's corpus."""
+    """Load the tokenizer; where there is none, train it on the pack's corpus."""
     if not path.exists():
         if path.suffix != ".json":
             raise UserError(f"data.tokenizer: {path} does not exist; name a model folder, or a .json file to be made")
         corpus = corpus_of(ensure_dataset_pack(dataset_pack))
-        rank_zero_info(f"learning a tokenizer of {vocab_size} tokens from {corpus}: {path}")
+        rank_zero_info(f"training a tokenizer of {vocab_size} tokens on {corpus}: {path}")
         texts = (document.text for document in iter_documents(corpus))
         train_tokenizer(tqdm(texts, desc="tokenizer", unit=" documents", disable=None), vocab_size).write(path)
     return ChatTokenizer.load(path)
@@ -71,38 +71,41 @@ def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTok
 
 def ensure_task_pack(
     profile: str, folder: Path, dataset_pack: Path, settings: dict[str, Any], *, replace: bool
-) -> tuple[Path, Path]:
-    """(chat rows, eval rows) of a profile in `folder`; made where they are missing.
+) -> None:
+    """Make a profile's chat and eval rows in `folder` where they are missing.
 
     Args:
         profile: a built-in profile's name, a plug-in's, or a path such as ``my_tasks.mixture``.
         settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
-        replace: make a pack again whose settings are others, as in the cache folder; else refuse.
+        replace: make a pack of other settings again, as in the cache folder; else refuse.
 
     Raises:
         UserError: the folder holds a pack of other settings, or the pack is contaminated.
     """
-    chat, evaluation = task_pack_paths(profile, folder)
+    rows = task_pack_paths(profile, folder)
     report = folder / f"task_mixture_{load_profile(profile).name}.json"
-    present = [path for path in (chat, evaluation) if path.exists()]
-    made_with = _part_of(report, "settings")
+    made_with, hashes, contamination = _read(report)
     others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
-    whole = len(present) == 2 and _is_whole(report, present)
-    if whole and not others:
-        _refuse_contaminated(report)
-        return chat, evaluation
-    if present and not replace:
-        wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
-        found = f"a task pack made with {wrong}" if others else f"rows that {report.name} does not name"
+    # after a kill between two renames there is an older report, or none
+    whole = all(path.exists() and hashes.get(path.name) == sha256_file(path) for path in rows)
+    if not whole or others:
+        if not replace and any(path.exists() for path in rows):
+            wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
+            found = f"a task pack made with {wrong}" if others else f"rows that {report.name} does not name"
+            raise UserError(
+                f"{folder} holds {found}; delete it, choose another data.work_dir, or train on edited rows with "
+                "`picochat train sft --input FILE`"
+            )
+        rank_zero_info(f"making the task pack {profile}: {rows[0]}")
+        pack = ensure_dataset_pack(dataset_pack)
+        build_task_pack(pack.path, profile=profile, out_dir=folder, promote=False, force=True, **settings)
+        *_, contamination = _read(report)
+    if contamination == "blocked":  # what `picochat data task-pack` would not promote
         raise UserError(
-            f"{folder} holds {found}; delete it, choose another data.work_dir, or train on edited rows with "
+            f"{folder} holds a task pack whose eval rows occur in its training rows or in the corpus; see "
+            f"{report.with_suffix('.md')}, and take them out of the corpus, or train on the rows as they are with "
             "`picochat train sft --input FILE`"
         )
-    rank_zero_info(f"making the task pack {profile}: {chat}")
-    pack = ensure_dataset_pack(dataset_pack)
-    build_task_pack(pack.path, profile=profile, out_dir=folder, promote=False, force=True, **settings)
-    _refuse_contaminated(report)
-    return chat, evaluation
 
 
 def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
@@ -111,29 +114,11 @@ def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
     return folder / f"chat_task_mixture_{name}.jsonl", folder / f"eval_task_mixture_{name}.jsonl"
 
 
-def _is_whole(report: Path, rows: list[Path]) -> bool:
-    """Whether the report belongs to these rows; after a kill between two renames there is an older report, or none."""
+def _read(report: Path) -> tuple[dict[str, Any], dict[str, str], str]:
+    """(settings, sha256 of each file, verdict on contamination) of a task pack; empty where it has no sound report."""
     try:
-        files = parse_json(report.read_bytes())["files"]
-        said = {Path(file["path"]).name: file["sha256"] for file in files}
+        said = parse_json(report.read_bytes())
+        files = {Path(file["path"]).name: file["sha256"] for file in said["files"]}
+        return dict(said["settings"]), files, said["contamination"]["status"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return all(said.get(path.name) == sha256_file(path) for path in rows)
-
-
-def _refuse_contaminated(report: Path) -> None:
-    """What a task-pack command would not promote is not trained on unasked."""
-    if _part_of(report, "contamination").get("status") == "blocked":
-        raise UserError(
-            f"{report.parent} holds a task pack whose eval rows occur in its training rows or in the corpus; see "
-            f"{report.with_suffix('.md')}, and take them out of the corpus, or train on the rows as they are with "
-            "`picochat train sft --input FILE`"
-        )
-
-
-def _part_of(report: Path, name: str) -> dict[str, Any]:
-    try:
-        part = parse_json(report.read_bytes())[name]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return part if isinstance(part, dict) else {}
+        return {}, {}, ""

@@ -1,11 +1,13 @@
 """The Lightning adapter around a plan, shared by chat and corpus. In: examples of the two sides. Out: loaders, the
-state of a run, words about the mixture. Next: the trainer.
+state of a run, a description of the mixture. Next: the trainer.
 
 Subclasses make files in `prepare_data` and call `start_stream` at the end of `setup`.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,22 +15,19 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from picochat.datamodules.batches import Examples, render_row
+from picochat.blocks import Table, Text, terminal
+from picochat.datamodules.batches import Examples, Layout, render_row
 from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter
-from picochat.datamodules.packing import fill, pack
+from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
+from picochat.datamodules.prepare import dataset_pack_file
 from picochat.errors import UserError
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
 
 
 class StreamDataModule(LightningDataModule, ABC):
-    """Batches of packed rows from a `DataPlan`.
-
-    Args:
-        batch_size: packed rows of a micro-batch, on each device.
-        context_length: places in a row.
-        num_workers: loader processes on each device.
+    """Batches of packed rows from a `DataPlan`; the arguments are those of the subclasses.
 
     Attributes:
         chat_tokenizer: the tokenizer of the rows.
@@ -42,32 +41,67 @@ class StreamDataModule(LightningDataModule, ABC):
     plan: DataPlan
     val_names: list[str]
 
-    def __init__(self, batch_size: int, context_length: int, num_workers: int) -> None:
+    def __init__(
+        self,
+        dataset_pack: str | None,
+        tokenizer: str | None,
+        work_dir: str | None,
+        batch_size: int,
+        context_length: int | None,
+        packing: PackingName,
+        block_size: int | None,
+        seed: int,
+        val_fraction: float,
+        num_workers: int,
+        vocab_size: int,
+    ) -> None:
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("context_length", context_length, 2),
             ("num_workers", num_workers, 0),
+            ("block_size", block_size, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f"data.{name} must be at least {least}, not {value}")
+        if not 0 <= val_fraction < 1:
+            raise UserError(f"data.val_fraction must be at least 0 and below 1, not {val_fraction}")
+        self.pack_path = dataset_pack_file(dataset_pack)
+        self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
+        self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
         self.batch_size = batch_size
-        self.context_length = context_length
+        self.context_length = 256 if context_length is None else context_length
+        self.packing: PackingName = packing
+        self.block_size = block_size
+        self.seed = seed
+        self.val_fraction = val_fraction
         self.num_workers = num_workers
+        self.vocab_size = vocab_size
         self._resumed: dict[str, Any] = {}
 
-    def start_stream(self, train: Examples, evaluations: dict[str, Examples], plan: DataPlan) -> None:
-        """Take the examples of the training side and of each evaluation."""
-        self._train, self._evaluations, self.plan = train, evaluations, plan
+    def start_stream(self, train: Examples, evaluations: dict[str, Examples], alpha: float) -> None:
+        """Plan the training side, sampled with `alpha`, and take the examples of each evaluation that has some."""
+        self._train, self._evaluations = train, {name: side for name, side in evaluations.items() if len(side)}
+        self.val_names = list(self._evaluations)
+        self.plan = DataPlan(
+            lengths=train.lengths,
+            supervised=train.supervised,
+            lanes=train.lanes,
+            capacity=self.context_length,
+            seed=self.seed,
+            alpha=alpha,
+            packing=self.packing,
+            block_size=self.block_size,
+        )
         if self.trainer is not None:
             callbacks: list[Callback] = cast(Any, self.trainer).callbacks  # Lightning leaves them out of its types
-            if not any(isinstance(callback, _Announce) for callback in callbacks):
-                callbacks.append(_Announce(self))
-        lanes = zip(self.lanes, self._per_lane(np.bincount(plan.lanes)), self._per_lane(plan.quotas), strict=True)
+            if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
+                callbacks.append(_DescribeMixture(self))
+        lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
         starved = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn]
         if starved:
             rank_zero_warn(
-                f"blocks of {plan.draws} examples leave no draw for {', '.join(starved)}; raise data.block_size"
+                f"blocks of {self.plan.draws} examples leave no draw for {', '.join(starved)}; raise data.block_size"
             )
 
     @property
@@ -83,11 +117,15 @@ class StreamDataModule(LightningDataModule, ABC):
             first_bin=self._resumed.get("next_bin", 0),
         )
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """(this rank, how many there are)."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
     def train_dataloader(self) -> Loader[Batch]:
         """The rest of the run; without a trainer, one block of the plan."""
         trainer, split = self.trainer, self.split
-        rank = 0 if trainer is None else trainer.global_rank
-        batches = TrainBatches(self.plan, split, rank, self._train, self.context_length, self.chat_tokenizer.pad_id)
+        batches = TrainBatches(self._layout(self._train), self.plan, split, self.rank[0])
         if trainer is None:
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
         self.check_trainer()
@@ -103,11 +141,12 @@ class StreamDataModule(LightningDataModule, ABC):
     def eval_loader(self, name: str) -> Loader[Batch]:
         """A whole evaluation side, packed."""
         examples = self._evaluations[name]
-        bins = pack(examples.lengths, self.context_length, self.plan.packing)
-        rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        pad_id = self.chat_tokenizer.pad_id
-        batches = EvalBatches(bins, self.batch_size, rank, world, examples, self.context_length, pad_id)
-        return Loader(batches, len(batches), workers=0)  # starting workers takes longer than making these batches
+        bins = pack(examples.lengths, self.context_length, self.packing)
+        batches = EvalBatches(self._layout(examples), bins, self.batch_size, *self.rank)
+        return Loader(batches, len(batches))  # starting workers takes longer than making these batches
+
+    def _layout(self, examples: Examples) -> Layout:
+        return Layout(examples, self.context_length, self.chat_tokenizer.pad_id)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream goes on: the first packed row of the next optimizer step.
@@ -145,7 +184,7 @@ class StreamDataModule(LightningDataModule, ABC):
         self.plan = dataclasses.replace(self.plan, anchor=(state_dict["block"], state_dict["block_first_bin"]))
 
     def check_trainer(self) -> None:
-        """Refuse settings of the trainer under which the stream would not be what it says.
+        """Refuse settings of the trainer with which the stream would not be what it says.
 
         Raises:
             UserError: no end of the run, or an epoch that ends inside an optimizer step.
@@ -167,18 +206,24 @@ class StreamDataModule(LightningDataModule, ABC):
                 f"trainer.accumulate_grad_batches={accumulate}"
             )
 
+    @abstractmethod
+    def summary(self) -> list[str]:
+        """Lines about the rows, above the table of `describe`."""
+
     def describe(self) -> str:
         """The mixture as a table: what each lane has, and what it gets in the first block."""
-        heads = ("lane", "rows", "drawn", "examples", "tokens", "packed rows")
-        shares = self.shares()
-        rows, drawn = self._per_lane(np.bincount(self.plan.lanes)), self._per_lane(self.plan.quotas)
-        lines: list[tuple[str, ...]] = [heads]
-        for i, lane in enumerate(self.lanes):
-            examples, tokens, places = (f"{shares[unit][i]:.1%}" for unit in ("examples", "tokens", "rows"))
-            lines.append((lane, f"{rows[i]:,}", f"{drawn[i]:,}", examples, tokens, places))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
-        return "\n".join([*self.summary(), "", *table])
+        bins = self.plan.block(0).bins
+        plan = (
+            f"blocks of {self.plan.draws:,} examples, {self.packing}: {len(bins):,} rows of {self.context_length} "
+            f"places, {fill(bins, self.plan.lengths, self.context_length):.1%} filled"
+        )
+        columns = (self.plan.counts.tolist(), self.plan.quotas.tolist(), *self.shares().values())
+        rows = [
+            (lane, f"{rows:,}", f"{drawn:,}", *(f"{share:.1%}" for share in shares))
+            for lane, rows, drawn, *shares in zip_longest(self.lanes, *columns, fillvalue=0)
+        ]
+        table = Table(("lane", "rows", "drawn", "examples", "tokens", "packed rows"), rows)
+        return terminal(Text([*self.summary(), plan]), table)
 
     def shares(self) -> dict[str, list[float]]:
         """Realised shares of each lane in the first block: of examples, of supervised tokens, of places in the rows."""
@@ -195,35 +240,18 @@ class StreamDataModule(LightningDataModule, ABC):
     def describe_step(self, step: int) -> str:
         """What optimizer step `step` (from 1) is made of: examples of each lane, and the lines they stand in."""
         examples = np.concatenate(self.plan.bins(self.split.step_start(step - 1), self.split.rows))
-        counts = self._per_lane(np.bincount(self.plan.lanes[examples]))
+        counts = np.bincount(self.plan.lanes[examples], minlength=len(self.lanes)).tolist()
         lanes = ", ".join(f"{count} of {lane}" for lane, count in zip(self.lanes, counts, strict=True) if count)
         lines = np.unique(np.asarray(self._train.store.lines)[self._train.rows[examples]]).tolist()
         return f"{lanes}; lines {', '.join(map(str, lines[:20]))}{', …' if len(lines) > 20 else ''}"
 
-    @abstractmethod
-    def summary(self) -> list[str]:
-        """Lines about the rows, above the table of `describe`."""
-
-    def plan_summary(self) -> str:
-        """One line about the stream."""
-        bins = self.plan.block(0).bins
-        share = fill(bins, self.plan.lengths, self.context_length)
-        return (
-            f"blocks of {self.plan.draws:,} examples, {self.plan.packing}: {len(bins):,} rows of "
-            f"{self.context_length} places, {share:.1%} filled"
-        )
-
     def render_row(self, batch: Batch, index: int) -> str:
-        """A packed row as text, a line a document; what is learnt stands between ⟦ and ⟧."""
+        """A packed row as text, a line a document; supervised tokens stand between ⟦ and ⟧."""
         return render_row(batch, index, self.chat_tokenizer, self.lanes)
 
-    def _per_lane(self, values: Any) -> list[int]:
-        padded: list[int] = np.pad(values, (0, len(self.lanes) - len(values))).tolist()
-        return padded
 
-
-class _Announce(Callback):
-    """Says what the run will be taught, when it begins; loggers are ready by then."""
+class _DescribeMixture(Callback):
+    """Prints and logs the mixture when a run begins; loggers are ready by then."""
 
     def __init__(self, data: StreamDataModule) -> None:
         self.data = data
@@ -232,10 +260,7 @@ class _Announce(Callback):
         if trainer.global_step > 0:
             return  # resumed: it was said before
         rank_zero_info(self.data.describe())
-        metrics = {
-            f"data/{unit}/{lane}": value
-            for unit, values in self.data.shares().items()
-            for lane, value in zip(self.data.lanes, values, strict=True)
-        }
+        shares = self.data.shares().items()
+        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in shares for i, lane in enumerate(self.data.lanes)}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=0)
