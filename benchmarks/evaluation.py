@@ -19,10 +19,10 @@ from typing import Any
 
 from report import record
 
-from picochat.evidence.evaluation import ModelAnswerer, answer_rows
-from picochat.evidence.lanes import summarise
-from picochat.evidence.report import eval_markdown
-from picochat.evidence.report_html import eval_html
+from picochat.blocks import markdown_page
+from picochat.evidence.eval_report import eval_json, eval_report
+from picochat.evidence.evaluation import Evaluation, Model, ModelAnswerer, RowFile, answer_rows
+from picochat.evidence.html_page import page
 from picochat.evidence.scoring import score
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Row
@@ -85,16 +85,12 @@ def main() -> None:
     faster = f"Answering 64 at a time is {rates[64] / rates[1]:.1f} × as fast as one at a time."
 
     many = [predictions[index % len(predictions)] for index in range(arguments.rows)]
-    _, report = timed("count lanes (lanes.summarise)", len(many), lambda: summarise(many))
-    report |= {
-        "picochat": "-",
-        "pack": {"path": "-", "sha256": "-", "rows": len(many)},
-        "model": {"folder": "-", "sha256": "-", "provenance": {}},
-        "settings": {},
-    }
-    timed("Markdown", len(many), lambda: eval_markdown(report, many))
-    _, page = timed("page", len(many), lambda: eval_html(report, many))
-    note = f"{faster} The page of {len(many):,} rows has {len(page.encode()) / 1024:.0f} KiB."
+    evaluation = Evaluation(RowFile("-", "-", len(many)), Model("-", "-", {}), {}, many)
+    timed("count lanes", len(many), lambda: eval_json(evaluation))
+    report = eval_report(evaluation)
+    timed("Markdown", len(many), lambda: markdown_page(report))
+    _, html = timed("page", len(many), lambda: page(report))
+    note = f"{faster} The page of {len(many):,} rows has {len(html.encode()) / 1024:.0f} KiB."
     record("evaluation", ["part", "rows/s"], table, note)
 
 

@@ -194,21 +194,15 @@ class _Student(NamedTuple):
 
 
 def _evaluated(rows: list[dict[str, Any]], out_dir: Path, wrong: int) -> None:
-    from picochat.evidence.evaluation import evaluate
-    from picochat.evidence.report import write_eval
-    from picochat.evidence.report_html import eval_html
+    from picochat.evidence.eval_report import eval_json, eval_report
+    from picochat.evidence.evaluation import Evaluation, Model, RowFile, answer_rows
+    from picochat.evidence.report import write_report
 
     student: Any = _Student([str(row.get("reference") or row.get("answer")) for row in rows], wrong)
-    predictions, body = evaluate(rows, student)
-    report = {
-        "kind": "eval chat",
-        "picochat": "-",
-        "pack": {"path": "-", "sha256": "-", "rows": len(rows)},
-        "model": {"folder": "-", "sha256": str(wrong), "provenance": {}},
-        "settings": {"temperature": 0.0, "seed": 0},
-        **body,
-    }
-    write_eval(out_dir, report, predictions, eval_html(report, predictions))
+    source, model = RowFile("-", "-", len(rows)), Model("-", str(wrong), {})
+    evaluation = Evaluation(source, model, {"temperature": 0.0, "seed": 0}, answer_rows(rows, student))
+    report = eval_report(evaluation)
+    write_report(out_dir, "eval_report", report, eval_json(evaluation), evaluation.predictions)
 
 
 def _chat_rows(size: int, folder: Path) -> tuple[Path, list[str]]:

@@ -31,7 +31,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from picochat.blocks import Report, Table, clip, markdown_page
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Answerer, ModelAnswerer, answer_rows, load_eval_rows
-from picochat.evidence.lanes import UNTAGGED, Prediction, bucket
+from picochat.evidence.lanes import UNTAGGED, Prediction, count
 from picochat.files import write_files
 from picochat.model.engine import Decoding
 from picochat.packs.quotas import spread_evenly
@@ -152,9 +152,10 @@ class BenchmarkMetrics(Callback):
             self._keep_samples(trainer, predictions)
         rates: dict[str, float] = {}
         for lane in self._lanes:
-            found = bucket([one for one in predictions if one.tag(_PROFILE) == lane])
-            found |= {"pass_rate": found["rate"], "steps_correct": (found["steps_correct"] or {}).get("lines")}
-            decided = {name: found[name] for name in METRICS if found[name] is not None}
+            found = count([one for one in predictions if one.tag(_PROFILE) == lane])
+            steps = found.steps_correct.lines if found.steps_correct else None
+            values = (found.rate, found.prompt_echo, found.unsupported_claims, found.over_refusal, steps)
+            decided = {name: value for name, value in zip(METRICS, values, strict=True) if value is not None}
             rates |= {f"eval/{lane.strip('()')}/{name}": rate for name, rate in decided.items()}
         return rates
 

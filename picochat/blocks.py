@@ -16,15 +16,17 @@ is a short answer in the terminal and a long report on a page.
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Medium = Literal["terminal", "markdown", "page"]
 EVERYWHERE: tuple[Medium, ...] = ("terminal", "markdown", "page")
 WRITTEN: tuple[Medium, ...] = ("markdown", "page")
+_SOME = 12  # replies that Markdown shows
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_MARKED = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^\s*(?:[-+#=]|\d+[.)](?=\s))")
+_MARKED = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+_OPENING = re.compile(r"^\s*(?:[-+#=]|\d+[.)](?=\s))")  # means something at the start of a line only
 _REPLACED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "\t": " ", "\n": " ⏎ "}
 
 
@@ -35,10 +37,12 @@ class Block:
     Attributes:
         title: a heading above the block; none where it is empty.
         media: which renderers show the block.
+        folded: whether a page shows only its title until it is opened.
     """
 
     title: str = ""
     media: Sequence[Medium] = EVERYWHERE
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,10 @@ class Text(Block):
 
     Attributes:
         style: "lead" is the main result, "soft" a remark, "list" has a bullet before each line, "code" is verbatim.
-        tones: the meaning of each line, shown as its colour on a page; empty where none has one.
     """
 
     lines: Sequence[str]
     style: Literal["plain", "lead", "soft", "list", "code"] = "plain"
-    tones: Sequence[Literal["good", "bad", ""]] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Bars(Block):
-    """Rates with intervals: lane → its rate, or the rates of two runs (None where a run has no such lane).
+    """Rates with intervals, drawn on pages only: lane → one rate, or those of two runs (None where one has no such).
 
     `key` names the runs.
     """
@@ -91,7 +93,7 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Matrix(Block):
-    """A table whose cells have shades, from -1 (bad) over 0 (none) to 1 (good); `corner` names what rows are."""
+    """A table whose cells have shades on a page, from -1 (bad) over 0 to 1 (good); `corner` names what rows are."""
 
     corner: str
     columns: Sequence[str]
@@ -104,13 +106,13 @@ class Reply:
     """One row of model text.
 
     Attributes:
-        head: what is said above it, such as ("row 3", "bench_math_addition", "failed").
+        head: the line above it: "row 3 · bench_math_addition · failed".
         parts: label → text, such as "prompt" and "reply".
         fields: filter → the row's values for it, such as "lane" → ["bench_math_addition"].
         failed: whether it is marked as a failure.
     """
 
-    head: Sequence[str]
+    head: str
     parts: Mapping[str, str]
     fields: Mapping[str, Sequence[str]]
     failed: bool = False
@@ -118,18 +120,30 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replies(Block):
-    """Rows of model text, of which a page shows those that its filters ask for; `note` says which rows these are."""
+    """Rows of model text; `note` says which rows these are.
+
+    A page shows those that its filters ask for, Markdown some of those that failed (of all, where none did).
+    """
 
     shown: Sequence[Reply]
     note: str = ""
+    media: Sequence[Medium] = field(default=WRITTEN, kw_only=True)
 
 
 @dataclass(frozen=True)
-class Chart(Block):
-    """Curves over optimizer steps, drawn on pages only; a "share" goes from 0 to 100 %."""
+class Chart:
+    """Curves over optimizer steps; a "share" goes from 0 to 100 %."""
 
+    title: str
     curves: Mapping[str, Sequence[tuple[float, float]]]
     scale: Literal["linear", "log", "share"] = "linear"
+
+
+@dataclass(frozen=True)
+class Charts(Block):
+    """Charts beside each other, drawn on pages only."""
+
+    charts: Sequence[Chart]
 
 
 @dataclass(frozen=True)
@@ -189,8 +203,13 @@ def printable(text: str) -> str:
 
 def md(text: str) -> str:
     """Any text as one line of Markdown that shows it and means nothing."""
+    return _OPENING.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", _cell(text))
+
+
+def _cell(text: str) -> str:
+    """The same inside a line."""
     text = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _MARKED.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", text)
+    text = _MARKED.sub(lambda found: f"\\{found[0]}", text)
     for sign, written in _REPLACED.items():
         text = text.replace(sign, written)
     return text
@@ -211,33 +230,16 @@ def interval(low: float, high: float) -> str:
     return f"{100 * low:.1f} – {100 * high:.1f} %"
 
 
-def as_table(block: Bars | Matrix) -> Table:
-    """What a picture shows, in figures."""
-    if isinstance(block, Matrix):
-        return Table((block.corner, *block.columns), [(name, *cells) for name, cells in block.rows.items()])
-    runs = block.key or ("",) * max((len(rates) for rates in block.lanes.values()), default=0)
-    rows = [
-        (name, *(cell for one in rates for cell in ((percent(one.rate), interval(*one[1:])) if one else ("–", "–"))))
-        for name, rates in block.lanes.items()
-    ]
-    return Table(("lane", *(name for run in runs for name in (run or "rate", "95 % interval"))), rows)
-
-
 def _terminal_body(block: Any) -> str:
     match block:
         case Text():
             return "\n".join(map(printable, block.lines))
         case Table():
-            indents = ["  " * depth for depth in block.depths] or [""] * len(block.rows)
-            rows = [[indent + row[0], *row[1:]] for indent, row in zip(indents, block.rows, strict=True)]
+            depths = block.depths or [0] * len(block.rows)
+            rows = [["  " * depth + row[0], *row[1:]] for depth, row in zip(depths, block.rows, strict=True)]
             return aligned([block.head, *rows], block.left) if rows else ""
-        case Bars() | Matrix():
-            return _terminal_body(as_table(block))
-        case Replies():
-            parts = [block.note] if block.note else []
-            for reply in block.shown:
-                parts += [" · ".join(reply.head), *(f"  {label}: {clip(text)}" for label, text in reply.parts.items())]
-            return "\n".join(map(printable, parts))
+        case Matrix():
+            return _terminal_body(_figures(block))
     return ""
 
 
@@ -252,17 +254,30 @@ def _markdown_body(block: Any) -> str:
             lines = [before + md(line) + after for line in block.lines]
             return ("\n" if block.style == "list" else "\n\n").join(lines)
         case Table():
-            indents = ["&emsp;" * depth for depth in block.depths] or [""] * len(block.rows)
-            rows = [[indent + md(row[0]), *map(md, row[1:])] for indent, row in zip(indents, block.rows, strict=True)]
+            depths = block.depths or [0] * len(block.rows)
+            rows = [
+                ["&emsp;" * depth + _cell(row[0]), *map(_cell, row[1:])]
+                for depth, row in zip(depths, block.rows, strict=True)
+            ]
             rule = ["---" if place < block.left else "---:" for place in range(len(block.head))]
-            lines = [" | ".join(line) for line in ([md(cell) for cell in block.head], rule, *rows)]
+            lines = [" | ".join(line) for line in (map(_cell, block.head), rule, *rows)]
             return "\n".join(f"| {line} |" for line in lines) if rows else ""
-        case Bars() | Matrix():
-            return _markdown_body(as_table(block))
+        case Matrix():
+            return _markdown_body(_figures(block))
         case Replies():
-            labels = list(dict.fromkeys(label for reply in block.shown for label in reply.parts))
-            cells = ([clip(reply.parts.get(label, "")) for label in labels] for reply in block.shown)
-            rows = [[" · ".join(reply.head), *own] for reply, own in zip(block.shown, cells, strict=True)]
-            table = _markdown_body(Table(("row", *labels), rows, left=len(labels) + 1))
-            return f"{md(block.note)}\n\n{table}" if block.note and table else table
+            pool = [reply for reply in block.shown if reply.failed] or block.shown
+            some = [pool[place * len(pool) // _SOME] for place in range(_SOME)] if len(pool) > _SOME else pool
+            note = f"{len(some)} of {len(pool)} shown here. {block.note}"
+            return f"{md(note)}\n\n{_markdown_body(_reply_table(some))}" if some else ""
     return ""
+
+
+def _figures(matrix: Matrix) -> Table:
+    return Table((matrix.corner, *matrix.columns), [(name, *cells) for name, cells in matrix.rows.items()])
+
+
+def _reply_table(replies: Sequence[Reply]) -> Table:
+    """A row for each reply, with a column for every label that one of them has."""
+    labels = list(dict.fromkeys(label for reply in replies for label in reply.parts))
+    rows = [(reply.head, *(clip(reply.parts.get(label, "")) for label in labels)) for reply in replies]
+    return Table(("row", *labels), rows, left=len(labels) + 1)

@@ -13,6 +13,7 @@ from picochat.blocks import (
     WRITTEN,
     Bars,
     Chart,
+    Charts,
     Matrix,
     Rate,
     Replies,
@@ -107,7 +108,7 @@ def test_a_block_is_shown_by_the_media_it_names_and_an_empty_one_by_none() -> No
         replace(LANES, media=WRITTEN, title="Lanes"),
         Text(["a", "b"], style="list", title="In words", media=("terminal",)),
         Table(("a", "b"), [], title="Nothing"),
-        Chart({"loss": [(1, 2.0)]}, title="Loss"),
+        Charts([Chart("Loss", {"loss": [(1, 2.0)]})], title="Curves"),
     ]
     assert terminal(*blocks) == "found\n\nIn words\na\nb"
     assert markdown_page(Report("A_b_ of x", "1 | 2", blocks)) == (
@@ -115,38 +116,25 @@ def test_a_block_is_shown_by_the_media_it_names_and_an_empty_one_by_none() -> No
     )
 
 
-def test_pictures_are_tables_where_nothing_can_be_drawn() -> None:
-    bars = Bars(
-        {"math": [Rate(0.9, 0.8, 0.95), Rate(0.1, 0.05, 0.2)], "spelling": [None, Rate(0.5, 0.4, 0.6)]}, ("new", "old")
-    )
-    assert markdown(bars).splitlines()[0] == "| lane | new | 95 % interval | old | 95 % interval |"
-    assert terminal(bars).splitlines()[2].split() == ["spelling", "–", "–", "50.0", "%", "40.0", "–", "60.0", "%"]
+def test_a_matrix_is_a_table_where_nothing_can_be_shaded_and_pictures_are_for_pages() -> None:
     effects = Matrix("lane", ("math", "identity"), {"math": ("+3.1", "0.0")}, [[0.6, 0.0]])
     assert terminal(effects) == "lane  math  identity\nmath  +3.1       0.0"
+    assert markdown(effects).splitlines()[2] == "| math | +3.1 | 0.0 |"
+    for picture in (Bars({"math": [Rate(0.9, 0.8, 0.95), None]}), Charts([Chart("Loss", {"x": [(1, 2.0)]})])):
+        assert (terminal(picture), markdown(picture)) == ("", "")
 
 
-def test_replies_are_rows_with_every_label_that_one_of_them_has() -> None:
-    replies = Replies(
-        [
-            Reply(("row 1", "math"), {"prompt": "1 + 1?", "reply": "2"}, {}),
-            Reply(("row 2",), {"prompt": "x|y", "expected": "z"}, {}),
-        ],
-        note="2 of 2",
-    )
-    assert markdown(replies).splitlines() == [
-        "2 of 2",
+def test_markdown_shows_some_of_the_replies_that_failed_with_every_label_that_one_of_them_has() -> None:
+    good, bad = Reply("row 1 · math", {"reply": "2"}, {}), Reply("row 2", {"prompt": "x|y", "expected": "z"}, {}, True)
+    worse = Reply("row 3", {"prompt": "?", "reply": "no"}, {}, True)
+    assert markdown(Replies([good, bad, worse], "Some of 9.")).splitlines() == [
+        "2 of 2 shown here. Some of 9.",
         "",
-        "| row | prompt | reply | expected |",
+        "| row | prompt | expected | reply |",
         "| --- | --- | --- | --- |",
-        "| row 1 · math | 1 + 1? | 2 |  |",
-        "| row 2 | x\\|y |  | z |",
+        "| row 2 | x\\|y | z |  |",
+        "| row 3 | ? |  | no |",
     ]
-    assert terminal(replies).splitlines() == [
-        "2 of 2",
-        "row 1 · math",
-        "  prompt: 1 + 1?",
-        "  reply: 2",
-        "row 2",
-        "  prompt: x|y",
-        "  expected: z",
-    ]
+    assert "row 1" in markdown(Replies([good]))
+    assert [line[:8] for line in markdown(Replies([bad] * 30)).splitlines()].count("| row 2 ") == 12
+    assert terminal(Replies([good])) == ""

@@ -5,10 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from picochat.blocks import Report, terminal
 from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
+from picochat.errors import UserError, one_line
+from picochat.files import refuse_existing
 
 if TYPE_CHECKING:
     from picochat.evidence.curves import Curves
+
+_LANE_FILES = ("eval_report.json", "eval_report.md", "eval_report.html", "predictions.jsonl")
+_COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,90 +25,90 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run_chat(args: argparse.Namespace) -> None:
-    """Answer the rows, write the report, print the table."""
+    """Answer the rows, write the report, print it."""
+    from picochat.evidence.eval_report import eval_json, eval_report
     from picochat.evidence.evaluation import evaluate_checkpoint
+    from picochat.evidence.gates import limits_with
     from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.read_back import read_before
-    from picochat.evidence.report import EVAL_FILES, eval_table, write_eval
-    from picochat.evidence.report_html import eval_html
-    from picochat.files import refuse_existing
+    from picochat.evidence.report import write_report
 
-    out_dir = Path(args.out_dir)
-    refuse_existing([out_dir / name for name in EVAL_FILES], force=args.force)
+    refuse_existing([Path(args.out_dir) / name for name in _LANE_FILES], force=args.force)
     if args.model_card and not args.force:
         check_card_place(args.checkpoint)
-    gates = _gates(args.gate)
+    limits = limits_with(args.gate)
     before = read_before(args.before, args.input) if args.before else None
     curves = _curves_beside(args.checkpoint)
-    predictions, report = evaluate_checkpoint(
-        args.input,
-        args.checkpoint,
-        tokenizer=args.tokenizer,
-        decoding=decoding_of(args),
-        device=args.device,
-        precision=args.precision,
-        gates=gates,
-        progress=True,
-    )
-    write_eval(out_dir, report, predictions, eval_html(report, predictions, curves=curves, before=before))
-    print(eval_table(report))
-    print(f"\nwrote {out_dir / 'eval_report.html'}, .md, .json and predictions.jsonl")
+    evaluation = evaluate_checkpoint(args.input, args.checkpoint, limits=limits, **_model_settings(args))
+    report = eval_report(evaluation, curves, before)
+    write_report(args.out_dir, "eval_report", report, eval_json(evaluation), evaluation.predictions)
+    _print(report, Path(args.out_dir) / "eval_report.html", ".md, .json and predictions.jsonl")
     if args.model_card:
-        print(f"wrote {write_model_card(args.checkpoint, report)}")
+        print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
 
 
 def run_sft_fit(args: argparse.Namespace) -> None:
-    """Measure how well training rows were learnt, and held-out rows with them."""
-    from picochat.evidence.fit_report import FIT_FILES, fit_table, write_fit
+    """Measure how well the model fits its training rows, and how that carries over to held-out rows."""
+    from picochat.evidence.fit_report import fit_json, fit_report
+    from picochat.evidence.report import write_report
     from picochat.evidence.sft_fit import measure_fit
-    from picochat.files import refuse_existing
 
-    out_dir = Path(args.out_dir)
-    refuse_existing([out_dir / name for name in FIT_FILES], force=args.force)
-    report, rows = measure_fit(
-        args.input,
-        args.checkpoint,
-        eval_input=args.eval_input,
-        max_rows=args.max_rows,
-        tokenizer=args.tokenizer,
-        decoding=decoding_of(args),
-        device=args.device,
-        precision=args.precision,
-        progress=True,
-    )
-    write_fit(out_dir, report, rows)
-    print(fit_table(report))
-    print(f"\nwrote {out_dir / 'eval_report.html'}, .md, .json and predictions.jsonl")
+    refuse_existing([Path(args.out_dir) / name for name in _LANE_FILES], force=args.force)
+    settings = {"eval_input": args.eval_input, "max_rows": args.max_rows, **_model_settings(args)}
+    fit = measure_fit(args.input, args.checkpoint, **settings)
+    report = fit_report(fit)
+    write_report(args.out_dir, "eval_report", report, fit_json(fit), fit.rows)
+    _print(report, Path(args.out_dir) / "eval_report.html", ".md, .json and predictions.jsonl")
 
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare two arms of evaluations on the same rows."""
-    from picochat.errors import UserError
     from picochat.evidence.compare import compare_runs
-    from picochat.evidence.compare_report import COMPARE_FILES, compare_table, write_compare
-    from picochat.evidence.compare_words import arm_names
-    from picochat.files import refuse_existing
+    from picochat.evidence.compare_report import compare_json, compare_report
+    from picochat.evidence.report import write_report
+    from picochat.evidence.words import arm_names
 
     if args.runs and (args.a or args.b):
         raise UserError("give either two folders, or --a and --b, not both")
     if len(args.runs) not in (0, 2):
         raise UserError(
-            f"eval compare takes two folders, not {len(args.runs)}; several runs of one arm go behind --a and --b"
+            f"eval compare takes two folders, not {len(args.runs)}; give several runs of an arm to --a, --b"
         )
     arm_a, arm_b = ([args.runs[0]], [args.runs[1]]) if args.runs else (args.a, args.b)
     if not arm_a or not arm_b:
         raise UserError("eval compare needs two folders A B, or --a A1 A2 … --b B1 B2 …")
-    out_dir = Path(args.out_dir) if args.out_dir else None
-    if out_dir:
-        refuse_existing([out_dir / name for name in COMPARE_FILES], force=args.force)
+    if args.out_dir:
+        refuse_existing([Path(args.out_dir) / name for name in _COMPARE_FILES], force=args.force)
     found = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
     names = [args.name_a or found[0], args.name_b or found[1], *found[2:]]
-    report = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, names=names, margin=args.margin / 100)
-    if out_dir:
-        write_compare(out_dir, report)
-    print(compare_table(report))
-    if out_dir:
-        print(f"\nwrote {out_dir / 'comparison.html'}, .md and .json")
+    comparison = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, names=names, margin=args.margin / 100)
+    report = compare_report(comparison)
+    if args.out_dir:
+        write_report(args.out_dir, "comparison", report, compare_json(comparison))
+    _print(report, args.out_dir and Path(args.out_dir) / "comparison.html", ".md and .json")
+
+
+def _print(report: Report, page: Path | None, beside: str) -> None:
+    print(terminal(*report.blocks))
+    if page:
+        print(f"\nwrote {page}, {beside}")
+
+
+def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
+    settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
+    return {**settings, "decoding": decoding_of(args), "progress": True}
+
+
+def _curves_beside(checkpoint: str) -> "Curves | None":
+    """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
+    from picochat.evidence.curves import find_metrics, read_curves
+
+    metrics = find_metrics(checkpoint)
+    try:
+        return read_curves(metrics) if metrics else None
+    except UserError as error:
+        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
+        return None
 
 
 def _add_chat(subparsers: Any) -> None:
@@ -114,13 +120,8 @@ def _add_chat(subparsers: Any) -> None:
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability",
     )
     _add_model_flags(parser, "eval rows (JSONL)")
-    parser.add_argument(
-        "--gate",
-        action="append",
-        default=[],
-        metavar="NAME=SHARE",
-        help="change a gate, such as math=0.5 (identity, refusal, choice, math, spelling, echo); may be repeated",
-    )
+    gates = "change a gate, such as math=0.5 (identity, refusal, choice, math, spelling, echo); may be repeated"
+    parser.add_argument("--gate", action="append", default=[], metavar="NAME=SHARE", help=gates)
     parser.add_argument(
         "--before", metavar="DIR", help="an earlier eval output on the same rows, drawn beside this one"
     )
@@ -133,17 +134,14 @@ def _add_chat(subparsers: Any) -> None:
 def _add_sft_fit(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "sft-fit",
-        help="tell memorising from transfer: training rows against held-out rows",
+        help="tell memorisation from generalisation: training rows against held-out rows",
         description="Measure exact reproduction, correctness, token accuracy and nll on training and held-out rows.",
         epilog="example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit",
     )
     _add_model_flags(parser, "the chat rows that were trained on (JSONL)")
-    parser.add_argument(
-        "--eval-input",
-        metavar="FILE",
-        help="held-out rows (default: the eval file beside the input that belongs to it)",
-    )
+    held_out = "held-out rows (default: the eval file beside the input that belongs to it)"
+    parser.add_argument("--eval-input", metavar="FILE", help=held_out)
     parser.add_argument("--max-rows", type=int, default=512, help="rows of each side, spread over lanes (default: 512)")
     parser.set_defaults(run=run_sft_fit)
 
@@ -157,28 +155,22 @@ def _add_compare(subparsers: Any) -> None:
   picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
   several seeds an arm, so that the intervals include the variation between runs:
     picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
-  both ways to a release, and how much of the capability stage's gain each kept:
+  both ways to a release, and how much of the capability stage's gain each retained:
     picochat eval compare runs/eval/release-from-base runs/eval/release-from-capability \\
         --before runs/eval/base --peak runs/eval/capability""",
     )
     parser.add_argument("runs", nargs="*", metavar="DIR", help="two folders that `eval chat` wrote: A B")
-    parser.add_argument("--a", nargs="+", default=[], metavar="DIR", help="arm A, several runs (seeds)")
-    parser.add_argument("--b", nargs="+", default=[], metavar="DIR", help="arm B, several runs (seeds)")
+    before = "the model before any of this: shows the retained gain (what was not forgotten)"
+    for flag, text in {
+        "--a": "arm A, several runs (seeds)",
+        "--b": "arm B, several runs (seeds)",
+        "--before": before,
+        "--peak": "the model whose gain over --before is meant (default: A)",
+    }.items():
+        parser.add_argument(flag, nargs="+", default=[], metavar="DIR", help=text)
     parser.add_argument("--name-a", metavar="NAME", help="what arm A is called (default: after its folder)")
     parser.add_argument("--name-b", metavar="NAME", help="what arm B is called (default: after its folder)")
-    parser.add_argument(
-        "--before",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="the model before any of this: shows the gain that was kept",
-    )
-    parser.add_argument(
-        "--peak", nargs="+", default=[], metavar="DIR", help="the model whose gain over --before is meant (default: A)"
-    )
-    parser.add_argument(
-        "--margin", type=float, default=2.0, help="points within which arms count as equal (default: 2)"
-    )
+    parser.add_argument("--margin", type=float, default=2.0, help="points within which arms are equal (default: 2)")
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
     parser.set_defaults(run=run_compare)
@@ -190,33 +182,3 @@ def _add_model_flags(parser: argparse.ArgumentParser, rows: str) -> None:
     add_batch_size(parser)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--force", action="store_true", help="replace existing output")
-
-
-def _curves_beside(checkpoint: str) -> "Curves | None":
-    """The curves of the run that a checkpoint lies in; a file that holds none is passed over, with a note."""
-    from picochat.errors import UserError, one_line
-    from picochat.evidence.curves import find_metrics, read_curves
-
-    metrics = find_metrics(checkpoint)
-    try:
-        return read_curves(metrics) if metrics else None
-    except UserError as error:
-        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
-        return None
-
-
-def _gates(changes: list[str]) -> dict[str, float]:
-    from picochat.errors import UserError
-    from picochat.evidence.lanes import GATES
-
-    gates = dict(GATES)
-    for change in changes:
-        name, _, share = change.partition("=")
-        try:
-            value = float(share)
-        except ValueError:
-            value = -1.0
-        if name not in gates or not 0 <= value <= 1:
-            raise UserError(f"--gate {change} is not NAME=SHARE with a share from 0 to 1; names: {', '.join(GATES)}")
-        gates[name] = value
-    return gates

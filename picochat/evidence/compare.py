@@ -1,4 +1,4 @@
-"""Paired comparison. In: folders of `eval chat`, one or more an arm. Out: the compare report. Next: compare_report.
+"""Paired comparison. In: folders of `eval chat`, one or more an arm. Out: a `Comparison`. Next: compare_report.
 
 Both arms answered the same rows, so a lane is compared row by row:
 
@@ -7,44 +7,37 @@ Both arms answered the same rows, so a lane is compared row by row:
     B        ✓  ✓  ✗  ✓  ✓  ✓        flips: 3 lost, 4 and 6 gained
 
 An arm of several runs (seeds) enters with each row's share of runs that passed, and the interval then includes how much
-the runs differ from each other. With one run an arm it cannot, and the report says so in words.
+the runs differ from each other. With one run an arm it cannot, which the report's notes say.
 
-Two more arms on the same rows tell what a later stage kept of an earlier one's gain:
+Two more arms on the same rows measure the retained gain, that is, how far a later training stage forgot what an earlier
+one taught (catastrophic forgetting):
 
     before 2 %, peak 98 %, B 80 %        B kept (80 - 2) / (98 - 2) = 81 % of the gain
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import correlation, mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import picochat
 from picochat.errors import UserError
-from picochat.evidence.compare_words import notes, reading, summary
-from picochat.evidence.lanes import GROUPINGS, Prediction, grouped, shown_names
+from picochat.evidence import stats
+from picochat.evidence.evaluation import Evaluation, RowFile
+from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
 from picochat.evidence.read_back import read_eval
-from picochat.evidence.stats import (
-    Interval,
-    RunSpread,
-    holm,
-    mcnemar_exact,
-    paired_difference,
-    run_spread,
-    share_of_gain,
-    widen,
-    wilson,
-)
+from picochat.evidence.stats import Interval
 
-_SURE = 0.05  # a gain whose corrected p is above this is none, and nothing is said of what was kept of it
+SIGNIFICANT = 0.05  # a corrected p below this is called a difference
+_ONE_RUN = "exact McNemar"
+_SEVERAL_RUNS = "the larger p of an exact sign test over rows and Welch's t over runs"
 
 
 class Run(NamedTuple):
-    """One evaluation that was read back."""
+    """One evaluation that was read back from its folder."""
 
     folder: str
-    report: dict[str, Any]
-    predictions: list[Prediction]
+    evaluation: Evaluation
 
 
 class Arm(NamedTuple):
@@ -55,24 +48,106 @@ class Arm(NamedTuple):
 
     def rates(self, rows: Sequence[int]) -> list[float]:
         """Each run's share of `rows` (indices) that passed."""
-        return [mean(run.predictions[index].passed for index in rows) for run in self.runs]
+        return [mean(run.evaluation.predictions[index].passed for index in rows) for run in self.runs]
 
     def shares(self, rows: Sequence[int]) -> list[float]:
         """Each row's share of runs that passed it."""
-        return [mean(run.predictions[index].passed for run in self.runs) for index in rows]
+        return [mean(run.evaluation.predictions[index].passed for run in self.runs) for index in rows]
 
 
-class Difference(NamedTuple):
-    """One arm minus another on the same rows."""
+@dataclass(frozen=True)
+class Kept:
+    """A share of a gain, with its interval."""
 
-    value: float
-    rows: Interval  # over rows alone
-    whole: Interval  # over rows and, where an arm has several, over runs
-    p_value: float
-    spread: RunSpread
-    only_first: float
-    only_second: float
+    share: float
+    ci95: Interval
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the peak gained over the start, and the shares of it that A and B still have.
+
+    The shares are None where no gain was shown, and `kept_a` also where A is the peak.
+    """
+
+    rate_before: float
+    rate_peak: float
+    gain: float
+    ci95: Interval
+    p: float
+    kept_a: Kept | None
+    kept_b: Kept | None
+    p_holm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One lane, B minus A; `only_a` and `only_b` count rows, which several runs an arm make fractions.
+
+    `ci95_rows` is the interval over rows alone, `ci95` also over runs where an arm has several.
+    """
+
+    n: int
+    rate_a: float
+    rate_b: float
+    ci95_a: Interval
+    ci95_b: Interval
+    rates_a: list[float]
+    rates_b: list[float]
+    difference: float
+    ci95: Interval
+    ci95_rows: Interval
     both: float
+    only_a: float
+    only_b: float
+    p: float
+    test: str
+    equal: bool
+    gain: Gain | None = None
+    p_holm: float = 1.0
+
+    @property
+    def finding(self) -> str:
+        """What interval and corrected test say together.
+
+        "equal": the whole interval lies within the margin. "different": both exclude no difference. "suggested": only
+        one of them does, as with six rows that all flip (+44.8 to +100.0, p = 0.06). "undecided": neither.
+        """
+        excluded = not self.ci95.low <= 0 <= self.ci95.high
+        return "equal" if self.equal else _FINDINGS[excluded + (self.p_holm < SIGNIFICANT)]
+
+
+_FINDINGS = ("undecided", "suggested", "different")
+
+
+class Flip(NamedTuple):
+    """A row on which the arms differ by at least half of their runs, with a reply of either side."""
+
+    direction: str  # "gained" or "lost", from A to B
+    a: Prediction
+    b: Prediction
+    share_a: float
+    share_b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms on the same rows; `lanes` has every grouping. Without `peak` the gain meant is that of A."""
+
+    pack: RowFile
+    a: Arm
+    b: Arm
+    before: Arm | None
+    peak: Arm | None
+    margin: float
+    overall: Difference
+    lanes: Mapping[str, Mapping[str, Difference]]
+    flips: list[Flip]
+
+    @property
+    def arms(self) -> list[Arm]:
+        """All arms that there are."""
+        return [arm for arm in (self.a, self.b, self.before, self.peak) if arm]
 
 
 def compare_runs(
@@ -83,210 +158,141 @@ def compare_runs(
     peak: Sequence[str | Path] = (),
     names: Sequence[str] = ("A", "B"),
     margin: float = 0.02,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare two arms; the difference is always B - A.
 
     Args:
         arm_a, arm_b: folders that `eval chat` wrote.
-        before: runs of the model that `peak` started from; tells what B and A keep of the gain of `peak`.
+        before: runs of the model that `peak` started from; shows how much of the gain of `peak` A and B retain.
         peak: runs of the model whose gain is meant; arm A where it is empty.
         names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
 
     Raises:
-        UserError: a margin that is none, one name for two arms, a folder without evaluation, runs on different eval
+        UserError: a margin out of range, one name for two arms, a folder without evaluation, runs on different eval
             rows, the same run twice in an arm, or a peak without its start.
     """
     if peak and not before:
         raise UserError("--peak needs --before: a gain has a start")
-    folders = [arm_a, arm_b, *(group for group in (before, peak) if group)]
-    names = [*names, *("before", "peak")[len(names) - 2 :]][: len(folders)]
     if not 0 < margin <= 1:
         raise UserError(f"--margin must be above 0 and at most 100 points, not {100 * margin:g}")
-    named: dict[str, list[str]] = {}
-    for name, group in zip(names, folders, strict=True):
-        own = [str(folder) for folder in group]  # A may be the peak as well
-        if named.setdefault(name, own) != own:
+    groups = [list(map(str, group)) for group in (arm_a, arm_b, before, peak)]
+    called: dict[str, list[str]] = {}
+    arms: list[Arm | None] = []
+    for name, group in zip([*names, *("before", "peak")[len(names) - 2 :]], groups, strict=True):
+        if group and called.setdefault(name, group) != group:  # A may be the peak as well
             raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
-    arms = [Arm(name, [_read(folder) for folder in group]) for name, group in zip(names, folders, strict=True)]
-    runs = [run for arm in arms for run in arm.runs]
-    first = runs[0]
-    for run in runs[1:]:
-        _same_rows(first, run)
-    for arm in arms:
-        _distinct(arm)
-    a, b, *others = arms
-    start = others[0] if before else None
-    top = others[1] if peak else a
-    report: dict[str, Any] = {
-        "kind": "eval compare",
-        "picochat": picochat.__version__,
-        "pack": first.report["pack"],
-        "a": _describe(a),
-        "b": _describe(b),
-        "before": _describe(start) if start else None,
-        "peak": _describe(top) if peak else None,
-        "margin": margin,
-    }
-    everything = [prediction.index for prediction in first.predictions]
-    report["overall"] = _corrected({"overall": _lane(everything, a, b, start, top, margin)})["overall"]
+        arms.append(Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None)
+    a, b, start, top = arms
+    if a is None or b is None:
+        raise UserError("a comparison needs runs in both arms")
+    _check([arm for arm in arms if arm])
+
+    def lane(rows: Sequence[int]) -> Difference:
+        found = _difference(rows, a, b, margin)
+        return replace(found, gain=_gain(rows, start, top or a, a, b)) if start else found
+
+    first = a.runs[0].evaluation
+    lanes = {}
     for grouping in GROUPINGS:
-        members = sorted(grouped(first.predictions, grouping).items())
-        lanes = {name: _lane([p.index for p in rows], a, b, start, top, margin) for name, rows in members}
-        report[grouping] = _corrected(lanes)
-    skills = shown_names(report["by_skill"])
-    report["summary"] = summary(skills, report)
-    report["readings"] = [reading(name, lane, report) for name, lane in skills.items()]
-    report["notes"] = notes({arm.name: [run.report["settings"] for run in arm.runs] for arm in arms})
-    report["flips"] = _flips(a, b)
-    return report
+        members = grouped(first.predictions, grouping).items()
+        lanes[grouping] = _corrected({name: lane([row.index for row in rows]) for name, rows in members})
+    overall = _corrected({"overall": lane(range(len(first.predictions)))})["overall"]
+    return Comparison(first.pack, a, b, start, top, margin, overall, lanes, _flips(a, b))
 
 
-def _read(folder: str | Path) -> Run:
-    report, predictions = read_eval(folder)
-    return Run(str(folder), report, predictions)
+def _check(arms: Sequence[Arm]) -> None:
+    """All runs answered the same rows, and no run is in an arm twice."""
+    first = arms[0].runs[0]
+    for arm in arms:
+        seen: dict[tuple[str, object], str] = {}
+        for folder, evaluation in arm.runs:
+            one, other = first.evaluation.pack.sha256, evaluation.pack.sha256
+            if one != other:
+                raise UserError(
+                    f"{first.folder} and {folder} answered different eval rows (sha256 {one[:12]} and {other[:12]}); "
+                    "run `eval chat` with the same --input for both"
+                )
+            # The same weights may count twice only when sampling made the replies differ.
+            settings = evaluation.settings
+            key = (evaluation.model.sha256, settings["seed"] if settings["temperature"] else None)
+            if key in seen:
+                raise UserError(
+                    f"{seen[key]} and {folder} are the same weights; each run of an arm must be a training of its own"
+                )
+            seen[key] = folder
 
 
-def _same_rows(one: Run, other: Run) -> None:
-    first, second = one.report["pack"]["sha256"], other.report["pack"]["sha256"]
-    if first != second:
-        raise UserError(
-            f"{one.folder} and {other.folder} answered different eval rows (sha256 {first[:12]} and {second[:12]}); "
-            "run `eval chat` with the same --input for both"
-        )
-
-
-def _distinct(arm: Arm) -> None:
-    seen: dict[tuple[str, object], str] = {}
-    for run in arm.runs:
-        # The same weights may count twice only when sampling made the replies differ.
-        settings = run.report["settings"]
-        key = (run.report["model"]["sha256"], settings["seed"] if settings["temperature"] else None)
-        if key in seen:
-            raise UserError(
-                f"{seen[key]} and {run.folder} are the same weights; each run of an arm must be a training of its own"
-            )
-        seen[key] = run.folder
-
-
-def _difference(members: Sequence[int], one: Arm, other: Arm) -> Difference:
-    """`other` minus `one` on the rows `members`; see the module's drawing."""
-    rates_one, rates_other = one.rates(members), other.rates(members)
-    shares_one, shares_other = one.shares(members), other.shares(members)
-    both = sum(x * y for x, y in zip(shares_one, shares_other, strict=True))
-    only_one, only_other = sum(shares_one) - both, sum(shares_other) - both
-    neither = max(0.0, len(members) - both - only_one - only_other)
-    value = mean(rates_other) - mean(rates_one)
-    rows = paired_difference(both, only_other, only_one, neither)
-    spread = run_spread(rates_one, rates_other)
-    p_rows = mcnemar_exact(
-        sum(x > y for x, y in zip(shares_one, shares_other, strict=True)),
-        sum(x < y for x, y in zip(shares_one, shares_other, strict=True)),
+def _difference(rows: Sequence[int], a: Arm, b: Arm, margin: float = 0.0) -> Difference:
+    """`b` minus `a` on some rows; see the module's drawing."""
+    n, rates_a, rates_b, shares_a, shares_b = len(rows), a.rates(rows), b.rates(rows), a.shares(rows), b.shares(rows)
+    pairs = list(zip(shares_a, shares_b, strict=True))
+    both = sum(x * y for x, y in pairs)
+    only_a, only_b = sum(shares_a) - both, sum(shares_b) - both
+    value, spread = mean(rates_b) - mean(rates_a), stats.run_spread(rates_a, rates_b)
+    over_rows = stats.paired_difference(both, only_b, only_a, max(0.0, n - both - only_a - only_b))
+    whole = stats.widen(value, over_rows, spread.half)
+    p_rows = stats.mcnemar_exact(sum(x > y for x, y in pairs), sum(x < y for x, y in pairs))
+    return Difference(
+        n=n,
+        rate_a=mean(rates_a),
+        rate_b=mean(rates_b),
+        ci95_a=stats.wilson(sum(shares_a), n),
+        ci95_b=stats.wilson(sum(shares_b), n),
+        rates_a=rates_a,
+        rates_b=rates_b,
+        difference=value,
+        ci95=whole,
+        ci95_rows=over_rows,
+        both=both,
+        only_a=only_a,
+        only_b=only_b,
+        p=p_rows if spread.p_value is None else max(p_rows, spread.p_value),
+        test=_ONE_RUN if spread.p_value is None else _SEVERAL_RUNS,
+        equal=-margin <= whole.low and whole.high <= margin,
     )
-    p_value = p_rows if spread.p_value is None else max(p_rows, spread.p_value)
-    return Difference(value, rows, widen(value, rows, spread), p_value, spread, only_one, only_other, both)
 
 
-def _lane(members: Sequence[int], a: Arm, b: Arm, start: Arm | None, top: Arm, margin: float) -> dict[str, Any]:
-    """Everything about one lane but the p-values corrected over its neighbours."""
-    n = len(members)
-    found = _difference(members, a, b)
-    rates_a, rates_b = a.rates(members), b.rates(members)
-    return {
-        "n": n,
-        "rate_a": mean(rates_a),
-        "rate_b": mean(rates_b),
-        "ci95_a": list(wilson(sum(a.shares(members)), n)),
-        "ci95_b": list(wilson(sum(b.shares(members)), n)),
-        "rates_a": rates_a,
-        "rates_b": rates_b,
-        "difference": found.value,
-        "ci95": list(found.whole),
-        "both": found.both,
-        "only_a": found.only_first,
-        "only_b": found.only_second,
-        "p": found.p_value,
-        "test": "exact McNemar"
-        if found.spread.p_value is None
-        else "the larger p of an exact sign test over rows and Welch's t over runs",
-        "equal": -margin <= found.whole.low and found.whole.high <= margin,
-        "gain": _gain(members, start, top, a, b) if start else None,
-    }
+def _gain(rows: Sequence[int], start: Arm, top: Arm, a: Arm, b: Arm) -> Gain:
+    gain = _difference(rows, start, top)
+
+    def kept(arm: Arm) -> Kept | None:
+        if gain.ci95.low <= 0 or arm is top:
+            return None
+        left, before = _difference(rows, start, arm), start.shares(rows)
+        own = [x - y for x, y in zip(arm.shares(rows), before, strict=True)]
+        peak = [x - y for x, y in zip(top.shares(rows), before, strict=True)]
+        together = correlation(own, peak) if len(set(own)) > 1 and len(set(peak)) > 1 else 0.0
+        # The rows' errors go together, those of the runs do not: the more of a width comes from runs, the less they do.
+        for one in (left, gain):
+            together *= (one.ci95_rows.high - one.ci95_rows.low) / max(one.ci95.high - one.ci95.low, 1e-12)
+        ends = stats.share_of_gain(left.difference, left.ci95, gain.difference, gain.ci95, min(1.0, together))
+        return Kept(left.difference / gain.difference, ends) if ends else None
+
+    return Gain(gain.rate_a, gain.rate_b, gain.difference, gain.ci95, gain.p, kept(a), kept(b))
 
 
-def _gain(members: Sequence[int], start: Arm, top: Arm, a: Arm, b: Arm) -> dict[str, Any]:
-    """What `top` gained over `start`, and the share of it that A and B still have."""
-    gain = _difference(members, start, top)
-    return {
-        "rate_before": mean(start.rates(members)),
-        "rate_peak": mean(top.rates(members)),
-        "gain": gain.value,
-        "ci95": list(gain.whole),
-        "p": gain.p_value,
-        "kept_a": None if top is a else _kept(members, start, top, gain, a),
-        "kept_b": _kept(members, start, top, gain, b),
-    }
+def _corrected(lanes: Mapping[str, Difference]) -> dict[str, Difference]:
+    """The lanes with `p_holm`; nothing is said to be kept of a gain that is not significant."""
+    corrected = {}
+    p_gains = iter(stats.holm([lane.gain.p for lane in lanes.values() if lane.gain]))
+    for (name, lane), p_holm in zip(lanes.items(), stats.holm([lane.p for lane in lanes.values()]), strict=True):
+        gain = lane.gain and replace(lane.gain, p_holm=next(p_gains))
+        if gain and gain.p_holm >= SIGNIFICANT:
+            gain = replace(gain, kept_a=None, kept_b=None)
+        corrected[name] = replace(lane, p_holm=p_holm, gain=gain)
+    return corrected
 
 
-def _kept(members: Sequence[int], start: Arm, top: Arm, gain: Difference, arm: Arm) -> dict[str, Any] | None:
-    """{"share", "ci95"}; None where the interval of the gain touches 0."""
-    if gain.whole.low <= 0:
-        return None
-    left = _difference(members, start, arm)
-    before = start.shares(members)
-    own = [x - y for x, y in zip(arm.shares(members), before, strict=True)]
-    peak = [x - y for x, y in zip(top.shares(members), before, strict=True)]
-    together = correlation(own, peak) if len(set(own)) > 1 and len(set(peak)) > 1 else 0.0
-    # The rows' errors go together, those of the runs do not: the more of a width comes from runs, the less they do.
-    for one in (left, gain):
-        together *= (one.rows.high - one.rows.low) / max(one.whole.high - one.whole.low, 1e-12)
-    ends = share_of_gain(left.value, left.whole, gain.value, gain.whole, min(1.0, together))
-    return {"share": left.value / gain.value, "ci95": list(ends)} if ends else None
-
-
-def _corrected(lanes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The lanes with `p_holm`; what was kept of a gain that is not significant is taken out."""
-    for lane, p_holm in zip(lanes.values(), holm([lane["p"] for lane in lanes.values()]), strict=True):
-        lane["p_holm"] = p_holm
-    gains = [lane["gain"] for lane in lanes.values() if lane["gain"]]
-    for gain, p_holm in zip(gains, holm([gain["p"] for gain in gains]), strict=True):
-        gain["p_holm"] = p_holm
-        if p_holm >= _SURE:
-            gain |= {"kept_a": None, "kept_b": None}
-    return dict(lanes)
-
-
-def _flips(a: Arm, b: Arm) -> list[dict[str, Any]]:
-    """Rows on which the arms differ (by at least half of their runs), each with a reply of either side."""
-    count = len(a.runs[0].predictions)
-    found = []
-    for index, share_a, share_b in zip(range(count), a.shares(range(count)), b.shares(range(count)), strict=True):
-        if abs(share_a - share_b) < 0.5:
-            continue
-        gained = share_b > share_a
-        one = next(run.predictions[index] for run in a.runs if run.predictions[index].passed != gained)
-        other = next(run.predictions[index] for run in b.runs if run.predictions[index].passed == gained)
-        found.append(
-            {
-                "index": index,
-                "id": one.id,
-                "category": one.tag("category"),
-                "direction": "gained" if gained else "lost",
-                "prompt": one.prompt,
-                "expected": one.expected,
-                "reply_a": one.reply,
-                "reply_b": other.reply,
-                "reasons_a": list(one.reasons),
-                "reasons_b": list(other.reasons),
-                "share_a": share_a,
-                "share_b": share_b,
-            }
-        )
-    return found
-
-
-def _describe(arm: Arm) -> dict[str, Any]:
-    runs = [
-        {"folder": run.folder, "model": run.report["model"], "rate": run.report["overall"]["rate"]} for run in arm.runs
-    ]
-    return {"name": arm.name, "runs": runs}
+def _flips(a: Arm, b: Arm) -> list[Flip]:
+    rows = range(len(a.runs[0].evaluation.predictions))
+    flips = []
+    for index, share_a, share_b in zip(rows, a.shares(rows), b.shares(rows), strict=True):
+        if abs(share_a - share_b) >= 0.5:
+            gained = share_b > share_a
+            one, other = (
+                next(reply for run in arm.runs if (reply := run.evaluation.predictions[index]).passed == passed)
+                for arm, passed in ((a, not gained), (b, gained))
+            )
+            flips.append(Flip("gained" if gained else "lost", one, other, share_a, share_b))
+    return flips

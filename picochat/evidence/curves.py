@@ -1,17 +1,19 @@
-"""A run's metrics. In: the metrics.csv that Lightning's CSVLogger wrote. Out: curves by name. Next: report_html.
+"""A run's metrics. In: the metrics.csv that Lightning's CSVLogger wrote. Out: curves by name. Next: eval_report.
 
     step,train/loss,val/loss,lr         {"train/loss": [(10, 3.2), (20, 2.9)],
     10,3.2,,0.004                 ─►     "val/loss": [(20, 3.0)],
     20,2.9,,                             "lr": [(10, 0.004)]}
     20,,3.0,
 
-Cells that are empty or no numbers are passed over.
+Cells that are empty or hold no number are skipped.
 """
 
 import csv
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
+from picochat.blocks import Chart
 from picochat.errors import UserError
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -46,7 +48,7 @@ def read_curves(path: str | Path) -> Curves:
     return dict(curves)
 
 
-def charts(curves: Curves) -> dict[str, Curves]:
+def charts(curves: Curves) -> list[Chart]:
     """Which curves are drawn together, in this order; all others are left out.
 
     train/loss, val/loss                       → "Loss"
@@ -55,17 +57,18 @@ def charts(curves: Curves) -> dict[str, Curves]:
     eval/weak_skills/pass_rate, eval/full/…    → "eval: pass_rate", one curve for each benchmark profile
     """
     drawn: dict[str, Curves] = {"Loss": {}, "Learning rate": {}}
-    for name in sorted(curves):
+    for name, curve in sorted(curves.items()):
         parts = name.split("/")
         if parts[-1] == "loss":
-            drawn["Loss"][name] = curves[name]
+            drawn["Loss"][name] = curve
         elif any(part == "lr" or part.startswith("lr-") for part in parts):
-            drawn["Learning rate"][name] = curves[name]
+            drawn["Learning rate"][name] = curve
         elif parts[1:2] == ["loss"]:
-            drawn.setdefault(f"Loss by lane: {parts[0]}", {})["/".join(parts[2:])] = curves[name]
+            drawn.setdefault(f"Loss by lane: {parts[0]}", {})["/".join(parts[2:])] = curve
         elif parts[0] == "eval" and len(parts) == 3:
-            drawn.setdefault(f"eval: {parts[2]}", {})[parts[1]] = curves[name]
-    return {title: found for title, found in drawn.items() if found}
+            drawn.setdefault(f"eval: {parts[2]}", {})[parts[1]] = curve
+    scales: dict[str, Literal["log", "share"]] = {"Loss": "log", "Loss by lane": "log", "eval": "share"}
+    return [Chart(title, own, scales.get(title.partition(":")[0], "linear")) for title, own in drawn.items()]
 
 
 def _number(text: str | None) -> float | None:

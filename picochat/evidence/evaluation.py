@@ -1,61 +1,57 @@
-"""Answering eval rows. In: eval rows and something that answers. Out: predictions and report. Next: evidence.report.
+"""Answering eval rows. In: eval rows and something that answers. Out: an `Evaluation`. Next: evidence.eval_report.
 
-    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► lanes.summarise ─► report dict
+    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, gates, claims
 
-`evaluate` takes anything that answers, so a callback passes the module that is being trained and a test passes a
-dictionary. `evaluate_checkpoint` is the whole of `picochat eval chat` up to the writing of files.
+Anything may answer: a checkpoint, the module that is being trained, a dictionary in a test.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import picochat
 from picochat.errors import UserError
-from picochat.evidence.lanes import GATES, Prediction, summarise
+from picochat.evidence.gates import LIMITS, Claim, Gate, check_gates, claims
+from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
-from picochat.model.engine import Decoding, load_model
-from picochat.packs.rows import TAGS, Message, Row, prompt_text, read_rows
+from picochat.packs.rows import Message, Row, prompt_text, read_rows
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
+    from picochat.model.engine import Decoding
     from picochat.model.tokenizer import ChatTokenizer
 
 
 class Reply(Protocol):
-    """What an answerer gives back for one conversation; `picochat.model.generation.Reply` is one."""
+    """One reply: its visible text, the continuation with special tokens, whether the turn was ended, not cut off."""
 
     @property
-    def text(self) -> str:
-        """The visible reply."""
-
+    def text(self) -> str: ...
     @property
-    def raw_text(self) -> str:
-        """The continuation with its special tokens."""
-
+    def raw_text(self) -> str: ...
     @property
-    def finished(self) -> bool:
-        """Whether the turn was ended rather than cut off."""
+    def finished(self) -> bool: ...
 
 
 class Answerer(Protocol):
-    """Anything that answers conversations ending with the user."""
+    """Anything that answers conversations ending with the user, in order."""
 
     def reply(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Reply]:
-        """One reply for each conversation, in order."""
+        """One reply for each conversation."""
 
     def choice_scores(
         self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[float]]:
-        """The log-likelihood of each label as the reply, for each conversation, in order."""
+        """The log-likelihood of each label as the reply."""
 
 
 class ModelAnswerer:
     """Answers with a decoder in memory."""
 
-    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: Decoding, *, progress: bool = False):
+    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: "Decoding", *, progress: bool = False):
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.decoding = decoding
@@ -74,8 +70,8 @@ class ModelAnswerer:
         """Score each label as the reply to its conversation."""
         from picochat.model.choices import choice_scores
 
-        prompts = self._prompts(conversations)
         choices = [list(names) for names in labels]
+        prompts = self._prompts(conversations)
         return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
 
     def _prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
@@ -91,8 +87,112 @@ class ModelAnswerer:
         return [one.ids for one in rendered]
 
 
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows, as reports name it."""
+
+    path: str
+    sha256: str
+    rows: int
+
+    @staticmethod
+    def of(path: str | Path, rows: int) -> "RowFile":
+        """The file as it is now."""
+        return RowFile(str(path), sha256_file(path), rows)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder, as reports name it: fingerprint of the weights, and where they came from.
+
+    The fingerprint is the sha256 of model.safetensors, or of the shards' names and sha256 where there are several.
+    """
+
+    folder: str
+    sha256: str
+    provenance: dict[str, Any]
+
+    @staticmethod
+    def of(checkpoint: str | Path, provenance: Mapping[str, Any]) -> "Model":
+        """The folder as it is now."""
+        folder = Path(checkpoint)
+        single = folder / "model.safetensors"
+        shards = "".join(f"{path.name} {sha256_file(path)}\n" for path in sorted(folder.glob("*.safetensors")))
+        return Model(str(folder), sha256_file(single) if single.is_file() else sha256_text(shards), dict(provenance))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The replies of one model to one file of eval rows; lanes, gates and claims follow from them.
+
+    Attributes:
+        pack: the eval rows.
+        model: what answered them.
+        settings: how it decoded.
+        predictions: every reply with its verdict, in the order of the rows.
+        limits: of the gates.
+    """
+
+    pack: RowFile
+    model: Model
+    settings: Mapping[str, Any]
+    predictions: Sequence[Prediction]
+    limits: Mapping[str, float] = field(default_factory=lambda: LIMITS)
+    picochat: str = picochat.__version__
+
+    @cached_property
+    def overall(self) -> Lane:
+        """All rows."""
+        return count(self.predictions)
+
+    def lanes(self, grouping: str) -> dict[str, Lane]:
+        """The lanes of one of `lanes.GROUPINGS`."""
+        return {name: count(rows) for name, rows in grouped(self.predictions, grouping).items()}
+
+    @cached_property
+    def gates(self) -> list[Gate]:
+        """Every gate that the rows can decide."""
+        return check_gates(self.predictions, self.limits)
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """What may be said of each benchmark profile."""
+        return claims(self.predictions, self.gates)
+
+
+def evaluate_checkpoint(
+    input_path: str | Path,
+    checkpoint: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    decoding: "Decoding | None" = None,
+    device: str = "auto",
+    precision: str = "auto",
+    limits: Mapping[str, float] = LIMITS,
+    progress: bool = False,
+) -> Evaluation:
+    """Evaluate a model folder on an eval file.
+
+    Raises:
+        UserError: an unreadable input or checkpoint, or a tokenizer that is not the checkpoint's.
+    """
+    from picochat.model.engine import Decoding, load_model
+
+    rows = load_eval_rows(input_path)
+    decoding = decoding or Decoding()
+    loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
+    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
+    return Evaluation(
+        pack=RowFile.of(input_path, len(rows)),
+        model=Model.of(checkpoint, loaded.provenance),
+        settings={**asdict(decoding), "device": device, "precision": precision},
+        predictions=answer_rows(rows, answerer),
+        limits=limits,
+    )
+
+
 def load_eval_rows(path: str | Path) -> list[Row]:
-    """Read an eval file and make sure that every check in it can be applied.
+    """Read an eval file whose every check can be applied.
 
     Raises:
         UserError: no such file, no rows, or a bad row, named by file and line.
@@ -108,85 +208,39 @@ def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:
     if written:
         replies = answerer.reply([rows[index]["messages"] for index in written])
         for index, reply in zip(written, replies, strict=True):
-            row = rows[index]
-            verdict = score(row, reply.text, raw=reply.raw_text, finished=reply.finished)
-            predictions[index] = _prediction(index, row, verdict, reply.text, reply.raw_text, None)
+            verdict = score(rows[index], reply.text, raw=reply.raw_text, finished=reply.finished)
+            predictions[index] = _prediction(index, rows[index], verdict, reply.text, raw_reply=reply.raw_text)
     if chosen:
         labels = [rows[index]["choice_labels"] for index in chosen]
         scores = answerer.choice_scores([rows[index]["messages"] for index in chosen], labels)
         for index, names, values in zip(chosen, labels, scores, strict=True):
             verdict = score_choice(rows[index], values)
             by_label = dict(zip(names, values, strict=True))
-            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", None, by_label)
+            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", by_label=by_label)
     return [predictions[index] for index in range(len(rows))]
 
 
-def evaluate(
-    rows: Sequence[Row], answerer: Answerer, gates: Mapping[str, float] = GATES
-) -> tuple[list[Prediction], dict[str, Any]]:
-    """Answer and judge rows; returns the predictions and the lanes, gates and claims (`lanes.summarise`)."""
-    predictions = answer_rows(rows, answerer)
-    return predictions, summarise(predictions, gates)
-
-
-def evaluate_checkpoint(
-    input_path: str | Path,
-    checkpoint: str | Path,
-    *,
-    tokenizer: str | Path | None = None,
-    decoding: Decoding | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    gates: Mapping[str, float] = GATES,
-    progress: bool = False,
-) -> tuple[list[Prediction], dict[str, Any]]:
-    """Evaluate a model folder on an eval file; returns predictions and the whole content of `eval_report.json`.
-
-    Raises:
-        UserError: an unreadable input or checkpoint, or a tokenizer that is not the checkpoint's.
-    """
-    rows = load_eval_rows(input_path)
-    decoding = decoding or Decoding()
-    loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
-    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
-    predictions, body = evaluate(rows, answerer, gates)
-    head = {
-        "kind": "eval chat",
-        "picochat": picochat.__version__,
-        "pack": {"path": str(input_path), "sha256": sha256_file(input_path), "rows": len(rows)},
-        "model": describe_model(checkpoint, loaded.provenance),
-        "settings": {**asdict(decoding), "device": device, "precision": precision},
-    }
-    return predictions, {**head, **body}
-
-
-def describe_model(checkpoint: str | Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The `model` entry of a report: folder, fingerprint of the weights, and where they came from.
-
-    The fingerprint is the sha256 of model.safetensors, or of the shards' names and sha256 where there are several.
-    """
-    folder = Path(checkpoint)
-    single = folder / "model.safetensors"
-    shards = "".join(f"{path.name} {sha256_file(path)}\n" for path in sorted(folder.glob("*.safetensors")))
-    sha256 = sha256_file(single) if single.is_file() else sha256_text(shards)
-    return {"folder": str(folder), "sha256": sha256, "provenance": dict(provenance)}
-
-
 def _prediction(
-    index: int, row: Row, verdict: Verdict, reply: str, raw: str | None, scores: dict[str, float] | None
+    index: int,
+    row: Row,
+    verdict: Verdict,
+    reply: str,
+    *,
+    raw_reply: str | None = None,
+    by_label: dict[str, float] | None = None,
 ) -> Prediction:
     return Prediction(
         index=index,
         id=row.get("id"),
         prompt=prompt_text(row),
         reply=reply,
-        raw_reply=raw,
+        raw_reply=raw_reply,
         expected=row.get("answer") or row.get("correct_choice") or row.get("reference"),
         passed=verdict.passed,
         reasons=verdict.reasons,
         candidate=verdict.candidate,
         steps_correct=verdict.steps_correct,
         answerable=row.get("answerable"),
-        choice_scores=scores,
-        tags={field: row[field] for field in TAGS if row.get(field)},
+        choice_scores=by_label,
+        tags=tags_of(row),
     )

@@ -1,200 +1,126 @@
-"""The SFT fit for readers. In: the fit report and its rows. Out: the terminal's table, Markdown, HTML, four files."""
+"""An SFT fit for readers and programs. In: a `Fit`. Out: a `Report`, JSON. Next: report.write_report."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from picochat.evidence.compare_words import points
-from picochat.evidence.html_charts import Bar, interval_bars
-from picochat.evidence.html_page import (
-    article,
-    beyond_first,
-    bullets,
-    facts,
-    filtered,
-    page,
-    paragraph,
-    pre,
-    section,
-    table,
+from picochat.blocks import (
+    EVERYWHERE,
+    WRITTEN,
+    Bars,
+    Block,
+    Rate,
+    Replies,
+    Reply,
+    Report,
+    Table,
+    Text,
+    interval,
+    percent,
 )
-from picochat.evidence.lanes import UNTAGGED, percent
-from picochat.evidence.report import EVAL_FILES, aligned, clip, interval, md, md_table, report_facts, run_name
-from picochat.evidence.sft_fit import SIDES, FitRow
-from picochat.files import write_files
+from picochat.evidence.lanes import lane_of
+from picochat.evidence.report import breakdown, origin, origin_json, run_name
+from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit, Side
+from picochat.evidence.words import NO_HELD_OUT, SIDE_NAMES, fit_reading, points
 from picochat.packs.quotas import spread_evenly
 
-FIT_FILES = EVAL_FILES
 _COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
-_GLANCE = ("train", "held-out", "gap", "95 % interval", "train nll", "held-out nll", "verdict")
-_TABLES = {
-    "By category": "by_category",
-    "By stage": "by_stage",
-    "By phrasing": "by_phrasing",
-    "By component": "by_component",
-}
-_TITLES = {"train": "train", "held_out": "held-out"}
-_SAMPLES = 12  # of each category and side, in the page; predictions.jsonl has all
+_GLANCE = ("category", "train", "held-out", "gap", "95 % interval", "train nll", "held-out nll", "verdict")
+_SAMPLES = 12  # replies of each category and side on a page; predictions.jsonl has all
 
 
-def write_fit(out_dir: str | Path, report: Mapping[str, Any], rows: Sequence[FitRow]) -> None:
-    """Write the four files so that they appear together."""
-    contents = (
-        json.dumps(report, indent=2, ensure_ascii=False) + "\n",
-        fit_markdown(report, rows),
-        fit_html(report, rows),
-        "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows),
-    )
-    write_files({Path(out_dir) / name: text for name, text in zip(FIT_FILES, contents, strict=True)})
+def fit_json(fit: Fit) -> dict[str, Any]:
+    """The content of eval_report.json."""
+    return {
+        "kind": "eval sft-fit",
+        **origin_json(fit),
+        "held_out": fit.held_out and asdict(fit.held_out),
+        "overall": asdict(fit.overall),
+        **{name: {lane: asdict(own) for lane, own in fit.lanes(name).items()} for name in FIT_GROUPINGS},
+        "readings": _readings(fit),
+    }
 
 
-def fit_table(report: Mapping[str, Any]) -> str:
-    """The terminal's tables: one line a category to tell heart from head, then every number, then the words."""
-    lanes = {**report["by_category"], "overall": report["overall"]}
-    lines = [cells for name, sides in lanes.items() for cells in _lines(name, sides)]
-    parts = [aligned([["category", *_COLUMNS], *lines]), *_words(report)]
-    parts.append(aligned([["category", *_GLANCE], *([name, *_glance(sides)] for name, sides in lanes.items())]))
-    return "\n\n".join(parts)
-
-
-def fit_markdown(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
-    """The report as Markdown."""
-    parts = [
-        f"# SFT fit of {md(report['model']['folder'])}",
-        "\n".join(f"- {md(line)}" for line in report["readings"]),
-        *(md(line) for line in _words(report)[1:]),
+def fit_report(fit: Fit) -> Report:
+    """The fit as blocks."""
+    lanes = {**fit.lanes("by_category"), "overall": fit.overall}
+    bars = {
+        name: [Rate(own.correct.rate, *own.correct.ci95) if own and own.correct else None for own in _sides(lane)]
+        for name, lane in lanes.items()
+        if lane.gap.verdict != "unknown"
+    }
+    blocks: list[Block] = [
+        Text(_readings(fit), "list"),
+        Text([] if fit.held_out else [NO_HELD_OUT], "soft"),
+        Bars(bars, list(SIDE_NAMES.values()), title="Answers correct, with 95 % intervals"),
     ]
-    glance = [[md(name), *_glance(sides)] for name, sides in _lanes(report)]
-    parts += ["## At a glance", md_table(["category", *_GLANCE], glance)]
-    for title, grouping in _TABLES.items():
-        lines = [line for name, sides in report[grouping].items() for line in _lines(md(name), sides)]
-        parts += [f"## {title}", md_table([grouping.removeprefix("by_"), *_COLUMNS], lines)]
-    wrong = [row for row in rows if row.exact is False]
-    shown = spread_evenly(wrong, _SAMPLES)
-    if shown:
-        told = [
-            [_TITLES[row.side], *(md(clip(text)) for text in (row.prompt, row.reference or "", row.reply))]
-            for row in shown
-        ]
-        parts += [
-            "## Not reproduced exactly",
-            f"{len(shown)} of {len(wrong)}:",
-            md_table(["side", "prompt", "reference", "reply"], told),
-        ]
-    parts += ["## Where this comes from", md_table(["what", "value"], [[md(k), md(v)] for k, v in _facts(report)])]
-    return "\n\n".join(parts) + "\n"
+    for grouping in FIT_GROUPINGS[1:]:
+        rows = [line for name, lane in fit.lanes(grouping).items() for line in _lines(name, lane)]
+        rows += _lines("overall", fit.overall)
+        blocks += breakdown(grouping, _COLUMNS, rows, EVERYWHERE if grouping == "by_category" else WRITTEN)
+    blocks += [
+        Table(_GLANCE, [_glance(name, lane) for name, lane in lanes.items()], title="At a glance"),
+        _replies(fit.rows),
+        origin(fit, {"held-out rows": f"{fit.held_out.path} (sha256 {fit.held_out.sha256})"} if fit.held_out else {}),
+    ]
+    folder = fit.model.folder
+    return Report(f"SFT fit of {run_name(folder)}", f"{folder} on {fit.pack.path}", blocks)
 
 
-def fit_html(report: Mapping[str, Any], rows: Sequence[FitRow]) -> str:
-    """The report as one self-contained page."""
-    lines = [line for name, sides in report["by_category"].items() for line in _lines(name, sides)]
-    bars = {name: found for name, sides in report["by_category"].items() if (found := list(_bars(sides)))}
-    key = {"a": "train", "b": "held-out"}
-    glance = [[name, *_glance(sides)] for name, sides in _lanes(report)]
-    return page(
-        f"SFT fit of {run_name(report['model']['folder'])}",
-        [
-            section("At a glance", table(["category", *_GLANCE], glance)),
-            section("Answers correct", paragraph("with 95 % intervals", "soft"), interval_bars(bars, key)),
-            bullets(report["readings"]),
-            *(paragraph(line, "soft") for line in _words(report)[1:]),
-            section("By category", table(["category", *_COLUMNS], lines)),
-            section("Replies", _replies(rows)),
-            section("Provenance", facts(_facts(report))),
-        ],
-        under=f"{report['model']['folder']} on {report['pack']['path']}",
-    )
+def _readings(fit: Fit) -> list[str]:
+    return [fit_reading(name, lane) for name, lane in fit.lanes("by_category").items()]
 
 
-def _lanes(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [*report["by_category"].items(), ("overall", report["overall"])]
+def _sides(lane: LaneFit) -> tuple[Side | None, Side | None]:
+    return lane.train, lane.held_out
 
 
-def _glance(sides: Mapping[str, Any]) -> list[str]:
+def _glance(name: str, lane: LaneFit) -> tuple[str, ...]:
     """Both sides of a lane in one line: answers correct, their gap, nll a token, and the verdict."""
-    gap, both = sides["gap"], [sides[side] or {"correct": None, "nll": None} for side in SIDES]
-    known = gap["difference"] is not None
-    return [
-        *(percent(side["correct"]["rate"] if side["correct"] else None) for side in both),
-        points(gap["difference"]) if known else "–",
-        f"{points(gap['ci95'][0])} to {points(gap['ci95'][1])}" if known else "–",
-        *("–" if side["nll"] is None else f"{side['nll']:.4f}" for side in both),
-        gap["verdict"],
-    ]
+    gap, sides = lane.gap, _sides(lane)
+    rates = [percent(own.correct.rate if own and own.correct else None) for own in sides]
+    low, high = map(points, gap.ci95) if gap.ci95 else ("", "")
+    known = (points(gap.difference), f"{low} to {high}") if gap.difference is not None else ("–", "–")
+    return name, *rates, *known, *(_nll(own) for own in sides), gap.verdict
 
 
-def _lines(name: str, sides: Mapping[str, Any]) -> list[list[str]]:
+def _lines(name: str, lane: LaneFit) -> list[tuple[str, ...]]:
+    """Every number of a lane, one line a side."""
     lines = []
-    for side in SIDES:
-        counted = sides[side]
-        if counted:
-            exact, correct = counted["exact"], counted["correct"]
-            lines.append(
-                [
-                    name,
-                    _TITLES[side],
-                    str(counted["n"]),
-                    percent(exact["rate"] if exact else None),
-                    percent(correct["rate"] if correct else None),
-                    interval(correct["ci95"]) if correct else "–",
-                    percent(counted["token_accuracy"]),
-                    "–" if counted["nll"] is None else f"{counted['nll']:.4f}",
-                ]
-            )
+    for side, own in zip(SIDE_NAMES.values(), _sides(lane), strict=True):
+        if own:
+            rates = (percent(share.rate if share else None) for share in (own.exact, own.correct))
+            ends = interval(*own.correct.ci95) if own.correct else "–"
+            lines.append((name, side, str(own.n), *rates, ends, percent(own.token_accuracy), _nll(own)))
     return lines
 
 
-def _words(report: Mapping[str, Any]) -> list[str]:
-    words = ["\n".join(report["readings"])]
-    if report["held_out"] is None:
-        words.append("No held-out rows were found beside the input: nothing is said about transfer (use --eval-input).")
-    return words
+def _nll(side: Side | None) -> str:
+    return "–" if side is None or side.nll is None else f"{side.nll:.4f}"
 
 
-def _bars(sides: Mapping[str, Any]) -> Iterator[Bar]:
-    for side, kind in zip(SIDES, "ab", strict=True):
-        correct = sides[side]["correct"] if sides[side] else None
-        if correct:
-            low, high = correct["ci95"]
-            yield Bar(correct["rate"], low, high, kind)
-
-
-def _replies(rows: Sequence[FitRow]) -> str:
-    kinds = sorted({(row.side, row.tags.get("category") or UNTAGGED) for row in rows})
-    shown: list[FitRow] = []
-    for side, category in kinds:
-        own = [row for row in rows if row.side == side and (row.tags.get("category") or UNTAGGED) == category]
-        shown += spread_evenly(own, _SAMPLES)
-    menus = {
-        "lane": sorted({category for _, category in kinds}),
-        "side": [_TITLES[side] for side in SIDES],
-        "verdict": ["exact", "not exact"],
-        "reason": sorted({reason for row in shown for reason in row.reasons}),
-    }
-    note = f"{len(shown)} of {len(rows)} rows; predictions.jsonl has all."
-    extra = beyond_first((row.side, row.tags.get("category")) for row in shown)
-    return paragraph(note, "soft") + filtered(
-        menus, [_reply(row, more) for row, more in zip(shown, extra, strict=True)]
+def _replies(rows: list[FitRow]) -> Replies:
+    """Some of each category and side."""
+    kinds: dict[tuple[str, str], list[FitRow]] = {}
+    for row in sorted(rows, key=lambda row: lane_of(row.tags, "by_category")):
+        kinds.setdefault((row.side, lane_of(row.tags, "by_category")), []).append(row)
+    shown = [row for own in kinds.values() for row in spread_evenly(own, _SAMPLES)]
+    return Replies(
+        list(map(_reply, shown)), f"{len(shown)} of {len(rows)} rows; predictions.jsonl has all.", title="Replies"
     )
 
 
-def _reply(row: FitRow, more: bool) -> str:
-    category = row.tags.get("category") or UNTAGGED
-    verdict = "exact" if row.exact else "not exact"
-    told = [f"row {row.index + 1}", _TITLES[row.side], category, verdict, *row.reasons]
+def _reply(row: FitRow) -> Reply:
+    side, category, verdict = (
+        SIDE_NAMES[row.side],
+        lane_of(row.tags, "by_category"),
+        ("not exact", "exact")[row.exact is True],
+    )
+    head = [f"row {row.index + 1}", side, category, verdict, *row.reasons]
     if row.tokens:
-        told.append(f"{row.tokens_right} of {row.tokens} tokens, nll {(row.nll or 0.0) / row.tokens:.4f}")
-    body = paragraph(" · ".join(told)) + pre("prompt", row.prompt) + pre("reply", row.reply)
+        head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {(row.nll or 0.0) / row.tokens:.4f}")
+    parts = {"prompt": row.prompt, "reply": row.reply}
     if row.reference is not None:
-        body += pre("reference", row.reference)
-    fields = {"lane": [category], "side": [_TITLES[row.side]], "verdict": [verdict], "reason": row.reasons}
-    return article(fields, body, failed=row.correct is False or (row.correct is None and not row.exact), more=more)
-
-
-def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = report_facts(report)
-    if report["held_out"]:
-        found.append(("held-out rows", f"{report['held_out']['path']} (sha256 {report['held_out']['sha256']})"))
-    return found
+        parts["reference"] = row.reference
+    fields = {"lane": [category], "side": [side], "verdict": [verdict], "reason": row.reasons}
+    failed = row.correct is False or (row.correct is None and not row.exact)
+    return Reply(" · ".join(head), parts, fields, failed)

@@ -18,31 +18,21 @@ reply: its rate can be lower than lm-eval's.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from picochat.blocks import Report, Table, Text, markdown_page
 from picochat.errors import UserError
 from picochat.evidence.evaluation import load_eval_rows
 from picochat.evidence.scoring import is_choice
 from picochat.files import atomic_folder, refuse_existing, sha256_file
 from picochat.packs.rows import Row, dump_rows
-
-_STYLES = {  # answer style → pattern whose group is the candidate; None: the whole reply
-    "scratchpad": r"(?is).*final answer\s*:(.*)",
-    "either": r"(?is)(?:.*final answer\s*:)?(.*)",
-    "direct": None,
-}
-_SIGNS = "\"'`*“”‘’"
-_IGNORED = [  # what is taken out of both sides before they are compared; see scoring.normalise
-    r"(?<=\d),(?=\d{3}(?!\d))",
-    rf"^[\s{_SIGNS}]+",
-    rf"[\s{_SIGNS}.!]+$",
-    r"\s+(?=\s)",
-]
 
 
 @dataclass(frozen=True)
@@ -87,12 +77,13 @@ def export_lm_eval(
         raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
     rows, folder = load_eval_rows(input_path), Path(out_dir)
     refuse_existing([folder], force=force, folders=True)
-    group = "picochat_" + _word(name or _profile(rows) or Path(input_path).stem)
+    profiles = {row.get("mixture_profile") for row in rows}
+    group = "picochat_" + _word(name or (len(profiles) == 1 and profiles.pop()) or Path(input_path).stem)
     left_out: Counter[str] = Counter()
     lanes: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         kind = _kind(row)
-        if kind in _STYLES or kind == "choice":
+        if kind in (*_forms()["styles"], "choice"):
             lanes.setdefault((_word(row.get("category") or "rows"), kind), []).append(row)
         else:
             left_out[kind] += 1
@@ -131,11 +122,6 @@ def _kind(row: Row) -> str:
     return "scratchpad" if row.get("steps") else "either"
 
 
-def _profile(rows: Sequence[Row]) -> str | None:
-    profiles = {row.get("mixture_profile") for row in rows}
-    return profiles.pop() if len(profiles) == 1 else None
-
-
 def _word(text: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_").lower() or "rows"
 
@@ -152,50 +138,33 @@ def _record(row: Row) -> Row:
     return {**record, "target": row["answer"]}
 
 
+@cache
+def _forms() -> dict[str, Any]:
+    text = (resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8")
+    forms: dict[str, Any] = yaml.safe_load(text)
+    return forms
+
+
 def _task(task: str, kind: str, place: Path, limit: int) -> dict[str, Any]:
-    common = {
-        "task": task,
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(place)}},
-        "test_split": "test",
-        "doc_to_text": "prompt",
-        "doc_to_target": "target",
-        "num_fewshot": 0,
-        "target_delimiter": "",
-        "metadata": {"version": 1},
-    }
+    forms = _forms()
+    every = {"task": task, "dataset_kwargs": {"data_files": {"test": str(place)}}, **forms["every"]}
     if kind == "choice":
-        accuracy = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
-        return {**common, "output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": [accuracy]}
-    steps: list[dict[str, Any]] = [{"function": "take_first"}]
-    if pattern := _STYLES[kind]:
-        steps.insert(0, {"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"})
+        return {**every, **forms["choice"]}
+    pattern = forms["styles"][kind]
+    steps = [{"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"}] if pattern else []
     return {
-        **common,
-        "output_type": "generate_until",
+        **every,
+        **forms["generate"],
         # the model's own end of turn is added by lm-eval
         "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit},
-        "filter_list": [{"name": "answer", "filter": steps}],
-        "metric_list": [
-            {
-                "metric": "exact_match",
-                "aggregation": "mean",
-                "higher_is_better": True,
-                "ignore_case": True,
-                "regexes_to_ignore": _IGNORED,
-            }
-        ],
+        "filter_list": [{"name": "answer", "filter": [*steps, {"function": "take_first"}]}],
     }
 
 
-def _group(group: str, tasks: Mapping[str, int], kinds: set[str]) -> dict[str, Any]:
-    metrics = []
-    if kinds - {"choice"}:
-        metrics.append(
-            {"metric": "exact_match", "aggregation": "mean", "weight_by_size": True, "filter_list": "answer"}
-        )
-    if "choice" in kinds:
-        metrics.append({"metric": "acc", "aggregation": "mean", "weight_by_size": True})
+def _group(group: str, tasks: Mapping[str, int], kinds: Collection[str]) -> dict[str, Any]:
+    forms = _forms()["group"]
+    metrics = [forms["exact_match"]] if set(kinds) - {"choice"} else []
+    metrics += [forms["acc"]] if "choice" in kinds else []
     return {"group": group, "task": list(tasks), "aggregate_metric_list": metrics, "metadata": {"version": 1}}
 
 
@@ -204,17 +173,16 @@ def _write_yaml(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _readme(done: Exported, folder: Path, source: Path) -> str:
-    lines = [
-        f"# {done.group}",
-        f"Tasks for lm-eval, made by picochat from {source.name} (sha256 {sha256_file(source)}).",
-        "```\n" + command_line(done, folder.resolve()) + "\n```",
-        "\n".join(["| task | rows |", "|---|---:|", *(f"| {task} | {rows} |" for task, rows in done.tasks.items())]),
+    counts = "; ".join(f"{count} rows {reason}" for reason, count in done.left_out.items())
+    left_out = f"Left out, because lm-eval has no such check: {counts}. `picochat eval chat` judges them."
+    moving = "The YAML files name their rows by absolute path: export again instead of moving this folder."
+    blocks = [
+        Text([command_line(done, folder.resolve())], "code"),
+        Table(("task", "rows"), [(task, str(rows)) for task, rows in done.tasks.items()]),
+        Text([left_out, moving] if counts else [moving]),
     ]
-    if done.left_out:
-        counts = "; ".join(f"{count} rows {reason}" for reason, count in done.left_out.items())
-        lines.append(f"Left out, because lm-eval has no such check: {counts}. `picochat eval chat` judges them.")
-    lines.append("The YAML files name their rows by absolute path: export again instead of moving this folder.")
-    return "\n\n".join(lines) + "\n"
+    under = f"Tasks for lm-eval, made by picochat from {source.name} (sha256 {sha256_file(source)})."
+    return markdown_page(Report(done.group, under, blocks))
 
 
 def command_line(done: Exported, folder: str | Path) -> str:

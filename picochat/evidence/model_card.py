@@ -1,27 +1,16 @@
-"""The model card. In: a checkpoint folder and the report of its evaluation. Out: README.md in that folder.
+"""The model card. In: a checkpoint folder and its evaluation. Out: README.md in that folder.
 
 The card claims what the report claims and nothing else: a lane that the pack did not test is "not tested".
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from picochat.blocks import Report, Table, Text, interval, markdown_page, percent
 from picochat.errors import UserError
-from picochat.evidence.evaluation import describe_model
-from picochat.evidence.lanes import percent
-from picochat.evidence.report import (
-    COLUMNS,
-    cells,
-    choice_sentence,
-    claim_lines,
-    clip,
-    interval,
-    md,
-    md_table,
-    run_name,
-)
+from picochat.evidence.eval_report import lane_table
+from picochat.evidence.evaluation import Evaluation, Model
+from picochat.evidence.report import facts, run_name
+from picochat.evidence.words import choice_sentence, claim_line
 from picochat.files import write_files
 
 _HEADER = """---
@@ -30,6 +19,11 @@ pipeline_tag: text-generation
 tags:
 - picochat
 ---"""
+_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"""
+_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
 
 
 def check_card_place(checkpoint: str | Path) -> None:
@@ -40,78 +34,55 @@ def check_card_place(checkpoint: str | Path) -> None:
     """
     path = Path(checkpoint) / "README.md"
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
-        raise UserError(f"{path} is no card of ours; move it away, leave --model-card out, or replace it with --force")
+        raise UserError(
+            f"{path} is not a card of ours; move it away, leave --model-card out, or replace it with --force"
+        )
 
 
-def write_model_card(checkpoint: str | Path, report: Mapping[str, Any]) -> Path:
+def write_model_card(checkpoint: str | Path, evaluation: Evaluation) -> Path:
     """Write README.md into the model folder and return its path.
 
     Raises:
-        UserError: the report is about other weights than the folder's.
+        UserError: the evaluation is of other weights than the folder's.
     """
     folder = Path(checkpoint)
-    found, measured = describe_model(folder, {})["sha256"], report["model"]["sha256"]
+    found, measured = Model.of(folder, {}).sha256, evaluation.model.sha256
     if found != measured:
         raise UserError(
             f"the report is about other weights (sha256 {measured[:12]}) than those in {folder} ({found[:12]}); "
             "run `eval chat` on this checkpoint"
         )
     path = folder / "README.md"
-    write_files({path: model_card(folder.resolve(), report)})
+    write_files({path: model_card(folder.resolve(), evaluation)})
     return path
 
 
-def model_card(folder: Path, report: Mapping[str, Any]) -> str:
-    """The card's text.
-
-    Args:
-        folder: gives the card its title: RUN/best_checkpoint is called RUN.
-        report: content of eval_report.json.
-    """
-    overall, settings = report["overall"], report["settings"]
-    decoding = ", ".join(
-        f"{key} {settings[key]}" for key in ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
+def model_card(folder: Path, evaluation: Evaluation) -> str:
+    """The card's text; RUN/best_checkpoint is called RUN."""
+    overall, settings, model = evaluation.overall, evaluation.settings, evaluation.model
+    decoding = ", ".join(f"{name} {settings[name]}" for name in _DECODING)
+    measured = (
+        f"{evaluation.pack.rows} eval rows, {percent(overall.rate)} passed "
+        f"(95 % interval {interval(*overall.ci95)}); decoding: {decoding}."
     )
-    parts = [
-        _HEADER,
-        f"# {md(run_name(folder))}",
-        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; "
-        "this card claims what was measured on the eval rows named below.",
-        "## Claims",
-        "\n".join(f"- {md(line)}" for line in claim_lines(report["claims"])),
-        "## Evaluation",
-        f"{report['pack']['rows']} eval rows, {percent(overall['rate'])} passed "
-        f"(95 % interval {interval(overall['ci95'])}); decoding: {md(decoding)}.",
-        md_table(
-            ["lane", *COLUMNS],
-            [
-                [md(f"{row['path'][0]} / {row['path'][-1]}"), *cells(row)]
-                for row in report["table"]
-                if len(row["path"]) == 3
-            ],
-        ),
-    ]
-    if overall["choice"]:
-        parts.append(choice_sentence(overall["choice"]))
-    parts += [
-        "## Use",
-        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'folder = "."  # this folder\n'
-        "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)\n```",
-        "## Where it comes from",
-        md_table(["what", "value"], _origin(report)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _origin(report: Mapping[str, Any]) -> list[list[str]]:
-    facts = {
-        "model.safetensors": f"sha256 {report['model']['sha256']}",
-        "eval rows": f"sha256 {report['pack']['sha256']}",
-        "picochat": report["picochat"],
-        **report["model"]["provenance"],
+    origin = {
+        "model.safetensors": f"sha256 {model.sha256}",
+        "eval rows": f"sha256 {evaluation.pack.sha256}",
+        "picochat": evaluation.picochat,
+        **model.provenance,
     }
-    return [
-        [md(key), md(clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 600))]
-        for key, value in facts.items()
-    ]
+    lanes = lane_table(evaluation)
+    report = Report(
+        run_name(folder),
+        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; this card "
+        "claims what was measured on the eval rows named below.",
+        [
+            Text(list(map(claim_line, evaluation.claims)), "list", title="Claims"),
+            Text([measured], title="Evaluation"),
+            Table(lanes.head, lanes.rows, depths=lanes.depths),
+            Text([choice_sentence(overall.choice)] if overall.choice else []),
+            Text([_USE], "code", title="Use"),
+            facts(origin),
+        ],
+    )
+    return f"{_HEADER}\n\n{markdown_page(report)}"

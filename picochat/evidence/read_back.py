@@ -1,40 +1,55 @@
-"""Evaluations read back. In: a folder of `eval chat`. Out: its report and predictions. Next: compare, report_html.
+"""Evaluations read back. In: a folder of `eval chat`. Out: the `Evaluation` it was. Next: compare, eval_report.
 
-    out/eval_report.json     {"kind": "eval chat", "pack": {"rows": 2, …}, …}    ─► what _NEEDED names is there
-    out/predictions.jsonl    {"index": 0, "reply": "4", "passed": true, …}       ─► Prediction(index=0, …), each field
-                             {"index": 1, "reply": "I", "passed": false, …}         of the kind that the class names
+    out/eval_report.json     {"kind": "eval chat", "pack": {"rows": 2, …}, …}    ─► rows, model and settings
+    out/predictions.jsonl    {"index": 0, "reply": "4", "passed": true, …}       ─► predictions; lanes are counted again
+                             {"index": 1, "reply": "I", "passed": false, …}
 
-Files that somebody copied, cut or edited are refused with file and line, so that no comparison rests on half of one.
+Files that were copied, cut or edited are refused with file and line, so that no comparison rests on half of one.
 """
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
 from picochat.errors import UserError
+from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
-from picochat.evidence.report import EVAL_FILES
 from picochat.files import sha256_file
 from picochat.packs.rows import parse_lines
 from picochat.strict_json import parse_json, read_json_object
 
-# What a comparison reads of a report, and of what kind it is
-_NEEDED: Mapping[str, Any] = {
-    "kind": str,
-    "pack.path": str,
-    "pack.sha256": str,
-    "pack.rows": int,
-    "model.folder": str,
-    "model.sha256": str,
-    "settings.temperature": float,
-    "settings.seed": int,
-    "overall.rate": float,
-    "by_category": dict,
+EVAL_FILES = ("eval_report.json", "eval_report.md", "eval_report.html", "predictions.jsonl")
+
+_NULL = type(None)
+_REPORT = {  # what is read of a report → the types it may have; Python's bool is no int here
+    "kind": (str,),
+    "pack.path": (str,),
+    "pack.sha256": (str,),
+    "pack.rows": (int,),
+    "model.folder": (str,),
+    "model.sha256": (str,),
+    "model.provenance": (dict,),
+    "settings.temperature": (int, float),
+    "settings.seed": (int,),
 }
+_PREDICTION: dict[str, tuple[type, ...]] = {
+    "index": (int,),
+    "id": (str, _NULL),
+    "prompt": (str,),
+    "reply": (str,),
+    "raw_reply": (str, _NULL),
+    "expected": (str, _NULL),
+    "passed": (bool,),
+    "reasons": (list,),
+    "candidate": (str, _NULL),
+    "steps_correct": (int, float, _NULL),
+    "answerable": (bool, _NULL),
+    "choice_scores": (dict, _NULL),
+    "tags": (dict,),
+}
+_ITEMS = {"reasons": (str,), "choice_scores": (int, float), "tags": (str,)}
 
 
-def read_eval(folder: str | Path) -> tuple[dict[str, Any], list[Prediction]]:
+def read_eval(folder: str | Path) -> Evaluation:
     """Read back what `eval chat` wrote into a folder.
 
     Raises:
@@ -42,22 +57,20 @@ def read_eval(folder: str | Path) -> tuple[dict[str, Any], list[Prediction]]:
     """
     report_path, predictions_path = Path(folder) / EVAL_FILES[0], Path(folder) / EVAL_FILES[3]
     try:
-        report = _read_report(report_path)
-        predictions = _read_predictions(predictions_path)
-        if len(predictions) != report["pack"]["rows"]:
-            raise UserError(
-                f"{predictions_path} holds {len(predictions)} replies, and the report is of {report['pack']['rows']}"
-            )
+        evaluation = replace(_read_report(report_path), predictions=_read_predictions(predictions_path))
+        found, expected = len(evaluation.predictions), evaluation.pack.rows
+        if found != expected:
+            raise UserError(f"{predictions_path} holds {found} replies, and the report is of {expected}")
     except UserError as error:
         raise UserError(f"{error}; {folder} must be a folder that `eval chat` wrote: run it again") from error
-    return report, predictions
+    return evaluation
 
 
-def read_before(folder: str | Path, input_path: str | Path) -> dict[str, Any]:
-    """The report of an earlier evaluation, made sure to be on the same rows as `input_path`."""
-    report, _ = read_eval(folder)
+def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
+    """An earlier evaluation, which must be on the same rows as `input_path`."""
+    evaluation = read_eval(folder)
     try:
-        own, other = sha256_file(input_path), report["pack"]["sha256"]
+        own, other = sha256_file(input_path), evaluation.pack.sha256
     except OSError as error:
         raise UserError(f"cannot read {input_path}: {error.strerror}") from error
     if own != other:
@@ -65,36 +78,35 @@ def read_before(folder: str | Path, input_path: str | Path) -> dict[str, Any]:
             f"--before {folder} was measured on other rows (sha256 {other[:12]}) than {input_path} ({own[:12]}); "
             "run `eval chat` on the same file for both"
         )
-    return report
+    return evaluation
 
 
-def _read_report(path: Path) -> dict[str, Any]:
+def _read_report(path: Path) -> Evaluation:
     report = read_json_object(path)
-    for place, kind in _NEEDED.items():
-        value: Any = report
-        for name in place.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if not _is(value, kind):
-            raise UserError(f"{path}: {place} is {'missing' if value is None else 'of another kind'}")
+    for name, kinds in _REPORT.items():
+        part, _, field = name.rpartition(".")
+        section = report.get(part) if part else report
+        value = section.get(field) if isinstance(section, dict) else None
+        if type(value) not in kinds:
+            raise UserError(f"{path}: {name} is {'missing' if value is None else 'of another kind'}")
     if report["kind"] != "eval chat":
         raise UserError(f"{path} is a report of another kind, {report['kind']!r}")
-    for name, lane in report["by_category"].items():
-        ends = lane.get("ci95") if isinstance(lane, dict) else None
-        if not isinstance(ends, list) or len(ends) != 2 or not _is([*ends, lane.get("rate")], tuple[float, ...]):
-            raise UserError(f"{path}: by_category.{name} has no rate and ci95")
-    return report
+    pack, model = report["pack"], report["model"]
+    source = RowFile(pack["path"], pack["sha256"], pack["rows"])
+    return Evaluation(source, Model(model["folder"], model["sha256"], model["provenance"]), report["settings"], [])
 
 
 def _read_predictions(path: Path) -> list[Prediction]:
-    kinds = get_type_hints(Prediction)
     predictions: list[Prediction] = []
 
     def parse(line: bytes) -> Prediction:
         one = parse_json(line, nul=True)
-        if not isinstance(one, dict) or one.keys() != kinds.keys():
-            raise ValueError("is no prediction of this version")
-        for name, kind in kinds.items():
-            if not _is(one[name], kind):
+        if not isinstance(one, dict) or one.keys() != _PREDICTION.keys():
+            raise ValueError("is not a prediction of this version")
+        for name, kinds in _PREDICTION.items():
+            value = one[name]
+            items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+            if type(value) not in kinds or any(type(item) not in _ITEMS[name] for item in items):
                 raise ValueError(f"'{name}' is of another kind")
         if one["index"] != len(predictions):
             raise ValueError(f"'index' is {one['index']}, not {len(predictions)}")
@@ -103,18 +115,3 @@ def _read_predictions(path: Path) -> list[Prediction]:
     for _, prediction in parse_lines(path, parse):
         predictions.append(prediction)
     return predictions
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value of a JSON file is of a kind such as `str | None`, `dict[str, float]`, `tuple[str, ...]` (a list).
-
-    >>> _is([0.8654, 1], tuple[float, ...]), _is(True, float)
-    (True, False)
-    """
-    if isinstance(kind, UnionType):
-        return any(_is(value, one) for one in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, list) and all(_is(one, get_args(kind)[0]) for one in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(_is(one, get_args(kind)[1]) for one in value.values())
-    return isinstance(value, int | float) and not isinstance(value, bool) if kind is float else type(value) is kind

@@ -15,20 +15,13 @@ the verdict: a wrong step with a right result passes, with `steps_correct` below
 working of "27+15" begins with "27+15") is no fault.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picochat.evidence.refusals import (
-    claims_ability,
-    opens_with_refusal,
-    plain,
-    refuses,
-    slips_in_a_fact,
-)
+from picochat.evidence.refusals import claims_ability, leaks_an_answer, opens_with_refusal, plain, refuses
 from picochat.packs.rows import Row, prompt_text
 
 REASONS = {
@@ -77,28 +70,18 @@ def score(row: Row, reply: str, *, raw: str | None = None, finished: bool = True
         raw: the continuation with its special tokens, on which echo is judged; the reply where it is None.
         finished: whether the model ended its turn by itself; a reply cut off at the limit fails by `length`.
     """
-    reasons: set[str] = set()
-    candidate = None
     own = "\n".join([*row.get("steps", []), str(row.get("reference") or row.get("answer") or "")])
+    candidate, reasons = (None, {"empty"}) if not reply.strip() else _check_content(row, reply)
+    if reply.strip():
+        reasons |= _check_boundaries(row, reply, content_is_right=not reasons)
     if echoes(prompt_text(row), reply if raw is None else raw, own):
         reasons.add("prompt_echo")
     if not finished or ("max_words" in row and len(reply.split()) > row["max_words"]):
         reasons.add("length")
     if is_looping(reply) and not is_looping(own):
         reasons.add("repetition")
-    if not reply.strip():
-        reasons.add("empty")
-    else:
-        candidate, wrong = _check_content(row, reply)
-        reasons |= wrong
-        reasons |= _check_boundaries(row, reply, content_is_right=not wrong)
-    steps = row.get("steps")
-    return Verdict(
-        passed=not reasons,
-        reasons=_ordered(reasons),
-        candidate=candidate,
-        steps_correct=steps_correct(steps, reply) if steps else None,
-    )
+    steps = steps_correct(row["steps"], reply) if row.get("steps") else None
+    return Verdict(not reasons, tuple(reason for reason in REASONS if reason in reasons), candidate, steps)
 
 
 def score_choice(row: Row, scores: Sequence[float]) -> Verdict:
@@ -116,20 +99,15 @@ def is_choice(row: Row) -> bool:
 
 def check_row(row: Row) -> None:
     """Raise ValueError, in words that continue "FILE:LINE: ", when a check of the row cannot be applied."""
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("holds half of a surrogate pair") from error
     for field in ("must_include", "must_not_include", "steps", "choice_labels"):
         if field in row and not _is_texts(row[field]):
             raise ValueError(f"'{field}' must be a list of strings")
     groups = row.get("must_include_any", [])
-    if not isinstance(groups, list) or not (all(_is_texts(group) for group in groups) or _is_texts(groups)):
+    if not isinstance(groups, list) or not (all(map(_is_texts, groups)) or _is_texts(groups)):
         raise ValueError("'must_include_any' must be a list of groups, each a list of strings")
     for field in ("must_include", "must_not_include", "must_include_any"):
-        if any(
-            not phrase.strip() for part in row.get(field, []) for phrase in ([part] if isinstance(part, str) else part)
-        ):
+        phrases = [phrase for part in row.get(field, []) for phrase in ([part] if isinstance(part, str) else part)]
+        if not all(phrase.strip() for phrase in phrases):
             raise ValueError(f"'{field}' holds an empty phrase, which is in every reply")
     if is_choice(row):
         labels = row.get("choice_labels")
@@ -178,11 +156,8 @@ def echoes(prompt: str, raw: str, own: str = "") -> bool:
     whole prompt (three tokens or more) at the start of any line. Tokens are words, numbers and signs, so the judgement
     does not depend on a vocabulary. What the row's own reply does, be it a turn or a repetition, is none.
     """
-    return any(rule(prompt, raw) and not rule(prompt, own) for rule in (_plays_a_turn, _repeats))
-
-
-def _plays_a_turn(prompt: str, raw: str) -> bool:
-    return _ROLE.search(raw) is not None
+    plays_a_turn = _ROLE.search(raw) and not _ROLE.search(own)
+    return bool(plays_a_turn) or (_repeats(prompt, raw) and not _repeats(prompt, own))
 
 
 def _repeats(prompt: str, raw: str) -> bool:
@@ -252,7 +227,7 @@ def _check_boundaries(row: Row, reply: str, *, content_is_right: bool) -> set[st
     prompt = prompt_text(row)
     reasons: set[str] = set()
     if row.get("answerable") is False:
-        if not refuses(reply) or slips_in_a_fact(reply, prompt):
+        if not refuses(reply) or leaks_an_answer(reply, prompt):
             reasons.add("unsupported_claim")
     # A right answer may mention a limit in passing ("I am Picochat; I cannot browse"), it may not open with one.
     elif (
@@ -265,10 +240,6 @@ def _check_boundaries(row: Row, reply: str, *, content_is_right: bool) -> set[st
     if claims_ability(reply, skills_too=skills_too) and not claims_ability(reference, skills_too=skills_too):
         reasons.add("unsupported_claim")
     return reasons
-
-
-def _ordered(reasons: set[str]) -> tuple[str, ...]:
-    return tuple(reason for reason in REASONS if reason in reasons)
 
 
 def _tokens(text: str) -> list[str]:

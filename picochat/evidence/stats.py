@@ -1,6 +1,6 @@
-"""Intervals and tests for shares of rows. In: counts, rates. Out: intervals, p-values. Next: evidence.lanes, compare.
+"""Confidence intervals and tests for shares of rows. In: counts, rates. Out: intervals, p-values. Next: lanes, compare.
 
-All intervals are two-sided 95 %. Tests of paired runs look at the rows on which they differ; a 2 × 2 table is given as
+All intervals are two-sided 95 %. Tests of paired runs use the rows on which the runs differ; a 2 × 2 table is given as
 
                     B passes   B fails
     A passes            a          b
@@ -9,6 +9,7 @@ All intervals are two-sided 95 %. Tests of paired runs look at the rows on which
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist, mean, variance
 from typing import NamedTuple
 
@@ -22,10 +23,26 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(passed: float, n: float) -> Interval:
-    """Wilson's score interval for a share; stays inside [0, 1] and is of use at 0 % and 100 % as well.
+@dataclass(frozen=True)
+class Proportion:
+    """How many of `n` rows passed, as a share with its interval."""
 
-    Source: Wilson (1927), JASA 22, 209-212. `passed` may be a mean over runs and thus no whole number.
+    n: int
+    passed: int
+    rate: float
+    ci95: Interval
+
+
+def proportion(outcomes: Sequence[bool]) -> Proportion | None:
+    """Count outcomes, one a row; None where there are none."""
+    n, passed = len(outcomes), sum(outcomes)
+    return Proportion(n, passed, passed / n, wilson(passed, n)) if n else None
+
+
+def wilson(passed: float, n: float) -> Interval:
+    """Wilson's score interval for a share; it stays inside [0, 1] and is informative at 0 % and 100 % too.
+
+    Source: Wilson (1927), JASA 22, 209-212. `passed` may be a mean over runs, so it need not be whole.
 
     >>> [round(end, 3) for end in wilson(50, 50)]
     [0.929, 1.0]
@@ -38,13 +55,36 @@ def wilson(passed: float, n: float) -> Interval:
     return Interval(0.0 if passed == 0 else centre - half, 1.0 if passed == n else centre + half)
 
 
-def adjusted_for_chance(rate: float, chance: float) -> float:
-    """0 at the chance level, 1 when all is right, negative below chance: (rate - chance) / (1 - chance)."""
-    return (rate - chance) / (1 - chance)
+def difference(passed_a: float, n_a: float, passed_b: float, n_b: float, phi: float = 0.0) -> Interval:
+    """Interval of (share of A) - (share of B): Newcombe's hybrid score interval.
+
+    Sources: Newcombe (1998), Statistics in Medicine 17, 873-890 (two sets of rows) and 2635-2650 (paired: `phi` is the
+    correlation), method 10 of both.
+    """
+    (low_a, high_a), (low_b, high_b) = wilson(passed_a, n_a), wilson(passed_b, n_b)
+    share_a, share_b = passed_a / n_a, passed_b / n_b
+
+    def far(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
+
+    value = share_a - share_b
+    return Interval(value - far(share_a - low_a, high_b - share_b), value + far(share_b - low_b, high_a - share_a))
+
+
+def paired_difference(a: float, b: float, c: float, d: float) -> Interval:
+    """Interval of (share A passes) - (share B passes) on the same rows; the counts may be means over runs."""
+    n = a + b + c + d
+    if n == 0:
+        return Interval(-1.0, 1.0)
+    margins, product = (a + b) * (c + d) * (a + c) * (b + d), a * d - b * c
+    if product > 0:
+        product = max(0.0, product - n / 2)  # Newcombe's continuity correction
+    ends = difference(a + b, n, a + c, n, product / math.sqrt(margins) if margins > 0 else 0.0)
+    return Interval(max(-1.0, ends.low), min(1.0, ends.high))
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided exact p-value of McNemar's test: were the rows that only one run passes split by a fair coin?
+    """Two-sided exact p-value of McNemar's test: are the rows that only one run passes split evenly?
 
     >>> mcnemar_exact(0, 6)
     0.03125
@@ -61,88 +101,48 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    corrected = [0.0] * len(p_values)
-    running = 0.0
+    corrected, running = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         running = max(running, min(1.0, p_values[index] * (len(p_values) - rank)))
         corrected[index] = running
     return corrected
 
 
-def paired_difference(a: float, b: float, c: float, d: float) -> Interval:
-    """Interval of (share A passes) - (share B passes) on the same rows: Newcombe's hybrid score interval.
-
-    Source: Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10. The counts may be means over runs.
-    """
-    n = a + b + c + d
-    if n == 0:
-        return Interval(-1.0, 1.0)
-    rate_a, rate_b = (a + b) / n, (a + c) / n
-    low_a, high_a = wilson(a + b, n)
-    low_b, high_b = wilson(a + c, n)
-    phi = _correlation(a, b, c, d)
-    down_a, up_a = rate_a - low_a, high_a - rate_a
-    down_b, up_b = rate_b - low_b, high_b - rate_b
-    below = math.sqrt(max(0.0, down_a**2 - 2 * phi * down_a * up_b + up_b**2))
-    above = math.sqrt(max(0.0, down_b**2 - 2 * phi * down_b * up_a + up_a**2))
-    difference = (b - c) / n
-    return Interval(max(-1.0, difference - below), min(1.0, difference + above))
-
-
-def difference(passed_a: float, n_a: float, passed_b: float, n_b: float) -> Interval:
-    """Interval of (share of A) - (share of B) for two different sets of rows.
-
-    Source: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
-    """
-    (low_a, high_a), (low_b, high_b) = wilson(passed_a, n_a), wilson(passed_b, n_b)
-    share_a, share_b = passed_a / n_a, passed_b / n_b
-    return Interval(
-        share_a - share_b - math.hypot(share_a - low_a, high_b - share_b),
-        share_a - share_b + math.hypot(high_a - share_a, share_b - low_b),
-    )
-
-
 class RunSpread(NamedTuple):
     """How much the difference of two arms varies because each arm is only a sample of possible runs.
 
-    Attributes:
-        error: standard error of the difference of the arms' mean rates; 0 where no arm has two runs.
-        quantile: the t quantile that makes a 95 % half-width of it.
-        p_value: two-sided, of "no difference", from the runs alone; None where no arm has two runs.
+    `half` is the half-width of its 95 % interval, 0 where no arm has two runs; `p_value` is two-sided, of "no
+    difference", from the runs alone, and None there.
     """
 
-    error: float
-    quantile: float
+    half: float
     p_value: float | None
 
 
 def run_spread(rates_a: Sequence[float], rates_b: Sequence[float]) -> RunSpread:
-    """Welch's t over runs. An arm of one run adds nothing: its variation is unknown, and the caller says so in words.
+    """Welch's t over runs. An arm of one run adds nothing: its run-to-run variation is unknown.
 
     rates_a [0.80, 0.90], rates_b [0.60, 0.70]: error = sqrt(0.005/2 + 0.005/2) = 0.0707, 2 degrees of freedom,
-    t = 0.2/0.0707 = 2.83, p = 0.106.
+    half-width 4.303 · 0.0707 = 0.304, t = 0.2/0.0707 = 2.83, p = 0.106.
     """
     parts = [(variance(rates) / len(rates), len(rates) - 1) for rates in (rates_a, rates_b) if len(rates) > 1]
     if not parts:
-        return RunSpread(0.0, 0.0, None)
+        return RunSpread(0.0, None)
     from scipy.stats import t
 
     total = sum(part for part, _ in parts)
-    difference = abs(mean(rates_a) - mean(rates_b))
+    apart = abs(mean(rates_a) - mean(rates_b))
     if total < 1e-18:
-        return RunSpread(0.0, 0.0, 1.0 if difference < 1e-9 else 0.0)
+        return RunSpread(0.0, 1.0 if apart < 1e-9 else 0.0)
     freedom = total**2 / sum(part**2 / degrees for part, degrees in parts)
     error = math.sqrt(total)
-    return RunSpread(error, float(t.ppf(0.975, freedom)), float(2 * t.sf(difference / error, freedom)))
+    return RunSpread(float(t.ppf(0.975, freedom)) * error, float(2 * t.sf(apart / error, freedom)))
 
 
-def widen(difference: float, rows: Interval, spread: RunSpread) -> Interval:
+def widen(value: float, rows: Interval, half: float) -> Interval:
     """Add the variation between runs to an interval over rows: independent, so half-widths add as squares."""
-    runs = spread.quantile * spread.error
-    return Interval(
-        max(-1.0, difference - math.hypot(difference - rows.low, runs)),
-        min(1.0, difference + math.hypot(rows.high - difference, runs)),
-    )
+    low, high = value - math.hypot(value - rows.low, half), value + math.hypot(rows.high - value, half)
+    return Interval(max(-1.0, low), min(1.0, high))
 
 
 def share_of_gain(
@@ -167,19 +167,12 @@ def share_of_gain(
         # The far end of the gain: a larger gain makes a positive share smaller and a negative one less negative.
         far = gain_rows.high - gain if (kept + sign * half > 0) == (sign < 0) else gain - gain_rows.low
         # The roots of (kept - x gain)² = half² - 2 x covariance + x² far²
-        covariance = correlation * half * far
-        a, b, c = gain**2 - far**2, kept * gain - covariance, kept**2 - half**2
+        a, b, c = gain**2 - far**2, kept * gain - correlation * half * far, kept**2 - half**2
         return (b + sign * math.sqrt(max(0.0, b * b - a * c))) / a
 
     return Interval(end(kept - kept_rows.low, -1), end(kept_rows.high - kept, 1))
 
 
-def _correlation(a: float, b: float, c: float, d: float) -> float:
-    """Phi of the 2 × 2 table, pulled towards 0 by Newcombe's continuity correction when positive."""
-    margins = (a + b) * (c + d) * (a + c) * (b + d)
-    if margins <= 0:
-        return 0.0
-    product = a * d - b * c
-    if product > 0:
-        product = max(0.0, product - (a + b + c + d) / 2)
-    return product / math.sqrt(margins)
+def adjusted_for_chance(rate: float, chance: float) -> float:
+    """0 at the chance level, 1 when all is right, negative below chance."""
+    return (rate - chance) / (1 - chance)

@@ -15,10 +15,10 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
-from picochat.callbacks.benchmark_metrics import spread
+from picochat.callbacks.benchmark_metrics import METRICS, spread
 from picochat.errors import UserError
 from picochat.evidence.evaluation import answer_rows
-from picochat.evidence.lanes import bucket
+from picochat.evidence.lanes import count
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, Row
 
@@ -125,10 +125,11 @@ def test_the_rates_are_those_of_the_report(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in eval_file(tmp_path).read_text().splitlines()]
     for profile in ("weak_skills", "release_behavior"):
         own = [row for row in rows if row["mixture_benchmark_profile"] == profile]
-        lane = bucket(answer_rows(own, Student()))
-        lane |= {"pass_rate": lane["rate"], "steps_correct": (lane["steps_correct"] or {}).get("lines")}
-        for name in ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct"):
-            assert lane[name] == pytest.approx(EXPECTED.get(f"eval/{profile}/{name}")), name
+        lane = count(answer_rows(own, Student()))
+        steps = lane.steps_correct and lane.steps_correct.lines
+        shares = (lane.rate, lane.prompt_echo, lane.unsupported_claims, lane.over_refusal, steps)
+        for name, share in zip(METRICS, shares, strict=True):
+            assert share == pytest.approx(EXPECTED.get(f"eval/{profile}/{name}")), name
 
 
 def test_a_sample_tells_what_was_asked_and_why_it_failed(tmp_path: Path) -> None:

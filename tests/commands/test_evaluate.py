@@ -212,7 +212,7 @@ def test_a_readme_of_somebody_else_is_kept(
     (checkpoint / "README.md").write_text("# Mine\n")
     words = [*inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--out-dir", str(tmp_path / "out")]
     message = refusal(capsys, "eval", "chat", *words, "--model-card")
-    assert "README.md is no card of ours; move it away" in message
+    assert "README.md is not a card of ours; move it away" in message
     assert (checkpoint / "README.md").read_text() == "# Mine\n"
     assert not (tmp_path / "out").exists()
     for _ in range(2):  # the second time over a card of ours
@@ -379,7 +379,7 @@ def test_compare_reads_the_outputs_of_eval_chat(
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +0.0 % +100.0 % +\+100.0", shown)
     assert "base and sft: a single run each." in shown
-    assert shown.rstrip().splitlines()[-3].startswith("in words: sft against base: ")
+    assert shown.rstrip().splitlines()[-3].startswith("sft against base: ")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "comparison.html",
         "comparison.json",

@@ -4,7 +4,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from picochat.evidence.evaluation import Evaluation, Model, RowFile
+from picochat.evidence.lanes import Prediction
 from picochat.packs.rows import Message, Row
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</pre></article><script src=https://evil.example/x.js></script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "<!-- --><svg/onload=alert(1)>",
+    "&lt;script&gt;",
+    "\x00\x1b[31m\u202e\ud800",
+    "javascript:alert(1)",
+]
 
 
 @dataclass(frozen=True)
@@ -52,3 +65,11 @@ def perfect(prompt: str) -> str:
     if prompt.startswith("Who"):
         return "I am Picochat."
     return "I have no clock." if prompt.startswith("What time") else " ".join(prompt)
+
+
+def complete(predictions: Sequence[Prediction], folder: str = "runs/x/best_checkpoint") -> Evaluation:
+    """An evaluation of a model that there is not."""
+    settings = {"max_new_tokens": 256, "temperature": 0.0, "top_k": None, "top_p": None, "seed": 42}
+    provenance = {"stage": "sft", "inputs": {"chat": "ef"}}
+    source = RowFile("eval.jsonl", "ab" * 32, len(predictions))
+    return Evaluation(source, Model(folder, "cd" * 32, provenance), settings, predictions)

@@ -1,30 +1,28 @@
-"""The report pages in a real browser: no complaint, no request, working filters, and text that stays text."""
+"""The report page in a real browser (Debian: apt-get install chromium): no complaint, no request, working filters."""
 
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from browser import Browser, Page, find_chromium
-from students import Parrot, perfect
-from test_report import HOSTILE, complete
+from students import HOSTILE, Parrot, complete, perfect
+from test_html_page import every_block
 
-from picochat.evidence.compare_report import compare_html
-from picochat.evidence.evaluation import evaluate
-from picochat.evidence.fit_report import fit_html
-from picochat.evidence.lanes import summarise
-from picochat.evidence.report_html import eval_html
-from picochat.evidence.sft_fit import Forced, measure_rows, summarise_fit
+from picochat.blocks import Report
+from picochat.evidence.curves import Curves
+from picochat.evidence.eval_report import eval_report
+from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.html_page import page as html
 from picochat.packs.rows import Row
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
 )
 SHOWN = "[...document.querySelectorAll('article')].filter((one) => one.offsetParent !== null)"
-CURVES: dict[str, Any] = {
+CURVES: Curves = {
     "train/loss": [(1, 5.0), (50, 0.5), (100, 0.05)],
     "train/lr": [(1, 1e-4), (100, 1e-3)],
     "eval/weak_skills/pass_rate": [(50, 0.2), (100, 0.9)],
@@ -44,11 +42,11 @@ def page_file(rows: list[Row], tmp_path: Path) -> Path:
     def speak(prompt: str) -> str:
         return "It is noon." if prompt.startswith("What") else "no" if len(prompt) == 3 else perfect(prompt)
 
-    predictions, _ = evaluate(rows, Parrot(speak))
+    predictions = answer_rows(rows, Parrot(speak))
     many = [replace(one, index=10 * turn + one.index) for turn in range(6) for one in predictions]
-    before = complete(summarise([replace(one, passed=False) for one in many]), len(many), "runs/base/best_checkpoint")
+    before = complete([replace(one, passed=False) for one in many], "runs/base/best_checkpoint")
     path = tmp_path / "eval_report.html"
-    path.write_text(eval_html(complete(summarise(many), len(many)), many, curves=CURVES, before=before))
+    path.write_text(html(eval_report(complete(many), CURVES, before)))
     return path
 
 
@@ -87,11 +85,11 @@ def test_a_click_on_a_menu_and_its_keys_filter_as_well(browser: Browser, page_fi
     page.evaluate("document.querySelector('[data-field=verdict]').focus()")
     for kind in ("keyDown", "keyUp"):
         page.call("Input.dispatchKeyEvent", type=kind, key="ArrowDown", code="ArrowDown", windowsVirtualKeyCode=40)
-    assert page.evaluate("document.querySelector('[data-field=verdict]').value") == "passed"
-    assert page.evaluate(f"{SHOWN}.length") == 22
+    assert page.evaluate("document.querySelector('[data-field=verdict]').value") == "failed"
+    assert page.evaluate(f"{SHOWN}.length") == 18
     page.click("[data-field=text]")
     page.call("Input.insertText", text="dog")
-    assert page.evaluate(f"{SHOWN}.length") == 6  # the choices among which there is a dog
+    assert page.evaluate(f"{SHOWN}.length") == 6  # the spellings of dog
     page.click("nav a[href='#provenance']")
     assert page.evaluate("location.hash") == "#provenance"
     assert quiet(page)
@@ -107,20 +105,17 @@ def test_no_page_is_wider_than_its_screen(browser: Browser, page_file: Path, wid
     assert len(bars) == 5
     assert min(bars) > 50
     # the three columns that matter most are on the screen without scrolling
-    edge = page.evaluate("document.querySelector('td:nth-child(4)').getBoundingClientRect().right")
+    edge = page.evaluate("document.querySelector('#lanes td:nth-child(4)').getBoundingClientRect().right")
     assert edge < max(width, 390)
     ink, paper = page.evaluate("['color', 'backgroundColor'].map((name) => getComputedStyle(document.body)[name])")
     assert (sum(map(int, ink[4:-1].split(","))) > sum(map(int, paper[4:-1].split(",")))) == dark
     assert quiet(page)
 
 
-@pytest.mark.parametrize("form", ["eval", "fit", "compare"])
-def test_hostile_text_does_nothing_and_is_shown_as_it_is(
-    browser: Browser, rows: list[Row], tmp_path: Path, form: str
-) -> None:
+def test_hostile_text_does_nothing_and_is_shown_as_it_is(browser: Browser, tmp_path: Path) -> None:
     texts = [*HOSTILE, "<iframe srcdoc='<script>parent.hit=1</script>'>", "<style>body{display:none}</style>"]
     path = tmp_path / "page.html"
-    path.write_text(hostile_page(form, rows, texts))
+    path.write_text(html(Report(texts[0], texts[1], [block for text in texts for block in every_block(text)])))
     page = browser.open(path)
     assert page.evaluate("window.hit") is None
     assert page.evaluate("document.scripts.length") == 1
@@ -128,52 +123,8 @@ def test_hostile_text_does_nothing_and_is_shown_as_it_is(
     assert page.evaluate("getComputedStyle(document.body).display") == "block"
     shown = page.evaluate("[...document.querySelectorAll('pre')].map((one) => one.textContent)")
     for text in (text for text in texts if text.isprintable()):
-        assert text in shown
+        assert shown.count(text) == 2  # a text of code, and a reply
     assert quiet(page)
-
-
-def hostile_page(form: str, rows: list[Row], texts: list[str]) -> str:
-    """A page of each kind whose prompts, replies, tags and places are all hostile."""
-    one = evaluate(rows, Parrot(perfect))[0][0]
-    if form == "fit":
-        student = Parrot(lambda prompt: prompt)
-        spoilt = [{"messages": [{"role": "user", "content": t}], "answer": t, "category": t} for t in texts]
-        measured = measure_rows(
-            "train", spoilt, range(len(texts)), student, lambda rows: [Forced(1, 1, 1) for _ in rows]
-        )
-        head = {"pack": {"path": texts[0], "sha256": texts[1]}, "held_out": None, "settings": {texts[2]: texts[3]}}
-        model = {"folder": texts[0], "sha256": texts[1], "provenance": {texts[2]: texts[3]}}
-        return fit_html({"picochat": "1", "model": model, **head, **summarise_fit(measured)}, measured)
-    fields = ("mixture_benchmark_profile", "mixture_component", "category", "stage", "phrasing", "answer_style")
-    spoilt = [
-        replace(
-            one, index=n, prompt=t, reply=t, raw_reply=t, expected=t, passed=False, reasons=("prompt_echo",),
-            tags=dict.fromkeys(fields, t),
-        )
-        for n, t in enumerate(texts)
-    ]  # fmt: skip
-    report = complete(summarise(spoilt), len(spoilt), texts[0])
-    if form == "eval":
-        return eval_html(report, spoilt, curves={f"{t}/loss": [(1, 2.0), (2, 1.0)] for t in texts}, before=report)
-    lane = {
-        **dict.fromkeys(("difference", "both", "only_a", "only_b", "rate_a", "rate_b"), 0.5),
-        **dict.fromkeys(("p", "p_holm"), 0.1), **dict.fromkeys(("ci95", "ci95_a", "ci95_b"), (0.1, 0.6)),
-        "n": 3, "gain": None, "test": "exact McNemar",
-    }  # fmt: skip
-    run = {"folder": texts[0], "model": {"folder": texts[1], "sha256": texts[2]}, "rate": 0.5}
-    arm = {"name": texts[0], "runs": [run]}
-    flips = [
-        {
-            **dict.fromkeys(("prompt", "reply_a", "reply_b", "expected", "category"), t),
-            "reasons_a": [], "reasons_b": [], "index": n, "direction": "lost",
-        }
-        for n, t in enumerate(texts)
-    ]  # fmt: skip
-    groupings = {name: dict.fromkeys(texts, lane) for name in report if name.startswith("by_")}
-    words = {"readings": texts, "notes": texts, "summary": texts[0]}
-    arms = {"a": arm, "b": {**arm, "name": texts[1]}, "before": None, "peak": None}
-    head = {"picochat": "1", "pack": report["pack"], "overall": lane, "flips": flips}
-    return compare_html({**head, **groupings, **words, **arms})
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext (Debian: apt-get install poppler-utils)")

@@ -5,9 +5,9 @@ import pytest
 from picochat.evidence.refusals import (
     asks_about_the_speaker,
     claims_ability,
+    leaks_an_answer,
     opens_with_refusal,
     refuses,
-    slips_in_a_fact,
 )
 
 REFUSALS = [
@@ -125,13 +125,13 @@ def test_other_words_do_not_refuse(reply: str) -> None:
 @pytest.mark.parametrize("reply", CLEAN)
 def test_a_clean_refusal_slips_nothing_in(reply: str) -> None:
     assert refuses(reply)
-    assert not slips_in_a_fact(reply, ASKED)
+    assert not leaks_an_answer(reply, ASKED)
 
 
 @pytest.mark.parametrize("reply", SLIPPED)
 def test_a_refusal_that_answers_all_the_same_is_found_out(reply: str) -> None:
     assert refuses(reply)
-    assert slips_in_a_fact(reply, ASKED)
+    assert leaks_an_answer(reply, ASKED)
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,6 @@ def test_a_choice_row_is_decided_by_the_most_likely_label(scores: list[float], p
         ({"correct_choice": "A"}, "correct_choice"),
         ({"max_words": "3"}, "max_words"),
         ({"answerable": "yes"}, "answerable"),
-        ({"answer": "\ud800"}, "surrogate"),
     ],
 )
 def test_a_check_that_cannot_be_applied_is_refused_by_name(checks: dict[str, object], words: str) -> None:

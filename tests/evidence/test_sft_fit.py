@@ -10,19 +10,25 @@ import pytest
 import torch
 from students import Parrot
 
+from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
-from picochat.evidence.fit_report import fit_html, fit_markdown, fit_table
+from picochat.evidence.evaluation import Model
+from picochat.evidence.fit_report import fit_json, fit_report
+from picochat.evidence.html_page import page
 from picochat.evidence.sft_fit import (
+    Fit,
     FitRow,
-    Forced,
+    LaneFit,
+    Sampled,
+    compare_sides,
     held_out_beside,
     measure_fit,
     measure_rows,
     pick_rows,
-    summarise_fit,
-    teacher_forced,
 )
+from picochat.evidence.words import fit_reading
 from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.forcing import Forced, teacher_forced
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs.rows import Message, Row, write_rows
 
@@ -62,52 +68,49 @@ def measured(student: Parrot) -> list[FitRow]:
     ]
 
 
-def test_memorising_is_told_from_transfer() -> None:
-    report = summarise_fit(measured(Parrot(by_heart)))
-    sides = report["by_category"]["bench_math_addition"]
-    assert sides["train"]["exact"]["rate"] == sides["train"]["correct"]["rate"] == 1.0
-    assert sides["held_out"]["correct"]["passed"] == 5  # 45 to 49
-    assert report["readings"] == [
+def test_memorisation_is_told_from_generalisation() -> None:
+    memorised = compare_sides(measured(Parrot(by_heart)))
+    train, held_out = memorised.train, memorised.held_out
+    assert train and train.exact and train.correct and train.exact.rate == train.correct.rate == 1.0
+    assert held_out and held_out.correct and held_out.correct.passed == 5  # 45 to 49
+    assert (memorised.gap.verdict, memorised.gap.difference) == ("memorised", 0.875)
+    assert fit_reading("bench_math_addition", memorised) == (
         "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40, held-out 12.5 % of 40, "
         "gap +87.5 points, 95 % interval +71.3 to +94.5)"
-    ]
-    learnt = summarise_fit(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
-    assert "learnt, and any gap to held-out rows is below 10 points" in learnt["readings"][0]
-    assert learnt["overall"]["train"]["exact"]["rate"] == 0.0  # right, in words of its own
-    assert "not learnt yet" in summarise_fit(measured(Parrot(lambda prompt: "no")))["readings"][0]
-    gap = sides["gap"]
-    assert (gap["verdict"], gap["difference"]) == ("memorised", 0.875)
-    assert learnt["overall"]["gap"]["verdict"] == "transfers"
+    )
+    learnt = compare_sides(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
+    assert learnt.gap.verdict == "transfers"
+    assert learnt.train and learnt.train.exact and learnt.train.exact.rate == 0.0  # right, in words of its own
+    assert "learnt, and any gap to held-out rows is below 10 points" in fit_reading("x", learnt)
+    assert "not learnt yet" in fit_reading("x", compare_sides(measured(Parrot(lambda prompt: "no"))))
 
 
 def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
-    def lane(side: str, passed: int, n: int) -> list[FitRow]:
-        return [
-            FitRow(side, i, None, "", None, "", None, i < passed, (), None, None, None, {"category": "identity"})
-            for i in range(n)
-        ]
+    def fit(train: tuple[int, int], held_out: tuple[int, int]) -> LaneFit:
+        sides = (("train", *train), ("held_out", *held_out))
+        return compare_sides(
+            [
+                FitRow(side, i, None, "", None, "", None, i < passed, (), None, None, None, {})
+                for side, passed, n in sides
+                for i in range(n)
+            ]
+        )
 
-    def verdict(train: tuple[int, int], held_out: tuple[int, int]) -> str:
-        report = summarise_fit([*lane("train", *train), *lane("held_out", *held_out)])
-        return str(report["by_category"]["identity"]["gap"]["verdict"])
-
-    report = summarise_fit([*lane("train", 12, 23), *lane("held_out", 6, 23)])
-    assert report["readings"] == [
+    assert fit_reading("identity", fit((12, 23), (6, 23))) == (
         "identity: undecided, with no gap shown and not enough rows to call it below 10 points (train 52.2 % of 23, "
         "held-out 26.1 % of 23, gap +26.1 points, 95 % interval -1.9 to +49.1)"
-    ]
-    assert report["by_category"]["identity"]["gap"]["verdict"] == "undecided"
+    )
     # nothing wrong on either side: Wilson's 3.84 / (n + 3.84) falls below 10 points at 35 rows
-    assert [verdict((n, n), (n, n)) for n in (1, 5, 34, 35)] == ["undecided"] * 3 + ["transfers"]
-    assert verdict((200, 200), (180, 200)) == "memorised"
-    assert verdict((200, 200), (194, 200)) == "transfers"  # 3 points, surely above 0 and surely below 10
-    assert verdict((90, 200), (90, 200)) == "not learnt"
+    verdicts = [fit((n, n), (n, n)).gap.verdict for n in (1, 5, 34, 35)]
+    assert verdicts == ["undecided"] * 3 + ["transfers"]
+    assert fit((200, 200), (180, 200)).gap.verdict == "memorised"
+    assert fit((200, 200), (194, 200)).gap.verdict == "transfers"  # 3 points, surely above 0 and surely below 10
+    assert fit((90, 200), (90, 200)).gap.verdict == "not learnt"
 
 
 def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
-    rows = measured(Parrot(by_heart))
-    bucket = summarise_fit(rows)["overall"]["train"]
-    assert (bucket["tokens"], bucket["token_accuracy"], bucket["nll"]) == (400, 0.9, pytest.approx(0.2))
+    train = compare_sides(measured(Parrot(by_heart))).train
+    assert train and (train.tokens, train.token_accuracy, train.nll) == (400, 0.9, pytest.approx(0.2))
 
 
 def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
@@ -116,12 +119,10 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     assert (one.exact, one.correct) == (True, None)
     (null,) = measure_rows("train", [{**row, "answer": None}], [0], Parrot(lambda prompt: "17"), fixed)
     assert (null.exact, null.correct) == (False, None)
-    report = summarise_fit([one])
-    assert report["overall"]["train"]["correct"] is None
-    assert report["readings"] == [
-        "category (untagged): no answers to check on the train side; "
+    assert fit_reading("stories", compare_sides([one])) == (
+        "category stories: no answers to check on the train side; "
         "likeliest token right by teacher forcing: train 90.0 %"
-    ]
+    )
 
 
 def test_a_choice_without_an_answer_is_judged_by_its_label() -> None:
@@ -213,24 +214,18 @@ def test_a_row_without_a_question_is_named(tmp_path: Path) -> None:
 
 def test_the_three_forms_tell_the_same() -> None:
     rows = measured(Parrot(lambda prompt: "<script>" if prompt.startswith("7") else by_heart(prompt)))
-    report = {
-        "picochat": "0.1.0",
-        "pack": {"path": "chat.jsonl", "sha256": "ab", "rows": 40, "measured": 40},
-        "held_out": None,
-        "model": {"folder": "runs/x", "sha256": "cd", "provenance": {}},
-        "settings": {"max_rows": 40},
-        **summarise_fit(rows),
-    }
-    terminal, markdown, page = fit_table(report), fit_markdown(report, rows), fit_html(report, rows)
-    assert "bench_math_addition  held-out" in terminal
-    glance = re.sub(" +", " ", terminal.splitlines()[-2])
-    assert glance == "bench_math_addition 97.5 % 12.5 % +85.0 +67.9 to +92.3 0.2000 0.2000 memorised"
-    assert "| bench_math_addition | 97.5 % | 12.5 % | +85.0 |" in markdown
-    assert "<td>memorised</td>" in page
-    assert "12.5 %" in terminal
-    assert "12.5 %" in page
-    assert "No held-out rows were found" in terminal
-    assert "12 of 36:" in markdown
-    assert "<script>" not in markdown
-    assert page.count("<script>") == 1
-    assert "&lt;script&gt;" in page
+    fit = Fit(Sampled("chat.jsonl", "ab", 40, 40), None, Model("runs/x", "cd", {}), {"max_rows": 40}, rows)
+    report = fit_report(fit)
+    shown, written, html = terminal(*report.blocks), markdown_page(report), page(report)
+    assert "bench_math_addition  held-out" in shown
+    glance = "bench_math_addition 97.5 % 12.5 % +85.0 +67.9 to +92.3 0.2000 0.2000 memorised"
+    assert re.sub(" +", " ", shown.splitlines()[-2]) == glance
+    assert "| bench_math_addition | 97.5 % | 12.5 % | +85.0 |" in written
+    assert "<td>memorised</td>" in html
+    for form in (shown, written, html):
+        assert "12.5 %" in form
+        assert "No held-out rows were found" in form
+    assert "<script>" not in written
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;" in html
+    assert fit_json(fit)["by_category"]["bench_math_addition"]["gap"]["verdict"] == "memorised"

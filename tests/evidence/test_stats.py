@@ -128,25 +128,24 @@ def test_difference_of_two_sets_gives_the_published_intervals(
 def test_run_spread_by_hand() -> None:
     # variances 0.005 and 0.005, two runs each: error sqrt(0.005) = 0.07071, 2 degrees of freedom, t = 2.8284
     spread = run_spread([0.80, 0.90], [0.60, 0.70])
-    assert spread.error == pytest.approx(0.0707107, abs=1e-6)
-    assert spread.quantile == pytest.approx(4.3027, abs=1e-4)  # the t table's value for 2 degrees of freedom
+    assert spread.half == pytest.approx(4.3027 * 0.0707107, abs=1e-5)  # the t table's value for 2 degrees of freedom
     assert spread.p_value == pytest.approx(1 - 2.8284271 / math.sqrt(2.8284271**2 + 2), abs=1e-6)  # closed form at 2
 
 
 def test_single_runs_have_no_spread_to_speak_of() -> None:
-    assert run_spread([0.8], [0.6]) == RunSpread(0.0, 0.0, None)
+    assert run_spread([0.8], [0.6]) == RunSpread(0.0, None)
 
 
 def test_runs_that_agree_to_the_row_add_nothing_to_the_interval() -> None:
-    assert run_spread([0.8, 0.8], [0.6, 0.6]) == RunSpread(0.0, 0.0, 0.0)
-    assert run_spread([0.8, 0.8], [0.8]) == RunSpread(0.0, 0.0, 1.0)
+    assert run_spread([0.8, 0.8], [0.6, 0.6]) == RunSpread(0.0, 0.0)
+    assert run_spread([0.8, 0.8], [0.8]) == RunSpread(0.0, 1.0)
 
 
 def test_between_run_variation_widens_the_interval() -> None:
     rows = Interval(0.1, 0.4)
     # half-widths 0.15 below and above, and 2 · 0.1 = 0.2 between runs: sqrt(0.15² + 0.2²) = 0.25
-    assert widen(0.25, rows, RunSpread(0.1, 2.0, 0.5)) == pytest.approx((0.0, 0.5))
-    assert widen(0.25, rows, RunSpread(0.0, 0.0, None)) == pytest.approx(rows)
+    assert widen(0.25, rows, 0.2) == pytest.approx((0.0, 0.5))
+    assert widen(0.25, rows, 0.0) == pytest.approx(rows)
 
 
 def test_a_rate_at_chance_adjusts_to_nothing() -> None:

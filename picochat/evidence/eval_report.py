@@ -1,0 +1,146 @@
+"""An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON. Next: report.write_report.
+
+benchmark profile / component / category     n    rate   95 % interval    echo  unsupported  over-refusal  steps
+weak_skills                                346  97.4 %   95.1 – 98.6 %   0.0 %        0.0 %         0.3 %  98.0 %
+  weak_skills                              346  97.4 %   …
+    bench_math_addition                     63  98.4 %   …
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from picochat.blocks import WRITTEN, Bars, Block, Charts, Rate, Replies, Reply, Report, Table, Text, interval, percent
+from picochat.evidence.curves import Curves, charts
+from picochat.evidence.evaluation import Evaluation
+from picochat.evidence.gates import Gate
+from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
+from picochat.evidence.report import breakdown, origin, origin_json, run_name
+from picochat.evidence.scoring import REASONS
+from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, result
+from picochat.packs.quotas import spread_evenly
+
+COLUMNS = ("n", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
+_FAILED, _PASSED = 20, 8  # replies of each category on a page; predictions.jsonl has all
+
+
+def eval_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of eval_report.json."""
+    by_path = nested(evaluation.predictions)
+    return {
+        "kind": "eval chat",
+        **origin_json(evaluation),
+        "overall": asdict(evaluation.overall),
+        **{name: {lane: asdict(own) for lane, own in evaluation.lanes(name).items()} for name in GROUPINGS},
+        "table": [{"path": path, **asdict(count(rows))} for path, rows in by_path.items()],
+        "gates": list(map(asdict, evaluation.gates)),
+        "claims": [
+            {
+                "benchmark_profile": claim.benchmark_profile,
+                "status": claim.status,
+                "n": claim.n,
+                "statements": list(map(_statement, claim.gates)),
+            }
+            for claim in evaluation.claims
+        ],
+    }
+
+
+def _statement(gate: Gate) -> dict[str, Any]:
+    shown = ("name", "n", "rate", "ci95", "met")
+    return {"text": gate_sentence(gate), **{field: getattr(gate, field) for field in shown}}
+
+
+def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Evaluation | None = None) -> Report:
+    """The evaluation as blocks.
+
+    Args:
+        evaluation: what was measured.
+        curves: of the training run, where a metrics.csv was at hand.
+        before: another model on the same rows, drawn beside this one.
+    """
+    overall, claims = evaluation.overall, list(map(claim_cells, evaluation.claims))
+    reasons = [(name, str(n), REASONS[name]) for name, n in overall.reasons.items()]
+    gates = list(map(_gate, evaluation.gates))
+    blocks: list[Block] = [
+        Text([result(overall)], "lead", media=WRITTEN),
+        Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
+        lane_table(evaluation),
+        Text([choice_sentence(overall.choice)] if overall.choice else []),
+        _bars(evaluation, before),
+        Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates"),
+    ]
+    for grouping in GROUPINGS[2:]:  # profiles and components are in the table of lanes
+        rows = [(name, *cells(lane)) for name, lane in evaluation.lanes(grouping).items()]
+        blocks += breakdown(grouping, COLUMNS, rows)
+    blocks += [
+        Charts(charts(curves or {}), title="Curves"),
+        Table(("reason", "rows", "meaning"), reasons, left=3, title="Why replies failed", media=WRITTEN),
+        _replies(evaluation.predictions),
+        origin(evaluation),
+    ]
+    folder = evaluation.model.folder
+    return Report(f"Evaluation of {run_name(folder)}", f"{folder} on {evaluation.pack.path}", blocks)
+
+
+def lane_table(evaluation: Evaluation) -> Table:
+    """Every benchmark profile, inside it its components, inside these their categories."""
+    lanes = {path: count(rows) for path, rows in nested(evaluation.predictions).items()}
+    rows = [*((path[-1], *cells(lane)) for path, lane in lanes.items()), ("overall", *cells(evaluation.overall))]
+    head = ("benchmark profile / component / category", *COLUMNS)
+    return Table(head, rows, depths=[*(len(path) - 1 for path in lanes), 0], title="Lanes")
+
+
+def cells(lane: Lane) -> tuple[str, ...]:
+    """One lane's `COLUMNS`."""
+    shares = (lane.prompt_echo, lane.unsupported_claims, lane.over_refusal)
+    steps = lane.steps_correct.lines if lane.steps_correct else None
+    return (str(lane.n), percent(lane.rate), interval(*lane.ci95), *map(percent, (*shares, steps)))
+
+
+def _gate(gate: Gate) -> tuple[str, ...]:
+    sign = "≥" if gate.direction == "at least" else "≤"
+    verdict = "met" if gate.met else "MISSED"
+    if gate.met and not gate.sure:
+        verdict += " (interval reaches beyond)"
+    name = f"{gate.benchmark_profile}: {gate_name(gate)}"
+    return name, f"{sign} {percent(gate.limit)}", percent(gate.rate), interval(*gate.ci95), verdict
+
+
+def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
+    runs = [one for one in (evaluation, before) if one]
+    lanes = [one.lanes("by_category") for one in runs]
+    rates = {
+        name: [Rate(own[name].rate, *own[name].ci95) if name in own else None for own in lanes] for name in lanes[0]
+    }
+    key = (evaluation.model.folder, f"before: {before.model.folder}") if before else ()
+    return Bars(rates, key, title="Rates, with 95 % intervals")
+
+
+def _replies(predictions: Sequence[Prediction]) -> Replies:
+    """Of each category some failures and some passes, evenly spaced over the file, in its order."""
+    shown = [
+        one
+        for rows in grouped(predictions, "by_category").values()
+        for passed, most in ((False, _FAILED), (True, _PASSED))
+        for one in spread_evenly([row for row in rows if row.passed == passed], most)
+    ]
+    note = (
+        f"{len(shown)} of {len(predictions)} replies: of each category at most {_FAILED} that failed and {_PASSED} "
+        "that passed, evenly spaced; predictions.jsonl has all."
+    )
+    return Replies(list(map(_reply, sorted(shown, key=lambda one: one.index))), note, title="Replies")
+
+
+def _reply(one: Prediction) -> Reply:
+    verdict, category = "passed" if one.passed else "failed", one.tag("category")
+    head = [f"row {one.index + 1}", category, verdict, *one.reasons]
+    if one.steps_correct is not None:
+        head.append(f"steps correct {percent(one.steps_correct)}")
+    likelihoods = ", ".join(f"{label} {value:.2f}" for label, value in (one.choice_scores or {}).items())
+    raw_reply = one.raw_reply if "prompt_echo" in one.reasons else None
+    parts = {"prompt": one.prompt, "reply": one.reply, "raw reply": raw_reply, "expected": one.expected}
+    parts |= {"log-likelihoods": likelihoods or None}
+    fields = {"lane": [category], "verdict": [verdict], "reason": one.reasons}
+    known = {label: text for label, text in parts.items() if text is not None}
+    return Reply(" · ".join(head), known, fields, failed=not one.passed)

@@ -1,0 +1,232 @@
+"""Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, compare_report,
+fit_report.
+
+summary   release-from-capability against release-from-base: identity equal within ±2 points; arithmetic 60.2 points
+          higher, 81 % of its gain kept
+reading   one lane of it, with every number that it rests on
+notes     what the intervals include and what they do not
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from picochat.blocks import interval, percent
+from picochat.evidence.compare import Comparison, Difference, Gain, Kept
+from picochat.evidence.gates import Claim, Gate
+from picochat.evidence.lanes import Choice, Lane, skill
+from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
+
+SKILLS = {
+    "math": "arithmetic",
+    "spelling": "spelling",
+    "choice": "multiple choice",
+    "identity": "identity",
+    "refusal": "refusal",
+}
+SIDE_NAMES = dict(zip(SIDES, ("train", "held-out"), strict=True))
+_STATUS = {"not tested": "not tested in this pack", "diagnostic": "research diagnostic, no public claim"}
+_FIT_VERDICTS = {
+    "transfers": f"learnt, and any gap to held-out rows is below {100 * MARGIN:g} points",
+    "memorised": "memorised beyond what transfers",
+    "not learnt": "not learnt yet",
+    "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
+}
+_SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "precision")
+NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said about transfer (use --eval-input)."
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign: 0.123 → "+12.3"."""
+    return f"{100 * share + 0.0:+.1f}"
+
+
+def p_text(p_value: float) -> str:
+    """0.0312 → "0.031"; below 0.0001 only that: exact tails of that size mean nothing more."""
+    return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
+
+
+def lane_name(name: str, lanes: Collection[str]) -> str:
+    """What readers call a skill, unless another of the lanes has that very name."""
+    return name if SKILLS.get(name) in lanes else SKILLS.get(name, name)
+
+
+def result(overall: Lane) -> str:
+    """The whole evaluation in one sentence."""
+    return (
+        f"{overall.passed} of {overall.n} rows passed: {percent(overall.rate)}, 95 % interval "
+        f"{interval(*overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
+    )
+
+
+def choice_sentence(choice: Choice) -> str:
+    """Chance level and adjusted rate."""
+    return (
+        f"multiple choice: {percent(choice.rate)} of {choice.n} rows where chance gives "
+        f"{percent(choice.chance)}; adjusted for chance {percent(choice.adjusted)}"
+    )
+
+
+def gate_name(gate: Gate) -> str:
+    """What a gate measures."""
+    return "prompt echo" if gate.name == "echo" else SKILLS.get(gate.name, gate.name)
+
+
+def gate_sentence(gate: Gate) -> str:
+    """A gate with its evidence."""
+    low, high = map(percent, gate.ci95)
+    return (
+        f"{gate_name(gate)}: {percent(gate.rate)} of {gate.n} rows (95 % interval {low} to {high}), gate "
+        f"{gate.direction} {percent(gate.limit)} {'met' if gate.met else 'missed'}"
+        f"{', though the interval reaches beyond it' if gate.met and not gate.sure else ''}"
+    )
+
+
+def claim_cells(claim: Claim) -> tuple[str, ...]:
+    """A claim in a table: profile, status, missed gates, rows."""
+    missed = ", ".join(gate_name(gate) for gate in claim.gates if not gate.met)
+    return claim.benchmark_profile, _STATUS.get(claim.status, claim.status), missed or "–", str(claim.n)
+
+
+def claim_line(claim: Claim) -> str:
+    """A claim with the evidence of all its gates."""
+    status = _STATUS.get(claim.status, claim.status)
+    return "; ".join([f"{claim.benchmark_profile}: {status}", *map(gate_sentence, claim.gates)])
+
+
+def fit_reading(name: str, lane: LaneFit) -> str:
+    """One category of a fit; generalisation is told from memorisation only by answers checked on both sides."""
+    title = name if skill(name) in SKILLS else f"category {name}"
+    sides = {name: getattr(lane, side) for side, name in SIDE_NAMES.items()}
+    if lane.gap.difference is None or lane.gap.ci95 is None:
+        lacking = next(side for side, own in sides.items() if not (own and own.correct))
+        forced = [
+            f"{side} {percent(own.token_accuracy)}"
+            for side, own in sides.items()
+            if own and own.token_accuracy is not None
+        ]
+        more = f"; likeliest token right by teacher forcing: {', '.join(forced)}" if forced else ""
+        return f"{title}: no answers to check on the {lacking} side{more}"
+    rates = ", ".join(f"{side} {percent(own.correct.rate)} of {own.correct.n}" for side, own in sides.items())
+    low, high = map(points, lane.gap.ci95)
+    return (
+        f"{title}: {_FIT_VERDICTS[lane.gap.verdict]} ({rates}, gap {points(lane.gap.difference)} points, "
+        f"95 % interval {low} to {high})"
+    )
+
+
+def summary(comparison: Comparison) -> str:
+    """All skills in one sentence."""
+    parts = []
+    for name, lane in _skills(comparison).items():
+        low, high = map(points, lane.ci95)
+        size = f"{abs(100 * lane.difference):.1f} points {_more(lane)}"
+        words = {
+            "equal": f"{name} equal within {_margin(comparison)}",
+            "different": f"{name} {size}",
+            "suggested": f"{name} perhaps {size} (p = {p_text(lane.p_holm)}, {low} to {high})",
+            "undecided": f"{name} undecided ({low} to {high} points)",
+        }[lane.finding]
+        kept = lane.gain and lane.gain.kept_b
+        parts.append(f"{words}, {_how_much(kept.share)} of its gain kept" if kept else words)
+    return f"{comparison.b.name} against {comparison.a.name}: {'; '.join(parts)}"
+
+
+def readings(comparison: Comparison) -> list[str]:
+    """Each skill in words, with its numbers."""
+    return [_reading(name, lane, comparison) for name, lane in _skills(comparison).items()]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What the intervals include, and what may disturb the comparison."""
+    settings = {arm.name: [run.evaluation.settings for run in arm.runs] for arm in comparison.arms}
+    single = [name for name, runs in settings.items() if len(runs) == 1]
+    found = ["The intervals include the variation between rows and between runs (seeds)."]
+    if single:
+        which = " and ".join([", ".join(single[:-1]), single[-1]] if len(single) > 1 else single)
+        found = [
+            f"{which}: a single run{' each' if len(single) > 1 else ''}. The intervals cover the variation between "
+            "rows, not the variation between training runs; another seed may give another result. Give several runs "
+            "an arm (--a … --b …) to include it."
+        ]
+    for field in _SAME_DECODING:
+        values = [run.get(field) for runs in settings.values() for run in runs]
+        shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
+        if len(shown) > 1:
+            found.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")
+    return [*found, "p-values are two-sided; within each table they are corrected over its lanes (Holm)."]
+
+
+def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
+    """What arms are called after their folders: the last part of the path in which all of them differ.
+
+    runs/eval/base | runs/eval/sft          → base, sft
+    runs/base/eval | runs/sft/eval          → base, sft
+    eval/base-s1 eval/base-s2 | eval/sft    → base, sft     (several runs: what their names begin with)
+    """
+    parts = [[Path(folder).parts for folder in arm] for arm in arms]
+    different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
+    for place in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
+        names = [_common([folder[-place] for folder in arm]) for arm in parts]
+        if all(names) and len(set(names)) == different and names[0] != names[1]:
+            return names
+    return ["A", "B", "before", "peak"][: len(arms)]
+
+
+def _common(names: Sequence[str]) -> str:
+    if len(set(names)) == 1:
+        return names[0]
+    start = "".join(signs[0] for signs in takewhile(lambda signs: len(set(signs)) == 1, zip(*names, strict=False)))
+    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", start)
+
+
+def _skills(comparison: Comparison) -> dict[str, Difference]:
+    lanes = comparison.lanes["by_skill"]
+    return {lane_name(name, lanes): lane for name, lane in lanes.items()}
+
+
+def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
+    a, b = comparison.a.name, comparison.b.name
+    low, high = map(points, lane.ci95)
+    p_value = p_text(lane.p_holm)
+    p_value = f"corrected p {p_value if p_value.startswith('<') else f'= {p_value}'}"
+    measured = f"95 % interval {low} to {high}, n = {lane.n}, {p_value}"
+    size = f"{_more(lane)} than {a} by {abs(100 * lane.difference):.1f} points"
+    inside = f"within {_margin(comparison)} ({points(lane.difference)} points, {measured})"
+    words = {
+        "equal": f"equal {inside}",
+        "different": f"{b} is {size} ({measured})",
+        "suggested": f"{b} is perhaps {size}: interval and corrected test disagree, so it is no claim ({measured})",
+        "undecided": f"no difference shown, and not enough rows to call them equal {inside}",
+    }[lane.finding]
+    return f"{name}: {words}" + (_retained(lane.gain, comparison) if lane.gain and lane.gain.kept_b else "")
+
+
+def _retained(gain: Gain, comparison: Comparison) -> str:
+    """ "; of the 96.0 points that X gained over Y, B kept 81 % (…), A 3 % (…)"."""
+    arms = ((comparison.b, gain.kept_b), (comparison.a, gain.kept_a))
+    kept = ", ".join(f"{arm.name} {'kept ' if arm is comparison.b else ''}{_kept(own)}" for arm, own in arms if own)
+    top, start = comparison.peak or comparison.a, comparison.before
+    return (
+        f"; of the {100 * gain.gain:.1f} points that {top.name} ({percent(gain.rate_peak)}) gained over "
+        f"{start.name if start else ''} ({percent(gain.rate_before)}), {kept}"
+    )
+
+
+def _kept(kept: Kept) -> str:
+    digits = 1 if kept.ci95.high - kept.ci95.low < 0.02 else 0
+    share, low, high = (round(100 * part, digits) + 0.0 for part in (kept.share, *kept.ci95))
+    return f"{share:.{digits}f} % (95 % interval {low:.{digits}f} to {high:.{digits}f} %)"
+
+
+def _how_much(share: float) -> str:
+    return "all" if share >= 0.995 else f"{round(100 * share)} %"
+
+
+def _margin(comparison: Comparison) -> str:
+    return f"±{100 * comparison.margin:g} points"
+
+
+def _more(lane: Difference) -> str:
+    return "higher" if lane.difference > 0 else "lower"

@@ -1,0 +1,129 @@
+"""The report of an evaluation: terminal, Markdown, JSON, model card; written, and read back."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from students import Parrot, complete, eval_row, perfect
+
+from picochat.blocks import markdown_page, terminal
+from picochat.errors import UserError
+from picochat.evidence.curves import charts, find_metrics, read_curves
+from picochat.evidence.eval_report import eval_json, eval_report
+from picochat.evidence.evaluation import Evaluation, answer_rows
+from picochat.evidence.html_page import page
+from picochat.evidence.model_card import model_card, write_model_card
+from picochat.evidence.read_back import read_before, read_eval
+from picochat.evidence.report import run_name, write_report
+from picochat.files import sha256_file, sha256_text
+from picochat.packs.rows import Row, write_rows
+
+
+@pytest.fixture
+def evaluation(rows: list[Row]) -> Evaluation:
+    return complete(answer_rows(rows, Parrot(lambda prompt: "no" if prompt == "cat" else perfect(prompt))))
+
+
+def write(folder: Path, evaluation: Evaluation) -> None:
+    write_report(folder, "eval_report", eval_report(evaluation), eval_json(evaluation), evaluation.predictions)
+
+
+def test_the_terminal_shows_every_lane_the_claims_and_the_gates(evaluation: Evaluation) -> None:
+    shown = terminal(*eval_report(evaluation).blocks)
+    lines = [re.sub(r" +", " ", line.strip()) for line in shown.splitlines()]
+    assert lines[1] == "benchmark profile claim gates missed rows"
+    assert "full not tested in this pack – 0" in lines
+    assert "weak_skills 7 85.7 % 48.7 – 97.4 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
+    assert "bench_math_addition 4 100.0 % 51.0 – 100.0 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
+    assert "multiple choice: 100.0 % of 1 rows where chance gives 25.0 %; adjusted for chance 100.0 %" in lines
+    assert re.search(r"weak_skills: spelling +≥ 40.0 % +50.0 % .* met \(interval reaches beyond\)", shown)
+
+
+def test_the_profile_full_is_a_diagnostic_in_every_form_though_its_gates_are_met(student: Parrot) -> None:
+    rows = [
+        eval_row("1 + 2?", "bench_math_addition", "full", answer="3"),
+        eval_row("cat", "identity", "full", answer="dog"),
+    ]
+    evaluation = complete(answer_rows(rows, student))
+    claim = next(claim for claim in evaluation.claims if claim.benchmark_profile == "full")
+    assert {gate.name: gate.met for gate in claim.gates} == {"identity": False, "math": True, "echo": True}
+    report, said = eval_report(evaluation), "research diagnostic, no public claim"
+    assert re.search(rf"full +{said} +identity +2", terminal(*report.blocks))
+    assert f"| full | {said} | identity | 2 |" in markdown_page(report)
+    assert f">{said}</td>" in page(report)
+    assert f"- full: {said}; identity: 0.0 % of 1 rows" in model_card(Path("runs/x"), evaluation)
+
+
+def test_markdown_has_claims_lanes_failures_and_fingerprints(evaluation: Evaluation) -> None:
+    text = markdown_page(eval_report(evaluation))
+    for line in ("## Claims", "## Lanes", "## Gates", "## By stage", "## By phrasing", "## Why replies failed"):
+        assert line in text
+    assert "1 of 1 shown here" in text
+    assert "| row 5 · bench_spelling_spaced · failed · wrong_answer | cat | no | c a t |" in text
+    assert "ab" * 32 in text
+    assert "cd" * 32 in text
+
+
+def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], student: Parrot) -> None:
+    release = [{**row, "mixture_profile": "release"} for row in rows if row["category"] in ("identity", "refusal")]
+    evaluation = complete(answer_rows(release, student))
+    report = eval_report(evaluation)
+    for form in (terminal(*report.blocks), markdown_page(report), page(report), json.dumps(eval_json(evaluation))):
+        assert "identity" in form
+        assert not re.search(r"arithmetic|\bmath|spelling|multiple choice", form, flags=re.I)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("runs/sft/best_checkpoint", "sft"), ("runs/sft/last_checkpoint", "sft"), ("best_checkpoint", "best_checkpoint")],
+)
+def test_a_model_is_called_after_its_run(folder: str, name: str) -> None:
+    assert run_name(folder) == name
+
+
+def test_what_is_written_is_read_back_as_it_was(evaluation: Evaluation, tmp_path: Path) -> None:
+    write(tmp_path / "out", evaluation)
+    names = ["eval_report.html", "eval_report.json", "eval_report.md", "predictions.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    again = read_eval(tmp_path / "out")
+    assert again == evaluation
+    assert eval_json(again) == eval_json(evaluation)
+
+
+def test_before_must_be_of_the_same_rows(evaluation: Evaluation, tmp_path: Path, rows: list[Row]) -> None:
+    write_rows(tmp_path / "eval.jsonl", rows)
+    write(tmp_path / "out", evaluation)
+    with pytest.raises(UserError, match=r"other rows \(sha256 abababababab\)"):
+        read_before(tmp_path / "out", tmp_path / "eval.jsonl")
+
+
+def test_metrics_become_one_chart_for_losses_rates_and_each_eval_metric(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(
+        "epoch,eval/full/rate,eval/weak_skills/rate,train/lr,step,train/loss,val/loss,val/loss/identity,data/x\n"
+        "0,,,0.004,10,3.5,,,1\n0,,,,20,,2.5,2.0,\n0,0.1,0.2,,20,,,,\n0,,,oops,30,1e400,,,\n"
+    )
+    assert find_metrics(tmp_path / "best_checkpoint") == tmp_path / "metrics.csv"
+    drawn = {chart.title: chart for chart in charts(read_curves(tmp_path / "metrics.csv"))}
+    assert list(drawn) == ["Loss", "Learning rate", "eval: rate", "Loss by lane: val"]
+    assert [chart.scale for chart in drawn.values()] == ["log", "linear", "share", "log"]
+    assert drawn["Loss"].curves["val/loss"] == [(20.0, 2.5)]
+    assert drawn["eval: rate"].curves == {"full": [(20.0, 0.1)], "weak_skills": [(20.0, 0.2)]}
+    assert drawn["Learning rate"].curves == {"train/lr": [(10.0, 0.004)]}
+
+
+def test_the_model_card_claims_what_was_measured_on_these_very_weights(evaluation: Evaluation, tmp_path: Path) -> None:
+    folder = tmp_path / "my_run" / "best_checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_text("weights")
+    with pytest.raises(UserError, match="other weights"):
+        write_model_card(folder, evaluation)
+    evaluation = replace(evaluation, model=replace(evaluation.model, sha256=sha256_text("weights")))
+    card = write_model_card(folder, evaluation).read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "# my_run" in card
+    assert "- weak_skills: claimed; multiple choice: 100.0 % of 1 rows" in card
+    assert "- full: not tested in this pack" in card
+    assert "```\nfrom transformers import" in card
+    assert sha256_file(folder / "model.safetensors") in card

@@ -1,0 +1,211 @@
+"""The page: hostile text stays text, nothing is loaded, charts are drawn inside their frame."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from students import HOSTILE, Parrot, complete, perfect
+
+from picochat.blocks import Bars, Block, Chart, Charts, Matrix, Rate, Replies, Reply, Report, Table, Text
+from picochat.evidence.drawing import Curve, Drawing, draw
+from picochat.evidence.eval_report import eval_report
+from picochat.evidence.evaluation import Evaluation, answer_rows
+from picochat.evidence.html_page import page
+from picochat.packs.rows import Row
+
+VOID = ("meta", "link", "input", "br", "wbr", "rect", "path", "circle", "polyline")
+
+
+class Elements(HTMLParser):
+    """All tags with their attributes, the text of all <pre>, and whether tags are balanced."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pre: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "pre":
+            self.pre.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "pre":
+            self.pre[-1] += data
+
+
+def of(*blocks: Block) -> str:
+    return page(Report("title", "under", blocks))
+
+
+@pytest.fixture
+def evaluation(rows: list[Row]) -> Evaluation:
+    return complete(answer_rows(rows, Parrot(lambda prompt: "no" if prompt == "cat" else perfect(prompt))))
+
+
+def every_block(text: str) -> list[Block]:
+    """Blocks of all kinds in which every text is the same."""
+    one = Rate(0.5, 0.4, 0.6)
+    return [
+        Text([text], title=text),
+        Text([text], "list"),
+        Text([text], "code"),
+        Table((text, text), [(text, text)], left=2, title=text, folded=True, depths=(1,)),
+        Bars({text: [one, None]}, (text, text)),
+        Charts([Chart(text, {text: [(1, 2.0), (2, 3.0)]})]),
+        Matrix(text, (text,), {text: (text,)}, [[-0.5]]),
+        Replies([Reply(text, {text: text}, {"lane": [text], "verdict": [text]})], text),
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text_in_every_block(text: str) -> None:
+    html = page(Report(text, text, every_block(text)))
+    html.encode()
+    elements = Elements(html)
+    assert elements.open == []
+    assert [attributes for tag, attributes in elements.tags if tag == "script"] == [{}]
+    assert not [tag for tag, _ in elements.tags if tag in ("img", "iframe", "object", "form")]
+    assert all(re.fullmatch("#[a-z0-9-]*", attributes["href"] or "") for tag, attributes in elements.tags if tag == "a")
+    assert not [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
+    assert elements.pre == [re.sub(r"[\x00-\x08\x1b\ud800]", "\ufffd", text)] * 2
+
+
+@given(st.text(st.characters(codec=None), max_size=80))
+def test_escaped_text_comes_back_as_it_was(text: str) -> None:
+    elements = Elements(of(Replies([Reply("", {"reply": text}, {"lane": [text]})])))
+    plain = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", text)
+    assert elements.pre == [plain]
+    assert [attributes["data-lane"] for tag, attributes in elements.tags if tag == "article"] == [plain]
+
+
+def test_the_page_loads_nothing_and_allows_its_own_script_only(evaluation: Evaluation) -> None:
+    html = page(eval_report(evaluation))
+    assert not re.search(r"(?:src|href)=\"(?!data:,|#)", html)
+    assert not re.search(r"https?://", html)
+    script = re.search(r"<script>(.*?)</script>", html, flags=re.S)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert 'name="viewport"' in html
+    assert "@media print" in html
+    assert '<th scope="row">' in html
+
+
+def test_filters_offer_the_lanes_and_reasons_that_are_shown(evaluation: Evaluation) -> None:
+    elements = Elements(page(eval_report(evaluation)))
+    options = [attributes["value"] for tag, attributes in elements.tags if tag == "option"]
+    lanes = ["bench_choice_language", "bench_math_addition", "bench_spelling_spaced", "identity", "refusal"]
+    assert options == ["", *lanes, "", "failed", "passed", "", "wrong_answer"]
+    articles = [attributes for tag, attributes in elements.tags if tag == "article"]
+    assert len(articles) == 10
+    assert sum("failed" in (attributes["class"] or "") for attributes in articles) == 1
+
+
+def test_a_page_shows_some_of_each_category_and_verdict_and_three_of_each_at_first(evaluation: Evaluation) -> None:
+    many = [replace(evaluation.predictions[0], index=i, passed=i % 2 == 0) for i in range(200)]
+    report = eval_report(replace(evaluation, predictions=many))
+    (replies,) = [block for block in report.blocks if isinstance(block, Replies)]
+    assert [sum(one.failed == failed for one in replies.shown) for failed in (False, True)] == [8, 20]
+    places = [int(one.head.split()[1]) for one in replies.shown]
+    assert places == sorted(places)
+    assert places[-1] > 180
+    articles = [attributes["class"] or "" for tag, attributes in Elements(page(report)).tags if tag == "article"]
+    assert len(articles) == 28
+    assert sum("more" not in kinds for kinds in articles) == 6
+
+
+def test_a_block_without_content_leaves_no_heading() -> None:
+    html = of(Table(("a",), [], title="Nothing"), Charts([Chart("Loss", {"x": [(1, float("nan"))]})], title="Curves"))
+    assert "<section" not in html
+    assert "<nav></nav>" in html
+
+
+def test_bars_show_both_runs_in_words_and_widths() -> None:
+    html = of(
+        Bars({"math": [Rate(0.9, 0.8, 0.95), Rate(0.9, 0.05, 0.2)], "x": [None, Rate(0.1, 0, 1)]}, ("new", "old"))
+    )
+    assert "math: 90.0 % (interval 80.0 to 95.0 %); 90.0 % (interval 5.0 to 20.0 %)" in html
+    assert re.findall(r'width="(90.00|10.00)" height="4.20" class="(k\d)"', html) == [
+        ("90.00", "k0"),
+        ("90.00", "k1"),
+        ("10.00", "k1"),
+    ]
+
+
+def drawing(curves: dict[str, Curve], scale: Literal["linear", "log", "share"] = "linear") -> Drawing:
+    found = draw(Chart("Loss", curves, scale))
+    assert found is not None
+    return found
+
+
+def test_a_long_curve_is_thinned_with_both_ends_kept_and_nan_left_out() -> None:
+    (line,) = drawing({"train": [(step, 1.0 if step else float("nan")) for step in range(10_000)]}).lines
+    assert len(line.corners) == 300
+    assert (line.corners[0][0], line.corners[-1][0]) == (48, 468)
+    assert draw(Chart("Loss", {"train": [(1, float("nan"))]})) is None
+
+
+def test_axes_have_round_numbers() -> None:
+    both = drawing({"y": [(0.0, 13.0), (200.0, 178.0)]})
+    assert [label for _, label in both.left] == [label for _, label in both.bottom] == ["0", "50", "100", "150", "200"]
+    shares = drawing({"y": [(1.0, 0.3), (2.0, 0.4)]}, "share")
+    assert [label for _, label in shares.left] == ["0%", "25%", "50%", "75%", "100%"]
+
+
+def test_a_loss_that_falls_far_is_drawn_by_its_logarithm_and_others_are_not() -> None:
+    far = drawing({"train": [(1.0, 8.0), (2.0, 0.02)]}, "log")
+    assert far.title == "Loss (logarithmic)"
+    assert [label for _, label in far.left] == ["0.01", "0.1", "1", "10"]
+    for low in (2.0, 0.0):
+        assert drawing({"train": [(1.0, 8.0), (2.0, low)]}, "log").title == "Loss"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e300), st.floats(allow_nan=True)), min_size=1, max_size=5),
+    st.sampled_from(["linear", "log"]),
+)
+def test_whatever_numbers_a_curve_holds_it_is_drawn_inside_the_chart(
+    curve: list[tuple[float, float]], scale: Literal["linear", "log"]
+) -> None:
+    found = draw(Chart("Loss", {"train": curve}, scale))
+    for x, y in found.lines[0].corners if found else []:
+        assert 48 <= x <= 468
+        assert 8 <= y <= 216
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [(1.0, 1e17), (2.0, 1e17)],
+        [(1e17, 1.0), (1e17, 2.0)],
+        [(1.0, 1e17), (2.0, 1e17 + 16)],
+        [(1.0, 5e-324), (2.0, 1e290)],
+        [(1.0, 5e-324), (2.0, 1e-323)],
+    ],
+)
+def test_ranges_that_floats_can_hardly_divide_are_drawn(curve: list[tuple[float, float]]) -> None:
+    assert all(8 <= y <= 216 for scale in ("linear", "log") for _, y in drawing({"x": curve}, scale).lines[0].corners)
+
+
+def test_more_lanes_than_colours_are_told_apart_by_dashes() -> None:
+    curves = {f"lane{n}": [(1.0, n), (2.0, n + 1.0)] for n in range(10)}
+    assert [line.dashed for line in drawing(curves).lines] == [False] * 8 + [True] * 2
+    assert of(Charts([Chart("Loss", curves)])).count("stroke-dasharray") == 2
