@@ -62,9 +62,7 @@ def read_signature(path: str) -> Signature:
 
 def public_classes(package: str) -> list[str]:
     """The names that a package imports from its modules and that are classes there."""
-    tree = _parse(package)
-    imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
-    return [name for name in imported if name[0].isupper()]
+    return [alias.name for node in _imports(_parse(package)) for alias in node.names if alias.name[0].isupper()]
 
 
 def _describe(node: ast.ClassDef | ast.FunctionDef, tree: ast.Module) -> Signature:
@@ -139,10 +137,16 @@ def _resolve_alias(annotation: ast.expr, tree: ast.Module) -> str:
 
 def _home(tree: ast.Module, name: str) -> str:
     """The module of picochat that `name` is imported from."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+    for node in _imports(tree):
+        if any(alias.name == name for alias in node.names):
             return node.module or ""
     raise LookupError(name)
+
+
+def _imports(tree: ast.Module) -> list[ast.ImportFrom]:
+    """The imports of a module, those under `if TYPE_CHECKING:` included."""
+    nodes = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
+    return [node for node in nodes if isinstance(node, ast.ImportFrom)]
 
 
 @cache
