@@ -4,11 +4,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from runs import Started, config, fit, results
+from killable import Started, fit, results
 
 from picochat.callbacks import AtomicCheckpointIO
 
@@ -43,13 +41,6 @@ def refused(folder: Path, words: list[str], expected: str) -> None:
     assert expected in errors[0]
 
 
-def saved_every(folder: Path, steps: int) -> None:
-    """Change how often last.ckpt is written."""
-    settings: dict[str, Any] = config()
-    settings["trainer"]["callbacks"][3]["init_args"]["every_n_steps"] = steps
-    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-
-
 FIT = ["fit", "--config", "run.yaml", *ON_DISK]
 
 
@@ -62,19 +53,16 @@ FIT = ["fit", "--config", "run.yaml", *ON_DISK]
     ],
 )
 def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_goes_on_from_it(
-    folder: Path, disk: Path, undisturbed: Path, free: int, save_every: int, expected: str
+    killed: Path, disk: Path, undisturbed: Path, free: int, save_every: int, expected: str
 ) -> None:
-    first = Started(folder, [*FIT, '--trainer.callbacks+={"class_path": "slow.Ctrl", "init_args": {"step": 6}}'])
-    assert first.end() == 143, first.printed()
+    shutil.move(killed / "run", disk / "run")
     before = (disk / "run" / "last.ckpt").read_bytes()
-    saved_every(folder, save_every)
     leave(disk, free)
-    refused(folder, [*FIT, *RESUME], expected)
+    refused(killed, [*FIT, *RESUME, f"--last_checkpoint.every_n_steps={save_every}"], expected)
     assert (disk / "run" / "last.ckpt").read_bytes() == before
-    assert AtomicCheckpointIO().load_checkpoint(disk / "run" / "last.ckpt")["global_step"] == 6
+    assert AtomicCheckpointIO().load_checkpoint(disk / "run" / "last.ckpt")["global_step"] == 8
     (disk / "filler").unlink()
-    saved_every(folder, 2)
-    fit(folder, [*ON_DISK, *RESUME])
+    fit(killed, [*ON_DISK, *RESUME])
     assert results(disk / "run") == results(undisturbed / "run")
     assert not list((disk / "run").glob(".*"))
 

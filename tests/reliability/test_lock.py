@@ -4,13 +4,15 @@ import signal
 import socket
 from pathlib import Path
 
-from runs import fit, results, slow, start
+from killable import fit, kill, results, slow, start
+
+RESUME = ["--ckpt_path", "run/last.ckpt"]
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_names_the_first(folder: Path, undisturbed: Path) -> None:
-    first = start(folder, slow("step", step=5, seconds=600))
+    first = start(folder, slow("step", step=5))
     first.until("at step")
-    for words in (["--ckpt_path", "run/last.ckpt"], ["--force"], []):
+    for words in (RESUME, ["--force"]):
         errors = fit(folder, words, status=2)
         expected = f"run is being written by process {first.process.pid} on {socket.gethostname()}; wait until"
         assert errors.count(expected) == 1
@@ -18,16 +20,13 @@ def test_a_second_run_in_the_same_folder_is_refused_and_names_the_first(folder: 
     first.send(signal.SIGKILL)
     assert first.end() == -signal.SIGKILL
     assert (folder / "run" / ".lock").exists()  # as the killed run left it
-    fit(folder, ["--ckpt_path", "run/last.ckpt"])
+    fit(folder, RESUME)
     assert results(folder / "run") == results(undisturbed / "run")
-    left, expected = ({path.name for path in (one / "run").iterdir()} for one in (folder, undisturbed))
-    assert left == expected
+    left, expected_names = ({path.name for path in (one / "run").iterdir()} for one in (folder, undisturbed))
+    assert left == expected_names
 
 
 def test_a_loader_worker_that_outlives_a_killed_run_does_not_hold_its_folder(folder: Path, undisturbed: Path) -> None:
-    first = start(folder, ["--data.num_workers=1", *slow("step", step=5, seconds=600)])
-    first.until("at step")
-    first.send(signal.SIGKILL)
-    assert first.end() == -signal.SIGKILL
-    fit(folder, ["--ckpt_path", "run/last.ckpt"])
+    kill(folder, ["--data.num_workers=1"], step=5)
+    fit(folder, RESUME)
     assert results(folder / "run") == results(undisturbed / "run")

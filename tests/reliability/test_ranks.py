@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import Started, config, fit, logged, results, slow, start
+from killable import Started, config, fit, logged, results, slow, start
 
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 RESUME = ["--ckpt_path", "run/last.ckpt"]
 METRICS = ["train/loss", "val/loss", "eval/loss", "eval/untagged/pass_rate"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pair(folder: Path) -> Path:
     """The world, with two rows on each of two ranks in place of four on one."""
-    settings = config()
-    settings["data"]["init_args"]["batch_size"] = 2
-    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(batch_size=2), sort_keys=False))
     return folder
 
 
@@ -36,7 +36,6 @@ def ranks_of(process: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-@pytest.mark.slow
 def test_two_ranks_log_what_one_logs_and_a_run_goes_on_with_one(pair: Path, undisturbed: Path) -> None:
     fit(pair, TWO)
     assert_same_numbers(pair / "run", undisturbed / "run")
@@ -53,7 +52,6 @@ def test_two_ranks_log_what_one_logs_and_a_run_goes_on_with_one(pair: Path, undi
     assert logged(pair / "run", "val/loss")[4] == before[4]
 
 
-@pytest.mark.slow
 def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Path) -> None:
     impatient = (
         '--trainer.callbacks+={"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
@@ -67,7 +65,6 @@ def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Pa
     assert max(logged(pair / "run", "train/loss")) == 12
 
 
-@pytest.mark.slow
 def test_the_predictions_of_two_ranks_are_those_of_one_in_the_order_of_the_rows(pair: Path) -> None:
     ids = [f"spell-{1000 + n}" for n in range(6)]
     for ranks in ([], TWO):
@@ -78,7 +75,6 @@ def test_the_predictions_of_two_ranks_are_those_of_one_in_the_order_of_the_rows(
         (pair / "run" / "predictions.jsonl").unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dead", [0, 1])
 @pytest.mark.parametrize("place", ["step", "validation"])
 def test_when_a_rank_dies_the_other_ends_with_an_error_and_the_run_can_be_resumed(

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from runs import Started
+from killable import Started
 
 from picochat.cli import main
 

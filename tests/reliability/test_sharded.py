@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import config, fit, logged
+from killable import config, fit, logged
 from safetensors.torch import load_file
 
 from picochat.cli import main
@@ -18,11 +18,9 @@ NAMES = ["train/loss", "val/loss", "eval/untagged/pass_rate"]
 @pytest.fixture
 def one_and_two(folder: Path) -> Path:
     """A world in which the run of one rank has ended (in `one`), and two ranks share its batches."""
-    settings = config()
-    fit(folder, [])
+    fit(folder)
     (folder / "run").rename(folder / "one")
-    settings["data"]["init_args"]["batch_size"] = 2
-    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(batch_size=2), sort_keys=False))
     return folder
 
 

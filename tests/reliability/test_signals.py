@@ -4,44 +4,30 @@ import signal
 from pathlib import Path
 
 import pytest
-from runs import fit, results, slow, start
+from killable import fit, results, slow, start
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
-RESUME = ["--ckpt_path", "run/last.ckpt"]
 
 
 @pytest.mark.parametrize(
-    ("place", "number"),
+    ("place", "step", "number", "stopped_after"),
     [
-        ("validation", signal.SIGINT),
-        ("validation", signal.SIGUSR1),
-        ("validation end", signal.SIGTERM),
+        ("validation", 4, signal.SIGINT, 4),  # which is not waited for
+        ("validation end", 4, signal.SIGTERM, 4),
+        ("step", 5, signal.SIGUSR1, 6),  # the step under way is finished
     ],
 )
-def test_a_signal_in_a_validation_does_not_wait_for_it_and_the_resumed_run_does_it_again(
-    folder: Path, undisturbed: Path, place: str, number: signal.Signals
+def test_a_signal_stops_a_run_which_resumes_as_if_nothing_had_happened(
+    folder: Path, undisturbed: Path, place: str, step: int, number: signal.Signals, stopped_after: int
 ) -> None:
-    run = start(folder, slow(place, step=4))
+    run = start(folder, slow(place, step, seconds=0.3 if place == "step" else 120))
     run.until(f"at {place}")
     run.send(number)
     assert run.end(timeout=60) == STATUS[number], run.printed()
-    line = f"stopped by {number.name} after step 4; resume with: picochat fit --config run/config.yaml"
+    line = f"stopped by {number.name} after step {stopped_after}; resume with: picochat fit --config run/config.yaml"
     assert run.printed().count(line) == 1
     assert "Traceback" not in run.printed()
-    fit(folder, RESUME)
-    assert results(folder / "run") == results(undisturbed / "run")
-
-
-@pytest.mark.parametrize("number", STATUS)
-def test_a_signal_in_training_stops_after_the_step_under_way(
-    folder: Path, undisturbed: Path, number: signal.Signals
-) -> None:
-    run = start(folder, slow("step", step=5, seconds=1.0))
-    run.until("at step")
-    run.send(number)
-    assert run.end() == STATUS[number], run.printed()
-    assert f"stopped by {number.name} after step 6; resume with: picochat fit" in run.printed()
-    fit(folder, RESUME)
+    fit(folder, ["--ckpt_path", "run/last.ckpt"])
     assert results(folder / "run") == results(undisturbed / "run")
 
 
@@ -54,16 +40,15 @@ def test_a_second_ctrl_c_ends_at_once(folder: Path) -> None:
     assert run.end(timeout=20) == -signal.SIGINT  # which a shell shows as 130
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "words", "number"),
     [
-        ("prepare", ["--data=slow.Preparing"]),
-        ("sanity", ["--trainer.num_sanity_val_steps=2", *slow("sanity")]),
+        ("prepare", ["--data=slow.Preparing"], signal.SIGINT),
+        ("sanity", ["--trainer.num_sanity_val_steps=2", *slow("sanity")], signal.SIGTERM),
     ],
 )
 def test_a_signal_before_the_first_step_ends_at_once_and_the_folder_is_free_for_the_next_run(
-    folder: Path, number: signal.Signals, place: str, words: list[str]
+    folder: Path, place: str, words: list[str], number: signal.Signals
 ) -> None:
     run = start(folder, words)
     run.until(f"at {place}")

@@ -1,22 +1,17 @@
 """A run folder holds one run: its checkpoint, its config that repeats it, and nothing of the run before it."""
 
 import shutil
-import signal
 from pathlib import Path
 
-from runs import fit, results, slow, start
+from killable import fit, kill, results
 
 
 def test_last_is_the_checkpoint_of_the_run_s_folder_and_the_config_of_a_resumed_run_repeats_it(
-    folder: Path, undisturbed: Path
+    killed: Path, undisturbed: Path
 ) -> None:
-    killed = start(folder, slow("step", step=5, seconds=600))
-    killed.until("at step")
-    killed.send(signal.SIGKILL)
-    assert killed.end() == -signal.SIGKILL
-    fit(folder, ["--ckpt_path", "last"])
-    assert results(folder / "run") == results(undisturbed / "run")
-    configs = [(one / "run" / "config.yaml").read_text() for one in (folder, undisturbed)]
+    fit(killed, ["--ckpt_path", "last"])
+    assert results(killed / "run") == results(undisturbed / "run")
+    configs = [(one / "run" / "config.yaml").read_text() for one in (killed, undisturbed)]
     assert configs[0] == configs[1]
 
 
@@ -26,10 +21,7 @@ def test_a_run_that_starts_over_and_dies_before_it_saves_leaves_nothing_of_the_o
     shutil.copytree(undisturbed / "run", folder / "run")
     older = {"last.ckpt", "best_checkpoint", "last_checkpoint", "report.md"}
     assert older < {path.name for path in (folder / "run").iterdir()}
-    killed = start(folder, ["--force", *slow("step", step=1, seconds=600)])
-    killed.until("at step")
-    killed.send(signal.SIGKILL)
-    assert killed.end() == -signal.SIGKILL
+    kill(folder, ["--force"], step=1)
     assert not older & {path.name for path in (folder / "run").iterdir()}
     fit(folder)
     assert results(folder / "run") == results(undisturbed / "run")

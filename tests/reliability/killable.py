@@ -1,4 +1,4 @@
-"""Runs of a few seconds in processes of their own, to be killed, stopped and starved. Used by the tests beside it.
+"""Runs of a second in processes of their own, to be killed and stopped at any place. Used by the tests beside it.
 
 world(folder)   rows, a tokenizer, a config, and slow.py: a user's own callback that waits at a given place of a run
 start(…)        `picochat fit` in the background;  .until("at validation")  waits until it says so
@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from forked import PROCESSES
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.model.tokenizer import train_tokenizer
 
 SLOW = """
-import os
-import signal
 import time
 from lightning import Callback
 from picochat.datamodules import ChatDataModule
@@ -35,9 +34,7 @@ class Slow(Callback):
         self.at, self.step, self.seconds = at, step, seconds
 
     def wait(self, place, trainer):
-        if place == self.at and trainer.global_step == self.step and not (
-            place.startswith("validation") and trainer.sanity_checking
-        ):
+        if place == self.at and trainer.global_step == self.step and trainer.sanity_checking == (place == "sanity"):
             print("at", place, flush=True)
             end = time.monotonic() + self.seconds
             while time.monotonic() < end:
@@ -54,14 +51,6 @@ class Slow(Callback):
 
     def on_validation_epoch_end(self, trainer, *args):
         self.wait("validation end", trainer)
-
-class Ctrl(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 class Preparing(ChatDataModule):
     def prepare_data(self) -> None:
@@ -83,49 +72,21 @@ def world(folder: Path) -> Path:
     return folder
 
 
-def config() -> dict[str, Any]:
+def config(batch_size: int = 4) -> dict[str, Any]:
     """The settings of a run of 12 steps: saved after every second, validated after 4, 8 and 12."""
-    ours = "picochat.callbacks."
-    callbacks = [
-        {"class_path": ours + "LRSchedule", "init_args": {"warmup_steps": 3, "decay": "cosine"}},
-        {"class_path": ours + "GradientClip"},
-        {"class_path": ours + "BestCheckpoint"},
-        {"class_path": ours + "LastCheckpoint", "init_args": {"every_n_steps": 2}},
-        {"class_path": ours + "BenchmarkMetrics", "init_args": {"rows_per_lane": 6, "max_new_tokens": 8}},
-        {"class_path": ours + "GracefulStop"},
-        {"class_path": ours + "RunReport"},
-    ]
-    trainer = {
-        "default_root_dir": "run",
-        "max_steps": 12,
-        "accelerator": "cpu",
-        "devices": 1,
-        "precision": "32-true",
-        "val_check_interval": 4,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,
-        "use_distributed_sampler": False,
-        "enable_model_summary": False,
-        "callbacks": callbacks,
-    }
     decoder = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                "num_key_value_heads": 2, "head_dim": 8}  # fmt: skip
-    rows = {
-        "chat_input": "chat.jsonl",
-        "eval_input": "eval.jsonl",
-        "tokenizer": "tokenizer.json",
-        "work_dir": ".",
-        "batch_size": 4,
-        "context_length": 192,
-        "val_fraction": 0.2,
-        "block_size": 100,
-    }
+    files = {"chat_input": "chat.jsonl", "eval_input": "eval.jsonl", "tokenizer": "tokenizer.json", "work_dir": "."}
+    sizes = {"batch_size": batch_size, "context_length": 192, "val_fraction": 0.2, "block_size": 100}
+    trainer = {"default_root_dir": "run", "max_steps": 12, "accelerator": "cpu", "precision": "32-true"}
     return {
         "seed_everything": 1,
-        "trainer": trainer,
+        "trainer": {**trainer, "val_check_interval": 4, "log_every_n_steps": 1},
+        "lr_schedule": {"warmup_steps": 3},
+        "last_checkpoint": {"every_n_steps": 2},
+        "benchmark_metrics": {"rows_per_lane": 6, "max_new_tokens": 8},
         "model": {"decoder": decoder, "optimizer": {"name": "adamw", "learning_rate": 0.004}},
-        "data": {"class_path": "picochat.datamodules.ChatDataModule", "init_args": rows},
+        "data": {"class_path": "picochat.datamodules.ChatDataModule", "init_args": {**files, **sizes}},
     }
 
 
@@ -140,7 +101,7 @@ class Started:
 
     def __init__(self, folder: Path, words: Sequence[str]) -> None:
         self.output = folder / f".output-{next(_NUMBERS)}"
-        self.process = _PROCESSES.Process(target=_main, args=(folder, list(words), self.output))
+        self.process = PROCESSES.Process(target=_main, args=(folder, list(words), self.output))
         self.process.start()
 
     def printed(self) -> str:
@@ -180,9 +141,15 @@ def fit(folder: Path, words: Sequence[str] = (), status: int = 0) -> str:
     return started.printed()
 
 
-# Forks of one process that has imported torch and Lightning already: the five seconds are spent once, not for each run.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["picochat.commands.fit", "picochat.datamodules", "picochat.callbacks"])
+def kill(folder: Path, words: Sequence[str], step: int) -> Path:
+    """A run that is killed at the beginning of a step; its folder's world."""
+    run = start(folder, [*words, *slow("step", step=step)])
+    run.until("at step")
+    run.send(signal.SIGKILL)
+    assert run.end() == -signal.SIGKILL
+    return folder
+
+
 _NUMBERS = itertools.count()
 
 
@@ -202,11 +169,15 @@ def _main(folder: Path, words: list[str], output: Path) -> None:
     main(words)
 
 
-def results(run: Path) -> dict[str, Any]:
-    """What a finished run left that must not depend on interruptions."""
-    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "metrics.csv", "samples.jsonl",
-             "samples.md"]  # fmt: skip
-    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
+def results(run: Path) -> dict[str, str]:
+    """What a finished run left that must not depend on interruptions; of the log, all but the speeds."""
+    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "samples.jsonl", "samples.md"]
+    found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [
+            {k: v for k, v in row.items() if v and not k.endswith(("_per_s", "_wait"))} for row in csv.DictReader(file)
+        ]
+    return {**found, "metrics.csv": "\n".join(map(str, rows))}
 
 
 def logged(run: Path, name: str) -> dict[int, float]:
