@@ -48,7 +48,6 @@ bench-peers: .venv-peers/.installed
 	$(PYTHON) -m venv .venv-peers
 	@$(call pip,.venv-peers,$(pinned) --editable .)
 	@$(call pip,.venv-peers,-r benchmarks/peers.txt)
-	@$(call pip,.venv-peers,--no-deps litgpt==0.5.13)
 	@touch $@
 
 check: install

@@ -1,96 +1,107 @@
 """How fast evidence is made: python benchmarks/evaluation.py [--rows 2000] [--threads 1]
 
-Prints rows per second of each part of an evaluation: judging replies, counting lanes, writing the page; and of a
-freshly drawn model of the demo's size that answers in batches against one row at a time, which is what batching is
-for. Such a model never ends its turn, so every reply has its full 96 tokens. On one core of a shared machine:
-
-    part                         rows/s
-    judge (scoring.score)         7,651
-    answer, 64 at a time            153
-    answer, 1 at a time              30
-    batching                        5.2 ×
-    count lanes                  47,628
+Rows a second of each part of an evaluation: scoring replies, counting lanes, writing the page; and of a freshly drawn
+model of the demo's size that answers in batches and one row at a time. Such a model never ends its turn, so every reply
+has its full 96 tokens.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
 from report import record
 
 from picochat.blocks import markdown_page
 from picochat.evidence.eval_report import eval_json, eval_report
 from picochat.evidence.evaluation import Evaluation, Model, ModelAnswerer, RowFile, answer_rows
 from picochat.evidence.html_page import page
-from picochat.evidence.scoring import score
+from picochat.evidence.report import write_report
+from picochat.evidence.scoring import is_choice, score
+from picochat.model.decoder import Decoder, DecoderConfig
 from picochat.model.engine import Decoding
-from picochat.packs.rows import Row
+from picochat.model.tokenizer import train_tokenizer
+from picochat.packs import build_task_pack
+from picochat.packs.rows import Row, read_rows
 
 
-def make_rows(count: int) -> list[Row]:
-    """Sums with a scratchpad; no two alike."""
-    rows = []
-    for number in range(count):
-        a, b = 10 + number % 90, 10 + number // 90
-        steps = [f"{a} + {b}", f"{a % 10} + {b % 10} = {a % 10 + b % 10}, write {(a + b) % 10}"]
-        row: Row = {
-            "messages": [{"role": "user", "content": f"What is {a} + {b}?"}],
-            "answer": str(a + b),
-            "answer_style": "scratchpad",
-            "steps": steps,
-            "reference": "\n".join([*steps, f"Final answer: {a + b}"]),
-            "answerable": True,
-            "category": f"bench_math_{('addition', 'subtraction')[number % 2]}",
-            "mixture_benchmark_profile": "weak_skills",
-        }
-        rows.append(row)
-    return rows
+def eval_rows(count: int) -> list[Row]:
+    """So many rows of a capability pack, repeated where it has fewer; none with choices."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "dataset_pack.json").write_text("{}")
+        build_task_pack(Path(name), sft_rows=64, eval_rows=320, promote=False)
+        rows = list(read_rows(Path(name) / "eval_task_mixture_capability.jsonl", "eval"))
+    rows = [row for row in rows if not is_choice(row)]
+    return [rows[number % len(rows)] for number in range(count)]
+
+
+def reply(row: Row) -> str:
+    """What answers the row rightly."""
+    return str(row.get("reference") or row.get("answer"))
+
+
+def evaluation_of(predictions: list[Any], model: str = "-") -> Evaluation:
+    source = RowFile("-", "-", len(predictions))
+    return Evaluation(source, Model("-", model, {}), {"temperature": 0.0, "seed": 0}, predictions)
+
+
+class Said(NamedTuple):
+    text: str
+    raw_text: str
+    finished: bool = True
+
+
+class Student(NamedTuple):
+    """Knows all replies, but gets every `wrong`-th wrong."""
+
+    replies: list[str]
+    wrong: int
+
+    def reply(self, conversations: Any) -> list[Said]:
+        said = [text if place % self.wrong else "no" for place, text in enumerate(self.replies)]
+        return [Said(text, f"{text}<|end|>") for text in said]
+
+
+def evaluated(rows: list[Any], out_dir: Path, wrong: int = 7) -> None:
+    """An evaluation: scored, counted lane by lane, all reports written."""
+    student: Any = Student([reply(row) for row in rows], wrong)
+    evaluation = evaluation_of(answer_rows(rows, student), str(wrong))
+    write_report(out_dir, "eval_report", eval_report(evaluation), eval_json(evaluation), evaluation.predictions)
 
 
 def main() -> None:
-    """Measure all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-
-    import torch
-
-    from picochat.model.decoder import Decoder, DecoderConfig
-    from picochat.model.tokenizer import train_tokenizer
-
-    torch.set_num_threads(arguments.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    rows = make_rows(arguments.rows)
+    rows = eval_rows(args.rows)
     table: list[list[object]] = []
 
-    def timed(name: str, count: int, action: Callable[[], Any]) -> tuple[float, Any]:
-        """Rows per second of an action, and its result."""
+    def timed(name: str, count: int, action: Callable[[], Any]) -> Any:
+        """Its result; rows a second go into the table."""
         start = time.perf_counter()
         result = action()
-        rate = count / (time.perf_counter() - start)
-        table.append([name, rate])
-        return rate, result
+        table.append([name, count / (time.perf_counter() - start)])
+        return result
 
-    timed("judge (scoring.score)", len(rows), lambda: [score(row, row["reference"]) for row in rows])
-
-    tokenizer = train_tokenizer((row["reference"] + row["messages"][0]["content"] for row in rows), 280)
+    timed("score replies", len(rows), lambda: [score(row, reply(row)) for row in rows])
+    tokenizer = train_tokenizer((reply(row) for row in rows), 280)
     decoder = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size)).eval()
-    rates = {}
-    for batch_size, some in ((64, rows[:256]), (1, rows[:16])):
+    for batch_size, some in ((1, rows[:16]), (64, rows[:256])):
         answerer = ModelAnswerer(decoder, tokenizer, Decoding(max_new_tokens=96, batch_size=batch_size))
-        name = f"answer, {batch_size} at a time"
-        rates[batch_size], predictions = timed(name, len(some), lambda a=answerer, s=some: answer_rows(s, a))
-    faster = f"Answering 64 at a time is {rates[64] / rates[1]:.1f} × as fast as one at a time."
-
-    many = [predictions[index % len(predictions)] for index in range(arguments.rows)]
-    evaluation = Evaluation(RowFile("-", "-", len(many)), Model("-", "-", {}), {}, many)
+        answer = timed(f"answer, {batch_size} at a time", len(some), lambda a=answerer, s=some: answer_rows(s, a))
+    many = [answer[index % len(answer)] for index in range(args.rows)]
+    evaluation = evaluation_of(many)
     timed("count lanes", len(many), lambda: eval_json(evaluation))
     report = eval_report(evaluation)
     timed("Markdown", len(many), lambda: markdown_page(report))
-    _, html = timed("page", len(many), lambda: page(report))
-    note = f"{faster} The page of {len(many):,} rows has {len(html.encode()) / 1024:.0f} KiB."
+    html = timed("page", len(many), lambda: page(report))
+    note = f"The page of {len(many):,} rows has {len(html.encode()) / 1024:.0f} KiB. {args.threads} thread."
     record("evaluation", ["part", "rows/s"], table, note)
 
 

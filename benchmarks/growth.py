@@ -6,51 +6,239 @@ half of the sizes, where constant costs weigh least:
 
     slope 1.0  in proportion        slope 1.1  about n log n over three decades        slope 2.0  its square
 
-The stages stand in growth_stages.py. Writes results/growth.json, and docs/static/growth.svg (log–log, a panel for time
-and one for memory).
+A stage takes a size and a folder, prepares its input, and returns what is timed.
 """
 
 import argparse
+import io
 import json
 import math
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from growth_stages import STAGES
-from report import FIGURES, record
+from measure import fresh
+from report import record
 
-Curve = list[tuple[int, float, float]]  # size, CPU seconds, MiB
 STEEPEST = 1.25  # n log n from 10³ to 10⁶ has 1.1; what lies above is steeper, noise allowed for
-_RULE = 0.05  # seconds below which a time says more of the clock than of the size
-_WIDTH, _HEIGHT, _LEFT, _GAP = 360, 300, 60, 60  # of a panel
+RULE = 0.05  # seconds below which a time says more of the clock than of the size
+Run = Callable[[], object]
 
 
-def once(name: str, size: int) -> dict[str, float]:
-    """Seconds of CPU time and growth of the peak memory, in this process."""
+def quietly(words: str) -> None:
+    """A command line of picochat in this process, without its output."""
+    from picochat.cli import main
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        main(words.split())
+
+
+def apart(work: Callable[..., object], *args: object) -> None:
+    """In a process of its own, whose memory is not counted."""
+    process = multiprocessing.get_context("fork").Process(target=work, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work} failed")
+
+
+def importing(size: int, folder: Path) -> Run:
+    """Documents of a file into a corpus."""
+    with (folder / "source.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": f"Document {n} of a few words. " * 5}) + "\n" for n in range(size))
+    return lambda: quietly(f"data import --source {folder}/source.jsonl --out-dir {folder}/data")
+
+
+def task_pack(size: int, folder: Path) -> Run:
+    """Rows of a capability pack."""
+    (folder / "dataset_pack.json").write_text("{}")
+    words = f"data task-pack --dataset-pack {folder}/dataset_pack.json --sft-rows {size} --eval-rows 32"
+    return lambda: quietly(words)
+
+
+def contamination(size: int, folder: Path) -> Run:
+    """Training questions of one template against a fifth as many eval questions: the worst case for near copies."""
+    from picochat.packs.contamination import Entry, check
+
+    def entries(name: str, count: int) -> list[Entry]:
+        pairs = np.random.default_rng(count).integers(0, 10_000, (count, 2)).tolist()
+        text = "There are {} boxes here with {} pens in each. How many pens are there?"
+        return [Entry(f"{name}{a}+{b}", text.format(a, b), "", (str(a), str(b))) for a, b in pairs]
+
+    train, evaluation = entries("t", size), entries("e", size // 5)
+    return lambda: check(train, evaluation, None, "")
+
+
+def chat_rows(size: int, folder: Path) -> tuple[Path, list[str]]:
+    """A file of so many rows, and the thousand that it repeats."""
+    task_pack(1000, folder)()
+    lines = (folder / "chat_task_mixture_capability.jsonl").read_text("utf-8").splitlines(keepends=True)
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(lines[number % len(lines)] for number in range(size))
+    return folder / "rows.jsonl", lines
+
+
+def tokens(size: int, folder: Path) -> Run:
+    """Rows into a token store."""
+    from picochat.datamodules.tokenise import tokens_of_rows
+    from picochat.model.tokenizer import train_tokenizer
+
+    rows, lines = chat_rows(size, folder)
+    tokenizer = train_tokenizer(lines, 400)
+    return lambda: tokens_of_rows(rows, "chat", tokenizer, folder / "tokens", verify=False)
+
+
+def tokenizer(size: int, folder: Path) -> Run:
+    """Training a tokenizer of so many tokens, from words enough for the largest."""
+    from picochat.model.tokenizer import train_tokenizer
+
+    letters = np.random.default_rng(0).integers(97, 123, (60_000, 7)).astype(np.uint8)
+    words = [bytes(word).decode() for word in letters]
+    texts = [" ".join(words[i : i + 100] * 2) for i in range(0, len(words), 100)]
+    return lambda: train_tokenizer(texts, size)
+
+
+def plan(size: int, folder: Path) -> Run:
+    """A data plan over columns in files, as one rank of 1,024 opens it: its first batch, and one five steps later.
+
+    Memory counts the pages of the files that were read, which the system can drop.
+    """
+    from picochat.datamodules.plan import DataPlan, Split
+
+    def columns(mode: Literal["r", "w+"]) -> list[Any]:
+        return [np.memmap(folder / dtype, dtype, mode, shape=size) for dtype in ("i4", "i2")]
+
+    def write() -> None:
+        lengths, lanes = columns("w+")
+        for start in range(0, size, 2**22):
+            part = slice(start, min(start + 2**22, size))
+            lengths[part] = np.random.default_rng(start).lognormal(4.0, 0.6, part.stop - start).clip(8, 512)
+            lanes[part] = np.arange(start, part.stop) * 14 // size
+
+    def run() -> None:
+        lengths, lanes = columns("r")
+        plan = DataPlan(lengths, lengths, lanes, capacity=512)
+        for step in (0, 5):
+            plan.bins(Split(batch_size=8, world_size=1024).start(step, 0, 1023), 8)
+
+    apart(write)
+    return run
+
+
+def loader(size: int, folder: Path) -> Run:
+    """What `fit` does before its first batch, with tokens already stored, and 100 batches."""
+    from picochat.datamodules import ChatDataModule
+    from picochat.model.tokenizer import train_tokenizer
+
+    rows, lines = chat_rows(size, folder)
+    train_tokenizer(lines, 400).write(folder / "tokenizer.json")
+    settings = {"tokenizer": str(folder / "tokenizer.json"), "work_dir": str(folder)}
+    apart(ChatDataModule(chat_input=str(rows), **settings).prepare_data)
+
+    def run() -> int:
+        data = ChatDataModule(chat_input=str(rows), **settings)
+        data.setup("fit")
+        return sum(1 for _ in zip(range(100), iter(data.train_dataloader()), strict=False))
+
+    return run
+
+
+def step(context: int, vocabulary: int, document: int) -> Run:
+    """A training step of the demo model: 4,096 positions, in rows of so many, documents of so many."""
+    import torch
+
+    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.loss import supervised_nll
+
+    torch.set_num_threads(1)
+    model = Decoder(DecoderConfig(vocab_size=vocabulary, max_position_embeddings=context))
+    rows, places = 4096 // context, torch.arange(context)
+    ids = torch.randint(vocabulary, (rows, context))
+    documents, positions = (places // document + 1).repeat(rows, 1), (places % document).repeat(rows, 1)
+    labels = ids.roll(-1, 1)
+    labels[:, ::2] = -100
+    return lambda: supervised_nll(model, model(ids, positions, documents), labels).sum().backward()
+
+
+def generation(size: int, folder: Path) -> Run:
+    """So many new tokens for each of eight prompts, with the demo model."""
+    import torch
+    from generation import endless
+
+    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.engine import Decoding
+    from picochat.model.generation import generate
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = Decoder(DecoderConfig(vocab_size=262, max_position_embeddings=size + 64)).eval()
+    prompts = [[3 + place % 200 for place in range(32)]] * 8
+    return lambda: generate(model, endless(), prompts, Decoding(max_new_tokens=size, batch_size=8))
+
+
+def evaluation(size: int, folder: Path) -> Run:
+    from evaluation import eval_rows, evaluated
+
+    rows = eval_rows(size)
+    evaluated(rows[:50], folder / "warm")  # imports
+    return lambda: evaluated(rows, folder / "a")
+
+
+def comparison(size: int, folder: Path) -> Run:
+    """Two evaluations, paired lane by lane, by `picochat eval compare`."""
+    from evaluation import eval_rows, evaluated
+
+    rows = eval_rows(size)
+    for name, count, wrong in (("a", size, 7), ("b", size, 5), ("few-a", 50, 7), ("few-b", 50, 5)):
+        apart(evaluated, rows[:count], folder / name, wrong)
+    quietly(f"eval compare {folder}/few-a {folder}/few-b --out-dir {folder}/few")  # imports
+    return lambda: quietly(f"eval compare {folder}/a {folder}/b --out-dir {folder}/compared")
+
+
+class Stage(NamedTuple):
+    """A stage, the unit of its size, and the sizes; why its time grows faster than n log n, if it has to."""
+
+    prepare: Callable[[int, Path], Run]
+    unit: str
+    sizes: tuple[int, ...]
+    square: str = ""
+
+
+ROWS = (1_000, 3_200, 10_000, 32_000, 100_000, 320_000, 1_000_000)
+EVAL_ROWS = (100, 320, 1_000, 3_200, 10_000, 32_000, 100_000)
+VOCABULARY = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
+CONTEXT = (128, 256, 512, 1_024, 2_048, 4_096)
+STAGES = {
+    "import": Stage(importing, "documents", ROWS),
+    "task pack": Stage(task_pack, "rows", ROWS[:-1]),  # the tasks can give 456,044 different rows
+    "contamination": Stage(contamination, "rows", ROWS[:-1]),
+    "tokens": Stage(tokens, "rows", ROWS),
+    "plan": Stage(plan, "rows", (10**5, 10**6, 10**7, 10**8)),
+    "loader": Stage(loader, "rows", ROWS),
+    "evaluation": Stage(evaluation, "eval rows", EVAL_ROWS),
+    "comparison": Stage(comparison, "eval rows", EVAL_ROWS),
+    "tokenizer": Stage(tokenizer, "tokens of the vocabulary", VOCABULARY),
+    "step, vocabulary": Stage(lambda n, _: step(256, n, 64), "tokens of the vocabulary", VOCABULARY),
+    "step, short documents": Stage(lambda n, _: step(n, 320, 64), "tokens a row", CONTEXT),
+    "step, a document a row": Stage(lambda n, _: step(n, 320, n), "tokens a row", CONTEXT),
+    "generation": Stage(generation, "new tokens", CONTEXT, "each new token attends to all before it"),
+}
+
+
+def once(name: str, size: int) -> list[float]:
+    """CPU seconds, and MiB by which the peak memory grew, in this process."""
     with tempfile.TemporaryDirectory() as folder:
         run = STAGES[name].prepare(size, Path(folder))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.process_time()
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         run()
         elapsed = time.process_time() - start
-        return {"seconds": elapsed, "bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}
-
-
-def measured(name: str, points: int) -> Curve:
-    """A stage at its first sizes, each in a fresh process."""
-    curve = []
-    for size in STAGES[name].sizes[:points]:
-        command = [sys.executable, __file__, "--one", name, str(size)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        curve.append((size, found["seconds"], found["bytes"] / 2**20))
-        print(f"{name} {size:,}: {found['seconds']:.3f} s, {curve[-1][2]:.1f} MiB", flush=True)
-    return curve
+        return [elapsed, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]
 
 
 def slope(points: list[tuple[int, float]]) -> float:
@@ -62,50 +250,6 @@ def slope(points: list[tuple[int, float]]) -> float:
     return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
 
 
-def drawn(curves: dict[str, Curve]) -> str:
-    """An SVG of two log–log panels, seconds and MiB against size as a multiple of the smallest."""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + 2 * (_WIDTH + _GAP) + 160}" height="{_HEIGHT + 70}" '
-        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    ]
-    parts += _panel(_LEFT, "CPU seconds", {name: [(s, max(t, 1e-3)) for s, t, _ in c] for name, c in curves.items()})
-    left = _LEFT + _WIDTH + _GAP
-    parts += _panel(
-        left, "MiB beyond the start", {name: [(s, max(m, 0.1)) for s, _, m in c] for name, c in curves.items()}
-    )
-    for row, name in enumerate(curves):
-        x = left + _WIDTH + 20
-        parts.append(f'<text x="{x}" y="{50 + 20 * row}" fill="{_colour(row, len(curves))}">{name}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _panel(left: int, title: str, curves: dict[str, list[tuple[int, float]]]) -> list[str]:
-    values = [value for curve in curves.values() for _, value in curve]
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values) * 1.01))
-    far = math.ceil(max(math.log10(curve[-1][0] / curve[0][0]) for curve in curves.values()))
-    parts = [f'<text x="{left}" y="18">{title}</text>']
-    for power in range(low, high + 1):
-        y = 30 + _HEIGHT * (1 - (power - low) / (high - low))
-        parts.append(f'<path d="M{left} {y:.1f}h{_WIDTH}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
-    for power in range(far + 1):
-        x = left + _WIDTH * power / far
-        parts.append(f'<text x="{x:.0f}" y="{_HEIGHT + 48}" text-anchor="middle">×{10**power:,}</text>')
-    for number, curve in enumerate(curves.values()):
-        places = " ".join(
-            f"{left + _WIDTH * math.log10(size / curve[0][0]) / far:.1f},"
-            f"{30 + _HEIGHT * (1 - (math.log10(value) - low) / (high - low)):.1f}"
-            for size, value in curve
-        )
-        colour = _colour(number, len(curves))
-        parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return parts
-
-
-def _colour(number: int, of: int) -> str:
-    return f"hsl({360 * number // of}, 70%, {35 + 15 * (number % 2)}%)"  # neighbours differ in lightness, too
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=9, help="sizes of each stage, from the smallest (default: all)")
@@ -115,19 +259,21 @@ def main() -> None:
     if args.one:
         print(json.dumps(once(args.one[0], int(args.one[1]))))
         return
-    curves = {name: measured(name, args.points) for name in args.stages}
-    rows, steep = [], []
-    for name, curve in curves.items():
-        first, last = curve[0], curve[-1]
-        of_time = slope([(size, seconds) for size, seconds, _ in curve])
-        of_memory = slope([(size, memory) for size, _, memory in curve])
-        if last[1] > _RULE and of_time > STEEPEST:
+    rows: list[list[Any]] = []
+    steep = []
+    for name in args.stages:
+        curve = []
+        for size in STAGES[name].sizes[: args.points]:
+            seconds, memory = fresh(__file__, "--one", name, str(size))
+            curve.append((size, seconds, memory))
+            print(f"{name} {size:,}: {seconds:.3f} s, {memory:.1f} MiB", flush=True)
+        slopes = [slope([(point[0], point[column]) for point in curve]) for column in (1, 2)]
+        if curve[-1][1] > RULE and slopes[0] > STEEPEST:
             steep.append(f"{name} ({STAGES[name].square or 'a fault'})")
-        rows.append([name, STAGES[name].unit, f"{first[0]:,} – {last[0]:,}", last[1], last[2], of_time, of_memory])
+        rows.append([name, STAGES[name].unit, f"{curve[0][0]:,} – {curve[-1][0]:,}", *curve[-1][1:], *slopes])
     note = f"Steeper than n log n: {', '.join(steep) or 'none'}. Slopes over the upper half of the sizes."
     columns = ["stage", "of", "sizes", "largest, CPU s", "largest, MiB", "slope of time", "slope of memory"]
-    record("growth", columns, rows, note, curves=curves)
-    (FIGURES / "growth.svg").write_text(drawn(curves), encoding="utf-8")
+    record("growth", columns, rows, note, keys=3)
 
 
 if __name__ == "__main__":

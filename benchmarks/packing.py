@@ -1,17 +1,15 @@
-"""Packing lengths into rows, side by side in one run: picochat, TRL's `bfd`, a plain best-fit decreasing, next-fit.
+"""Packing lengths into rows, side by side in one run: picochat, TRL's `bfd`, a plain best-fit decreasing.
 
     python benchmarks/packing.py                       10⁴, 10⁵ and 10⁶ lengths: some minutes, most of them TRL's
     python benchmarks/packing.py --sizes 10000000      the size at which a histogram pays most
 
 TRL's own function packs a table of tokens of one byte each, so that almost all of its time goes into lengths; beyond
-1.5 GB of them, or where TRL is not installed (pip install trl), it is left out. Next-fit in file order is what packers
-do that fill one row after the other.
+1.5 GB of them, or where TRL is not installed, it is left out.
 """
 
 import argparse
 import bisect
 import time
-import tracemalloc
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -20,17 +18,8 @@ from report import record
 
 from picochat.datamodules.packing import IntArray, pack_bestfit
 
-
-def short_rows(count: int) -> tuple[str, int, IntArray]:
-    """Chat rows: a median of 55 tokens, context 512."""
-    lengths = np.random.default_rng(0).lognormal(4.0, 0.6, count)
-    return "short SFT rows, context 512", 512, lengths.clip(8, 512).astype(np.int64)
-
-
-def mixed_documents(count: int) -> tuple[str, int, IntArray]:
-    """Documents: a median of 400 tokens with a long tail, cut at the context of 2,048."""
-    lengths = np.random.default_rng(1).lognormal(6.0, 1.1, count)
-    return "mixed documents, context 2,048", 2048, lengths.clip(8, 2048).astype(np.int64)
+# name, context, median and spread of the lengths (log-normal), smallest
+SHAPES = (("short SFT rows, context 512", 512, 4.0, 0.6), ("mixed documents, context 2,048", 2048, 6.0, 1.1))
 
 
 def picochat(lengths: IntArray, capacity: int) -> int:
@@ -61,15 +50,6 @@ def plain_bestfit(lengths: IntArray, capacity: int) -> int:
     return len(bins)
 
 
-def next_fit(lengths: IntArray, capacity: int) -> int:
-    bins, room = 0, 0
-    for length in lengths.tolist():
-        if length > room:
-            bins, room = bins + 1, capacity
-        room -= length
-    return bins
-
-
 def timed(packer: Callable[[IntArray, int], int], lengths: IntArray, capacity: int) -> tuple[float, int]:
     """(seconds, bins); the best of three where it is quick."""
     best = float("inf")
@@ -82,39 +62,30 @@ def timed(packer: Callable[[IntArray, int], int], lengths: IntArray, capacity: i
     return best, bins
 
 
-def bytes_a_row(lengths: IntArray, capacity: int) -> float:
-    """Peak memory of picochat's packer beyond the lengths themselves."""
-    tracemalloc.start()
-    picochat(lengths, capacity)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / len(lengths)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**4, 10**5, 10**6], metavar="N")
     sizes = parser.parse_args().sizes
-    packers = {"picochat": picochat, "plain BFD": plain_bestfit, "next-fit": next_fit}
+    packers = {"picochat": picochat, "plain BFD": plain_bestfit}
     if find_spec("trl"):
         packers["TRL bfd"] = trl_bfd
         trl_bfd(np.array([3, 4]), 8)  # importing it takes seconds
     rows: list[list[object]] = []
     for size in sizes:
-        for make in (short_rows, mixed_documents):
-            name, capacity, lengths = make(size)
-            ours, memory = 0.0, f"{bytes_a_row(lengths, capacity):.1f}"
+        for number, (name, capacity, median, spread) in enumerate(SHAPES):
+            drawn = np.random.default_rng(number).lognormal(median, spread, size)
+            lengths = drawn.clip(8, capacity).astype(np.int64)
             print(f"{size:,} of {name}", flush=True)
+            ours = 0.0
             for packer, function in packers.items():
                 if function is trl_bfd and lengths.sum() > 1.5e9:
                     continue
                 seconds, bins = timed(function, lengths, capacity)
                 ours = ours or seconds
                 fill = f"{lengths.sum() / (bins * capacity):.5f}"
-                rows.append([name, size, packer, f"{seconds:.4f}", seconds / ours, bins, fill, memory])
-                memory = ""
-    columns = ["lengths", "of", "packer", "seconds", "picochat is … × as fast", "rows", "fill", "peak bytes a row"]
-    record("packing", columns, rows)
+                rows.append([name, size, packer, f"{seconds:.4f}", seconds / ours, bins, fill])
+    columns = ["lengths", "of", "packer", "seconds", "picochat is … × as fast", "rows", "fill"]
+    record("packing", columns, rows, keys=3)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,35 @@
-"""All benchmarks, one after the other: python benchmarks/run.py [--full] [--only NAME …] [--list]
+"""All benchmarks, one after the other: python benchmarks/run.py [--full] [--narrow] [--only NAME …] [--list]
 
-Each is a process of its own, prints its table and keeps it under results/; docs/benchmarks.md is made anew at the end.
+Each is a process of its own, prints its table and stores it under results/; docs/benchmarks.md is written at the end.
 A benchmark that fails is named, and the others run on. Each compares with what is installed and leaves out the rest:
 `make bench` runs them with the tests' environment at brief settings on two cores, `make bench-peers` those that have
 peers, at all sizes, in an environment of their own (benchmarks/peers.txt).
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from machine import NARROW
+
 HERE = Path(__file__).parent
-# name → words after the script's name, once for each time that it runs
+# name → arguments of the script, once for each time that it runs
 BRIEF = {
     "startup": [["--repeat", "5"]],
     "packing": [[]],
-    "sampling": [[]],
-    "task_packs": [["--repeat", "2"]],
-    "tokenising": [[]],
-    "loader": [[]],
+    "tokenizing": [[]],
     "evaluation": [[]],
-    "attention": [[]],
-    "loss": [[]],
-    "sizes": [[]],
-    "profiles": [[]],
+    "kernels": [[]],
     "generation": [["--size", "demo"]],
     "train": [["--size", "demo", "--rounds", "2"]],
-    "shards": [[]],
-    "plan_scale": [["--rows", "1000000", "10000000", "100000000"]],
     "growth": [[]],
 }
 FULL = BRIEF | {
     "optimizers": [[]],
     "startup": [[]],
-    "task_packs": [[]],
-    "plan_scale": [[]],
     "generation": [["--size", "demo"], ["--size", "10m"]],
     "train": [["--size", "demo"], ["--size", "10m"]],
 }
@@ -45,6 +38,7 @@ FULL = BRIEF | {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
+    parser.add_argument("--narrow", action="store_true", help="use AVX2 and float32 on a newer CPU")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FULL, help="these alone")
     parser.add_argument("--list", action="store_true", help="print what would run and end")
     args = parser.parse_args()
@@ -53,17 +47,19 @@ def main() -> None:
     if args.list:
         print("\n".join(" ".join([name, *words]) for name, words in runs))
         return
-    failed = [name for name, words in runs if not succeeded(name, words)]
+    environment = {**os.environ, **(NARROW if args.narrow else {})}
+    failed = [name for name, words in runs if not succeeded(name, words, environment)]
     subprocess.run([sys.executable, HERE / "report.py"], check=True)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-def succeeded(name: str, words: list[str]) -> bool:
+def succeeded(name: str, words: list[str], environment: dict[str, str]) -> bool:
     """Run one; whether it ended well."""
     print(f"\n== {' '.join([name, *words])}", flush=True)
     start = time.perf_counter()
-    status = subprocess.run([sys.executable, HERE / f"{name}.py", *words], check=False).returncode
+    command = [sys.executable, HERE / f"{name}.py", *words]
+    status = subprocess.run(command, env=environment, check=False).returncode
     print(f"== {name}: {'done' if status == 0 else f'exit status {status}'} in {time.perf_counter() - start:.0f} s")
     return status == 0
 

@@ -1,7 +1,8 @@
-"""The benchmarks hang together: each has its section of the page and its place in the runner; slopes are slopes."""
+"""The benchmarks are complete and labelled: each is run, has its section, and its results name the instruction set."""
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,8 +14,7 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-BY_HAND = {"kill", "memory"}  # half an hour each; docs/reliability.md tells of them
-NO_BENCHMARK = {"report", "run", "growth_stages"}
+NO_BENCHMARK = {"machine", "measure", "report", "run", "kill"}  # kill is run by hand; docs/reliability.md tells of it
 
 
 @pytest.fixture
@@ -32,36 +32,55 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             del sys.modules[name]
 
 
-def test_every_benchmark_is_run_and_has_its_section(load: Any) -> None:
+def test_every_benchmark_is_run_and_has_its_section_which_shows_its_results(load: Any) -> None:
     run, report = load("run"), load("report")
-    scripts = {path.stem for path in FOLDER.glob("*.py")} - NO_BENCHMARK - BY_HAND
-    assert set(run.BRIEF) | {"optimizers"} == set(run.FULL) == scripts
-    assert {command.split(".py")[0] for section in report.SECTIONS for command in section.commands} == scripts
+    scripts = {path.stem for path in FOLDER.glob("*.py")} - NO_BENCHMARK
+    assert set(run.BRIEF) | {"optimizers"} == set(run.FULL) == set(report.SECTIONS) == scripts
     for script in scripts:
         names = re.findall(r"record\(\s*f?\"([\w-]+)", (FOLDER / f"{script}.py").read_text("utf-8"))
         assert names
-        for name in names:
-            assert sum(name.startswith(section.prefix.rstrip("-")) for section in report.SECTIONS) == 1, name
+        assert all(name.startswith(script) for name in names)
 
 
-def test_the_page_names_commands_where_results_are_missing_and_shows_those_that_are_there(
+def test_the_page_names_commands_where_results_are_missing_and_sets_instruction_sets_side_by_side(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = load("report")
+    machine, report = load("machine"), load("report")
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    monkeypatch.setattr(report, "FIGURES", tmp_path / "static")
-    empty = report.page()
-    assert empty.count("Not measured yet: ") == len(report.SECTIONS)
-    assert "`python benchmarks/growth.py`" in empty
+    assert report.page().count("Not measured yet: ") == len(report.SECTIONS)
+    assert "`python benchmarks/train.py --size 10m`" in report.page()
     monkeypatch.setattr(sys, "argv", ["benchmarks/packing.py", "--sizes", "10"])
-    report.record("packing", ["packer", "seconds"], [["ours", 0.12345], ["theirs", 1234.5]], "A note.")
-    (tmp_path / "static").mkdir()
-    (tmp_path / "static/growth.svg").write_text("<svg/>")
+    for name, ours in (("AVX512-bf16", 0.12345), ("AVX2", 1.5)):
+        monkeypatch.setattr(machine, "label", lambda device, name=name: name)
+        report.record("packing", ["packer", "seconds"], [["ours", ours]], f"Of {name}.")
+    report.record("packing", ["packer", "seconds"], [["ours", 1.5], ["theirs", 1234.5]], "Again.")
     page = report.page()
     assert page.count("Not measured yet: ") == len(report.SECTIONS) - 1
-    assert "| ours | 0.123 |\n| theirs | 1,234 |" in page
     assert "`python benchmarks/packing.py --sizes 10`" in page
-    assert "![Growth](static/growth.svg)" in page
+    assert "| packer | seconds, AVX2 | seconds, AVX512-bf16 |\n|---|---:|---:|" in page
+    assert "| ours | 1.5 | 0.123 |\n| theirs | 1,234 | – |" in page
+    assert "AVX2: Again." in page
+    assert "AVX512-bf16: Of AVX512-bf16." in page
+
+
+def test_kept_results_are_labelled_and_on_the_page(load: Any) -> None:
+    report = load("report")
+    assert report.PAGE.read_text("utf-8") == report.page()
+    for path in report.RESULTS.glob("*.json"):
+        for name, result in json.loads(path.read_text("utf-8")).items():
+            assert re.fullmatch(r"AVX\w+(-bf16)?|NVIDIA .+", name), path
+            assert {len(row) for row in result["rows"]} == {len(result["columns"])}
+
+
+def test_a_machine_narrowed_to_avx2_is_labelled_so_and_takes_float32(load: Any) -> None:
+    code = "import json, machine; print(json.dumps([machine.label(), machine.precision(), machine.describe()]))"
+    environment = {**os.environ, **load("machine").NARROW}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=FOLDER, env=environment, capture_output=True, text=True, check=True
+    )
+    label, precision, description = json.loads(done.stdout)
+    assert (label, precision) == ("AVX2", "fp32")
+    assert description["narrowed"] == "yes"
 
 
 def test_slopes_are_exponents_and_steeper_ones_than_n_log_n_are_seen(load: Any) -> None:
@@ -72,27 +91,10 @@ def test_slopes_are_exponents_and_steeper_ones_than_n_log_n_are_seen(load: Any) 
     assert growth.slope([(n, n * len(str(n))) for n in sizes]) < growth.STEEPEST < 1.5
 
 
-def test_growth_is_measured_over_the_decades_that_it_tells_of(load: Any) -> None:
-    ends = {(stage.unit, stage.sizes[0], stage.sizes[-1]) for stage in load("growth_stages").STAGES.values()}
-    assert ends >= {
-        ("documents", 10**3, 10**6),
-        ("rows", 10**3, 10**6),
-        ("eval rows", 10**2, 10**5),
-        ("tokens a row", 128, 4096),
-        ("tokens of the vocabulary", 512, 32_768),
-    }
-
-
-def test_a_curve_is_drawn_for_every_stage(load: Any) -> None:
-    growth = load("growth")
-    curves = {f"stage {number}": [(10, 0.1, 1.0), (100, 1.0 + number, 2.0)] for number in range(13)}
-    drawing = growth.drawn(curves)
-    assert drawing.count("<polyline") == 2 * 13
-    assert len(set(re.findall(r"fill=\"(hsl[^\"]*)\"", drawing))) == 13
-
-
-def test_a_stage_is_measured_in_a_process_of_its_own() -> None:
-    command = [sys.executable, str(FOLDER / "growth.py"), "--one", "packing", "1000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def test_every_script_imports_what_exists_and_every_stage_of_growth_runs(load: Any) -> None:
+    """So that an API that changes breaks a test, and not the next measurement."""
+    for path in sorted(FOLDER.glob("*.py")):
+        load(path.stem)
+    code = "import growth\nfor name, stage in growth.STAGES.items(): growth.once(name, stage.sizes[0])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]).keys() == {"seconds", "bytes"}

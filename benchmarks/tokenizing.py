@@ -1,9 +1,9 @@
-"""Chat rows into tokens: python benchmarks/tokenising.py [--rows 100000]
+"""Chat rows into tokens: python benchmarks/tokenizing.py [--rows 100000]
 
 Rows of the capability pack in a JSONL file, repeated to the number asked for; every way begins with the file and ends
-with the ids of each row on disk (or, for the loops, in memory). Supervision is made by picochat's ways alone.
+with the ids of each row on disk (or, for the loop, in memory). Only picochat's ways make a loss mask.
 
-    picochat              what a datamodule does at its first start: validated rows, chunks on all cores, a token store
+    picochat              what a data module does at its first start: validated rows, chunks on all cores, a token store
     picochat, again       the store found and every byte of it checked: a second start
     one row at a time     the same tokenizer in a plain loop over the rows
     datasets.map          transformers' apply_chat_template in `datasets.map`, a row at a time, as trainers do it
@@ -30,20 +30,15 @@ from picochat.packs.rows import conversation, iter_rows
 
 
 def write_rows(folder: Path, count: int) -> tuple[Path, ChatTokenizer]:
-    """A file of so many rows, and a tokenizer learnt from them."""
+    """A file of so many rows, and a tokenizer trained on them."""
     (folder / "dataset_pack.json").write_text("{}")
     build_task_pack(folder, sft_rows=8000, eval_rows=32, promote=False)
     lines = (folder / "chat_task_mixture_capability.jsonl").read_text("utf-8").splitlines(keepends=True)
     path = folder / "chat.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for number in range(count):
-            file.write(lines[number % len(lines)])
+        file.writelines(lines[number % len(lines)] for number in range(count))
     texts = (turn["content"] for line in lines for turn in json.loads(line)["messages"])
     return path, train_tokenizer(texts, 512)
-
-
-def one_at_a_time(path: Path, tokenizer: ChatTokenizer) -> int:
-    return sum(len(tokenizer.render(conversation(row) or []).ids) for _, row in iter_rows(path, "chat"))
 
 
 def mapped(path: Path, tokenizer: ChatTokenizer, *, batched: bool) -> int:
@@ -64,7 +59,7 @@ def mapped(path: Path, tokenizer: ChatTokenizer, *, batched: bool) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows to tokenise (default: 100,000)")
+    parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows to tokenize (default: 100,000)")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
@@ -74,11 +69,10 @@ def main() -> None:
         def store() -> int:
             return len(tokens_of_rows(path, "chat", tokenizer, path.parent / "cache", verify=True).tokens)
 
-        ways: dict[str, Callable[[], int]] = {
-            "picochat": store,
-            "picochat, again": store,
-            "one row at a time": lambda: one_at_a_time(path, tokenizer),
-        }
+        def loop() -> int:
+            return sum(len(tokenizer.render(conversation(row) or []).ids) for _, row in iter_rows(path, "chat"))
+
+        ways: dict[str, Callable[[], int]] = {"picochat": store, "picochat, again": store, "one row at a time": loop}
         if find_spec("datasets") and find_spec("transformers"):
             ways["datasets.map"] = lambda: mapped(path, tokenizer, batched=False)
             ways["datasets.map, batched"] = lambda: mapped(path, tokenizer, batched=True)
@@ -95,7 +89,7 @@ def main() -> None:
             print(f"{way}: {seconds:.1f} s", flush=True)
         size = path.stat().st_size / 1e6
     note = f"{args.rows:,} rows, {size:,.0f} MB, {tokens:,} tokens; all ways make the same ids."
-    record("tokenising", ["way", "seconds", "rows/s", "picochat is … × as fast"], rows, note)
+    record("tokenizing", ["way", "seconds", "rows/s", "picochat is … × as fast"], rows, note)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""The machine that figures come from: what it multiplies fastest, and how to use less of it. Next: report.
+
+    python benchmarks/run.py --narrow        a newer CPU computes as an older one does: AVX2 and float32
+
+Results are labelled by instruction set, and take the precision that the set multiplies in hardware:
+
+    AVX2           fp32      most laptops and cloud machines
+    AVX512         fp32
+    AVX512-bf16    bf16      from Zen 4 and Cooper Lake on
+    NVIDIA H200    bf16      a GPU is labelled by its name
+"""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+NARROW = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
+PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "datasets", "trl")
+
+
+def label(device: str = "cpu") -> str:
+    """The instruction set in use, as torch and oneDNN see it under the variables of NARROW; of a GPU its name."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    name = torch.backends.cpu.get_cpu_capability()
+    units = torch.cpu.get_capabilities()  # what the CPU has, narrowed or not
+    half = torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(units.get(unit) for unit in BF16_UNITS)
+    return f"{name}-bf16" if half else name
+
+
+def precision(device: str = "cpu") -> str:
+    """bf16 where it is multiplied in hardware, else fp32: emulated, a product takes 7 to 15 times as long."""
+    return "bf16" if device.startswith("cuda") or label().endswith("bf16") else "fp32"
+
+
+def describe() -> dict[str, Any]:
+    """Where and with what a figure was taken."""
+    import torch
+
+    return {
+        "day": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        **({"narrowed": "yes"} if NARROW.items() <= os.environ.items() else {}),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[1], 1),
+        "python": platform.python_version(),
+        **{package: found for package in PACKAGES if (found := _version(package))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
