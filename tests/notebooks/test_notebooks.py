@@ -79,7 +79,7 @@ def test_a_callback_and_a_task_of_the_notebook_train(tmp_path: Path) -> None:
     (losses,) = (line.split()[1:] for line in printed.splitlines() if re.match(r"doubling +\d+\.\d{3} ", line))
     assert len(losses) == 4
     assert float(losses[-1]) < float(losses[0])
-    assert "tokens/s, of which supervised" in printed
+    assert re.search(r"train/supervised_tokens_per_s +[1-9]", printed)
 
 
 def test_the_recipe_runs_from_base_to_capability(tmp_path: Path) -> None:
