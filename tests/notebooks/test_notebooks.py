@@ -91,7 +91,7 @@ def test_the_recipe_runs_from_base_to_capability(tmp_path: Path) -> None:
 
 def test_two_runs_are_compared(tmp_path: Path) -> None:
     printed = executed(NAMES[3], tmp_path)
-    assert "in words: " in printed
+    assert "direct against scratchpad: " in printed
     comparison, curves = pages(printed)
     assert "arithmetic" in comparison
     assert curves.count("&lt;polyline") == 2
