@@ -118,7 +118,7 @@ def _write_pack(files: Sequence[Path], out_dir: Path, part: int) -> None:
         name=out_dir.resolve().name,
         description=f"{counts['documents']} documents from {len(files)} files",
         corpus="corpus",
-        extra={"provenance": {"made_by": f"picochat {__version__} shards", **counts, "sources": sources}},
+        provenance={"made_by": f"picochat {__version__} shards", **counts, "sources": sources},
     )
     write_files({out_dir / FILE_NAME: text})
     shutil.rmtree(work)

@@ -44,10 +44,11 @@ def write_files(texts: Mapping[Path, str]) -> None:
     """
     with contextlib.ExitStack() as stack:
         for path, text in reversed(list(texts.items())):  # the stack ends the last one first
-            file = stack.enter_context(atomic_file(path))
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            temporary = stack.enter_context(_replacing(path, folder=False, last=False))
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+            _sync(temporary)
+    for folder in {path.parent for path in texts}:
+        _sync(folder)  # not between the renames: the shorter they take, the seldomer a crash comes between them
 
 
 @contextlib.contextmanager
@@ -122,8 +123,11 @@ def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) ->
 
 
 @contextlib.contextmanager
-def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
-    """Yield the temporary file or folder, locked and empty; rename it when the block ends without an error."""
+def _replacing(final: Path, *, folder: bool, last: bool = True) -> Iterator[Path]:
+    """Yield the temporary file or folder, locked and empty; rename it when the block ends without an error.
+
+    Without ``last`` the caller has synced it, and syncs the folder after other renames.
+    """
     temporary = final.with_name(f".{final.name}.tmp")
     with _removing_unused_parents(final), _one_sentence(final):
         if temporary.is_dir() != folder:
@@ -134,12 +138,13 @@ def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
                 _delete(left)
             settle(final)
             yield temporary
-            for written in (temporary, *temporary.rglob("*")):
+            for written in (temporary, *temporary.rglob("*")) if last else ():
                 _sync(written)
             if folder and final.exists():
                 final.rename(final.with_name(f".{final.name}.old"))
             temporary.replace(final)
-            _sync(final.parent)  # a rename lasts beyond a power cut only then
+            if last:
+                _sync(final.parent)  # a rename lasts beyond a power cut only then
         finally:
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 settle(final)

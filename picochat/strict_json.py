@@ -11,6 +11,7 @@ All of these are faults here, each in words that continue "FILE:LINE: ".
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,23 +29,12 @@ class JSONFaultError(ValueError):
 
 
 def parse_json(content: bytes | str, *, nul: bool = False) -> Any:
-    """The value of a JSON text in UTF-8.
-
-    Args:
-        content: the text.
-        nul: whether texts may hold NUL, as what a model says may.
+    """The value of a JSON text in UTF-8; `nul` says whether texts may hold NUL, as what a model says may.
 
     Raises:
         JSONFaultError: anything that is not JSON, or could not be written again as JSON in UTF-8.
     """
-    try:
-        text = content.decode("utf-8") if isinstance(content, bytes) else content
-    except UnicodeDecodeError as error:
-        start = content.rfind(b"\n", 0, error.start) + 1 if isinstance(content, bytes) else 0
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise JSONFaultError(
-            f"is not UTF-8 (byte {error.start - start + 1} of the line); save it as UTF-8", line
-        ) from None
+    text = decode_utf8(content) if isinstance(content, bytes) else content
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -62,7 +52,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     """The object that a JSON file holds; a byte order mark before it is understood.
 
     Raises:
-        UserError: the file cannot be read, is no JSON, or holds something else than an object.
+        UserError: the file cannot be read, is not JSON, or holds something else than an object.
     """
     try:
         value = parse_json(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf"))
@@ -73,6 +63,27 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds {json_kind(value)}; an object is expected")
     return value
+
+
+def decode_utf8(content: bytes) -> str:
+    """The text of a line or a file; JSONFaultError names the byte that is not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = error.start - content.rfind(b"\n", 0, error.start)
+        message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8"
+        raise JSONFaultError(message, content.count(b"\n", 0, error.start) + 1) from None
+
+
+def text_fault(text: str, nul: bool = False) -> str | None:
+    """Why a text cannot be written as UTF-8 or holds NUL, in words that continue "FILE:LINE: "."""
+    if "\x00" in text and not nul:
+        return "holds a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"holds half of a surrogate pair (character {error.start + 1})"
+    return None
 
 
 def json_kind(value: Any) -> str:
@@ -86,8 +97,7 @@ def json_kind(value: Any) -> str:
 def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise JSONFaultError(f"has the key {twice[:60]!r} twice")
     return found
 
@@ -118,14 +128,9 @@ def _refuse_unwritable(value: Any, nul: bool) -> None:
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         place, one = waiting.pop()
-        if isinstance(one, str):
-            if "\x00" in one and not nul:
-                raise JSONFaultError(f"holds a NUL character{place}")
-            try:
-                one.encode()
-            except UnicodeEncodeError as error:
-                raise JSONFaultError(f"holds half of a surrogate pair (character {error.start + 1}){place}") from None
-        elif isinstance(one, dict):
+        if isinstance(one, str) and (fault := text_fault(one, nul)):
+            raise JSONFaultError(fault + place)
+        if isinstance(one, dict):
             waiting += [(" in a key", key) for key in one]
             waiting += [(f" in {key[:60]!r}", inner) for key, inner in one.items()]
         elif isinstance(one, list):

@@ -79,6 +79,7 @@ def run_inspect(args: argparse.Namespace) -> None:
     """Print what the file holds; bad lines make the command fail."""
     from picochat.errors import UserError
     from picochat.packs.inspection import inspect_rows
+    from picochat.packs.rows import no_rows
 
     found = inspect_rows(args.file)
     print(found.summary())
@@ -88,7 +89,7 @@ def run_inspect(args: argparse.Namespace) -> None:
             f"{args.file}: {len(found.bad)} of {found.lines} lines are bad, the first is line {line}: {reason}"
         )
     if not found.rows:
-        raise UserError(f"{args.file}: holds no rows; one JSON object per line is expected")
+        raise no_rows(args.file)
 
 
 def run_export(args: argparse.Namespace) -> None:

@@ -74,9 +74,9 @@ def _own(kind: str) -> Iterator[Entry]:
 
         yield from (Entry(name, OWN, path) for name, path in BUILT_IN.items())
     elif kind == "profiles":
-        from picochat.packs.profiles import PROFILES
+        from picochat.packs.profiles import built_in_profiles
 
-        for name, profile in PROFILES.items():
+        for name, profile in built_in_profiles().items():
             parts = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)
             yield Entry(name, OWN, parts)
     elif kind == "datamodules":

@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _texts(sources: Iterable[str | Path]) -> Iterator[str]:
     """Documents, and what is said in chat rows."""
-    from picochat.packs.corpus import iter_documents
-    from picochat.packs.documents import corpus_files
+    from picochat.packs.documents import corpus_files, iter_documents
     from picochat.packs.rows import holds_chat_rows, iter_rows
 
     for source in sources:

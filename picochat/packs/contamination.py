@@ -16,9 +16,8 @@ that is shorter than eight words with its answer ("Spell wig backwards.") is not
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -62,42 +61,12 @@ class Contamination:
     @property
     def status(self) -> str:
         """``ready`` when nothing was met, ``blocked`` otherwise."""
-        met = (self.shared_keys, self.shared_prompts, self.train_ngrams, self.near_duplicates, self.corpus_ngrams or 0)
+        met = (self.shared_keys, self.shared_prompts, self.train_ngrams, self.near_duplicates, self.corpus_ngrams)
         return "blocked" if any(met) else "ready"
 
     def as_dict(self) -> dict[str, Any]:
         """For the report's JSON."""
         return {"status": self.status, **asdict(self), "ngram_words": N, "near_duplicate_jaccard": NEAR}
-
-
-class Screen:
-    """What must not appear in training text: the eval rows, indexed once, asked per text.
-
-    The eval side is indexed because it is the smaller one; a training row or a document then costs a few set look-ups.
-    """
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self._grams: dict[Gram, list[int]] = defaultdict(list)
-        for row, entry in enumerate(entries):
-            for gram in _own_grams(entry):
-                self._grams[gram].append(row)
-        frequency = Counter(word for gram in self._grams for word in gram)
-        self._rare = {min(gram, key=lambda word: (frequency[word], word)) for gram in self._grams}
-        self._index = _NearIndex(entries)
-
-    def met(self, prompt: str, reply: str) -> tuple[set[int], set[int]]:
-        """Eval rows that share a run of eight words with prompt and reply; those whose question is near the prompt."""
-        asked = _words(prompt)
-        return self._runs(asked + _words(reply)), self._index.near(asked)
-
-    def runs(self, text: str) -> set[int]:
-        """Eval rows that share a run of eight words with the text."""
-        return self._runs(_words(text))
-
-    def _runs(self, words: list[str]) -> set[int]:
-        if self._rare.isdisjoint(words) or self._grams.keys().isdisjoint(_ngrams(words, N)):
-            return set()  # each run has a rare word; most texts hold none of those
-        return {row for gram in _ngrams(words, N) if gram in self._grams for row in self._grams[gram]}
 
 
 def check(
@@ -106,72 +75,85 @@ def check(
     """Compare the two sides of a pack, and its eval side with the corpus (texts of documents), if there is one."""
     screen = Screen(evaluation)
     keys, prompts = {entry.key for entry in train}, {_plain(entry.prompt) for entry in train}
-    met: dict[str, set[int]] = {
-        "key": {row for row, entry in enumerate(evaluation) if entry.key in keys},
-        "prompt": {row for row, entry in enumerate(evaluation) if _plain(entry.prompt) in prompts},
-        "run": set(),
-        "near": set(),
-        "corpus": set(),
-    }
+    in_runs: set[int] = set()
+    in_near: set[int] = set()
     examples: list[str] = []
     for entry in train:
         runs, near = screen.met(entry.prompt, entry.reply)
-        if not (runs or near):
-            continue
-        for row in sorted((runs - met["run"]) | (near - met["near"]))[:_EXAMPLES]:
+        for row in sorted((runs - in_runs) | (near - in_near))[: _EXAMPLES - len(examples)]:
             examples.append(f"eval '{evaluation[row].prompt}' against training '{entry.prompt}'")
-        met["run"] |= runs
-        met["near"] |= near
-    for text in corpus or ():
-        met["corpus"] |= screen.runs(text)
-    examples += [
-        f"eval '{evaluation[row].prompt}' against the corpus" for row in islice(sorted(met["corpus"]), _EXAMPLES)
-    ]
+        in_runs |= runs
+        in_near |= near
+    in_corpus = set().union(*map(screen.runs, corpus or ()))
+    examples += [f"eval '{evaluation[row].prompt}' against the corpus" for row in sorted(in_corpus)]
     return Contamination(
         eval_rows=len(evaluation),
         train_rows=len(train),
-        shared_keys=len(met["key"]),
-        shared_prompts=len(met["prompt"]),
-        train_ngrams=len(met["run"]),
-        near_duplicates=len(met["near"]),
-        corpus_ngrams=None if corpus is None else len(met["corpus"]),
+        shared_keys=sum(entry.key in keys for entry in evaluation),
+        shared_prompts=sum(_plain(entry.prompt) in prompts for entry in evaluation),
+        train_ngrams=len(in_runs),
+        near_duplicates=len(in_near),
+        corpus_ngrams=None if corpus is None else len(in_corpus),
         corpus=corpus_note,
         examples=tuple(examples[:_EXAMPLES]),
     )
 
 
-class _NearIndex:
-    """Finds near copies without comparing all pairs (prefix filtering, as in Bayardo et al. 2007, "All pairs").
+class Screen:
+    """What must not appear in training text: the eval rows, indexed once, asked per text.
 
-    Two sets of n and m shingles with Jaccard >= t share at least t·n and t·m of them. Sort both sets by how rare their
+    The eval side is indexed because it is the smaller one; a training row or a document then costs a few set look-ups.
+
+    Near copies are found without comparing all pairs (prefix filtering, as in Bayardo et al. 2007, "All pairs"). Two
+    sets of n and m shingles with Jaccard >= t share at least t·n and t·m of them. Sort both sets by how rare their
     shingles are in evaluation; then they share one among the first n - ⌈t·n⌉ + 1 of the one and the first m - ⌈t·m⌉ + 1
     of the other. Only those are indexed, and only those are looked up. The rare ones hold the operands or the word, so
     the lists behind them are short; and a question with other operands begins with shingles that evaluation never has.
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._content = [_content(entry) for entry in entries]
+        self._content = [Counter(_words(" ".join(entry.content or ()))) for entry in entries]
+        self._grams: dict[Gram, list[int]] = defaultdict(list)
+        self._sets: list[frozenset[Gram]] = []
+        for row, entry in enumerate(entries):
+            asked = _words(entry.prompt)
+            self._sets.append(frozenset() if entry.taught else _shingles(asked))
+            for gram in () if entry.taught else _ngrams(asked + _words(entry.reply), N):
+                if _holds(gram, self._content[row]):
+                    self._grams[gram].append(row)
+        words = Counter(word for gram in self._grams for word in gram)
+        self._rare_words = {min(gram, key=lambda word: (words[word], word)) for gram in self._grams}
         spread = Counter(word for content in self._content for word in content)
         self._mark = [min(content, key=lambda word: (spread[word], word), default=None) for content in self._content]
-        self._sets = [frozenset() if entry.taught else _shingles(_words(entry.prompt)) for entry in entries]
         self._frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
         self._rare: dict[Gram, list[int]] = defaultdict(list)
         for row, shingles in enumerate(self._sets):
             for shingle in self._first(shingles, _prefix(len(shingles))):
                 self._rare[shingle].append(row)
 
-    def near(self, words: list[str]) -> set[int]:
-        """Rows whose question has nearly the same shingles as the words."""
-        if self._rare.keys().isdisjoint(_ngrams(words, SHINGLE)) and len(words) >= SHINGLE:
-            return set()  # most questions end here
+    def met(self, prompt: str, reply: str) -> tuple[set[int], set[int]]:
+        """Eval rows that share a run of eight words with prompt and reply; those whose question is near the prompt."""
+        asked = _words(prompt)
+        return self._runs(asked + _words(reply)), self._near(asked)
+
+    def runs(self, text: str) -> set[int]:
+        """Eval rows that share a run of eight words with the text."""
+        return self._runs(_words(text))
+
+    def _runs(self, words: list[str]) -> set[int]:
+        if self._rare_words.isdisjoint(words):
+            return set()  # each run has a rare word; most texts hold none of those
+        return {row for gram in self._grams.keys() & _ngrams(words, N) for row in self._grams[gram]}
+
+    def _near(self, words: list[str]) -> set[int]:
         shingles = _shingles(words)
+        if self._rare.keys().isdisjoint(shingles):
+            return set()  # most questions end here
         known = self._frequency.keys() & shingles
         looked_up = _prefix(len(shingles)) - (len(shingles) - len(known))  # unknown ones are the rarest
-        if looked_up <= 0:
-            return set()
         present = {*words, None}
         mark = self._mark  # the rarest word of a row's content: one look-up spares most rows the comparison of sets
-        rows = {row for shingle in self._first(known, looked_up) for row in self._rare.get(shingle, ())}
+        rows = {row for shingle in self._first(known, max(looked_up, 0)) for row in self._rare.get(shingle, ())}
         return {
             row
             for row in rows
@@ -187,18 +169,6 @@ class _NearIndex:
 
 def _prefix(size: int) -> int:
     return size - ceil(NEAR * size - 1e-9) + 1  # (0.8 * 35 must not become 28.000000000000004, hence 29)
-
-
-def _own_grams(entry: Entry) -> Iterator[Gram]:
-    if entry.taught:
-        return
-    grams = _ngrams(_words(f"{entry.prompt} {entry.reply}"), N)
-    content = _content(entry)
-    yield from (gram for gram in grams if _holds(gram, content))
-
-
-def _content(entry: Entry) -> Mapping[str, int]:
-    return Counter(_words(" ".join(entry.content or ())))
 
 
 def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:

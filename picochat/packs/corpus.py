@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,6 @@ from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_tex
 from picochat.packs.documents import Document, corpus_files, iter_documents
 from picochat.packs.hub import HubCorpus
 from picochat.packs.stories import story
-
-__all__ = ["Document", "import_corpus", "iter_documents"]
 
 CORPUS_NAME = "corpus.jsonl"
 DEFAULT_STORIES = 20_000
@@ -59,7 +58,8 @@ def import_corpus(
         The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.
     """
     sources = [str(source)] if isinstance(source, str | Path) else [str(one) for one in source]
-    _check(sources, documents, shards, text_field, hub_dir)
+    if fault := _fault(sources, documents, shards, text_field, hub_dir):
+        raise UserError(fault)
     corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
     refuse_existing([corpus, pack], force=force)
     hub = {
@@ -78,37 +78,37 @@ def import_corpus(
         "corpus_sha256": sha256_file(corpus),
         "sources": inputs,
     }
-    text = dataset_pack_text(
-        name=Path(out_dir).resolve().name,
-        description=f"{counts['documents']} documents from {', '.join(sources)}",
-        corpus=CORPUS_NAME,
-        extra={"provenance": provenance},
-    )
+    description = f"{counts['documents']} documents from {', '.join(sources)}"
+    name = Path(out_dir).resolve().name
+    text = dataset_pack_text(name=name, description=description, corpus=CORPUS_NAME, provenance=provenance)
     write_files({pack: text})
     for one in hub.values():
         one.forget()
     return load_dataset_pack(pack)
 
 
-def _check(
+def _fault(
     sources: Sequence[str],
     documents: int | None,
     shards: int | None,
     text_field: str | None,
     hub_dir: str | Path | None,
-) -> None:
+) -> str | None:
+    """Which setting makes no sense, and the remedy."""
+    from_hub = [one.startswith("hub:") for one in sources]
     if not sources:
-        raise UserError("no source given; name `stories`, files or folders, or hub:OWNER/NAME")
+        return "no source given; name `stories`, files or folders, or hub:OWNER/NAME"
     if "stories" in sources and len(sources) > 1:
-        raise UserError("stories cannot be mixed with files; import them alone, then their corpus.jsonl with the files")
+        return "stories cannot be mixed with files; import them alone, then their corpus.jsonl with the files"
     if documents is not None and documents < 1:
-        raise UserError(f"documents is {documents}; at least 1 is needed")
-    if shards is not None and (shards < 1 or not all(one.startswith("hub:") for one in sources)):
-        raise UserError(f"shards is {shards}; it is a number from 1 up, and for hub: sources only")
-    if hub_dir is not None and not any(one.startswith("hub:") for one in sources):
-        raise UserError("--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME")
+        return f"documents is {documents}; at least 1 is needed"
+    if shards is not None and (shards < 1 or not all(from_hub)):
+        return f"shards is {shards}; it is a number from 1 up, and for hub: sources only"
+    if hub_dir is not None and not any(from_hub):
+        return "--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME"
     if text_field is not None and all(one == "stories" or one.lower().endswith(".txt") for one in sources):
-        raise UserError("--text-field is for rows and tables; stories and .txt files have no fields: leave it out")
+        return "--text-field is for rows and tables; stories and .txt files have no fields: leave it out"
+    return None
 
 
 def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> dict[str, int]:
@@ -137,10 +137,7 @@ def _all_documents(
 ) -> Generator[Document, None, None]:
     for source in sources:
         if source == "stories":
-            index = 0
-            while True:  # the caller stops; stories never end
-                yield Document(story(seed, index), "stories")
-                index += 1
+            yield from (Document(story(seed, index), "stories") for index in count())  # the caller stops
         elif source in hub:
             yield from hub[source].documents()
         else:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.files import write_files
 from picochat.strict_json import json_kind, read_json_object
 
 FILE_NAME = "dataset_pack.json"
@@ -72,23 +71,14 @@ def load_dataset_pack(path: str | Path) -> DatasetPack:
         data = read_json_object(file)
     except UserError as error:
         raise UserError(f"{error}; a dataset_pack.json is expected, which `picochat data import` makes") from error
-    _check(file, data)
+    if fault := _fault(data):
+        raise UserError(f"{file}: {fault}")
     return DatasetPack(file, data)
 
 
-def dataset_pack_text(
-    *,
-    name: str,
-    description: str,
-    corpus: str,
-    chat: str | None = None,
-    eval: str | None = None,  # noqa: A002 - the key's own name
-    extra: dict[str, Any] | None = None,
-) -> str:
+def dataset_pack_text(*, name: str, description: str, corpus: str, **extra: Any) -> str:
     """The JSON text of a new pack; ``extra`` holds further keys (provenance)."""
-    data: dict[str, Any] = {"name": name, "description": description, "corpus": corpus}
-    data |= {key: value for key, value in (("chat", chat), ("eval", eval)) if value is not None}
-    return _dump(data | (extra or {}))
+    return _dump({"name": name, "description": description, "corpus": corpus, **extra})
 
 
 def promoted_text(pack: DatasetPack, chat: Path, eval: Path) -> str:  # noqa: A002 - the key's own name
@@ -97,18 +87,13 @@ def promoted_text(pack: DatasetPack, chat: Path, eval: Path) -> str:  # noqa: A0
     A task pack writes it together with its own files, so that they appear at once.
     """
     new = {_key_in_use(pack.data, "chat"): chat, _key_in_use(pack.data, "eval"): eval}
-    return _dump(pack.data | {key: _relative(file, pack.path.parent) for key, file in new.items()})
+    return _dump(pack.data | {key: seen_from(file, pack.path.parent) for key, file in new.items()})
 
 
-def promote(pack: DatasetPack, chat: Path, eval: Path) -> None:  # noqa: A002 - the key's own name
-    """Point the pack on disk at ``chat`` and ``eval``, atomically."""
-    write_files({pack.path: promoted_text(pack, chat, eval)})
-
-
-def _relative(file: Path, folder: Path) -> str:
+def seen_from(file: Path, folder: Path) -> str:
     """``file`` as seen from ``folder``, with / on every system.
 
-    Links are followed first: a `..` behind a linked folder leads to the parent of the folder that the link points at.
+    Links are followed first: a `..` after a linked folder leads to the parent of the folder that the link points at.
     """
     target = Path(os.path.realpath(file.parent)) / file.name
     try:
@@ -125,31 +110,30 @@ def _dump(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def _check(file: Path, data: dict[str, Any]) -> None:
+def _fault(data: dict[str, Any]) -> str | None:
+    """What is wrong with the keys that picochat knows."""
     for key in ("name", "description"):
         if data.get(key) is not None and not isinstance(data[key], str):
-            raise UserError(f"{file}: '{key}' must be a string, not {json_kind(data[key])}")
-    for names in _ALIASES.values():
-        if all(name in data for name in names):
-            raise UserError(f"{file}: has both '{names[0]}' and '{names[1]}'; keep one of them")
-        for name in names:
-            _check_path(file, f"'{name}'", data.get(name))
+            return f"'{key}' must be a string, not {json_kind(data[key])}"
+    for name, alias in _ALIASES.values():
+        if name in data and alias in data:
+            return f"has both '{name}' and '{alias}'; keep one of them"
+        if fault := _path_fault(name, data.get(name)) or _path_fault(alias, data.get(alias)):
+            return fault
     corpus = data.get("corpus")
-    if isinstance(corpus, dict):
-        given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
-        if len(given) != 1:
-            found = "both" if given else "neither"
-            raise UserError(f"{file}: 'corpus' needs exactly one of 'input' and 'recipe'; it has {found}")
-        if given == ["input"]:
-            _check_path(file, "'corpus.input'", corpus["input"])
-    else:
-        _check_path(file, "'corpus'", corpus, otherwise=" or an object with one of 'input' and 'recipe'")
+    if not isinstance(corpus, dict):
+        return _path_fault("corpus", corpus, " or an object with one of 'input' and 'recipe'")
+    given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
+    if len(given) != 1:
+        return f"'corpus' needs exactly one of 'input' and 'recipe'; it has {'both' if given else 'neither'}"
+    return _path_fault("corpus.input", corpus.get("input"))
 
 
-def _check_path(file: Path, key: str, value: Any, otherwise: str = "") -> None:
+def _path_fault(key: str, value: Any, otherwise: str = "") -> str | None:
     if value is None:
-        return
+        return None
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{file}: {key} must be a path{otherwise}, not {json.dumps(value)[:60]}")
+        return f"'{key}' must be a path{otherwise}, not {json.dumps(value)[:60]}"
     if any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
-        raise UserError(f"{file}: {key} must be a path; a name in it has more than {_LONGEST_NAME} bytes")
+        return f"'{key}' must be a path; a name in it has more than {_LONGEST_NAME} bytes"
+    return None

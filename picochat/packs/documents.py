@@ -11,15 +11,15 @@ formats stay whole, whatever their length. No more than one of them (or one batc
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.packs.rows import parse_lines
-from picochat.strict_json import json_kind, parse_json
+from picochat.strict_json import decode_utf8, json_kind, parse_json, text_fault
 
 TEXT_DOCUMENT = 8_000
 """Characters after which a .txt file goes on in a new document at the next blank line."""
-_SUFFIXES = (".jsonl", ".parquet", ".txt")
 _SHOWN = 12  # fields named when the text is in none that was expected
 _OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
@@ -52,7 +52,7 @@ def corpus_files(path: str | Path) -> list[Path]:
     """The files that ``iter_documents`` reads for a path."""
     place = Path(path)
     if place.is_dir():
-        inside = (file for file in place.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+        inside = (file for file in place.rglob("*") if file.suffix.lower() in _READERS and file.is_file())
         files = sorted(file for file in inside if not any(part[0] == "." for part in file.relative_to(place).parts))
         if not files:
             raise UserError(f"{path}: the folder holds no .jsonl, .txt or .parquet file")
@@ -61,32 +61,37 @@ def corpus_files(path: str | Path) -> list[Path]:
         raise UserError(f"{path}: no such file or folder")
     if not place.is_file():
         raise UserError(f"{path}: is a device or a pipe; name a file or a folder")  # it might never end
-    if place.suffix.lower() not in _SUFFIXES:
-        raise UserError(f"{path}: is no .jsonl, .txt or .parquet file; convert it to one of these, or rename it")
+    if place.suffix.lower() not in _READERS:
+        raise UserError(f"{path}: is not a .jsonl, .txt or .parquet file; convert it to one of these, or rename it")
     return [place]
 
 
 def _read_jsonl(file: Path, text_field: str | None) -> Iterator[Document]:
     field = text_field or "text"
-    for number, row in parse_lines(file, parse_json):
+
+    def text_of(line: bytes) -> str:
+        row = parse_json(line)
         if not isinstance(row, dict):
-            raise UserError(f"{file}:{number}: holds {json_kind(row)}; an object with the field '{field}' is expected")
+            raise ValueError(f"holds {json_kind(row)}; an object with the field '{field}' is expected")
         if not isinstance(row.get(field), str):
             found = ", ".join(list(row)[:_SHOWN]) + (", …" if len(row) > _SHOWN else "")
-            raise UserError(f"{file}:{number}: has no text in '{field}'; {_OTHER_FIELD} ({found})")
-        yield from clean_documents(row[field], file.as_posix(), f"{file}:{number}")
+            raise ValueError(f"has no text in '{field}'; {_OTHER_FIELD} ({found})")
+        return str(row[field])
+
+    for number, text in parse_lines(file, text_of):
+        yield from clean_documents(text, file.as_posix(), f"{file}:{number}")
 
 
 def _read_txt(file: Path, text_field: str | None) -> Iterator[Document]:
     pending: list[str] = []
     length = 0
-    for number, line in _lines(file):
+    for number, line in parse_lines(file, decode_utf8, blank=True):
         # At a blank line once the document is long enough; where there is none, at any line end of twice that length.
         if length >= TEXT_DOCUMENT and (not line.strip() or length >= 2 * TEXT_DOCUMENT):
             yield from clean_documents("".join(pending), file.as_posix(), f"{file}:{number}")
             pending, length = [], 0
-        pending.append(line)
-        length += len(line)
+        pending.append(line[:-2] + "\n" if line.endswith("\r\n") else line)
+        length += len(pending[-1])
     yield from clean_documents("".join(pending), file.as_posix(), str(file))
 
 
@@ -98,14 +103,13 @@ def _read_parquet(file: Path, text_field: str | None) -> Iterator[Document]:
         raise UserError(f"{file}: reading it needs pyarrow: pip install 'picochat[parquet]'") from error
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
-            texts = [column.name for column in table.schema_arrow if pyarrow.types.is_string(column.type)]
-            texts += [column.name for column in table.schema_arrow if pyarrow.types.is_large_string(column.type)]
-            column = text_column(str(file), texts, text_field)
-            number = 0
-            for batch in table.iter_batches(batch_size=256, columns=[column]):
-                for text in batch.column(0).to_pylist():
-                    number += 1
-                    yield from clean_documents(text or "", file.as_posix(), f"{file}: row {number}")
+            kinds = (pyarrow.types.is_string, pyarrow.types.is_large_string)
+            columns = [column.name for is_text in kinds for column in table.schema_arrow if is_text(column.type)]
+            wanted = text_column(str(file), columns, text_field)
+            batches = table.iter_batches(batch_size=256, columns=[wanted])
+            texts = chain.from_iterable(batch.column(0).to_pylist() for batch in batches)
+            for number, text in enumerate(texts, start=1):
+                yield from clean_documents(text or "", file.as_posix(), f"{file}: row {number}")
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{file}: cannot be read as parquet: {error}") from error
 
@@ -117,20 +121,6 @@ _READERS: dict[str, Callable[[Path, str | None], Iterator[Document]]] = {
 }
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text[:-2] + "\n" if text.endswith("\r\n") else text
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file}:{number}: is not UTF-8 (byte {error.start + 1} of the line); save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-
-
 def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
     """Yield the document, if there is text in it.
 
@@ -138,12 +128,8 @@ def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
         UserError: it holds what no text holds; `place` says where.
     """
     text = text.strip()
-    if "\x00" in text:
-        raise UserError(f"{place}: holds a NUL character; is this a text?")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{place}: holds half of a surrogate pair (character {error.start + 1})") from error
+    if fault := text_fault(text):
+        raise UserError(f"{place}: {fault}; is this a text?")
     if text:
         yield Document(text, source)
 

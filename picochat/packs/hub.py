@@ -6,8 +6,9 @@
 
 An import that was interrupted goes on from the last whole shard: each one is kept beside the corpus until it is done.
 
-    D/.corpus.jsonl.shards/settings.json     what is read, at which revision; other settings start over
-                          /00000.jsonl       {"text": …}, one document a line
+    D/.corpus.jsonl.shards-0/settings.json       what is read, at which revision
+                            /00000-KEY.jsonl     {"text": …}, one document a line; other settings, or a local file that
+                                                 has changed, have another key
 """
 
 import json
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.files import atomic_file, write_json
+from picochat.files import atomic_file, sha256_text, write_json
 from picochat.packs.documents import Document, clean_documents, iter_documents, text_column
-from picochat.strict_json import parse_json
+from picochat.strict_json import read_json_object
 
 
 class HubCorpus:
@@ -50,23 +51,21 @@ class HubCorpus:
         asked = {"source": source, "place": place, "text_field": text_field}
         kept = _settings(keep)
         goes_on = {key: kept.get(key) for key in asked} == asked  # with the revision that it began with
-        revision, self._stream = _open(
-            source, place or name, config, place is None, kept["revision"] if goes_on else None
-        )
+        revision, self._stream = _open(source, place, name, config, kept.get("revision") if goes_on else None)
         self.source, self._keep, self._found = source, keep, self._stream.num_shards
         if shards is not None and shards > self._found:
             raise UserError(f"{source}: has {self._found} shards, {shards} were asked for")
         self._shards = shards or self._found
         self._column = text_column(source, _text_columns(self._stream), text_field)
+        self._settings, self._files = {**asked, "revision": revision}, _files(place)
         self.record = {"source": source, "revision": revision, "shards": shards}
-        self._settings = {**asked, "revision": revision, "found": self._found, "files": _files(place)}
-        if kept != self._settings:
-            self._forget_changed(kept)
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents; a shard that is kept is read from there."""
         for number in range(self._shards):
-            file = self._keep / f"{number:05d}.jsonl"
+            of_shard = [self._files[number]] if len(self._files) == self._found else self._files
+            key = sha256_text(json.dumps([self._settings, self._found, of_shard]))[:16]
+            file = self._keep / f"{number:05d}-{key}.jsonl"
             if file.is_file():
                 yield from (Document(document.text, self.source) for document in iter_documents(file))
                 continue
@@ -80,16 +79,6 @@ class HubCorpus:
         """Delete the shards that were kept."""
         shutil.rmtree(self._keep, ignore_errors=True)
 
-    def _forget_changed(self, kept: dict[str, Any]) -> None:
-        """Delete the shards whose file is another now; all of them, where a shard is not known to be a file."""
-        before, now = kept.get("files") or [], self._settings["files"] or []
-        if {**kept, "files": self._settings["files"]} != self._settings or not len(before) == len(now) == self._found:
-            self.forget()
-            return
-        for number, (old, new) in enumerate(zip(before, now, strict=True)):
-            if old != new:
-                (self._keep / f"{number:05d}.jsonl").unlink(missing_ok=True)
-
     def _shard(self, number: int) -> Iterator[Document]:
         rows = enumerate(self._stream.shard(self._found, number), start=1)
         while True:
@@ -100,9 +89,8 @@ class HubCorpus:
             except Exception as error:  # anything from network errors to those of a dozen file formats
                 kept = f"; the {number} shards before are kept, the same command goes on from there" if number else ""
                 raise UserError(f"{self.source}: shard {number} cannot be read: {_reason(error)}{kept}") from error
-            yield from clean_documents(
-                row[self._column] or "", self.source, f"{self.source}: shard {number}, row {place}"
-            )
+            where = f"{self.source}: shard {number}, row {place}"
+            yield from clean_documents(row[self._column] or "", self.source, where)
 
 
 def why_unreachable() -> str | None:
@@ -142,28 +130,28 @@ def _local(name: str, folder: str | Path | None) -> str | None:
     return str(found)
 
 
-def _files(place: str | None) -> list[list[str | int]] | None:
-    """Names, sizes and times of a local folder's files: when one of them is another, so may its shards be."""
-    if place is None:
-        return None
-    files = [path for path in sorted(Path(place).rglob("*")) if path.is_file()]
-    return [[path.relative_to(place).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+def _files(place: str | None) -> list[list[str | int]]:
+    """Names, sizes and times of a local folder's files: when one of them is another, so may its shard be."""
+    files = [(path, path.stat()) for path in sorted(Path(place).rglob("*")) if path.is_file()] if place else []
+    return [[str(path), found.st_size, found.st_mtime_ns] for path, found in files]
 
 
-def _open(source: str, path: str, config: str, remote: bool, revision: str | None) -> tuple[str | None, Any]:
+def _open(source: str, place: str | None, name: str, config: str, revision: str | None) -> tuple[str | None, Any]:
     """The revision, None for a local folder, and the stream of the train split."""
     try:
         import datasets
+        from huggingface_hub import HfApi, constants
     except ImportError as error:
         raise UserError(f"{source}: reading it needs datasets: pip install 'picochat[hub]'") from error
-    if remote and (reason := why_unreachable()):
-        raise UserError(f"{source}: {reason}; --hub-dir reads a snapshot in its place")
+    if place is None and (why := why_unreachable()):
+        raise UserError(f"{source}: {why}; --hub-dir reads a snapshot in its place")
     try:
-        pinned = {"revision": revision or _revision(path)} if remote else {}
-        stream = datasets.load_dataset(path, config or None, split="train", streaming=True, **pinned)
+        if place is None and revision is None and not constants.HF_HUB_OFFLINE:
+            revision = HfApi().dataset_info(name).sha  # the commit that the data set is at
+        pinned = {} if place else {"revision": revision}
+        return revision, datasets.load_dataset(place or name, config or None, split="train", streaming=True, **pinned)
     except Exception as error:  # the library raises anything from network errors to those of a dozen file formats
         raise UserError(f"{source}: cannot be loaded: {_reason(error)}") from error
-    return pinned.get("revision"), stream
 
 
 def _text_columns(stream: Any) -> list[str]:
@@ -171,19 +159,11 @@ def _text_columns(stream: Any) -> list[str]:
     return [name for name, kind in columns.items() if isinstance(kind, str) or "string" in getattr(kind, "dtype", "")]
 
 
-def _revision(name: str) -> str | None:
-    """The commit that the data set is at."""
-    from huggingface_hub import HfApi, constants
-
-    return None if constants.HF_HUB_OFFLINE else HfApi().dataset_info(name).sha
-
-
 def _settings(keep: Path) -> dict[str, Any]:
     try:
-        found = parse_json((keep / "settings.json").read_bytes())
-    except (OSError, ValueError):
+        return read_json_object(keep / "settings.json")
+    except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _reason(error: Exception) -> str:

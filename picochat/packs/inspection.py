@@ -1,10 +1,5 @@
 """What a file of rows holds. In: a JSONL file, anyone's. Out: counts, lengths, bad lines. Next: the reader.
 
-    rows.jsonl: 2400 rows in 2400 lines, 0 bad
-    kinds       chat 2400
-    roles       user 2400, assistant 2400
-    …
-
 The file is read line by line, and nothing in it, however broken, raises anything but a line in the list of bad ones.
 """
 
@@ -12,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picochat.errors import one_line
+from picochat.blocks import Table, Text, clip, terminal
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, iter_lines, parse_row
 
 SHOWN = 20
@@ -21,42 +16,37 @@ SHOWN = 20
 
 @dataclass
 class Inspection:
-    """Everything that was counted; lengths are kept one number a text."""
+    """Everything that was counted; lengths are kept one number a text.
+
+    Attributes:
+        counts: of kinds, roles and each tag: label → rows, or turns of the role.
+        lengths: of each role's turns, in characters and words.
+        bad: line number from 1, and what is wrong.
+        repeated: rows whose messages stood in an earlier line.
+    """
 
     path: Path
     lines: int = 0
     rows: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    roles: Counter[str] = field(default_factory=Counter)
-    lanes: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
     lengths: dict[str, list[int]] = field(default_factory=dict)
     bad: list[tuple[int, str]] = field(default_factory=list)
-    """(line number from 1, what is wrong)"""
     repeated: int = 0
-    """Rows whose messages stood in an earlier line."""
 
     def summary(self) -> str:
         """What `picochat data inspect` prints."""
-        lines = [f"{self.path}: {self.rows} rows in {self.lines} lines, {len(self.bad)} bad"]
-        lines += [f"{name:<9} {_listed(counts)}" for name, counts in (("kinds", self.kinds), ("roles", self.roles))]
+        told = [f"{self.path}: {self.rows} rows in {self.lines} lines, {len(self.bad)} bad"]
         if self.repeated:
-            lines.append(f"repeated  {self.repeated} rows have the messages of an earlier row")
-        if self.lengths:
-            lines.append(f"\n{'length':<22}{'least':>8}{'median':>8}{'95 %':>8}{'most':>8}")
-            for name, numbers in self.lengths.items():
-                ordered = sorted(numbers)
-                cuts = [ordered[0], _quantile(ordered, 0.5), _quantile(ordered, 0.95), ordered[-1]]
-                lines.append(f"{name:<22}" + "".join(f"{number:>8}" for number in cuts))
-        for name, counts in self.lanes.items():
-            labels = {label: one_line(label) for label in sorted(counts)}
-            width = max(map(len, labels.values()))
-            lines.append(f"\n{name}")
-            lines += [f"  {shown:<{width}} {counts[label]:>8}" for label, shown in labels.items()]
-        if self.bad:
-            lines += ["", *(f"{self.path}:{number}: {one_line(reason)}" for number, reason in self.bad[:SHOWN])]
-            if len(self.bad) > SHOWN:
-                lines.append(f"… and {len(self.bad) - SHOWN} more")
-        return "\n".join(lines)
+            told.append(f"{self.repeated} rows have the messages of an earlier row")
+        lengths = [(name, *map(str, _quantiles(numbers))) for name, numbers in self.lengths.items()]
+        tables = [
+            Table((name, "number"), [(clip(label), str(found[label])) for label in sorted(found)])
+            for name, found in self.counts.items()
+        ]
+        bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:SHOWN]]
+        if len(self.bad) > SHOWN:
+            bad.append(f"… and {len(self.bad) - SHOWN} more")
+        return terminal(Text(told), Table(("length", "least", "median", "95 %", "most"), lengths), *tables, Text(bad))
 
 
 def inspect_rows(path: str | Path) -> Inspection:
@@ -69,30 +59,28 @@ def inspect_rows(path: str | Path) -> Inspection:
     seen: set[int] = set()
     for number, line in iter_lines(path):
         found.lines = number
-        _count(found, number, line, seen)
+        try:
+            kind, row = _read(line)
+        except ValueError as error:
+            found.bad.append((number, str(error)))
+        else:
+            _count(found, kind, row)
+            same = hash(tuple((message["role"], message["content"]) for message in row["messages"]))
+            found.repeated += same in seen
+            seen.add(same)
     return found
 
 
-def _count(found: Inspection, number: int, line: bytes, seen: set[int]) -> None:
-    try:
-        kind, row = _read(line)
-    except ValueError as error:
-        found.bad.append((number, str(error)))
-        return
+def _count(found: Inspection, kind: Kind, row: Row) -> None:
     found.rows += 1
-    found.kinds[kind] += 1
-    messages = row["messages"]
-    found.roles.update(message["role"] for message in messages)
-    for message in messages:
+    tags = [(name, row[name]) for name in (*LANE_FIELDS, "source_dataset", "knowledge") if row.get(name)]
+    for name, label in [("kind", kind), *(("role", message["role"]) for message in row["messages"]), *tags]:
+        if isinstance(label, str):
+            found.counts.setdefault(name, Counter())[label] += 1
+    for message in row["messages"]:
         if message["role"] != "system":
             for unit, length in (("characters", len(message["content"])), ("words", len(message["content"].split()))):
                 found.lengths.setdefault(f"{message['role']} {unit}", []).append(length)
-    for name in (*LANE_FIELDS, "source_dataset", "knowledge"):
-        if isinstance(row.get(name), str):
-            found.lanes.setdefault(name, Counter())[row[name]] += 1
-    same = hash(tuple((message["role"], message["content"]) for message in messages))
-    found.repeated += same in seen
-    seen.add(same)
 
 
 def _read(line: bytes) -> tuple[Kind, Row]:
@@ -107,9 +95,7 @@ def _read(line: bytes) -> tuple[Kind, Row]:
             raise ValueError(str(as_eval if asks else as_chat)) from None
 
 
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counts.items()) or "none"
-
-
-def _quantile(ordered: list[int], share: float) -> int:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _quantiles(numbers: list[int]) -> list[int]:
+    """Least, median, 95 % and most."""
+    ordered = sorted(numbers)
+    return [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0, 0.5, 0.95, 1)]

@@ -1,8 +1,8 @@
 """Task packs. In: a dataset pack, a profile, a seed. Out: chat rows, eval rows, a report. Next: datamodules, evidence.
 
-    profile ─► plan: rows per component, category, stage ─► deal each side's problems ─► pose, check, tag
-                                                                                               │
-               dataset_pack.json (if promoted) ◄─ all files at once ◄─ report ◄─ contamination ◄┘
+    profile ─► plan: rows per component, category, stage ─► each side's problems ─► pose, check, tag
+                                                                                          │
+          dataset_pack.json (if promoted) ◄─ all files at once ◄─ report ◄─ contamination ◄┘
 
 The plan's numbers are the numbers that come out, to the row. If a stage cannot give as many different rows, nothing is
 written and the largest possible sizes are named.
@@ -18,7 +18,7 @@ from picochat.files import refuse_existing, write_files
 from picochat.packs.contamination import check
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text
 from picochat.packs.documents import iter_documents
-from picochat.packs.making import AnswerStyle, Maker
+from picochat.packs.generation import AnswerStyle, RowBuilder
 from picochat.packs.pack_report import TaskPackReport, describe
 from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import dump_rows
@@ -84,23 +84,12 @@ def build_task_pack(
     report_paths = [folder / f"task_mixture_{mixture.name}.{kind}" for kind in ("md", "json")]
     _refuse_shared([pack.path, pack.corpus_path, word_list], [chat_path, eval_path, *report_paths])
     refuse_existing([chat_path, eval_path, *report_paths], force=force)
+    _refuse_unused(mixture, source, hub_dir, word_list)
 
-    names = dict.fromkeys(name for component in mixture.components for name in component.tasks)
-    if word_list is not None and not any(name.startswith("bench_spelling_") for name in names):
-        raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
     words = load_words(word_list) if word_list is not None else None
-    tasks = {name: load_task(name, words) for name in names}
-    generated = source == "offline" or all(component.source == "offline" for component in mixture.components)
-    if generated and source == "hub":
-        raise UserError(
-            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
-        )
-    if generated and hub_dir is not None:
-        raise UserError(
-            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
-        )
-    reader = None if generated else SourceReader(source, None if hub_dir is None else Path(hub_dir))
-    train, evaluation = Maker(mixture, tasks, seed, skill_answer_style, reader).make(sft_rows, eval_rows)
+    tasks = {name: load_task(name, words) for component in mixture.components for name in component.tasks}
+    reader = SourceReader(source, Path(hub_dir) if hub_dir else None) if _asks_public(mixture, source) else None
+    train, evaluation = RowBuilder(mixture, tasks, seed, skill_answer_style, reader).build(sft_rows, eval_rows)
     if reader is not None:
         reader.insist()
 
@@ -122,30 +111,43 @@ def build_task_pack(
         evaluation=[made.row for made in evaluation],
         texts={chat_path: chat_text, eval_path: eval_text},
         reports=report_paths,
-        sources=[] if reader is None else [outcome.as_dict() for outcome in reader.outcomes],
+        sources=[outcome.as_dict() for outcome in reader.outcomes] if reader else [],
         contamination=contamination,
         promote=promote,
     )
-    if promote and not report.promoted and {chat_path.resolve(), eval_path.resolve()} & _named(pack):
+    named = {path.resolve() for path in (pack.chat_path, pack.eval_path) if path is not None}
+    if promote and not report.promoted and {chat_path.resolve(), eval_path.resolve()} & named:
         raise UserError(
             f"the new rows are contaminated ({'; '.join(contamination.examples[:1]) or contamination.corpus}), and "
             f"{pack.path} names the files that they would replace; nothing was written: take eval rows out of the "
             "corpus, or write elsewhere with --out-dir"
         )
-    files = {
-        chat_path: chat_text,
-        eval_path: eval_text,
-        report_paths[0]: report.markdown(),
-        report_paths[1]: report.json(),
-    }
+    reports = zip(report_paths, (report.markdown(), report.json()), strict=True)
+    files = {chat_path: chat_text, eval_path: eval_text, **dict(reports)}
     if report.promoted:  # last, so that the pack never names files that are not there
         files[pack.path] = promoted_text(pack, chat_path, eval_path)
     write_files(files)
     return report
 
 
-def _named(pack: DatasetPack) -> set[Path]:
-    return {path.resolve() for path in (pack.chat_path, pack.eval_path) if path is not None}
+def _asks_public(mixture: Profile, source: Source) -> bool:
+    """Whether some rows are to come from public data sets."""
+    return source != "offline" and any(component.source == "asked" for component in mixture.components)
+
+
+def _refuse_unused(mixture: Profile, source: Source, hub_dir: str | Path | None, word_list: str | Path | None) -> None:
+    """No setting is ignored: what has no effect is an error."""
+    names = [name for component in mixture.components for name in component.tasks]
+    if word_list is not None and not any(name.startswith("bench_spelling_") for name in names):
+        raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
+    if source == "hub" and not _asks_public(mixture, source):
+        raise UserError(
+            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
+        )
+    if hub_dir is not None and not _asks_public(mixture, source):
+        raise UserError(
+            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
+        )
 
 
 def _refuse_shared(read: Iterable[str | Path | None], written: Iterable[Path]) -> None:

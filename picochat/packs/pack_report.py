@@ -5,7 +5,6 @@ the same seed gives the same report.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from picochat import __version__
+from picochat.blocks import WRITTEN, Block, Report, Table, Text, markdown_page, terminal
 from picochat.files import sha256_text
 from picochat.packs.contamination import Contamination
+from picochat.packs.dataset_pack import seen_from
 from picochat.packs.rows import Row, tag_name
 
 _FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
@@ -44,47 +45,32 @@ class TaskPackReport:
 
     def summary(self) -> str:
         """What the command prints."""
-        data = self.data
-        lines = [
-            f"Task pack '{data['profile']}': {data['train']['rows']} training rows, {data['eval']['rows']} eval rows"
-        ]
-        for name in _COUNTED:
-            table = _table(data, name)
-            if table:
-                width = max(len(row[0]) for row in table)
-                lines.append(f"\n{name:<{width + 2}}  train   eval   different problems")
-                lines += [f"  {row[0]:<{width}} {row[1]:>6} {row[2]:>6}   {row[3]}/{row[4]}" for row in table]
-        lines.append("")
-        lines += [f"source {source['name']}: {source['outcome']}" for source in data["sources"]]
-        lines += [f"contamination: {_contamination_line(data['contamination'])}"]
-        lines += [f"wrote {path}" for path in (self.chat_path, self.eval_path, self.markdown_path, self.json_path)]
-        lines.append(f"promoted: {data['promotion']}")
-        return "\n".join(lines)
+        paths = (self.chat_path, self.eval_path, self.markdown_path, self.json_path)
+        wrote = Text([*(f"wrote {path}" for path in paths), f"promoted: {self.data['promotion']}"])
+        return terminal(Text([f"Task pack '{self.data['profile']}': {self._size()}"]), *self._blocks(), wrote)
 
     def markdown(self) -> str:
         """The text of ``task_mixture_<profile>.md``."""
         data = self.data
-        lines = [
-            f"# Task mixture: {data['profile']}",
-            "",
-            f"{data['train']['rows']} training rows and {data['eval']['rows']} eval rows, made by picochat "
-            f"{data['picochat_version']} with seed {data['settings']['seed']}.",
-            "",
+        made = f"{self._size()}, made by picochat {data['picochat_version']} with seed {data['settings']['seed']}."
+        files = [f"{file['path']}, sha256 {file['sha256']}" for file in data["files"]]
+        blocks = [*self._blocks(), Text(files, "list", title="Files"), Text([f"Promoted: {data['promotion']}."])]
+        return markdown_page(Report(f"Task mixture: {data['profile']}", made, blocks))
+
+    def _size(self) -> str:
+        return f"{self.data['train']['rows']} training rows, {self.data['eval']['rows']} eval rows"
+
+    def _blocks(self) -> list[Block]:
+        data, found = self.data, self.data["contamination"]
+        head = ("train", "eval", "problems in train", "problems in eval")
+        tables = [Table((name, *head), _table(data, name), title=f"By {name}") for name in _COUNTED]
+        sources = [f"{source['name']}: {source['outcome']}" for source in data["sources"]]
+        return [
+            *(table for table in tables if table.rows),
+            Text(sources, "list", title="Sources"),
+            Text([f"contamination: {_contamination_line(found)}"], "lead"),
+            Text(found["examples"], "list", media=WRITTEN),
         ]
-        for name in _COUNTED:
-            table = _table(data, name)
-            if table:
-                lines += [f"## By {name}", "", f"| {name} | train | eval | problems in train | problems in eval |"]
-                lines += ["|---|---:|---:|---:|---:|"]
-                lines += ["| {} | {} | {} | {} | {} |".format(*row) for row in table] + [""]
-        lines += ["## Sources", ""]
-        lines += [f"- {source['name']}: {source['outcome']}" for source in data["sources"]]
-        lines += ["", "## Contamination", "", f"**{_contamination_line(data['contamination'])}**", ""]
-        lines += [f"- {example}" for example in data["contamination"]["examples"]]
-        lines += ["", "## Files", ""]
-        lines += [f"- `{file['path']}`, sha256 `{file['sha256']}`" for file in data["files"]]
-        lines += ["", f"Promoted: {data['promotion']}.", ""]
-        return "\n".join(lines)
 
 
 def describe(
@@ -104,17 +90,16 @@ def describe(
     chat_path, eval_path = texts
     blocked = contamination.status == "blocked"
     promotion = "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)"
+    folder = reports[0].parent
     data = {
         "profile": profile,
-        "dataset_pack": _seen_from(pack, reports[0].parent),
+        "dataset_pack": seen_from(pack, folder),
         "settings": dict(settings),
         "train": _counts(train),
         "eval": _counts(evaluation),
         "sources": [dict(source) for source in sources],
         "contamination": contamination.as_dict(),
-        "files": [
-            {"path": _seen_from(path, reports[0].parent), "sha256": sha256_text(text)} for path, text in texts.items()
-        ],
+        "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
         "promotion": promotion,
         "picochat_version": __version__,
     }
@@ -123,30 +108,25 @@ def describe(
 
 def _counts(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows and different problems (keys), in all and by each tag; a stage is named with its category."""
-    groups: dict[tuple[str | None, ...], list[str]] = defaultdict(list)  # few: rows alike in every tag
+    lanes: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in _COUNTED}
     for row in rows:
-        stage = f"{row['category']}/{row['stage']}"
-        groups[(stage, *(row.get(field) for field in _COUNTED.values()))].append(row["key"])
+        for name, field in _COUNTED.items():
+            if (label := row.get(field)) is not None:
+                lanes[name][f"{row['category']}/{label}" if name == "stage" else label].append(row["key"])
     counts: dict[str, Any] = {"rows": len(rows), "problems": len({row["key"] for row in rows})}
-    for place, name in enumerate(_COUNTED, start=1):
-        of_label: dict[str, list[str]] = defaultdict(list)
-        for tags, keys in groups.items():
-            label = tags[0] if name == "stage" else tags[place]
-            if label is not None:
-                of_label[label] += keys
+    for name, keys_of in lanes.items():
         counts[f"by_{name}"] = {
-            label: {"rows": len(keys), "problems": len(set(keys))} for label, keys in sorted(of_label.items())
+            label: {"rows": len(keys), "problems": len(set(keys))} for label, keys in sorted(keys_of.items())
         }
     return counts
 
 
-def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, int, int, int, int]]:
+def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
     train, evaluation = data["train"][f"by_{name}"], data["eval"][f"by_{name}"]
     none = {"rows": 0, "problems": 0}
     return [
-        (label, a["rows"], b["rows"], a["problems"], b["problems"])
+        (label, *(str(side.get(label, none)[count]) for count in ("rows", "problems") for side in (train, evaluation)))
         for label in sorted({**train, **evaluation})
-        for a, b in [(train.get(label, none), evaluation.get(label, none))]
     ]
 
 
@@ -157,11 +137,3 @@ def _contamination_line(found: Mapping[str, Any]) -> str:
         f"{found['train_ngrams']} eval rows with 8-grams of training rows, {found['near_duplicates']} near-duplicates; "
         f"corpus {found['corpus']}{corpus})"
     )
-
-
-def _seen_from(path: Path, folder: Path) -> str:
-    """A path that does not depend on where the run was started."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive on Windows
-        return path.as_posix()

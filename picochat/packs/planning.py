@@ -1,12 +1,13 @@
-"""How many rows of what. In: a profile and a size. Out: cells, or the largest possible size. Next: packs.making.
+"""How many rows of what. In: a profile and a size. Out: level quotas, or the largest possible size. Next: generation.
 
-480 eval rows ─► weak_skills 346 ─► bench_math_addition 66 ─► two_digit_carry 23, of them 6 in new words
+480 eval rows ─► weak_skills 346 ─► bench_math_addition 66 ─► two_digit_carry 23, of them 6 in held-out phrasings
                  behavior_anchor 134 ─► …
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from picochat.errors import UserError
 from picochat.packs.profiles import Component, Profile
@@ -16,14 +17,13 @@ from picochat.packs.tasks.base import Phrasing, Task
 NEW_PHRASING = 4
 """Every fourth eval row of a component asks in words that were never trained on, where the task has such words."""
 
+_NAMED = 5  # stages that a refusal names
 Stage = tuple[str, str]
-"""A task's name and one of its stages."""
-Need = dict[tuple[Stage, Phrasing], int]
+"""A task's name and one of its stages (levels of difficulty)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The rows of one stage in one component: ``rows`` of them, ``new`` of which in unheard words."""
+class LevelQuota(NamedTuple):
+    """The rows of one stage in one component: ``rows`` of them, ``new`` of which in held-out phrasings."""
 
     component: Component
     task: str
@@ -32,14 +32,13 @@ class Cell:
     new: int
 
 
-@dataclass(frozen=True)
-class Planner:
-    """Turns sizes into cells.
+class Planner(NamedTuple):
+    """Turns sizes into level quotas.
 
     Args:
         profile: the mixture.
         tasks: its tasks by name.
-        with_new: the stages that can be asked in words kept for evaluation.
+        with_new: the stages that can be asked in held-out phrasings.
     """
 
     profile: Profile
@@ -53,33 +52,33 @@ class Planner:
 
     def lanes(self, component: Component, rows: int) -> dict[str, int]:
         """The rows of each lane (math, spelling, choice, …) of a component."""
-        lanes: dict[str, int] = defaultdict(int)
+        lanes: Counter[str] = Counter()
         for name, part in largest_remainder(rows, component.tasks).items():
             lanes[lane_of(self.tasks[name].category)] += part
-        return dict(lanes)
+        return lanes
 
-    def cells(self, total: int, side: Side, taken: Mapping[tuple[str, str], int] | None = None) -> list[Cell]:
+    def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int] | None = None) -> list[LevelQuota]:
         """Rows per stage, by largest remainder on every level; stages without rows are left out.
 
         Args:
             total: rows of the side.
             taken: rows that others supply, by (component, lane); the lane's tasks share what is left.
         """
-        cells = []
+        quotas = []
         for component, rows in self.components(total):
             asked = 0
             for name, task_rows in self._task_rows(component, rows, taken or {}).items():
                 task = self.tasks[name]
-                asked_for = {
-                    s: share for s, share in task.stages.items() if side == "train" or s not in task.train_only
-                }
-                for stage, stage_rows in largest_remainder(task_rows, asked_for).items():
+                left_out = task.train_only if side == "eval" else ()
+                shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
+                for stage, stage_rows in largest_remainder(task_rows, shares).items():
+                    new = (asked + stage_rows) // NEW_PHRASING - asked // NEW_PHRASING
                     asked += stage_rows
-                    new = asked // NEW_PHRASING - (asked - stage_rows) // NEW_PHRASING
+                    if side == "train" or (name, stage) not in self.with_new:
+                        new = 0
                     if stage_rows:
-                        heard = side == "train" or (name, stage) not in self.with_new
-                        cells.append(Cell(component, name, stage, stage_rows, 0 if heard else new))
-        return cells
+                        quotas.append(LevelQuota(component, name, stage, stage_rows, new))
+        return quotas
 
     def _task_rows(self, component: Component, rows: int, taken: Mapping[tuple[str, str], int]) -> dict[str, int]:
         quotas = largest_remainder(rows, component.tasks)
@@ -95,59 +94,41 @@ def lane_of(category: str) -> str:
     return category.split("_")[1] if category.startswith("bench_") else category
 
 
-def needed(cells: Iterable[Cell]) -> Need:
+def needed(quotas: Iterable[LevelQuota]) -> Counter[tuple[Stage, Phrasing]]:
     """How many different pairs of value and template each stage must give, over all components."""
-    need: Need = defaultdict(int)
-    for cell in cells:
-        need[(cell.task, cell.stage), "known"] += cell.rows - cell.new
-        need[(cell.task, cell.stage), "new"] += cell.new
-    return dict(need)
+    need: Counter[tuple[Stage, Phrasing]] = Counter()
+    for quota in quotas:
+        need[(quota.task, quota.stage), "known"] += quota.rows - quota.new
+        need[(quota.task, quota.stage), "new"] += quota.new
+    return need
 
 
 def refuse_impossible(
-    planner: Planner, side: Side, cells: Sequence[Cell], total: int, has: Callable[[Stage, Phrasing], int | None]
+    planner: Planner,
+    side: Side,
+    quotas: Sequence[LevelQuota],
+    total: int,
+    capacity: Mapping[tuple[Stage, Phrasing], int | None],
 ) -> None:
-    """Raise if some stage holds fewer different rows than its cells ask for.
+    """Raise if some stage holds fewer different rows than its quotas ask for.
 
     Args:
-        has: the number of pairs that a stage holds; None where it is far more than was asked for.
+        capacity: the number of pairs that a stage holds; None where it is far more than was asked for.
 
     Raises:
-        UserError: names for each category at fault what it was asked for and its largest possible number, and the
-            largest size of the whole side.
+        UserError: names the first stages at fault with both numbers, and the largest size of the whole side.
     """
-    capacity = {(stage, phrasing): has(stage, phrasing) for stage, phrasing in needed(cells)}
 
-    def fits(some: Iterable[Cell]) -> bool:
-        return all((limit := capacity.get(name)) is None or rows <= limit for name, rows in needed(some).items())
+    def faults(some: Iterable[LevelQuota]) -> list[str]:
+        return [
+            f"{planner.tasks[task].category}/{stage} can give {limit:,} different rows, not {rows:,}"
+            for ((task, stage), phrasing), rows in needed(some).items()
+            if (limit := capacity.get(((task, stage), phrasing))) is not None and rows > limit
+        ]
 
-    if fits(cells):
-        return
-    faults = []
-    for task in dict.fromkeys(cell.task for cell in cells):
-        own = [cell for cell in cells if cell.task == task]
-        if not fits(own):
-            asked, most = sum(cell.rows for cell in own), _largest_task(own, fits)
-            faults.append(f"{planner.tasks[task].category} can give {most:,} different rows, not {asked:,}")
-    option = "--sft-rows" if side == "train" else "--eval-rows"
-    most = _largest(total, lambda size: fits(planner.cells(size, side)))
-    raise UserError(f"{option} {total} is too many: {'; '.join(faults)}. The largest {option} here is {most}")
-
-
-def _largest_task(cells: Sequence[Cell], fits: Callable[[Iterable[Cell]], bool]) -> int:
-    """The largest number of rows that the cells of one task can give in the same proportions."""
-    total = sum(cell.rows for cell in cells)
-
-    def shrunk(size: int) -> list[Cell]:
-        return [replace(cell, rows=-(-cell.rows * size // total), new=-(-cell.new * size // total)) for cell in cells]
-
-    return _largest(total, lambda size: fits(shrunk(size)))
-
-
-def _largest(limit: int, possible: Callable[[int], bool]) -> int:
-    """The largest size below ``limit`` that is possible, if smaller ones are too."""
-    low, high = 0, limit
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if possible(middle) else (low, middle)
-    return low
+    if found := faults(quotas):
+        option = "--sft-rows" if side == "train" else "--eval-rows"
+        most = bisect_left(range(total), True, key=lambda size: bool(faults(planner.quotas(size, side)))) - 1
+        more = f"; {len(found) - _NAMED} others lack rows too" if len(found) > _NAMED else ""
+        named = "; ".join(found[:_NAMED]) + more
+        raise UserError(f"{option} {total} is too many: {named}. The largest {option} here is {most}")

@@ -6,12 +6,15 @@
                 └─ 0.28 behavior_anchor ──┬─ 0.85 identity
                                           └─ 0.15 refusal
 
-``largest_remainder`` turns shares into whole rows on each of the three levels, so what is asked for is what comes out.
+``quotas.largest_remainder`` turns shares into whole rows on each of the three levels: what is asked for comes out.
 """
 
+import functools
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from typing import Literal
 
 from picochat.errors import UserError
@@ -21,7 +24,7 @@ from picochat.plugins import load_named
 
 @dataclass(frozen=True)
 class Component:
-    """One lane of a mixture.
+    """One part of a mixture.
 
     Args:
         name: goes into ``mixture_component``.
@@ -64,72 +67,25 @@ class Profile:
                 )
 
 
+@functools.cache
+def built_in_profiles() -> Mapping[str, Profile]:
+    """The profiles of profiles.toml by name."""
+    table = tomllib.loads((resources.files("picochat.packs") / "profiles.toml").read_text(encoding="utf-8"))
+    return {
+        name: Profile(name, tuple(Component(**{**one, "tasks": table["tasks"][one["tasks"]]}) for one in components))
+        for name, components in table["profile"].items()
+    }
+
+
 def load_profile(name: str) -> Profile:
     """The profile of that name: built in, registered by a package (``picochat.profiles``), or a path ``module.name``.
 
     Raises:
         UserError: there is none.
     """
-    if name in PROFILES:
-        return PROFILES[name]
-    found = load_named(name, "picochat.profiles", f"profile (built in: {', '.join(PROFILES)})")
+    if name in built_in_profiles():
+        return built_in_profiles()[name]
+    found = load_named(name, "picochat.profiles", f"profile (built in: {', '.join(built_in_profiles())})")
     if not isinstance(found, Profile):
         raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
     return found
-
-
-_BEHAVIOR = {"identity": 0.85, "refusal": 0.15}
-# Arithmetic and spelling, half each; lanes with short replies get more rows, because what is learnt from are tokens. No
-# choice, identity or refusal in here: the anchor carries identity and refusal, and the recipe lets a capability pack
-# claim nothing about knowledge.
-_SKILLS = {
-    "bench_math_addition": 0.13,
-    "bench_math_subtraction": 0.17,
-    "bench_math_multiplication": 0.11,
-    "bench_math_removal": 0.09,
-    "bench_spelling_count": 0.10,
-    "bench_spelling_first": 0.09,
-    "bench_spelling_last": 0.09,
-    "bench_spelling_spaced": 0.10,
-    "bench_spelling_reverse": 0.12,
-}
-# Choice 34 %, math 24 %, spelling 20 %, identity 8 %, refusal 14 %.
-_FULL = {
-    "bench_choice_science": 0.12,
-    "bench_choice_language": 0.10,
-    "bench_choice_world": 0.12,
-    "bench_math_addition": 0.08,
-    "bench_math_subtraction": 0.06,
-    "bench_math_multiplication": 0.05,
-    "bench_math_removal": 0.05,
-    "bench_spelling_count": 0.06,
-    "bench_spelling_first": 0.03,
-    "bench_spelling_last": 0.03,
-    "bench_spelling_spaced": 0.04,
-    "bench_spelling_reverse": 0.04,
-    "identity": 0.08,
-    "refusal": 0.14,
-}
-
-PROFILES: Mapping[str, Profile] = {
-    profile.name: profile
-    for profile in (
-        Profile("release", (Component("release_behavior", 1.0, "release_behavior", _BEHAVIOR, answer_style="direct"),)),
-        Profile(
-            "capability",
-            (
-                Component("weak_skills", 0.72, "weak_skills", _SKILLS),
-                Component("behavior_anchor", 0.28, "release_behavior", _BEHAVIOR, answer_style="direct"),
-            ),
-        ),
-        Profile(
-            "balanced",
-            (
-                Component("release_behavior", 0.25, "release_behavior", _BEHAVIOR, answer_style="direct"),
-                Component("weak_skills", 0.45, "weak_skills", _SKILLS),
-                Component("benchmark", 0.30, "full", _FULL, source="asked"),
-            ),
-        ),
-        Profile("benchmark", (Component("benchmark", 1.0, "full", _FULL, source="asked"),)),
-    )
-}

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 from picochat.errors import UserError
 from picochat.files import write_files
-from picochat.strict_json import json_kind, parse_json
+from picochat.strict_json import json_kind, parse_json, text_fault
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -33,13 +33,7 @@ LANE_FIELDS = ("mixture_profile", "mixture_component", "mixture_benchmark_profil
 TAGS = (*LANE_FIELDS, "answer_style", "knowledge")
 """What rows are counted and rated by; reports call a tag by its `tag_name`."""
 CHECK_FIELDS = (
-    "answer",
-    "must_include",
-    "must_include_any",
-    "must_not_include",
-    "correct_choice",
-    "max_words",
-    "answerable",
+    *("answer", "must_include", "must_include_any", "must_not_include", "correct_choice", "max_words", "answerable"),
 )
 
 
@@ -77,22 +71,22 @@ def iter_rows(path: str | Path, kind: Kind) -> Iterator[tuple[int, Row]]:
     return parse_lines(path, lambda line: parse_row(line, kind))
 
 
-def parse_lines(path: str | Path, parse: Callable[[bytes], T]) -> Iterator[tuple[int, T]]:
+def parse_lines(path: str | Path, parse: Callable[[bytes], T], blank: bool = False) -> Iterator[tuple[int, T]]:
     """Yield (line number from 1, what ``parse`` makes of it); its ValueError becomes a UserError with file and line."""
-    for number, line in iter_lines(path):
+    for number, line in iter_lines(path, blank):
         try:
             yield number, parse(line)
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}") from error
 
 
-def iter_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, line) of a file; blank lines and a byte order mark are skipped."""
+def iter_lines(path: str | Path, blank: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line) of a file without its byte order mark; ``blank``: also the empty lines."""
     try:
         with Path(path).open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                if line.strip():
+                if blank or line.strip():
                     yield number, line
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
@@ -103,9 +97,8 @@ def holds_chat_rows(path: str | Path) -> bool:
     if Path(path).suffix.lower() != ".jsonl":
         return False
     try:
-        with Path(path).open("rb") as file:
-            row = parse_json(next((line for line in file if line.strip()), b"null").removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, ValueError):
+        row = parse_json(next(line for _, line in iter_lines(path)))
+    except (StopIteration, UserError, ValueError):
         return False  # whoever reads the file says what is wrong with it
     return isinstance(row, dict) and "text" not in row and any(field in row for field in ("messages", "user", "prompt"))
 
@@ -131,19 +124,20 @@ def validate_row(row: Row, kind: Kind) -> Row:
     if not isinstance(messages, list) or not messages:
         raise ValueError("'messages' must be a non-empty list of {role, content}")
     for index, message in enumerate(messages):
-        _check_message(index, message, messages)
+        if fault := _message_fault(message, messages[index - 1] if index else None):
+            raise ValueError(f"messages[{index}]{fault}")
     last = messages[-1]["role"]
     if kind == "chat":
         if last != "assistant":
             raise ValueError(f"a chat row must end with the assistant, this one ends with the {last}")
         if not any(message["role"] == "user" for message in messages):
             raise ValueError("holds a reply and no question")
-    if kind != "chat" and last != "user":
+    elif last != "user":
         raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
-    if kind == "eval" and not has_check(row):
+    elif kind == "eval" and not has_check(row):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
     for field in (*TAGS, "id", "key", "answer", "reference"):
-        if field in row and row[field] is not None and not isinstance(row[field], str):
+        if row.get(field) is not None and not isinstance(row[field], str):
             raise ValueError(f"'{field}' must be a string, not {json_kind(row[field])}")
     return row
 
@@ -200,26 +194,18 @@ def _with_messages(row: Row, kind: Kind) -> Row:
     raise ValueError(f"needs 'messages' (or {others})")
 
 
-def _check_message(index: int, message: Any, messages: list[Any]) -> None:
-    where = f"messages[{index}]"
-    if (
-        not isinstance(message, dict)
-        or not isinstance(message.get("role"), str)
-        or not isinstance(message.get("content"), str)
-    ):
-        raise ValueError(f"{where} must be an object with the strings 'role' and 'content'")
+def _message_fault(message: Any, before: Message | None) -> str | None:
+    """What is wrong with a message, in words that continue "messages[3]"."""
+    if not isinstance(message, dict) or not all(isinstance(message.get(name), str) for name in ("role", "content")):
+        return " must be an object with the strings 'role' and 'content'"
     role, content = message["role"], message["content"]
     if role not in ROLES:
-        raise ValueError(f"{where} has the role {role[:60]!r}; known roles are {', '.join(ROLES)}")
-    if role == "system" and index > 0:
-        raise ValueError(f"{where}: a system message may only come first")
-    if index > 0 and role == messages[index - 1]["role"]:
-        raise ValueError(f"{where}: two {role} turns follow each other")
+        return f" has the role {role[:60]!r}; known roles are {', '.join(ROLES)}"
+    if role == "system" and before is not None:
+        return ": a system message may only come first"
+    if before is not None and role == before["role"]:
+        return f": two {role} turns follow each other"
     if role != "system" and not content.strip():
-        raise ValueError(f"{where}: the {role} turn is empty")
-    if "\x00" in content:
-        raise ValueError(f"{where} holds a NUL character")
-    try:
-        content.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{where} holds half of a surrogate pair (character {error.start + 1})") from error
+        return f": the {role} turn is empty"
+    fault = text_fault(content)
+    return f" {fault}" if fault else None

@@ -1,4 +1,4 @@
-"""Rows of public data sets. In: the hub, or a folder of snapshots. Out: problems in our form. Next: packs.making.
+"""Rows of public data sets. In: the hub, or a folder of snapshots. Out: problems in our form. Next: generation.
 
 Each source stands in for half of one lane of a component, as far as it has rows; what is missing is generated.
 
@@ -15,10 +15,10 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from picochat.errors import UserError
 from picochat.packs.hub import snapshot_folder, why_unreachable
@@ -45,19 +45,12 @@ class HubSource:
     category: str
     read: Callable[[Record], Problem | None]
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return " ".join(part for part in (self.dataset, self.config, self.split) if part)
 
-
-class HubRow(NamedTuple):
-    """A problem of a data set with its place in the mixture."""
-
-    dataset: str
-    lane: str
-    category: str
-    key: str
-    problem: Problem
+    def key(self, problem: Problem) -> str:
+        """The key of one of its problems."""
+        return f"hub:{self.dataset}:{hashlib.sha256(problem.prompt.encode()).hexdigest()[:16]}"
 
 
 @dataclass
@@ -72,20 +65,12 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """For the report: what is missing was generated."""
-        where = "training" if self.side == "train" else "eval"
-        said = f"{self.rows} of {self.wanted} {where} rows"
+        said = f"{self.rows} of {self.wanted} {'training' if self.side == 'train' else 'eval'} rows"
         if self.failure:
             said += f", failed: {self.failure}"
         if self.rows < self.wanted:
             said += f"; {self.wanted - self.rows} generated offline instead"
-        return {
-            "name": self.name,
-            "side": self.side,
-            "wanted": self.wanted,
-            "rows": self.rows,
-            "failure": self.failure,
-            "outcome": said,
-        }
+        return {**asdict(self), "outcome": said}
 
 
 class SourceReader:
@@ -104,18 +89,19 @@ class SourceReader:
         self._unreachable = None if folder is not None else why_unreachable()
 
     def rows(
-        self, side: Side, lanes: Mapping[str, int], draw: Draw, accept: Callable[[HubRow], bool]
-    ) -> Iterator[HubRow]:
-        """Up to half of each lane's rows; ``accept`` says whether a row may be taken."""
+        self, side: Side, lanes: Mapping[str, int], draw: Draw, accept: Callable[[Problem], bool]
+    ) -> Iterator[tuple[HubSource, Problem]]:
+        """Up to half of each lane's rows; ``accept`` says whether a problem may be taken."""
         for lane, total in lanes.items():
             sources = [source for source in SOURCES if source.side == side and source.lane == lane]
             for source, wanted in largest_remainder(total // 2, dict.fromkeys(sources, 1)).items() if sources else ():
-                outcome = Outcome(source.name, side, wanted)
+                outcome = Outcome(str(source), side, wanted)
                 self.outcomes.append(outcome)
                 try:
-                    for row in islice(_readable(source, self._records(source, wanted, draw), accept), wanted):
+                    problems = _problems(source, self._records(source, wanted, draw))
+                    for problem in islice(filter(accept, problems), wanted):
                         outcome.rows += 1
-                        yield row
+                        yield source, problem
                 except _UnavailableError as error:
                     outcome.failure = str(error)
 
@@ -127,49 +113,41 @@ class SourceReader:
             )
             raise UserError(f"--source hub loaded nothing ({'; '.join(failures)}); --source auto goes on without")
 
-    def _records(self, source: HubSource, wanted: int, draw: Draw) -> Iterable[Record]:
+    def _records(self, source: HubSource, wanted: int, draw: Draw) -> list[Record]:
+        """Enough records to choose from, in a random order."""
         if self._unreachable:
             raise _UnavailableError(self._unreachable)
-        return _stream(source, self.folder, wanted, draw)
+        if importlib.util.find_spec("datasets") is None:
+            raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')")
+        import datasets  # 2 s: only who asks for public data waits
+
+        try:
+            if self.folder is None:
+                stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
+            else:
+                files = _files(self.folder, source)
+                kind = "parquet" if files[0].endswith(".parquet") else "json"
+                stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
+            return draw.shuffled(list(islice(stream, max(_POOL, _TRIES * wanted))))
+        except _UnavailableError:
+            raise
+        except Exception as error:  # whatever the client's many back ends raise
+            first_line = next(iter(str(error).splitlines()), "")
+            raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
 
 
 class _UnavailableError(Exception):
     """A source cannot be read; the message says why, in one line."""
 
 
-def _readable(source: HubSource, records: Iterable[Record], accept: Callable[[HubRow], bool]) -> Iterator[HubRow]:
+def _problems(source: HubSource, records: Iterable[Record]) -> Iterator[Problem]:
     for record in records:
         try:
             problem = source.read(record)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise _UnavailableError(f"a record is not in the known form ({type(error).__name__}: {error})") from error
-        if problem is None or len(problem.prompt) + len(problem.scratchpad) > LONGEST:
-            continue
-        key = f"hub:{source.dataset}:{hashlib.sha256(problem.prompt.encode()).hexdigest()[:16]}"
-        row = HubRow(source.dataset, source.lane, source.category, key, problem)
-        if accept(row):
-            yield row
-
-
-def _stream(source: HubSource, folder: Path | None, wanted: int, draw: Draw) -> list[Record]:
-    """Enough records to choose from, in a random order."""
-    if importlib.util.find_spec("datasets") is None:
-        raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')")
-    import datasets  # 2 s: only who asks for public data waits
-
-    try:
-        if folder is None:
-            stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
-        else:
-            files = _files(folder, source)
-            kind = "parquet" if files[0].endswith(".parquet") else "json"
-            stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
-        return draw.shuffled(list(islice(stream, max(_POOL, _TRIES * wanted))))
-    except _UnavailableError:
-        raise
-    except Exception as error:  # whatever the client's many back ends raise
-        first_line = next(iter(str(error).splitlines()), "")
-        raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
+        if problem and len(problem.prompt) + len(problem.scratchpad) <= LONGEST:
+            yield problem
 
 
 def _files(folder: Path, source: HubSource) -> list[str]:
@@ -177,15 +155,17 @@ def _files(folder: Path, source: HubSource) -> list[str]:
     root = snapshot_folder(folder, source.dataset)
     if root is None:
         raise _UnavailableError(f"{folder} holds no folder {source.dataset} or {source.dataset.rpartition('/')[2]}")
-    kinds = (".parquet", ".jsonl", ".json")
-    inside = sorted(file for file in root.rglob("*") if file.suffix in kinds and file.is_file())
-    files = [file for file in inside if re.match(rf"{source.split}\b", file.name)]
-    of_config = [file for file in files if source.config in file.relative_to(root).parts[:-1]]
-    chosen = of_config if source.config is not None else files
-    if not chosen:
+    files = [
+        str(file)
+        for file in sorted(root.rglob("*"))
+        if file.suffix in (".parquet", ".jsonl", ".json") and file.is_file()
+        if re.match(rf"{source.split}\b", file.name)
+        and (source.config is None or source.config in file.relative_to(root).parts[:-1])
+    ]
+    if not files:
         wanted = f"{source.config}/{source.split}" if source.config else source.split
         raise _UnavailableError(f"{root} holds no file {wanted}*.parquet, .jsonl or .json")
-    return [str(file) for file in chosen]
+    return files
 
 
 def _chat(record: Record) -> Problem | None:
@@ -215,10 +195,8 @@ def _options(question: str, choices: Iterable[str], right: int) -> Problem | Non
     if not 2 <= len(texts) <= len(_LABELS) or not question.strip():
         return None
     lines = [question.strip(), *(f"{label}. {text}" for label, text in zip(labels, texts, strict=True))]
-    prompt = "\n".join((*lines, "Answer with the letter."))
-    return Problem(
-        prompt, labels[right], labels[right], checks={"choice_labels": labels, "correct_choice": labels[right]}
-    )
+    prompt, label = "\n".join((*lines, "Answer with the letter.")), labels[right]
+    return Problem(prompt, label, label, checks={"choice_labels": labels, "correct_choice": label})
 
 
 def _gsm8k(record: Record) -> Problem | None:

@@ -10,8 +10,8 @@ every place. "a" becomes "an" where a vowel follows, and sentences begin with a 
 
 import functools
 import re
-from dataclasses import dataclass, field
 from importlib import resources
+from typing import NamedTuple
 
 from picochat.packs.tasks.base import Draw
 
@@ -24,18 +24,16 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aei]|o(?!ne\b)|u(?!ni|se)|hour|honest)")  #
 _START = re.compile(r"(?:^|[.!?] \"?|\.\" \"?|\n\"?)[a-z]")  # not after `?" `, where "said Tom" may follow
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(NamedTuple):
     """``<rule>`` (drawn afresh: no name) or ``{name.field}`` (remembered under its name)."""
 
     rule: str
-    name: str
-    field: str
-    capital: bool
+    name: str = ""
+    field: str = "name"
+    capital: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(NamedTuple):
     """``[one|other]``."""
 
     options: "tuple[_Text, ...]"
@@ -44,12 +42,11 @@ class _Choice:
 _Text = tuple[str | _Slot | _Choice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Alternatives, each with one text for every field; a rule that is no record has the single field "name"."""
+class _Rule(NamedTuple):
+    """Alternatives, each with one text for every field; a rule that is not a record has the single field "name"."""
 
     fields: tuple[str, ...]
-    lines: list[tuple[_Text, ...]] = field(default_factory=list)
+    lines: list[tuple[_Text, ...]]
 
 
 def story(seed: int, index: int) -> str:
@@ -57,7 +54,9 @@ def story(seed: int, index: int) -> str:
 
     The same two numbers give the same story on every machine; two indices practically never give the same.
     """
-    return _Telling(Draw(seed, "story", index)).text()
+    telling = _Telling(Draw(seed, "story", index))
+    told = _ARTICLE.sub(r"\1n ", telling.expand(telling.fresh("plot")).replace(" // ", "\n"))
+    return _START.sub(lambda start: start[0][:-1] + start[0][-1].upper(), told)
 
 
 class _Telling:
@@ -72,11 +71,6 @@ class _Telling:
         self.remember("hero", draw.pick(("girl", "boy")))
         self.remember("friend", draw.pick(("girl", "boy")))
 
-    def text(self) -> str:
-        told = "".join(self.expand(self.fresh("plot")))
-        told = _ARTICLE.sub(r"\1n ", told.replace(" // ", "\n"))
-        return _START.sub(lambda start: start[0][:-1] + start[0][-1].upper(), told)
-
     def remember(self, name: str, rule_name: str) -> None:
         """Draw a line of the rule for ``name``: another one than any other name holds."""
         rule = self.rules[rule_name]
@@ -87,33 +81,29 @@ class _Telling:
         gender = {"girl": 1, "boy": 0}.get(rule_name, self.draw.below(2))
         self.cast[name] = (rule, line, _PRONOUNS[gender])
 
-    def expand(self, text: _Text) -> list[str]:
-        """The text's pieces, every slot and choice replaced."""
-        out: list[str] = []
-        for part in text:
-            if isinstance(part, str):
-                out.append(part)
-            elif isinstance(part, _Choice):
-                out.extend(self.expand(self.draw.pick(part.options)))
-            elif not part.name:
-                out.extend(self.expand(self.fresh(part.rule)))
-            else:
-                if part.name not in self.cast:
-                    self.remember(part.name, part.rule)
-                words = self.field(part)
-                out.append(words[0].upper() + words[1:] if part.capital else words)
-        return out
+    def expand(self, text: _Text) -> str:
+        """The text with every slot and choice replaced."""
+        return "".join([part if isinstance(part, str) else self.part(part) for part in text])
+
+    def part(self, part: _Slot | _Choice) -> str:
+        if isinstance(part, _Choice):
+            return self.expand(self.draw.pick(part.options))
+        if not part.name:
+            return self.expand(self.fresh(part.rule))
+        if part.name not in self.cast:
+            self.remember(part.name, part.rule)
+        words = self.field(part)
+        return words[0].upper() + words[1:] if part.capital else words
 
     def fresh(self, rule_name: str) -> _Text:
         """A line of the rule that this story has not used, as long as there is one."""
         lines = self.rules[rule_name].lines
-        number = self.draw.below(len(lines))
-        for step in range(len(lines)):
-            key = (rule_name, (number + step) % len(lines))
-            if key not in self.used:
-                number = key[1]
-                self.used.add(key)
+        first = number = self.draw.below(len(lines))
+        while (rule_name, number) in self.used:
+            number = (number + 1) % len(lines)
+            if number == first:
                 break
+        self.used.add((rule_name, number))
         return lines[number][0]
 
     def field(self, slot: _Slot) -> str:
@@ -122,7 +112,7 @@ class _Telling:
             return pronouns[slot.field]
         key = f"{slot.name}.{slot.field}"
         if key not in self.said:
-            self.said[key] = "".join(self.expand(line[rule.fields.index(slot.field)]))
+            self.said[key] = self.expand(line[rule.fields.index(slot.field)])
         return self.said[key]
 
 
@@ -133,12 +123,12 @@ def _grammar() -> dict[str, _Rule]:
     for line in resources.files("picochat.packs").joinpath("stories.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("@"):
             name, _, fields = line[1:].partition(":")
-            rule = rules[name] = _Rule(tuple(fields.split()) or ("name",))
+            rule = rules[name] = _Rule(tuple(fields.split()) or ("name",), [])
         elif line.strip() and not line.startswith("#"):
             cells = line.split(" | ") if len(rule.fields) > 1 else [line]
             if len(cells) != len(rule.fields):
                 raise ValueError(f"stories.txt: {line!r} has {len(cells)} fields, @{name} has {len(rule.fields)}")
-            rule.lines.append(tuple(_parse(cell) for cell in cells))
+            rule.lines.append(tuple(map(_parse, cells)))
     return rules
 
 
@@ -148,13 +138,11 @@ def _parse(text: str) -> _Text:
 
 def _part(piece: str) -> str | _Slot | _Choice:
     if piece[0] == "[":
-        return _Choice(tuple(_parse(option) for option in piece[1:-1].split("|")))
+        return _Choice(tuple(map(_parse, piece[1:-1].split("|"))))
     if piece[0] == "<":
-        return _Slot(rule=piece[1:-1], name="", field="name", capital=False)
+        return _Slot(piece[1:-1])
     if piece[0] == "{":
         name, _, which = piece[1:-1].partition(".")
-        which = which or "name"
-        capital = name[0].isupper() or which[0].isupper()
-        name, which = name.lower(), which.lower()
-        return _Slot(rule=name.rstrip("234"), name=name, field=which, capital=capital)
+        capital = name[0].isupper() or which[:1].isupper()
+        return _Slot(name.lower().rstrip("234"), name.lower(), which.lower() or "name", capital)
     return piece

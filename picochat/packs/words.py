@@ -12,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from picochat.errors import UserError
+from picochat.packs.rows import parse_lines
+from picochat.strict_json import decode_utf8
 
 MIN_WORDS = 100  # of a user's list: with fewer, neither side of the train/eval split has words enough to show anything
 _WORD = re.compile(r"[a-z]{3,20}")  # built-in words end at 10 letters; a user may bring longer ones
@@ -30,24 +32,18 @@ def load_words(path: str | Path) -> tuple[str, ...]:
         The words, sorted and each once, so that the file's order changes nothing.
 
     Raises:
-        UserError: no such file, a line that is no word of 3 to 20 letters a–z, or fewer than ``MIN_WORDS`` words.
+        UserError: no such file, a line that is not a word of 3 to 20 letters a–z, or fewer than ``MIN_WORDS`` words.
     """
-    try:
-        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the word list {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    words = set()
-    for number, line in enumerate(lines, start=1):
-        word = line.strip()
-        if not word or word.startswith("#"):
-            continue
-        if not _WORD.fullmatch(word):
-            raise UserError(
-                f"{path}:{number}: {word[:40]!r} is not a word of 3 to 20 lower-case letters a-z; remove it"
-            )
-        words.add(word)
+    words = {word for _, word in parse_lines(path, _word) if word}
     if len(words) < MIN_WORDS:
         raise UserError(f"{path}: holds {len(words)} different words; a word list needs at least {MIN_WORDS}")
     return tuple(sorted(words))
+
+
+def _word(line: bytes) -> str | None:
+    word = decode_utf8(line).strip()
+    if word.startswith("#"):
+        return None
+    if not _WORD.fullmatch(word):
+        raise ValueError(f"{word[:40]!r} is not a word of 3 to 20 lower-case letters a-z; remove it")
+    return word

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from picochat.errors import UserError
-from picochat.packs.dataset_pack import dataset_pack_text, load_dataset_pack, promote, promoted_text
+from picochat.packs.dataset_pack import dataset_pack_text, load_dataset_pack, promoted_text
 
 
 def write_pack(folder: Path, data: Any) -> Path:
@@ -27,51 +27,29 @@ def test_relative_paths_count_from_the_packs_folder_and_need_not_exist(tmp_path:
 
 
 def test_a_corpus_object_and_the_alias_keys_are_read(tmp_path: Path) -> None:
-    pack = load_dataset_pack(
-        write_pack(tmp_path, {"corpus": {"input": "c.txt"}, "chat_input": "c.jsonl", "eval_input": "e.jsonl"})
-    )
-    assert (pack.corpus_path, pack.chat_path, pack.eval_path) == (
-        tmp_path / "c.txt",
-        tmp_path / "c.jsonl",
-        tmp_path / "e.jsonl",
-    )
-
-
-def test_a_corpus_recipe_is_accepted_and_names_no_file(tmp_path: Path) -> None:
+    aliases = {"corpus": {"input": "c.txt"}, "chat_input": "c.jsonl", "eval_input": "e.jsonl"}
+    pack = load_dataset_pack(write_pack(tmp_path, aliases))
+    found = (pack.corpus_path, pack.chat_path, pack.eval_path)
+    assert found == (tmp_path / "c.txt", tmp_path / "c.jsonl", tmp_path / "e.jsonl")
     assert load_dataset_pack(write_pack(tmp_path, {"corpus": {"recipe": "mix.yaml"}})).corpus_path is None
 
 
-def test_a_pack_without_a_name_is_called_like_its_folder(tmp_path: Path) -> None:
-    assert load_dataset_pack(write_pack(tmp_path / "my-pack", {"corpus": "c"})).name == "my-pack"
-
-
-def test_the_folder_of_a_pack_may_be_named_in_its_place(tmp_path: Path) -> None:
-    write_pack(tmp_path, {"name": "inside", "corpus": "c"})
-    assert load_dataset_pack(tmp_path).name == "inside"
-
-
-def test_a_byte_order_mark_is_understood(tmp_path: Path) -> None:
-    path = tmp_path / "dataset_pack.json"
-    path.write_bytes(b'\xef\xbb\xbf{"name": "bom"}')
-    assert load_dataset_pack(path).name == "bom"
+def test_a_pack_may_be_named_by_its_folder_and_gives_itself_that_name(tmp_path: Path) -> None:
+    write_pack(tmp_path / "my-pack", {"corpus": "c"})
+    assert load_dataset_pack(tmp_path / "my-pack").name == "my-pack"
+    (tmp_path / "my-pack" / "dataset_pack.json").write_bytes(b'\xef\xbb\xbf{"name": "bom"}')
+    assert load_dataset_pack(tmp_path / "my-pack").name == "bom"
 
 
 def test_promotion_rewrites_chat_and_eval_alone(tmp_path: Path) -> None:
     before = {"name": "n", "x_unknown": {"deep": [1, "ü"]}, "corpus": {"input": "c"}, "chat": "old", "eval": "old"}
-    path = write_pack(tmp_path / "pack", before)
-    promote(load_dataset_pack(path), tmp_path / "pack" / "new_chat.jsonl", tmp_path / "out" / "new_eval.jsonl")
-    after = json.loads(path.read_text(encoding="utf-8"))
-    assert after == before | {"chat": "new_chat.jsonl", "eval": "../out/new_eval.jsonl"}
-    assert list(after) == list(before)
-    assert load_dataset_pack(path).eval_path == tmp_path / "pack" / "../out/new_eval.jsonl"
-    assert [file.name for file in (tmp_path / "pack").iterdir()] == ["dataset_pack.json"]
-
-
-def test_promotion_keeps_to_the_alias_keys_that_the_pack_uses(tmp_path: Path) -> None:
-    path = write_pack(tmp_path, {"corpus": "c", "chat_input": "old", "eval_input": "old"})
-    text = promoted_text(load_dataset_pack(path), tmp_path / "c.jsonl", tmp_path / "e.jsonl")
-    assert json.loads(text) == {"corpus": "c", "chat_input": "c.jsonl", "eval_input": "e.jsonl"}
-    assert json.loads(path.read_text())["chat_input"] == "old"  # the text alone changes nothing on disk
+    pack = load_dataset_pack(write_pack(tmp_path / "pack", before))
+    text = promoted_text(pack, tmp_path / "pack" / "new_chat.jsonl", tmp_path / "out" / "new_eval.jsonl")
+    assert json.loads(text) == before | {"chat": "new_chat.jsonl", "eval": "../out/new_eval.jsonl"}
+    assert list(json.loads(text)) == list(before)
+    aliases = load_dataset_pack(write_pack(tmp_path, {"corpus": "c", "chat_input": "old", "eval_input": "old"}))
+    promoted = json.loads(promoted_text(aliases, tmp_path / "c.jsonl", tmp_path / "e.jsonl"))
+    assert promoted == {"corpus": "c", "chat_input": "c.jsonl", "eval_input": "e.jsonl"}
 
 
 def test_a_promoted_path_still_leads_there_when_the_packs_folder_is_a_link(tmp_path: Path) -> None:
@@ -79,53 +57,55 @@ def test_a_promoted_path_still_leads_there_when_the_packs_folder_is_a_link(tmp_p
     (tmp_path / "link").symlink_to(path.parent)
     chat = tmp_path / "chat.jsonl"
     chat.write_text("x")
-    pack = load_dataset_pack(tmp_path / "link" / "dataset_pack.json")
-    promote(pack, chat, chat)
-    promoted = load_dataset_pack(pack.path).chat_path
+    path.write_text(promoted_text(load_dataset_pack(tmp_path / "link"), chat, chat))
+    promoted = load_dataset_pack(tmp_path / "link").chat_path
     assert promoted is not None
     assert promoted.read_text() == "x"
 
 
 def test_a_new_packs_text_loads_again_with_its_extra_keys(tmp_path: Path) -> None:
     path = tmp_path / "dataset_pack.json"
-    path.write_text(dataset_pack_text(name="n", description="d", corpus="corpus.jsonl", extra={"seed": 7}))
+    path.write_text(dataset_pack_text(name="n", description="d", corpus="corpus.jsonl", seed=7))
     assert load_dataset_pack(path).data == {"name": "n", "description": "d", "corpus": "corpus.jsonl", "seed": 7}
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        ([], "holds a list; an object"),
-        ({"name": 3}, "'name' must be a string, not a number"),
-        ({"corpus": 3}, "'corpus' must be a path or an object"),
-        ({"corpus": " "}, "'corpus' must be a path"),
-        ({"corpus": {}}, "exactly one of 'input' and 'recipe'; it has neither"),
-        ({"corpus": {"input": "a", "recipe": "b"}}, "it has both"),
-        ({"corpus": {"input": ["a"]}}, "'corpus.input' must be a path"),
-        ({"chat": ["a"]}, "'chat' must be a path, not"),
-        ({"eval_input": False}, "'eval_input' must be a path, not false"),
-        ({"chat": "a", "chat_input": "a"}, "both 'chat' and 'chat_input'"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_file_and_key(tmp_path: Path, data: Any, words: str) -> None:
-    path = write_pack(tmp_path, data)
-    with pytest.raises(UserError) as error:
+DEEP = b"[" * 100_000 + b"]" * 100_000
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", ":1: is not JSON"),
+    "cut short": (b'{"name":\n "x"', ":2: is not JSON"),
+    "a list": (b"[]", ": holds a list; an object is expected"),
+    "null": (b"null", ": holds null; an object"),
+    "Latin-1": (b'{\n"name": "caf\xe9"}', r":2: is not UTF-8 \(byte 13 of the line\)"),
+    "UTF-16": ("{}".encode("utf-16"), ":1: is not UTF-8"),
+    "name a number": (b'{"name": 5}', "'name' must be a string, not a number"),
+    "description a list": (b'{"description": []}', "'description' must be a string, not a list"),
+    "corpus a number": (b'{"corpus": 5}', "'corpus' must be a path or an object with one of .*, not 5"),
+    "corpus a list": (b'{"corpus": []}', r"'corpus' must be a path .*, not \[\]"),
+    "corpus blank": (b'{"corpus": " "}', "'corpus' must be a path"),
+    "corpus with NUL": (b'{"corpus": "a\\u0000"}', "holds a NUL character in 'corpus'"),
+    "corpus of half a pair": (b'{"corpus": "\\ud800"}', "half of a surrogate pair .* in 'corpus'"),
+    "half a pair somewhere": (b'{"notes": ["\\ud800"]}', "half of a surrogate pair .* in 'notes'"),
+    "corpus twice": (b'{"corpus": "a", "corpus": "b"}', "has the key 'corpus' twice"),
+    "corpus of two kinds": (b'{"corpus": {"input": "a", "recipe": "b"}}', "'input' and 'recipe'; it has both"),
+    "corpus of no kind": (b'{"corpus": {}}', "exactly one of 'input' and 'recipe'; it has neither"),
+    "input a number": (b'{"corpus": {"input": 5}}', "'corpus.input' must be a path, not 5"),
+    "name too long": (b'{"corpus": "' + b"a" * 5000 + b'.txt"}', "a name in it has more than 255 bytes"),
+    "chat a list": (b'{"chat": ["a"]}', r"'chat' must be a path, not \[\"a\"\]"),
+    "eval false": (b'{"eval_input": false}', "'eval_input' must be a path, not false"),
+    "chat in two spellings": (b'{"chat": "a", "chat_input": "b"}', "both 'chat' and 'chat_input'; keep one"),
+    "nested deeply": (b'{"x": ' + DEEP + b"}", "is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_pack_is_refused_by_file_and_key(case: str, tmp_path: Path) -> None:
+    content, words = BROKEN[case]
+    path = tmp_path / "dataset_pack.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}.*{words}"):
         load_dataset_pack(path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert words in str(error.value)
 
 
 def test_a_missing_pack_names_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file; `picochat data import"):
         load_dataset_pack(tmp_path / "nowhere" / "dataset_pack.json")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(b'{"name": \n oops}', ":2: is not JSON"), (b'{"name": "\xff"}', "is not UTF-8"), (b"[" * 100_000, "deeply")],
-)
-def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, content: bytes, words: str) -> None:
-    path = tmp_path / "dataset_pack.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=words):
-        load_dataset_pack(path)

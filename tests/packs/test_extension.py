@@ -9,20 +9,10 @@ import pytest
 from picochat.cli import main
 from picochat.packs.rows import read_rows
 
-MY_TASKS = '''
+MY_TASKS = """
 from picochat.packs import Component, Draw, Problem, Profile, Task
 
 SIGNS = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
-
-
-def roman(number: int) -> tuple[str, list[str]]:
-    """XIV of 14, and the steps: "14 - 10 = 4, write X"."""
-    written, steps = "", []
-    for value, sign in SIGNS:
-        while number >= value:
-            steps.append(f"{number} - {value} = {number - value}, write {sign}")
-            number, written = number - value, written + sign
-    return written, steps
 
 
 class Roman(Task):
@@ -38,55 +28,45 @@ class Roman(Task):
         return f"roman:{value}"
 
     def pose(self, stage: str, value: int, template: str, draw: Draw) -> Problem:
-        answer, steps = roman(value)
-        return Problem(template.format(n=value), answer, answer, tuple(steps), content=(str(value),))
+        written, steps, rest = "", [], value
+        for sign_value, sign in SIGNS:
+            while rest >= sign_value:
+                steps.append(f"{rest} - {sign_value} = {rest - sign_value}, write {sign}")
+                rest, written = rest - sign_value, written + sign
+        return Problem(template.format(n=value), written, written, tuple(steps), content=(str(value),))
 
     def fault(self, stage: str, value: int, problem: Problem) -> str | None:
         read = sum(int(step.split()[2]) for step in problem.steps)
         return None if read == value else f"the steps of {value} make {read}"
 
 
-mixture = Profile(
-    "romans",
-    (
-        Component("roman_skill", 0.8, "weak_skills", {"TASK": 1.0}),
-        Component("anchor", 0.2, "release_behavior", {"identity": 0.8, "refusal": 0.2}, answer_style="direct"),
-    ),
-)
-'''
+skill = Component("roman_skill", 0.8, "weak_skills", {"TASK": 1.0})
+anchor = Component("anchor", 0.2, "release_behavior", {"identity": 0.8, "refusal": 0.2}, answer_style="direct")
+mixture = Profile("romans", (skill, anchor))
+"""
 
 
-def make(folder: Path, profile: str) -> None:
+def make_and_check(folder: Path, profile: str) -> None:
     (folder / "dataset_pack.json").write_text("{}")
     command = ["data", "task-pack", "--dataset-pack", str(folder), "--profile", profile]
     main([*command, "--sft-rows", "200", "--eval-rows", "40"])
-
-
-def check(folder: Path) -> None:
     train = read_rows(folder / "chat_task_mixture_romans.jsonl", "chat")
-    romans = [row for row in train if row["category"] == "bench_math_roman"]
-    assert len(romans) == 160
-    assert [row["stage"] for row in romans].count("small") == 64
+    stages = [row["stage"] for row in train if row["category"] == "bench_math_roman"]
+    assert (len(stages), stages.count("small")) == (160, 64)
     evaluation = read_rows(folder / "eval_task_mixture_romans.jsonl", "eval")
-    fourteen = [row for row in (*train, *evaluation) if row["key"] == "roman:14"]
-    assert fourteen
-    assert {row["answer"] for row in fourteen} == {"XIV"}
+    assert {row["answer"] for row in (*train, *evaluation) if row["key"] == "roman:14"} == {"XIV"}
     report = json.loads((folder / "task_mixture_romans.json").read_text())
     assert report["contamination"]["status"] == "ready"
     assert report["eval"]["by_category"]["bench_math_roman"]["rows"] == 32
     assert json.loads((folder / "dataset_pack.json").read_text())["chat"] == "chat_task_mixture_romans.jsonl"
 
 
-def test_the_example_is_short() -> None:
-    assert len(MY_TASKS.splitlines()) < 60
-
-
 def test_a_class_path_in_the_current_folder_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(MY_TASKS.splitlines()) < 60
     (tmp_path / "my_romans.py").write_text(MY_TASKS.replace("TASK", "my_romans.Roman"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    make(tmp_path, "my_romans.mixture")
-    check(tmp_path)
+    make_and_check(tmp_path, "my_romans.mixture")
 
 
 def test_an_installed_package_registers_tasks_and_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +74,7 @@ def test_an_installed_package_registers_tasks_and_profiles(tmp_path: Path, monke
     metadata = tmp_path / "roman_package-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: roman-package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[picochat.tasks]\nroman = roman_package:Roman\n[picochat.profiles]\nromans = roman_package:mixture\n"
-    )
+    points = "[picochat.tasks]\nroman = roman_package:Roman\n[picochat.profiles]\nromans = roman_package:mixture\n"
+    (metadata / "entry_points.txt").write_text(points)
     monkeypatch.syspath_prepend(str(tmp_path))
-    make(tmp_path, "romans")
-    check(tmp_path)
+    make_and_check(tmp_path, "romans")

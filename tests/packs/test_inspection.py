@@ -1,6 +1,7 @@
 """`picochat data inspect`: other people's rows counted, bad lines named, never a traceback."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,11 @@ def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys
     main(["data", "inspect", str(path)])
     said = capsys.readouterr().out
     assert f"{path}: 4 rows in 5 lines, 0 bad" in said
-    assert "kinds     chat 3, eval 1" in said
-    assert "roles     user 4, assistant 3, system 1" in said
-    assert "repeated  1 rows have the messages of an earlier row" in said
-    assert "user characters              4       7      13      13" in said
-    assert "assistant words              1       1       2       2" in said
-    assert "  greeting        1" in said
+    assert "1 rows have the messages of an earlier row" in said
+    for line in ("chat 3", "eval 1", "assistant 3", "system 1", "greeting 1"):
+        assert re.search(rf"^{line.replace(' ', ' +')}$", said, re.MULTILINE), line
+    assert re.search(r"^user characters +4 +7 +13 +13$", said, re.MULTILINE)
+    assert re.search(r"^assistant words +1 +1 +2 +2$", said, re.MULTILINE)
 
 
 def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(

@@ -9,7 +9,7 @@ import pytest
 
 from picochat.errors import UserError
 from picochat.packs import TaskPackReport, build_task_pack
-from picochat.packs.rows import Row, prompt_text, read_rows
+from picochat.packs.rows import prompt_text, read_rows
 
 pytest.importorskip("datasets")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -71,28 +71,21 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def build(pack: Path, hub: Path | None, **settings: Any) -> TaskPackReport:
+    wanted = {"profile": "benchmark", "source": "auto", "out_dir": pack / "out", "force": True, "promote": False}
+    return build_task_pack(pack, hub_dir=hub, **{**wanted, **settings})
+
+
 @pytest.fixture(scope="module")
 def built(pack: Path, hub: Path) -> TaskPackReport:
-    return build_task_pack(
-        pack,
-        profile="benchmark",
-        sft_rows=400,
-        eval_rows=200,
-        source="auto",
-        hub_dir=hub,
-        out_dir=pack / "auto",
-        promote=False,
-    )
-
-
-def by_source(rows: list[Row]) -> Counter[str]:
-    return Counter(row["source_dataset"] for row in rows)
+    return build(pack, hub, sft_rows=400, eval_rows=200, out_dir=pack / "auto")
 
 
 def test_sources_stand_in_for_half_of_their_lane_and_the_rest_is_generated(built: TaskPackReport) -> None:
     train = read_rows(built.chat_path, "chat")
     # 400 rows: choice 48 + 40 + 48 = 136, half of it 68; math 32 + 24 + 20 + 20 = 96, half of it 48
-    assert by_source(train) == {"cais/mmlu": 68, "openai/gsm8k": 48, "offline": 400 - 68 - 48}
+    by_source = Counter(row["source_dataset"] for row in train)
+    assert by_source == {"cais/mmlu": 68, "openai/gsm8k": 48, "offline": 400 - 68 - 48}
     lanes = Counter(row["category"].split("_")[1] for row in train if row["category"].startswith("bench_"))
     assert lanes == {"choice": 136, "math": 96, "spelling": 80}
     evaluation = read_rows(built.eval_path, "eval")
@@ -110,25 +103,23 @@ def test_each_source_says_what_became_of_it(built: TaskPackReport) -> None:
     assert "holds no file main/test*" in outcomes["openai/gsm8k main test"]
     assert "holds no folder HuggingFaceTB/smol-smoltalk" in outcomes["HuggingFaceTB/smol-smoltalk train"]
     assert "40 generated offline instead" in outcomes["HuggingFaceTB/smol-smoltalk train"]
-    assert "source cais/mmlu all auxiliary_train: 68 of 68" in built.summary()
+    assert "cais/mmlu all auxiliary_train: 68 of 68" in built.summary()
 
 
 def test_questions_of_the_eval_side_never_reach_training(built: TaskPackReport) -> None:
     evaluation = [prompt_text(row) for row in read_rows(built.eval_path, "eval")]
-    train = {prompt_text(row) for row in read_rows(built.chat_path, "chat")}
-    repeated = [prompt for prompt in evaluation if any(f"number {number}?" in prompt for number in range(390, 400))]
-    assert repeated  # the trap was there
-    assert not train & set(evaluation)
+    assert any(
+        f"number {number}?" in prompt for prompt in evaluation for number in range(390, 400)
+    )  # the trap was there
+    assert not {prompt_text(row) for row in read_rows(built.chat_path, "chat")} & set(evaluation)
     assert built.data["contamination"]["status"] == "ready"
 
 
 def test_records_become_rows_in_our_form(built: TaskPackReport) -> None:
-    train = read_rows(built.chat_path, "chat")
-    sums = next(row for row in train if row["source_dataset"] == "openai/gsm8k")
+    sums = next(row for row in read_rows(built.chat_path, "chat") if row["source_dataset"] == "openai/gsm8k")
     number = int(prompt_text(sums).rsplit(" ", 1)[1].rstrip("?"))
-    assert sums["messages"][1]["content"] == (
-        f"First {number} + 1 = {number + 1}.\nThen stop.\nFinal answer: 1{number:03d}"
-    )
+    worked = f"First {number} + 1 = {number + 1}.\nThen stop.\nFinal answer: 1{number:03d}"
+    assert sums["messages"][1]["content"] == worked
     for row in read_rows(built.eval_path, "eval"):
         if row["category"].startswith("bench_choice_arc"):
             assert row["correct_choice"] == row["reference"] == "C"
@@ -140,39 +131,32 @@ def test_records_become_rows_in_our_form(built: TaskPackReport) -> None:
 
 def test_a_chat_source_gives_its_first_exchange(pack: Path, tmp_path: Path) -> None:
     write(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", [smoltalk(number) for number in range(50)])
-    report = build_task_pack(
-        pack, profile="benchmark", sft_rows=100, eval_rows=16, source="hub", hub_dir=tmp_path, promote=False,
-        out_dir=tmp_path / "out",
-    )  # fmt: skip
+    report = build(pack, tmp_path, sft_rows=100, eval_rows=16, source="hub")
     chats = [row for row in read_rows(report.chat_path, "chat") if row["source_dataset"] != "offline"]
     assert len(chats) == 10
-    assert chats[0]["messages"][0]["content"].startswith("Chat: Tell me")
-    assert chats[0]["messages"][1]["content"].startswith("Reply ")
+    asked, told = (message["content"] for message in chats[0]["messages"])
+    assert (asked[:14], told[:6]) == ("Chat: Tell me ", "Reply ")
 
 
 def test_hub_alone_fails_when_nothing_loads(pack: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--source hub loaded nothing .*cais/mmlu all test: .*--source auto goes on"):
-        build_task_pack(pack, profile="benchmark", source="hub", hub_dir=tmp_path, out_dir=tmp_path / "out")
+        build(pack, tmp_path, source="hub", out_dir=tmp_path / "out")
+    with pytest.raises(UserError, match=r"--hub-dir .* is not a folder"):
+        build(pack, tmp_path / "none", out_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_file_is_named_and_the_rest_goes_on(pack: Path, hub: Path, tmp_path: Path) -> None:
+def test_a_broken_file_is_named_and_the_rest_goes_on(pack: Path, tmp_path: Path) -> None:
     (tmp_path / "cais/mmlu/all").mkdir(parents=True)
     (tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet").write_bytes(b"PAR1 not really")
     (tmp_path / "gsm8k/main").mkdir(parents=True)
     (tmp_path / "gsm8k/main/test.jsonl").write_text('{"question": "What?"}\n')
-    report = build_task_pack(
-        pack, profile="benchmark", sft_rows=64, eval_rows=32, source="auto", hub_dir=tmp_path, promote=False,
-        out_dir=tmp_path / "out",
-    )  # fmt: skip
+    report = build(pack, tmp_path, sft_rows=64, eval_rows=32)
     failures = {source["name"]: source["failure"] for source in report.data["sources"]}
     assert failures["openai/gsm8k main test"] == "a record is not in the known form (KeyError: 'answer')"
     assert failures["cais/mmlu all auxiliary_train"]
     assert (report.data["train"]["rows"], report.data["eval"]["rows"]) == (64, 32)
 
 
-def test_profiles_without_a_benchmark_component_ask_no_source(pack: Path, tmp_path: Path) -> None:
-    report = build_task_pack(pack, sft_rows=32, eval_rows=16, source="auto", out_dir=tmp_path, promote=False)
-    assert report.data["sources"] == []
-    with pytest.raises(UserError, match=r"--hub-dir .* is not a folder"):
-        build_task_pack(pack, profile="benchmark", source="auto", hub_dir=tmp_path / "none", out_dir=tmp_path / "b")
+def test_profiles_without_a_benchmark_component_ask_no_source(pack: Path) -> None:
+    assert build(pack, None, profile="capability", sft_rows=32, eval_rows=16).data["sources"] == []
