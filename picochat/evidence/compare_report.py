@@ -5,14 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 import picochat
-from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Medium, Rate, Replies, Reply, Report, Text, percent
+from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Medium, Rate, Reply, Report, Text, percent
 from picochat.evidence.compare import Arm, Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
-from picochat.evidence.report import breakdown, facts
+from picochat.evidence.report import breakdown, facts, replies
 from picochat.evidence.words import notes, p_text, points, readings, summary
-from picochat.packs.quotas import spread_evenly
-
-_FLIPS = 15  # rows of each category and direction on a page; comparison.json has all
 
 
 def compare_json(comparison: Comparison) -> dict[str, Any]:
@@ -66,7 +63,11 @@ def compare_report(comparison: Comparison) -> Report:
         "test": comparison.overall.test,
         **runs,
     }
-    blocks += [_flips(comparison), facts(origin), *reversed(_words(comparison, ("terminal",)))]
+    blocks += [
+        replies("Rows that flipped", comparison.flips, _kind, lambda flip: _reply(flip, comparison)),
+        facts(origin),
+    ]
+    blocks += [*reversed(_words(comparison, ("terminal",)))]
     under = f"{pack.rows} eval rows of {pack.path}; differences are in points, {b.name} minus {a.name}"
     return Report(f"Comparison of {a.name} and {b.name}", under, blocks)
 
@@ -96,25 +97,20 @@ def _cells(lane: Difference, comparison: Comparison) -> list[str]:
     ]
 
 
-def _flips(comparison: Comparison) -> Replies:
-    """Of each category and direction some, evenly spaced."""
-    kinds: dict[tuple[str, str], list[Flip]] = {}
-    for flip in comparison.flips:
-        kinds.setdefault((flip.a.tag("category"), flip.direction), []).append(flip)
-    shown = [flip for _, own in sorted(kinds.items()) for flip in spread_evenly(own, _FLIPS)]
-    note = f"{len(shown)} of {len(comparison.flips)} rows that flipped; comparison.json has all."
-    return Replies([_reply(flip, comparison) for flip in shown], note, title="Rows that flipped")
+def _kind(flip: Flip) -> tuple[str, str]:
+    return flip.a.tag("category"), flip.direction
 
 
 def _reply(flip: Flip, comparison: Comparison) -> Reply:
-    category, parts = flip.a.tag("category"), {"prompt": flip.a.prompt}
-    head = f"row {flip.a.index + 1} · {category} · {flip.direction}"
+    parts = {"prompt": flip.a.prompt}
+    head = f"row {flip.a.index + 1} · {' · '.join(_kind(flip))}"
     for arm, reply in ((comparison.a, flip.a), (comparison.b, flip.b)):
         head += f" · {arm.name}: {', '.join(reply.reasons) or 'passed'}"
         parts[f"reply of {arm.name}"] = reply.reply
     if flip.a.expected is not None:
         parts["expected"] = flip.a.expected
-    fields = {"lane": [category], "verdict": [flip.direction], "reason": [*flip.a.reasons, *flip.b.reasons]}
+    lane, verdict = _kind(flip)
+    fields = {"lane": [lane], "verdict": [verdict], "reason": [*flip.a.reasons, *flip.b.reasons]}
     return Reply(head, parts, fields, failed=flip.direction == "lost")
 
 

@@ -6,22 +6,20 @@ weak_skills                                346  97.4 %   95.1 – 98.6 %   0.0 %
     bench_math_addition                     63  98.4 %   …
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from picochat.blocks import WRITTEN, Bars, Block, Charts, Rate, Replies, Reply, Report, Table, Text, interval, percent
+from picochat.blocks import WRITTEN, Bars, Block, Charts, Rate, Reply, Report, Table, Text, interval, percent
 from picochat.evidence.curves import Curves, charts
 from picochat.evidence.evaluation import Evaluation
-from picochat.evidence.gates import Gate
-from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
-from picochat.evidence.report import breakdown, origin, origin_json, run_name
+from picochat.evidence.gates import Claim, Gate
+from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, nested
+from picochat.evidence.report import breakdown, jsonl, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, result
-from picochat.packs.quotas import spread_evenly
+from picochat.files import sha256_text
 
 COLUMNS = ("n", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
-_FAILED, _PASSED = 20, 8  # replies of each category on a page; predictions.jsonl has all
 
 
 def eval_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -30,25 +28,22 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "kind": "eval chat",
         **origin_json(evaluation),
+        "predictions_sha256": sha256_text(jsonl(evaluation.predictions)),
         "overall": asdict(evaluation.overall),
         **{name: {lane: asdict(own) for lane, own in evaluation.lanes(name).items()} for name in GROUPINGS},
         "table": [{"path": path, **asdict(count(rows))} for path, rows in by_path.items()],
         "gates": list(map(asdict, evaluation.gates)),
-        "claims": [
-            {
-                "benchmark_profile": claim.benchmark_profile,
-                "status": claim.status,
-                "n": claim.n,
-                "statements": list(map(_statement, claim.gates)),
-            }
-            for claim in evaluation.claims
-        ],
+        "claims": list(map(_claim_json, evaluation.claims)),
     }
 
 
-def _statement(gate: Gate) -> dict[str, Any]:
-    shown = ("name", "n", "rate", "ci95", "met")
-    return {"text": gate_sentence(gate), **{field: getattr(gate, field) for field in shown}}
+def _claim_json(claim: Claim) -> dict[str, Any]:
+    fields = ("name", "n", "rate", "ci95", "met")
+    statements = [
+        {"text": gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
+    ]
+    head = {"benchmark_profile": claim.benchmark_profile, "status": claim.status, "n": claim.n}
+    return {**head, "statements": statements}
 
 
 def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Evaluation | None = None) -> Report:
@@ -76,7 +71,7 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
     blocks += [
         Charts(charts(curves or {}), title="Curves"),
         Table(("reason", "rows", "meaning"), reasons, left=3, title="Why replies failed", media=WRITTEN),
-        _replies(evaluation.predictions),
+        replies("Replies", evaluation.predictions, lambda one: (one.tag("category"), str(one.passed)), _reply),
         origin(evaluation),
     ]
     folder = evaluation.model.folder
@@ -115,21 +110,6 @@ def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
     }
     key = (evaluation.model.folder, f"before: {before.model.folder}") if before else ()
     return Bars(rates, key, title="Rates, with 95 % intervals")
-
-
-def _replies(predictions: Sequence[Prediction]) -> Replies:
-    """Of each category some failures and some passes, evenly spaced over the file, in its order."""
-    shown = [
-        one
-        for rows in grouped(predictions, "by_category").values()
-        for passed, most in ((False, _FAILED), (True, _PASSED))
-        for one in spread_evenly([row for row in rows if row.passed == passed], most)
-    ]
-    note = (
-        f"{len(shown)} of {len(predictions)} replies: of each category at most {_FAILED} that failed and {_PASSED} "
-        "that passed, evenly spaced; predictions.jsonl has all."
-    )
-    return Replies(list(map(_reply, sorted(shown, key=lambda one: one.index))), note, title="Replies")
 
 
 def _reply(one: Prediction) -> Reply:

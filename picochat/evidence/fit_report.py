@@ -9,7 +9,6 @@ from picochat.blocks import (
     Bars,
     Block,
     Rate,
-    Replies,
     Reply,
     Report,
     Table,
@@ -18,14 +17,12 @@ from picochat.blocks import (
     percent,
 )
 from picochat.evidence.lanes import lane_of
-from picochat.evidence.report import breakdown, origin, origin_json, run_name
+from picochat.evidence.report import breakdown, origin, origin_json, replies, run_name
 from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit, Side
 from picochat.evidence.words import NO_HELD_OUT, SIDE_NAMES, fit_reading, points
-from picochat.packs.quotas import spread_evenly
 
 _COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
 _GLANCE = ("category", "train", "held-out", "gap", "95 % interval", "train nll", "held-out nll", "verdict")
-_SAMPLES = 12  # replies of each category and side on a page; predictions.jsonl has all
 
 
 def fit_json(fit: Fit) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def fit_report(fit: Fit) -> Report:
         blocks += breakdown(grouping, _COLUMNS, rows, EVERYWHERE if grouping == "by_category" else WRITTEN)
     blocks += [
         Table(_GLANCE, [_glance(name, lane) for name, lane in lanes.items()], title="At a glance"),
-        _replies(fit.rows),
+        replies("Replies", fit.rows, _kind, _reply),
         origin(fit, {"held-out rows": f"{fit.held_out.path} (sha256 {fit.held_out.sha256})"} if fit.held_out else {}),
     ]
     folder = fit.model.folder
@@ -98,23 +95,12 @@ def _nll(side: Side | None) -> str:
     return "–" if side is None or side.nll is None else f"{side.nll:.4f}"
 
 
-def _replies(rows: list[FitRow]) -> Replies:
-    """Some of each category and side."""
-    kinds: dict[tuple[str, str], list[FitRow]] = {}
-    for row in sorted(rows, key=lambda row: lane_of(row.tags, "by_category")):
-        kinds.setdefault((row.side, lane_of(row.tags, "by_category")), []).append(row)
-    shown = [row for own in kinds.values() for row in spread_evenly(own, _SAMPLES)]
-    return Replies(
-        list(map(_reply, shown)), f"{len(shown)} of {len(rows)} rows; predictions.jsonl has all.", title="Replies"
-    )
+def _kind(row: FitRow) -> tuple[str, str, str]:
+    return SIDE_NAMES[row.side], lane_of(row.tags, "by_category"), "exact" if row.exact else "not exact"
 
 
 def _reply(row: FitRow) -> Reply:
-    side, category, verdict = (
-        SIDE_NAMES[row.side],
-        lane_of(row.tags, "by_category"),
-        ("not exact", "exact")[row.exact is True],
-    )
+    side, category, verdict = _kind(row)
     head = [f"row {row.index + 1}", side, category, verdict, *row.reasons]
     if row.tokens:
         head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {(row.nll or 0.0) / row.tokens:.4f}")

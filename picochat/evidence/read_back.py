@@ -1,27 +1,24 @@
 """Evaluations read back. In: a folder of `eval chat`. Out: the `Evaluation` it was. Next: compare, eval_report.
 
-    out/eval_report.json     {"kind": "eval chat", "pack": {"rows": 2, …}, …}    ─► rows, model and settings
-    out/predictions.jsonl    {"index": 0, "reply": "4", "passed": true, …}       ─► predictions; lanes are counted again
-                             {"index": 1, "reply": "I", "passed": false, …}
+    out/eval_report.json     {"kind": "eval chat", "pack": {…}, "predictions_sha256": …}   ─► rows, model and settings
+    out/predictions.jsonl    {"index": 0, "reply": "4", "passed": true, …}                 ─► replies, counted again
 
-Files that were copied, cut or edited are refused with file and line, so that no comparison rests on half of one.
+Replies that were cut, edited or swapped do not have the sha256 that the report names, and are refused.
 """
 
-from dataclasses import replace
+import hashlib
+import json
 from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
 from picochat.files import sha256_file
-from picochat.packs.rows import parse_lines
-from picochat.strict_json import parse_json, read_json_object
+from picochat.strict_json import read_json_object
 
-EVAL_FILES = ("eval_report.json", "eval_report.md", "eval_report.html", "predictions.jsonl")
-
-_NULL = type(None)
-_REPORT = {  # what is read of a report → the types it may have; Python's bool is no int here
+_READ = {  # what is read of a report → the types it may have; Python's bool is no int here
     "kind": (str,),
+    "predictions_sha256": (str,),
     "pack.path": (str,),
     "pack.sha256": (str,),
     "pack.rows": (int,),
@@ -31,22 +28,6 @@ _REPORT = {  # what is read of a report → the types it may have; Python's bool
     "settings.temperature": (int, float),
     "settings.seed": (int,),
 }
-_PREDICTION: dict[str, tuple[type, ...]] = {
-    "index": (int,),
-    "id": (str, _NULL),
-    "prompt": (str,),
-    "reply": (str,),
-    "raw_reply": (str, _NULL),
-    "expected": (str, _NULL),
-    "passed": (bool,),
-    "reasons": (list,),
-    "candidate": (str, _NULL),
-    "steps_correct": (int, float, _NULL),
-    "answerable": (bool, _NULL),
-    "choice_scores": (dict, _NULL),
-    "tags": (dict,),
-}
-_ITEMS = {"reasons": (str,), "choice_scores": (int, float), "tags": (str,)}
 
 
 def read_eval(folder: str | Path) -> Evaluation:
@@ -55,15 +36,10 @@ def read_eval(folder: str | Path) -> Evaluation:
     Raises:
         UserError: the folder holds no evaluation, or a damaged one.
     """
-    report_path, predictions_path = Path(folder) / EVAL_FILES[0], Path(folder) / EVAL_FILES[3]
     try:
-        evaluation = replace(_read_report(report_path), predictions=_read_predictions(predictions_path))
-        found, expected = len(evaluation.predictions), evaluation.pack.rows
-        if found != expected:
-            raise UserError(f"{predictions_path} holds {found} replies, and the report is of {expected}")
+        return _read(Path(folder) / "eval_report.json", Path(folder) / "predictions.jsonl")
     except UserError as error:
         raise UserError(f"{error}; {folder} must be a folder that `eval chat` wrote: run it again") from error
-    return evaluation
 
 
 def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
@@ -81,37 +57,31 @@ def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
     return evaluation
 
 
-def _read_report(path: Path) -> Evaluation:
-    report = read_json_object(path)
-    for name, kinds in _REPORT.items():
+def _read(report_path: Path, predictions_path: Path) -> Evaluation:
+    report = read_json_object(report_path)
+    for name, kinds in _READ.items():
         part, _, field = name.rpartition(".")
         section = report.get(part) if part else report
         value = section.get(field) if isinstance(section, dict) else None
         if type(value) not in kinds:
-            raise UserError(f"{path}: {name} is {'missing' if value is None else 'of another kind'}")
+            raise UserError(f"{report_path}: {name} is {'missing' if value is None else 'of another kind'}")
     if report["kind"] != "eval chat":
-        raise UserError(f"{path} is a report of another kind, {report['kind']!r}")
+        raise UserError(f"{report_path} is a report of another kind, {report['kind']!r}")
+    try:
+        content = predictions_path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {predictions_path}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
+        raise UserError(f"{predictions_path} does not hold the replies that {report_path.name} was made of")
+    lines = map(json.loads, content.decode().split("\n")[:-1])
+    try:
+        predictions = [Prediction(**{**line, "reasons": tuple(line["reasons"])}) for line in lines]
+    except TypeError as error:
+        raise UserError(f"{predictions_path} was written by another version of picochat") from error
     pack, model = report["pack"], report["model"]
-    source = RowFile(pack["path"], pack["sha256"], pack["rows"])
-    return Evaluation(source, Model(model["folder"], model["sha256"], model["provenance"]), report["settings"], [])
-
-
-def _read_predictions(path: Path) -> list[Prediction]:
-    predictions: list[Prediction] = []
-
-    def parse(line: bytes) -> Prediction:
-        one = parse_json(line, nul=True)
-        if not isinstance(one, dict) or one.keys() != _PREDICTION.keys():
-            raise ValueError("is not a prediction of this version")
-        for name, kinds in _PREDICTION.items():
-            value = one[name]
-            items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-            if type(value) not in kinds or any(type(item) not in _ITEMS[name] for item in items):
-                raise ValueError(f"'{name}' is of another kind")
-        if one["index"] != len(predictions):
-            raise ValueError(f"'index' is {one['index']}, not {len(predictions)}")
-        return Prediction(**{**one, "reasons": tuple(one["reasons"])})
-
-    for _, prediction in parse_lines(path, parse):
-        predictions.append(prediction)
-    return predictions
+    return Evaluation(
+        RowFile(pack["path"], pack["sha256"], pack["rows"]),
+        Model(model["folder"], model["sha256"], model["provenance"]),
+        report["settings"],
+        predictions,
+    )

@@ -1,20 +1,24 @@
 """What the reports of evaluations, fits and comparisons share. In: their parts. Out: blocks, files. Next: html_page."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from picochat.blocks import WRITTEN, Medium, Report, Table, markdown_page
+from picochat.blocks import WRITTEN, Medium, Replies, Reply, Report, Table, markdown_page
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.html_page import page
 from picochat.evidence.lanes import UNTAGGED
 from picochat.evidence.sft_fit import Fit
 from picochat.evidence.words import lane_name
 from picochat.files import write_files
+from picochat.packs.quotas import spread_evenly
 
 _FOLDED = 12  # tables of more rows are folded away on a page
+_SHOWN = 12  # rows of each lane and outcome on a page; predictions.jsonl and comparison.json have all
+T = TypeVar("T")
 
 
 def write_report(folder: str | Path, name: str, report: Report, data: Any, rows: Iterable[Any] | None = None) -> None:
@@ -25,18 +29,19 @@ def write_report(folder: str | Path, name: str, report: Report, data: Any, rows:
         f"{name}.html": page(report),
     }
     if rows is not None:
-        texts["predictions.jsonl"] = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+        texts["predictions.jsonl"] = jsonl(rows)
     write_files({Path(folder) / file: text for file, text in texts.items()})
+
+
+def jsonl(rows: Iterable[Any]) -> str:
+    """Dataclasses as JSON, one a line."""
+    return "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def origin_json(source: Evaluation | Fit) -> dict[str, Any]:
     """Where a report comes from."""
-    return {
-        "picochat": source.picochat,
-        "pack": asdict(source.pack),
-        "model": asdict(source.model),
-        "settings": dict(source.settings),
-    }
+    parts = {"pack": asdict(source.pack), "model": asdict(source.model), "settings": dict(source.settings)}
+    return {"picochat": source.picochat, **parts}
 
 
 def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> Table:
@@ -60,6 +65,18 @@ def facts(values: Mapping[str, Any]) -> Table:
         (name, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for name, one in values.items()
     ]
     return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
+
+
+def replies(
+    title: str, rows: Sequence[T], lane: Callable[[T], tuple[str, ...]], shown: Callable[[T], Reply]
+) -> Replies:
+    """Some rows of each lane and outcome (`lane` tells both), evenly spaced, as `shown` makes them."""
+    kinds: dict[tuple[str, ...], list[T]] = defaultdict(list)
+    for row in rows:
+        kinds[lane(row)].append(row)
+    some = [shown(row) for _, own in sorted(kinds.items()) for row in spread_evenly(own, _SHOWN)]
+    note = f"{len(some)} of {len(rows)} rows: at most {_SHOWN} of each lane and outcome, evenly spaced."
+    return Replies(some, note, title=title)
 
 
 def breakdown(

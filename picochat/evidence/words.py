@@ -7,9 +7,9 @@ reading   one lane of it, with every number that it rests on
 notes     what the intervals include and what they do not
 """
 
+import os
 import re
 from collections.abc import Collection, Sequence
-from itertools import takewhile
 from pathlib import Path
 
 from picochat.blocks import interval, percent
@@ -177,8 +177,7 @@ def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
 def _common(names: Sequence[str]) -> str:
     if len(set(names)) == 1:
         return names[0]
-    start = "".join(signs[0] for signs in takewhile(lambda signs: len(set(signs)) == 1, zip(*names, strict=False)))
-    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", start)
+    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", os.path.commonprefix(names))  # noqa: RUF071 - signs are meant
 
 
 def _skills(comparison: Comparison) -> dict[str, Difference]:

@@ -145,17 +145,13 @@ def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Pa
     ]
 
 
-def test_predictions_hold_prompt_raw_reply_verdict_reasons_and_tags(evaluated: Path) -> None:
+def test_predictions_and_page_hold_what_was_said_and_the_runs_curves(evaluated: Path) -> None:
     lines = (evaluated / "best_checkpoint" / "predictions.jsonl").read_text().splitlines()
     first, choice = json.loads(lines[0]), json.loads(lines[-1])
     assert (first["prompt"], first["reply"]) == ("1 + 2?", "1 + 2 = 3\nFinal answer: 3")
-    assert first["raw_reply"].startswith("1 + 2 = 3")
     assert (first["passed"], first["reasons"], first["candidate"]) == (True, [], "3")
     assert first["tags"]["mixture_benchmark_profile"] == "weak_skills"
     assert set(choice["choice_scores"]) == {"A", "B"}
-
-
-def test_the_page_draws_the_runs_curves(evaluated: Path) -> None:
     page = (evaluated / "best_checkpoint" / "eval_report.html").read_text()
     assert "train/loss" in page
     assert "<h3>Learning rate</h3>" in page
@@ -184,20 +180,24 @@ def test_batch_size_changes_no_verdict(run_folder: Path, evaluated: Path, tmp_pa
         ]
 
 
-def test_the_terminal_shows_the_table_and_the_places(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_before_gates_and_model_card(
+    run_folder: Path, evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["eval", "chat", *inputs(run_folder), "--gate", "math=1", "--out-dir", str(tmp_path / "out")])
+    shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
+    words = [
+        "--before",
+        str(evaluated / "base"),
+        "--model-card",
+        "--gate",
+        "math=1",
+        "--out-dir",
+        str(tmp_path / "out"),
+    ]
+    main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
     shown = capsys.readouterr().out
-    assert re.search(r"bench_math_addition +4  100.0 %", shown)
+    assert re.search(r"bench_math_addition +4 +100.0 %", shown)
     assert re.search(r"weak_skills: arithmetic +≥ 100.0 % +100.0 % .* met", shown)
     assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
-
-
-def test_before_and_model_card(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
-    shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
-    words = ["--before", str(evaluated / "base"), "--model-card", "--out-dir", str(tmp_path / "out")]
-    main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
     assert "# run\n" in card
@@ -218,44 +218,6 @@ def test_a_readme_of_somebody_else_is_kept(
     for _ in range(2):  # the second time over a card of ours
         main(["eval", "chat", *words, "--model-card", "--force"])
     assert "# run\n" in (checkpoint / "README.md").read_text()
-
-
-def test_a_release_pack_yields_no_word_on_skills_in_any_file(run_folder: Path, tmp_path: Path) -> None:
-    prompts = ["Who are you?", "What is your name?", "What time is it?"]
-    write_rows(tmp_path / "eval.jsonl", [{**eval_row(prompt), "mixture_profile": "release"} for prompt in prompts])
-    checkpoint = tmp_path / "run" / "best_checkpoint"
-    shutil.copytree(run_folder / "best_checkpoint", checkpoint)
-    words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--model-card"]
-    main(["eval", "chat", *words, "--out-dir", str(tmp_path / "out")])
-    written = [*(tmp_path / "out").iterdir(), checkpoint / "README.md"]
-    assert len(written) == 5
-    for path in written:
-        text = path.read_text()
-        assert "identity" in text
-        assert not re.search(r"arithmetic|\bmath|spelling|addition|multiple choice", text, flags=re.I), path
-    claims = {claim["benchmark_profile"]: claim for claim in report_of(tmp_path / "out")["claims"]}
-    assert {name: claim["status"] for name, claim in claims.items()} == {
-        "release_behavior": "claimed",
-        "weak_skills": "not tested",
-        "full": "not tested",
-    }
-    assert claims["weak_skills"]["statements"] == []
-    assert [(one["name"], one["n"]) for one in claims["release_behavior"]["statements"]] == [
-        ("identity", 2),
-        ("refusal", 1),
-        ("echo", 3),
-    ]
-
-
-def test_rows_without_tags_are_answered_and_counted(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    row = {"messages": [{"role": "user", "content": "1 + 2?"}], "answer": "3"}
-    write_rows(tmp_path / "eval.jsonl", [row])
-    main(
-        ["eval", "chat", *inputs(run_folder), "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "o")]
-    )
-    assert re.search(r"\(untagged\) +1  100.0 %", capsys.readouterr().out)
 
 
 def test_several_runs_an_arm_are_given_behind_a_and_b(
@@ -290,7 +252,6 @@ def test_existing_output_is_kept_without_force(
     ("words", "expected"),
     [
         (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
-        (["--gate", "math=2"], "--gate math=2 is not NAME=SHARE"),
         (["--max-new-tokens", "0"], "(--max-new-tokens) is 0; it must be at least 1"),
         (["--temperature", "-1"], "(--temperature) is -1.0; it must be 0 (greedy) or above"),
         (["--top-p", "0"], "(--top-p) is 0.0; it must be above 0"),

@@ -180,11 +180,6 @@ class Page:
             if event.get("sessionId") == self.session and event.get("method") == "Network.requestWillBeSent"
         ]
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page as PNG."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
-
     def pdf(self, path: Path) -> None:
         """The page as it is printed, A4."""
         answer = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False)

@@ -277,7 +277,7 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
     for form in (terminal(*report.blocks), markdown_page(report), page(report)):
         assert "+50.0" in form
         assert "arithmetic: B is higher than A by 50.0 points" in form
-    assert "12 of 15 shown here. 30 of 150 rows that flipped" in markdown_page(report)  # 15 lost, 15 gained
+    assert "12 of 12 shown here. 24 of 150 rows: at most 12 of each lane and outcome" in markdown_page(report)
     assert "<b>no</b>" not in page(report)
     assert "&lt;b&gt;no&lt;/b&gt;" in page(report)
     write_report(tmp_path / "out", "comparison", report, compare_json(comparison))

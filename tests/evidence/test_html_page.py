@@ -123,12 +123,12 @@ def test_a_page_shows_some_of_each_category_and_verdict_and_three_of_each_at_fir
     many = [replace(evaluation.predictions[0], index=i, passed=i % 2 == 0) for i in range(200)]
     report = eval_report(replace(evaluation, predictions=many))
     (replies,) = [block for block in report.blocks if isinstance(block, Replies)]
-    assert [sum(one.failed == failed for one in replies.shown) for failed in (False, True)] == [8, 20]
+    assert [one.failed for one in replies.shown] == [True] * 12 + [False] * 12
     places = [int(one.head.split()[1]) for one in replies.shown]
-    assert places == sorted(places)
+    assert places[:3] == [2, 18, 34]  # every eighth of the hundred that failed
     assert places[-1] > 180
     articles = [attributes["class"] or "" for tag, attributes in Elements(page(report)).tags if tag == "article"]
-    assert len(articles) == 28
+    assert len(articles) == 24
     assert sum("more" not in kinds for kinds in articles) == 6
 
 

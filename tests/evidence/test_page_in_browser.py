@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page_file(rows: list[Row], tmp_path: Path) -> Path:
-    """Sixty rows, 40 replies shown: 8 sums, 8 identity, 6 choices passed; 12 spellings and 6 refusals failed."""
+    """Sixty rows, 48 replies shown: 12 sums, 12 identity, 6 choices passed; 12 spellings and 6 refusals failed."""
 
     def speak(prompt: str) -> str:
         return "It is noon." if prompt.startswith("What") else "no" if len(prompt) == 3 else perfect(prompt)
@@ -60,23 +60,23 @@ def quiet(page: Page) -> bool:
 def test_filters_show_the_replies_of_a_lane_a_reason_and_a_word(browser: Browser, page_file: Path) -> None:
     page = browser.open(page_file)
     count = "document.querySelector('[data-count]').textContent"
-    assert page.evaluate(count) == "15 of 40 shown; choose a filter to see more"
+    assert page.evaluate(count) == "15 of 48 shown; choose a filter to see more"
     assert page.evaluate(f"{SHOWN}.length") == 15
     page.choose("lane", "bench_spelling_spaced")
-    assert page.evaluate(count) == "12 of 40 shown"
+    assert page.evaluate(count) == "12 of 48 shown"
     assert page.evaluate(f"{SHOWN}.every((one) => one.dataset.lane === 'bench_spelling_spaced')")
     page.choose("reason", "unsupported_claim")
-    assert page.evaluate(count) == "0 of 40 shown"
+    assert page.evaluate(count) == "0 of 48 shown"
     page.choose("lane", "")
     assert page.evaluate(f"{SHOWN}.length") == 6
     assert page.evaluate(f"{SHOWN}[0].textContent").count("It is noon.") == 1
     page.choose("reason", "")
     page.choose("text", "i am PICOCHAT")
-    assert page.evaluate(f"{SHOWN}.length") == 8
+    assert page.evaluate(f"{SHOWN}.length") == 12
     page.choose("text", "")
     page.choose("verdict", "passed")
     assert page.evaluate(f"{SHOWN}.every((one) => !one.classList.contains('failed'))")
-    assert page.evaluate(f"{SHOWN}.length") == 22
+    assert page.evaluate(f"{SHOWN}.length") == 30
     assert quiet(page)
 
 
