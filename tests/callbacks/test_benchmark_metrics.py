@@ -2,23 +2,19 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import forked
 import pytest
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
-from picochat.callbacks.benchmark_metrics import METRICS, spread
 from picochat.errors import UserError
-from picochat.evidence.evaluation import answer_rows
-from picochat.evidence.lanes import count
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, Row
 
@@ -121,53 +117,21 @@ def test_looks_stand_in_the_log_once_and_at_their_own_step(tmp_path: Path) -> No
     ]
 
 
-def test_the_rates_are_those_of_the_report(tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in eval_file(tmp_path).read_text().splitlines()]
-    for profile in ("weak_skills", "release_behavior"):
-        own = [row for row in rows if row["mixture_benchmark_profile"] == profile]
-        lane = count(answer_rows(own, Student()))
-        steps = lane.steps_correct and lane.steps_correct.lines
-        shares = (lane.rate, lane.prompt_echo, lane.unsupported_claims, lane.over_refusal, steps)
-        for name, share in zip(METRICS, shares, strict=True):
-            assert share == pytest.approx(EXPECTED.get(f"eval/{profile}/{name}")), name
-
-
-def test_a_sample_tells_what_was_asked_and_why_it_failed(tmp_path: Path) -> None:
-    callback = Benchmark(str(eval_file(tmp_path)), samples=1)
-    trainer(tmp_path, [callback], max_steps=2, val_check_interval=2).fit(Line(), loader(), loader(rows=2))
-    assert samples(tmp_path) == [
-        {
-            "step": 2,
-            "benchmark_profile": "weak_skills",
-            "category": "any",
-            "prompt": "1+3",
-            "reply": "4\nFinal answer: 4",
-            "expected": "4",
-            "passed": True,
-            "reasons": [],
-        },
-        {
-            "step": 2,
-            "benchmark_profile": "release_behavior",
-            "category": "any",
-            "prompt": "Who are you?",
-            "reply": "I'm sorry, I can't help with that.",
-            "expected": None,
-            "passed": False,
-            "reasons": ["missing_required", "over_refusal"],
-        },
-    ]
-
-
-def test_the_samples_are_a_table_too_with_the_newest_on_top(tmp_path: Path) -> None:
+def test_samples_say_what_was_asked_and_why_it_failed_as_rows_and_as_a_table_with_the_newest_on_top(
+    tmp_path: Path,
+) -> None:
     callback = Benchmark(str(eval_file(tmp_path)), every_n_steps=2, samples=1)
     trainer(tmp_path, [callback], max_steps=4).fit(Line(), loader())
+    profiles = ({"benchmark_profile": "weak_skills"}, {"benchmark_profile": "release_behavior"})
+    asked = {"prompt": "1+3", "reply": "4\nFinal answer: 4", "expected": "4", "passed": True, "reasons": []}
+    refused = {"prompt": "Who are you?", "reply": "I'm sorry, I can't help with that.", "expected": None}
+    refused |= {"passed": False, "reasons": ["missing_required", "over_refusal"]}
+    said = [{"category": "any", **profile, **one} for profile, one in zip(profiles, (asked, refused), strict=True)]
+    assert samples(tmp_path) == [{"step": step, **one} for step in (2, 4) for one in said]
     lines = (tmp_path / "samples.md").read_text().splitlines()
     assert lines[2] == "| step | benchmark profile | category | prompt | reply | expected | verdict |"
     assert lines[4] == "| 4 | weak_skills | any | 1+3 | 4 ⏎ Final answer: 4 | 4 | passed |"
-    assert lines[5].endswith(
-        "| Who are you? | I'm sorry, I can't help with that. |  | missing_required, over_refusal |"
-    )
+    assert lines[5].endswith("| I'm sorry, I can't help with that. |  | missing_required, over_refusal |")
     assert [line.split(" | ")[0] for line in lines[4:]] == ["| 4", "| 4", "| 2", "| 2"]
 
 
@@ -178,32 +142,17 @@ def test_rows_without_tags_are_logged_as_untagged(tmp_path: Path) -> None:
     assert logged(run)["eval/untagged/pass_rate"] == 1.0
 
 
-def test_the_decoding_is_the_one_that_was_set(tmp_path: Path) -> None:
-    seen = []
-
-    class Listening(Benchmark):
-        def answerer(self, trainer: Trainer, pl_module: LightningModule) -> Student:
-            seen.append(self.decoding)
-            return Student()
-
+def test_the_decoding_is_the_one_that_was_set() -> None:
     decoding = {"max_new_tokens": 9, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "seed": 3, "batch_size": 2}
-    callback = Listening(str(eval_file(tmp_path)), every_n_steps=1, **decoding)  # type: ignore[arg-type]
-    trainer(tmp_path, [callback], max_steps=1).fit(Line(), loader())
-    assert seen == [Decoding(**decoding)]  # type: ignore[arg-type]
-
-
-def test_rows_are_spread_over_each_lane() -> None:
-    rows = [{"mixture_benchmark_profile": name, "id": f"{name}{n}"} for name in "ab" for n in range(7)]
-    assert [row["id"] for row in spread(rows, 3)] == ["a0", "a2", "a4", "b0", "b2", "b4"]
-    assert spread(rows, None) == spread(rows, 100) == rows
+    assert BenchmarkMetrics(**decoding).decoding == Decoding(**decoding)  # type: ignore[arg-type]
 
 
 class ChatRows(LightningDataModule):
     """What the callback asks of a chat datamodule, with a token a character."""
 
-    def __init__(self, on_long: str) -> None:
+    def __init__(self, on_long: str, eval_path: Path) -> None:
         super().__init__()
-        self.on_long, self.context_length, self.chat_tokenizer = on_long, 9, self
+        self.on_long, self.context_length, self.chat_tokenizer, self.eval_path = on_long, 9, self, eval_path
 
     def render_batch(self, conversations: list[Any], *, add_generation_prompt: bool) -> list[Any]:
         return [SimpleNamespace(ids=list(messages[-1]["content"])) for messages in conversations]
@@ -219,14 +168,12 @@ def test_prompts_that_fill_the_context_are_left_out_or_refused_before_the_first_
     fitting = [row for row in map(json.loads, eval_file(tmp_path).read_text().splitlines())
                if len(row["messages"][-1]["content"]) < 9]  # fmt: skip
     assert 0 < len(fitting) < 7
-    callback = Benchmark(str(tmp_path / "eval.jsonl"))
-    trainer(tmp_path, [callback], max_steps=2, val_check_interval=2).fit(Line(), datamodule=ChatRows("drop"))
+    data = ChatRows("drop", tmp_path / "eval.jsonl")  # whose rows are asked by default
+    trainer(tmp_path, [Benchmark()], max_steps=2, val_check_interval=2).fit(Line(), datamodule=data)
     assert [line["prompt"] for line in samples(tmp_path)] == [row["messages"][-1]["content"] for row in fitting]
-    module = Line()
-    with pytest.raises(
-        UserError, match=r"eval.jsonl: \d rows, such as .* leave no room .*; set it higher, or set data"
-    ):
-        trainer(tmp_path, [Benchmark(str(tmp_path / "eval.jsonl"))]).fit(module, datamodule=ChatRows("error"))
+    module, data = Line(), ChatRows("error", tmp_path / "eval.jsonl")
+    with pytest.raises(UserError, match=r"eval.jsonl: \d rows, such as .* leave no room .*; set it higher, or"):
+        trainer(tmp_path, [Benchmark()]).fit(module, datamodule=data)
     assert module.losses == []
 
 
@@ -257,11 +204,9 @@ def two_ranks(folder: Path, every_n_steps: int | None) -> None:
     run.fit(Line(), loader(), loader(rows=8))
 
 
-@pytest.mark.parametrize("every", [None, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [None, 2])
 def test_two_ranks_log_what_one_rank_logs(tmp_path: Path, every: int | None) -> None:
-    code = f"import sys, pathlib, test_benchmark_metrics as t; t.two_ranks(pathlib.Path(sys.argv[1]), {every})"
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
-    subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parent)
+    forked.run(two_ranks, tmp_path, every, output=tmp_path / "output")
     for rank in (0, 1):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == pytest.approx(EXPECTED)
 
@@ -274,35 +219,7 @@ def test_without_rows_nothing_is_asked_and_a_model_that_cannot_answer_is_named(t
         trainer(tmp_path, [plain]).fit(Line(), loader())
 
 
-class Data(LightningDataModule):
-    def __init__(self, eval_path: Path) -> None:
-        super().__init__()
-        self.eval_path = eval_path
-
-    def train_dataloader(self) -> Any:
-        return loader()
-
-
-def test_by_default_the_rows_are_those_of_the_datamodule(tmp_path: Path) -> None:
-    run = trainer(tmp_path, [Benchmark(every_n_steps=1)], max_steps=1)
-    run.fit(Line(), datamodule=Data(eval_file(tmp_path)))
-    assert logged(run) == pytest.approx(EXPECTED)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"every_n_steps": 0},
-        {"rows_per_lane": -1},
-        {"samples": -1},
-        {"max_new_tokens": 0},
-        {"batch_size": 0},
-        {"temperature": -0.5},
-        {"top_k": 0},
-        {"top_p": 0.0},
-        {"top_p": 1.5},
-    ],
-)
+@pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"rows_per_lane": -1}, {"samples": -1}, {"top_p": 1.5}])
 def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):
         BenchmarkMetrics(**settings)

@@ -1,6 +1,5 @@
 """The folders hold the weights of the best validation and of the end, whole, across resumes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +40,13 @@ def saved_weight(root: Path, name: str = "best_checkpoint") -> float:
 def test_best_holds_the_weights_of_the_best_validation_and_last_those_of_the_end(
     tmp_path: Path, mode: str, best: int
 ) -> None:
-    module = Scripted([2.0, 1.0, 3.0, 2.5])
+    module = Scripted([2.0, 1.0, 3.0, float("nan")])
     callback = BestCheckpoint(monitor="val/score", mode=mode)  # type: ignore[arg-type]
     fit(tmp_path, module, [callback, LastCheckpoint()], 4)
     assert len(set(module.at)) == 4
     assert saved_weight(tmp_path) == module.at[best]
     assert saved_weight(tmp_path, "last_checkpoint") == module.at[3]
     assert callback.best_step == best + 1
-
-
-def test_a_nan_is_never_the_best(tmp_path: Path) -> None:
-    module = Scripted([float("nan"), 2.0, float("nan")])
-    fit(tmp_path, module, [BestCheckpoint(monitor="val/score"), LastCheckpoint()], 3)
-    assert saved_weight(tmp_path) == module.at[1]
 
 
 @pytest.mark.parametrize("moved_aside", [False, True])  # by a kill between the two renames of the next best
@@ -110,16 +103,6 @@ def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
         fit(tmp_path, module, [BestCheckpoint(monitor="val/loss"), LastCheckpoint()], 2)
     assert saved_weight(tmp_path) == saved_weight(tmp_path, "last_checkpoint") == module.at[1]
     assert "val/loss was never logged, so best_checkpoint holds the last weights" in caplog.text
-
-
-def test_an_own_export_is_used(tmp_path: Path) -> None:
-    class Json(BestCheckpoint):
-        def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
-            folder.mkdir(exist_ok=True)
-            (folder / "step.json").write_text(json.dumps(trainer.global_step))
-
-    fit(tmp_path, Scripted([2.0, 1.0, 3.0]), [Json(monitor="val/score"), LastCheckpoint()], 3)
-    assert (tmp_path / "best_checkpoint" / "step.json").read_text() == "2"
 
 
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:

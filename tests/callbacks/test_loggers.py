@@ -12,8 +12,9 @@ from picochat.cli import main
 RUN = [
     *("fit", "--config", "capability.yaml", "--model.checkpoint=null", "--trainer.max_steps=4"),
     *("--trainer.val_check_interval=4", "--trainer.log_every_n_steps=2", "--trainer.precision=32-true"),
-    *("--data.sft_rows=400", "--data.eval_rows=80", "--data.dataset_pack=null", "--data.tokenizer=null"),
+    *("--data.sft_rows=400", "--data.eval_rows=80", "--benchmark_metrics.max_new_tokens=8"),
 ]
+STORIES = ["data", "import", "--source", "stories", "--documents", "300", "--out-dir", "runs/data"]
 SHOWN = {  # what a run has to show, wherever it is shown
     *("train/loss", "train/lr", "train/grad_norm", "train/tokens_per_s", "train/supervised_tokens_per_s"),
     *("train/loader_wait", "train/padding", "val/loss", "val/loss/identity", "eval/weak_skills/pass_rate"),
@@ -34,6 +35,7 @@ def tensorboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tensorboard")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        main(STORIES)
         main([*RUN, "--trainer.logger=TensorBoardLogger", "--trainer.logger.save_dir=runs/capability/tensorboard"])
     return root / "runs/capability"
 
@@ -76,6 +78,7 @@ def test_wandb_shows_the_same_offline(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("WANDB_SILENT", "true")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of wandb's own
+        main(STORIES)
         main([*RUN, "--trainer.logger=WandbLogger", "--trainer.logger.save_dir=runs", "--trainer.logger.offline=true"])
         import wandb
 
@@ -90,9 +93,9 @@ def test_wandb_shows_the_same_offline(tmp_path: Path, monkeypatch: pytest.Monkey
         assert summary[name] == pytest.approx(csv_values(tmp_path / "runs/capability")[name][-1], rel=1e-6), name
 
 
-@pytest.mark.slow
 def test_logger_false_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    main(STORIES)
     main([*RUN, "--trainer.logger=false"])
     assert (tmp_path / "runs/capability/report.md").is_file()
     assert not list(tmp_path.rglob("metrics.csv"))

@@ -2,12 +2,12 @@
 
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -142,9 +142,7 @@ def two_ranks(folder: Path) -> None:
 
 
 def test_two_ranks_roll_back_and_skip_together_when_one_meets_poison(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from test_spike_guard import two_ranks; two_ranks(Path(sys.argv[1]))"
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
-    subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parent)
+    forked.run(two_ranks, tmp_path, output=tmp_path / "output")
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert (first["rollbacks"], first["skipped"]) == (1, 1)

@@ -1,12 +1,11 @@
 """Speed, waiting, padding and mixture, as they appear in the log and in the report."""
 
 import csv
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -78,7 +77,7 @@ def logged(root: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
-def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1, ranks: int = 1) -> tuple[Trainer, ChatDataModule]:
+def chat_run(root: Path, steps: int = 4, accumulate: int = 1, ranks: int = 1) -> tuple[Trainer, ChatDataModule]:
     """Steps of two packed rows a micro-batch, dealt out to the ranks."""
     rows = [chat_row("add", n, 1 + n % 5) for n in range(40)] + [chat_row("spell", n, 4 + n % 17) for n in range(30)]
     if not (root / "t.json").is_file():
@@ -102,7 +101,7 @@ def chat_run(root: Path, *, steps: int = 4, accumulate: int = 1, ranks: int = 1)
         val_check_interval=2 * accumulate,
         check_val_every_n_epoch=None,
         devices=ranks,
-        strategy="ddp" if ranks > 1 else "auto",
+        strategy="ddp_fork" if ranks > 1 else "auto",
     )
     fit.fit(ChatModule(SIZE), data)
     return fit, data
@@ -141,21 +140,12 @@ def test_the_report_has_the_same_figures_of_the_whole_run(tmp_path: Path) -> Non
     assert float(figures["data/learnt/add"]) + float(figures["data/learnt/spell"]) == pytest.approx(1, abs=2e-3)
 
 
-@pytest.mark.slow
 def test_two_ranks_count_together(tmp_path: Path) -> None:
     chat_run(tmp_path)
     names = ("train/padding", "data/learnt/add", "data/learnt/spell")
     alone = [logged(tmp_path, name) for name in names]
     (tmp_path / "metrics.csv").unlink()
-    code = (
-        f"import sys; sys.path += {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
-        "from pathlib import Path; import test_throughput as here\n"
-        "here.chat_run(Path(sys.argv[1]), ranks=2)\n"
-    )
-    script = tmp_path / "ranks.py"
-    script.write_text(code)
-    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    forked.run(chat_run, tmp_path, 4, 1, 2, output=tmp_path / "output")
     assert [logged(tmp_path, name) for name in names] == alone
     assert "## Speed" in (tmp_path / "report.md").read_text()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.datamodules.batches import Layout, render_row, split_rows, whole_rows
@@ -59,6 +59,7 @@ def test_a_long_document_is_split_as_drawn(tmp_path: Path) -> None:
     st.lists(st.integers(1, 70), min_size=1, max_size=6),
     st.integers(4, 12).flatmap(lambda context: st.tuples(st.just(context), st.integers(1, context - 2))),
 )
+@settings(max_examples=40)  # each writes a store
 def test_every_token_of_every_document_is_asked_for_once_behind_its_predecessors(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], context_and_overlap: tuple[int, int]
 ) -> None:

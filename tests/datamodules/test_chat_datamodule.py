@@ -27,20 +27,11 @@ def keys(dm: ChatDataModule, side: str) -> set[str]:
     return {rows[index]["key"] for index in examples.rows.tolist()}
 
 
-def test_a_batch_has_named_fields_of_rows_by_context(files: dict[str, str]) -> None:
-    dm = ready(files)
-    batch = next(iter(dm.train_dataloader()))
-    assert isinstance(batch, Batch)
-    assert {name: tuple(tensor.shape) for name, tensor in batch._asdict().items()} == {
-        **dict.fromkeys(("input_ids", "labels", "position_ids", "document_ids", "lane_ids"), (4, 128)),
-        "step_tokens": (),
-    }
-    assert batch.step_tokens == (batch.labels != IGNORE_INDEX).sum()
-
-
 def test_every_document_begins_with_bos_and_positions_restart(files: dict[str, str]) -> None:
     dm = ready(files)
     for batch in dm.train_dataloader():
+        assert isinstance(batch, Batch)
+        assert batch.step_tokens == (batch.labels != IGNORE_INDEX).sum()
         starts = (batch.position_ids == 0) & (batch.document_ids > 0)
         assert (batch.input_ids[starts] == dm.chat_tokenizer.bos_id).all()
         assert starts.sum() == sum(int(row.max()) for row in batch.document_ids)
@@ -115,9 +106,6 @@ def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[st
         assert sum(int(batch.document_ids.max(dim=1).values.sum()) for batch in first) == len(dm._evaluations[name])
         assert sum(int(batch.step_tokens) for batch in first) == dm._evaluations[name].supervised.sum()
     assert len(dm._evaluations["eval"]) == 20
-
-
-def test_without_a_held_out_share_only_the_eval_set_is_left(files: dict[str, str]) -> None:
     assert ready(files, val_fraction=0).val_names == ["eval"]
     assert ready({**files, "eval_input": None}, val_fraction=0).val_dataloader() == []
 
@@ -134,16 +122,12 @@ def test_test_measures_and_predict_asks_the_eval_rows(files: dict[str, str]) -> 
 def test_long_rows_are_refused_with_lane_and_line(files: dict[str, str], tmp_path: Path) -> None:
     rows = [chat_row("add", 1, 3), chat_row("spell", 2, 400), chat_row("add", 3, 3), chat_row("spell", 4, 500)]
     path = write_jsonl(tmp_path / "chat.jsonl", rows)
-    with pytest.raises(UserError, match=rf"2 rows do not fit .*\(spell 2; {path}:2, {path}:4\); set it to \d+, or"):
-        ready({**files, "chat_input": str(path)}, val_fraction=0)
-
-
-def test_the_context_that_the_refusal_names_is_just_enough(files: dict[str, str], tmp_path: Path) -> None:
-    settings = {**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", [chat_row("spell", 2, 400)]))}
-    with pytest.raises(UserError) as refused:
+    settings = {**files, "chat_input": str(path)}
+    expected = rf"2 rows do not fit .*\(spell 2; {path}:2, {path}:4\); set it to \d+, or"
+    with pytest.raises(UserError, match=expected) as refused:
         ready(settings, val_fraction=0)
     needed = int(str(refused.value).split("set it to ")[1].split(",")[0])
-    assert len(ready(settings, val_fraction=0, context_length=needed)._train) == 1
+    assert len(ready(settings, val_fraction=0, context_length=needed)._train) == 4
     with pytest.raises(UserError):
         ready(settings, val_fraction=0, context_length=needed - 1)
 
@@ -178,15 +162,6 @@ def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
         ready(files, val_fraction=0, block_size=1, sampling="category_balanced")
 
 
-def test_a_row_renders_as_text(files: dict[str, str]) -> None:
-    dm = ready(files)
-    batch = next(iter(dm.train_dataloader()))
-    first = dm.render_row(batch, 0).splitlines()[0]
-    assert first.startswith("document 1 [")
-    assert "<|assistant|>⟦" in first
-    assert first.endswith("<|end|>⟧")
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -212,13 +187,6 @@ def test_a_profile_refuses_a_setting_that_it_does_not_use() -> None:
     CapabilityDataModule(skill_answer_style="direct")
     with pytest.raises(UserError, match=r"data\.source has no effect"):
         CapabilityDataModule(source="hub")
-
-
-def test_workers_see_the_same_batches(files: dict[str, str]) -> None:
-    alone = [batch.input_ids for batch in ready(files).train_dataloader()]
-    shared = [batch.input_ids for batch in ready(files, num_workers=2).train_dataloader()]
-    assert len(alone) > 4
-    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
 
 
 def test_a_dataset_pack_without_chat_rows_says_how_to_get_some(files: dict[str, str], tmp_path: Path) -> None:

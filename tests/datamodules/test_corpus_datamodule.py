@@ -70,14 +70,6 @@ def test_parts_begin_with_bos_and_read_the_overlap_again(pack: str) -> None:
     assert learnt.tolist() == [False] * 9 + [True] * (len(ids) - 9)
 
 
-def test_only_the_held_out_documents_are_validated(pack: str) -> None:
-    dm = ready(pack)
-    assert dm.val_names == ["val"]
-    assert dm.lanes == ["corpus"]
-    assert ready(pack, val_fraction=0).val_names == []
-    assert "documents in" in dm.describe()
-
-
 def test_a_corpus_of_which_nothing_is_held_out_says_so(pack: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         assert ready(pack, val_fraction=1e-9).val_names == []

@@ -23,14 +23,6 @@ def test_quotas_of_three_categories(sampling: str, expected: list[int]) -> None:
     assert quotas(np.array([100, 400, 900]), ALPHAS[sampling], 60).tolist() == expected
 
 
-def test_ties_go_to_the_first() -> None:
-    assert quotas(np.array([7, 7, 7]), 0.5, 8).tolist() == [3, 3, 2]
-
-
-def test_uniform_over_one_epoch_draws_each_category_as_often_as_it_has_rows() -> None:
-    assert quotas(np.array([3, 1, 6]), 1.0, 10).tolist() == [3, 1, 6]
-
-
 def test_a_category_without_rows_gets_nothing_whatever_alpha() -> None:
     for alpha in ALPHAS.values():
         assert quotas(np.array([4, 0, 4]), alpha, 10).tolist() == [5, 0, 5]

@@ -118,14 +118,6 @@ def test_a_run_resumed_with_another_split_of_the_step_is_shown_the_same_rows(
     assert after.weight.item() == pytest.approx(straight.weight.item(), rel=1e-6)
 
 
-def test_a_run_resumed_with_more_rows_a_step_goes_on_with_the_next_row(files: dict[str, str], tmp_path: Path) -> None:
-    straight = fit(files, tmp_path)
-    fit(files, tmp_path, stop_after=6)  # 24 rows
-    after = fit(files, tmp_path, batch_size=8, steps=9, resume=True)
-    stream = [row for rows in straight.rows_of_steps().values() for row in rows]
-    assert [row for rows in after.rows_of_steps().values() for row in rows] == stream[24:48]
-
-
 def test_a_run_resumed_twice_with_different_splits_goes_on(files: dict[str, str], tmp_path: Path) -> None:
     straight = fit(files, tmp_path)
     fit(files, tmp_path, stop_after=6)
