@@ -23,7 +23,7 @@ ELSEWHERE = {"roman.yaml", "Roman"}  # what examples/picochat-roman brings
 def commands() -> list[tuple[str, str]]:
     """(page, line): every line of a code block that begins with picochat, continued lines joined."""
     found = []
-    for page in PAGES:
+    for page in set(PAGES) - {ROOT / "docs/benchmarks.md"}:  # made of docstrings and of commands that were run
         text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
         lines = re.findall(r"^(?: {4})?(picochat .+)$|^printf .*\| (picochat .+)$", text, flags=re.MULTILINE)
         found += [(str(page.relative_to(ROOT)), first or second) for first, second in lines]
