@@ -57,7 +57,8 @@ def _words(line: str) -> str:
     parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
     for index, part in enumerate(parts):
         if part.startswith("`"):
-            parts[index] = f"``{part.strip('`')}``"
+            joined = parts[index + 1][:1].isalnum()  # `Lane`s: a literal ends at an escaped space
+            parts[index] = f"``{part.strip('`')}``" + "\\ " * joined
         else:
             parts[index] = re.sub(r"([*|]|_(?=\W|$))", r"\\\1", part)
     return "".join(parts)
