@@ -72,7 +72,7 @@ def _own(kind: str) -> Iterator[Entry]:
     if kind == "tasks":
         from picochat.packs.tasks.registry import BUILT_IN
 
-        yield from (Entry(name, OWN, path) for name, path in BUILT_IN.items())
+        yield from (Entry(name, OWN, f"{task.__module__}.{task.__name__}") for name, task in BUILT_IN.items())
     elif kind == "profiles":
         from picochat.packs.profiles import built_in_profiles
 

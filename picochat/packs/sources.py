@@ -12,7 +12,6 @@ the hub stores it: ``cais/mmlu/all/test-00000-of-00001.parquet``, ``gsm8k/main/t
 """
 
 import hashlib
-import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -117,20 +116,18 @@ class SourceReader:
         """Enough records to choose from, in a random order."""
         if self._unreachable:
             raise _UnavailableError(self._unreachable)
-        if importlib.util.find_spec("datasets") is None:
-            raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')")
-        import datasets  # 2 s: only who asks for public data waits
-
+        files = _files(self.folder, source) if self.folder else []
         try:
-            if self.folder is None:
-                stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
-            else:
-                files = _files(self.folder, source)
+            import datasets  # 2 s: only who asks for public data waits
+
+            if files:
                 kind = "parquet" if files[0].endswith(".parquet") else "json"
                 stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
+            else:
+                stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
             return draw.shuffled(list(islice(stream, max(_POOL, _TRIES * wanted))))
-        except _UnavailableError:
-            raise
+        except ImportError:
+            raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')") from None
         except Exception as error:  # whatever the client's many back ends raise
             first_line = next(iter(str(error).splitlines()), "")
             raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error

@@ -1,4 +1,4 @@
-"""The rows of the four profiles stay the same to the byte: published packs must be reproducible.
+"""The rows of the four profiles stay the same to the byte, in every process: published packs must be reproducible.
 
 A change of phrases or shares changes them on purpose; the changelog then says so, and new figures go in here.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.packs import build_task_pack
+from picochat.packs import Draw, build_task_pack
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ def test_rows_never_change(tmp_path: Path, profile: str, style: str, chat: str, 
     made = build_task_pack(tmp_path, profile=profile, sft_rows=400, eval_rows=80, skill_answer_style=style)  # type: ignore[arg-type]
     found = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (made.chat_path, made.eval_path)]
     assert found == [chat, evaluation]
+
+
+def test_draws_never_change() -> None:
+    draw = Draw(42, "golden", 1)
+    assert [draw.below(1000) for _ in range(5)] == [931, 215, 479, 272, 724]

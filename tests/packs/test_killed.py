@@ -1,44 +1,33 @@
-"""`kill -9` in the middle: what stands under a final name is whole, and all of it is there or none."""
+"""A task pack whose process dies while it writes: none of its files is there, and the next run is not confused."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from picochat.packs.rows import read_rows
+import pytest
 
-FILES = {
-    "chat_task_mixture_capability.jsonl",
-    "eval_task_mixture_capability.jsonl",
-    "task_mixture_capability.md",
-    "task_mixture_capability.json",
-}
-COMMAND = [sys.executable, "-m", "picochat", "data", "task-pack", "--dataset-pack", "dataset_pack.json", "--force",
-           "--out-dir", "pack", "--sft-rows", "1000", "--eval-rows", "200"]  # fmt: skip
+DIES = """
+import os, sys, picochat.files
+from picochat.packs import build_task_pack
+written, sync = [], picochat.files._sync
+def dies(path):
+    written.append(path)
+    if len(written) == int(sys.argv[1]):
+        os._exit(9)  # nothing is cleaned up, as after kill -9
+    sync(path)
+picochat.files._sync = dies
+build_task_pack("dataset_pack.json", out_dir="pack", sft_rows=32, eval_rows=16)
+"""
 
 
-def test_a_killed_task_pack_leaves_all_its_files_or_none_and_the_next_run_is_not_confused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [1, 3, 5, 0])  # of chat and eval rows, two reports and the dataset pack; 0: it lives
+def test_files_appear_together_or_not_at_all(tmp_path: Path, at: int) -> None:
     (tmp_path / "dataset_pack.json").write_text('{"kept": 1}')
-    started = time.perf_counter()
-    subprocess.run(COMMAND, cwd=tmp_path, check=True, capture_output=True)
-    whole = time.perf_counter() - started
-    expected = {name: (tmp_path / "pack" / name).read_bytes() for name in FILES}
-    for name in FILES:
-        (tmp_path / "pack" / name).unlink()
-    outcomes = set()
-    for trial in range(12):
-        process = subprocess.Popen(COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(whole * (0.3 + 0.06 * trial))  # from the first imports to the end
-        process.kill()
-        process.wait()
-        found = {path.name for path in (tmp_path / "pack").iterdir() if not path.name.startswith(".")}
-        assert found in (set(), FILES)
-        for name in found:
-            assert (tmp_path / "pack" / name).read_bytes() == expected[name]
-            (tmp_path / "pack" / name).unlink()
-        assert json.loads((tmp_path / "dataset_pack.json").read_text())["kept"] == 1
-        outcomes.add(bool(found))
-    assert False in outcomes  # some were killed before they had finished
-    subprocess.run(COMMAND, cwd=tmp_path, check=True, capture_output=True)
-    assert len(read_rows(tmp_path / "pack/chat_task_mixture_capability.jsonl", "chat")) == 1000
+    done = subprocess.run([sys.executable, "-c", DIES, str(at)], cwd=tmp_path)
+    assert done.returncode == (9 if at else 0)
+    assert len(list(tmp_path.glob("pack/[!.]*"))) == (0 if at else 4)
+    assert ("chat" in json.loads((tmp_path / "dataset_pack.json").read_text())) == (at == 0)
+    if at:
+        subprocess.run([sys.executable, "-c", DIES, "0"], cwd=tmp_path, check=True)
+        assert len(list(tmp_path.glob("pack/*"))) == 4

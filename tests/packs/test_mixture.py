@@ -1,9 +1,7 @@
 """Task packs: quotas to the row, problems held out, the same bytes from the same seed, nothing half-written."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -113,23 +111,6 @@ def test_two_seeds_share_few_problems(pack: Path, recipe: TaskPackReport) -> Non
         assert len(first & second) / len(first) < 0.12
 
 
-def test_the_same_seed_gives_the_same_bytes_in_another_process(pack: Path) -> None:
-    made = []
-    for hash_seed in ("1", "2"):
-        folder = pack / f"process{hash_seed}"
-        code = (
-            "import sys; from picochat.packs import build_task_pack; "
-            "build_task_pack(sys.argv[1], profile='balanced', out_dir=sys.argv[2], sft_rows=200, eval_rows=64)"
-        )
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        subprocess.run([sys.executable, "-c", code, str(pack), str(folder)], check=True, env=environment)
-        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    names = ("chat_task_mixture", "eval_task_mixture", "task_mixture", "task_mixture")
-    kinds = ("jsonl", "jsonl", "json", "md")
-    assert set(made[0]) == {f"{name}_balanced.{kind}" for name, kind in zip(names, kinds, strict=True)}
-    assert made[0] == made[1]
-
-
 def test_a_quarter_of_the_eval_rows_asks_in_held_out_phrasings(recipe: TaskPackReport) -> None:
     train, evaluation = sides(recipe)
     assert counted(train, "phrasing") == {"known": 2400}
@@ -140,7 +121,7 @@ def test_a_quarter_of_the_eval_rows_asks_in_held_out_phrasings(recipe: TaskPackR
     assert not shapes & {re.sub(r"\d+", "#", prompt_text(row)) for row in train}
 
 
-def test_rows_carry_everything_that_reports_and_checks_need(recipe: TaskPackReport) -> None:
+def test_rows_carry_everything_that_reports_and_checks_need(pack: Path, recipe: TaskPackReport) -> None:
     train, evaluation = sides(recipe)
     for row in (*train, *evaluation):
         assert (row["mixture_profile"], row["source_dataset"]) == ("capability", "offline")
@@ -153,13 +134,9 @@ def test_rows_carry_everything_that_reports_and_checks_need(recipe: TaskPackRepo
         assert row["reference"] == "\n".join([*row["steps"], f"Final answer: {row['answer']}"])
     assert {row["answer_style"] for row in skills} == {"scratchpad"}
     assert {row["answer_style"] for row in evaluation if row not in skills} == {"direct"}
-
-
-def test_the_direct_style_answers_without_steps(pack: Path) -> None:
     train, evaluation = sides(build(pack, "direct", sft_rows=100, eval_rows=50, skill_answer_style="direct"))
     skills = [row for row in train if row["mixture_component"] == "weak_skills"]
-    assert len(skills) == 72
-    assert all(row["messages"][-1]["content"] == row["answer"] for row in skills)
+    assert [row["messages"][-1]["content"] for row in skills] == [row["answer"] for row in skills] != []
     assert not any("steps" in row for row in evaluation)
     assert {row["answer_style"] for row in (*train, *evaluation)} == {"direct"}
 
@@ -249,12 +226,6 @@ def test_a_task_for_training_alone_is_refused(doubling: Profile, monkeypatch: py
         load_task("tests_doubling.Doubling")
 
 
-@pytest.mark.parametrize(("sft_rows", "eval_rows"), [(31, 16), (32, 15), (-1, 320)])
-def test_sizes_below_the_smallest_are_refused(pack: Path, sft_rows: int, eval_rows: int) -> None:
-    with pytest.raises(UserError, match="at least 32 and --eval-rows at least 16"):
-        build(pack, "small", sft_rows=sft_rows, eval_rows=eval_rows)
-
-
 def test_existing_files_stay_without_force(pack: Path) -> None:
     first = build(pack, "kept", sft_rows=32, eval_rows=16)
     before = first.chat_path.read_bytes()
@@ -297,14 +268,18 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion_and_replaces_nothi
 @pytest.mark.parametrize(
     ("profile", "given", "message"),
     [
+        ("capability", {"sft_rows": 31}, "at least 32 and --eval-rows at least 16, not 31 and 16"),
+        ("capability", {"eval_rows": 15}, "at least 32 and --eval-rows at least 16, not 32 and 15"),
         ("capability", {"source": "hub"}, "--source hub is for profiles that take rows from public data"),
         ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and a profile that"),
         ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
     ],
 )
-def test_settings_without_effect_are_refused(pack: Path, profile: str, given: dict[str, str], message: str) -> None:
+def test_settings_without_effect_or_below_the_smallest_are_refused(
+    pack: Path, profile: str, given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        build(pack, "unused", profile=profile, sft_rows=32, eval_rows=16, **given)
+        build(pack, "unused", **{"profile": profile, "sft_rows": 32, "eval_rows": 16, **given})
     assert not (pack / "unused").exists()
 
 

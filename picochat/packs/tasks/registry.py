@@ -3,26 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from picochat.errors import UserError
+from picochat.packs.tasks import arithmetic, choice, identity, refusal, spelling
 from picochat.packs.tasks.base import Task
 from picochat.plugins import load_named
 
-_ROOM = "picochat.packs.tasks"
-BUILT_IN: Mapping[str, str] = {
-    "bench_math_addition": f"{_ROOM}.arithmetic.Addition",
-    "bench_math_subtraction": f"{_ROOM}.arithmetic.Subtraction",
-    "bench_math_multiplication": f"{_ROOM}.arithmetic.Multiplication",
-    "bench_math_removal": f"{_ROOM}.arithmetic.Removal",
-    "bench_spelling_count": f"{_ROOM}.spelling.Count",
-    "bench_spelling_first": f"{_ROOM}.spelling.First",
-    "bench_spelling_last": f"{_ROOM}.spelling.Last",
-    "bench_spelling_spaced": f"{_ROOM}.spelling.Spaced",
-    "bench_spelling_reverse": f"{_ROOM}.spelling.Reverse",
-    "bench_choice_science": f"{_ROOM}.choice.Science",
-    "bench_choice_language": f"{_ROOM}.choice.Language",
-    "bench_choice_world": f"{_ROOM}.choice.World",
-    "identity": f"{_ROOM}.identity.Identity",
-    "refusal": f"{_ROOM}.refusal.Refusal",
-}
+_TASKS: tuple[type[Task], ...] = (
+    *(arithmetic.Addition, arithmetic.Subtraction, arithmetic.Multiplication, arithmetic.Removal),
+    *(spelling.Count, spelling.First, spelling.Last, spelling.Spaced, spelling.Reverse),
+    *(choice.Science, choice.Language, choice.World, identity.Identity, refusal.Refusal),
+)
+BUILT_IN: Mapping[str, type[Task]] = {task.category: task for task in _TASKS}
 
 
 def load_task(name: str, words: Sequence[str] | None = None) -> Task:
@@ -31,7 +21,7 @@ def load_task(name: str, words: Sequence[str] | None = None) -> Task:
     Raises:
         UserError: no such task, or what was found is not a task.
     """
-    made = load_named(BUILT_IN.get(name, name), "picochat.tasks", "task")
+    made = BUILT_IN.get(name) or load_named(name, "picochat.tasks", "task")
     if not (isinstance(made, type) and issubclass(made, Task)):
         raise UserError(f"{name} is not a subclass of picochat.packs.Task")
     spells = words is not None and name.startswith("bench_spelling_")
