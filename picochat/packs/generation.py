@@ -34,10 +34,6 @@ _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many value
 AnswerStyle = Literal["direct", "scratchpad"]
 
 
-class ExhaustedError(Exception):
-    """The stage has no unused pair left."""
-
-
 class ProblemSampler:
     """Hands out one stage's (value, template) pairs on one side; all components of a pack share it, so no pair repeats.
 
@@ -71,18 +67,14 @@ class ProblemSampler:
             total += sizes[id(families)][1]
         return total
 
-    def sample(self, phrasing: Phrasing) -> tuple[Any, str]:
-        """The next pair.
-
-        Raises:
-            ExhaustedError: every value was asked in every way.
-        """
+    def sample(self, phrasing: Phrasing) -> tuple[Any, str] | None:
+        """The next pair; None when every value was asked in every way."""
         tried = 0
         while True:
             if not self._listed and self._at == len(self._order):
                 self._draw_value()
             if tried >= len(self._order):
-                raise ExhaustedError
+                return None
             at = self._at % len(self._order)
             self._at += 1
             tried += 1
@@ -230,12 +222,12 @@ class RowBuilder:
         for phrasing in draw.shuffled(phrasings):
             problem = None
             while problem is None or problem.prompt in self._prompts:
-                try:
-                    value, template = sampler.sample(phrasing)
-                except ExhaustedError:
+                pair = sampler.sample(phrasing)
+                if pair is None:
                     raise UserError(
                         f"{quota.task}: the stage {stage} has too few different {side} rows; ask for fewer rows"
-                    ) from None
+                    )
+                value, template = pair
                 problem = task.pose(stage, value, template, draw)
                 if side == "train" and task.typos and draw.chance(TYPOS):
                     problem = problem._replace(prompt=add_typo(problem.prompt, problem.content or (), draw))

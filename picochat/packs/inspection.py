@@ -35,9 +35,9 @@ class Inspection:
 
     def summary(self) -> str:
         """What `picochat data inspect` prints."""
-        told = [f"{self.path}: {self.rows} rows in {self.lines} lines, {len(self.bad)} bad"]
+        lines = [f"{self.path}: {self.rows} rows in {self.lines} lines, {len(self.bad)} bad"]
         if self.repeated:
-            told.append(f"{self.repeated} rows have the messages of an earlier row")
+            lines.append(f"{self.repeated} rows have the messages of an earlier row")
         lengths = [(name, *map(str, _quantiles(numbers))) for name, numbers in self.lengths.items()]
         tables = [
             Table((name, "number"), [(clip(label), str(found[label])) for label in sorted(found)])
@@ -46,7 +46,7 @@ class Inspection:
         bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:SHOWN]]
         if len(self.bad) > SHOWN:
             bad.append(f"… and {len(self.bad) - SHOWN} more")
-        return terminal(Text(told), Table(("length", "least", "median", "95 %", "most"), lengths), *tables, Text(bad))
+        return terminal(Text(lines), Table(("length", "least", "median", "95 %", "most"), lengths), *tables, Text(bad))
 
 
 def inspect_rows(path: str | Path) -> Inspection:

@@ -111,7 +111,7 @@ def build_task_pack(
         evaluation=[made.row for made in evaluation],
         texts={chat_path: chat_text, eval_path: eval_text},
         reports=report_paths,
-        sources=[outcome.as_dict() for outcome in reader.outcomes] if reader else [],
+        sources=reader.outcomes if reader else [],
         contamination=contamination,
         promote=promote,
     )

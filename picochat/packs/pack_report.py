@@ -97,7 +97,7 @@ def describe(
         "settings": dict(settings),
         "train": _counts(train),
         "eval": _counts(evaluation),
-        "sources": [dict(source) for source in sources],
+        "sources": list(sources),
         "contamination": contamination.as_dict(),
         "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
         "promotion": promotion,

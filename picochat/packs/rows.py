@@ -143,7 +143,7 @@ def validate_row(row: Row, kind: Kind) -> Row:
 
 
 def has_check(row: Row) -> bool:
-    """Whether a reply can fail the row: ``"answer": null`` or ``"must_include": []`` is no check."""
+    """Whether a reply can fail the row: ``"answer": null`` or ``"must_include": []`` is not a check."""
     return any(row.get(field) not in (None, []) for field in CHECK_FIELDS)
 
 

@@ -14,7 +14,7 @@ the hub stores it: ``cais/mmlu/all/test-00000-of-00001.parquet``, ``gsm8k/main/t
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -52,39 +52,22 @@ class HubSource:
         return f"hub:{self.dataset}:{hashlib.sha256(problem.prompt.encode()).hexdigest()[:16]}"
 
 
-@dataclass
-class Outcome:
-    """What became of one source."""
-
-    name: str
-    side: Side
-    wanted: int
-    rows: int = 0
-    failure: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the report: what is missing was generated."""
-        said = f"{self.rows} of {self.wanted} {'training' if self.side == 'train' else 'eval'} rows"
-        if self.failure:
-            said += f", failed: {self.failure}"
-        if self.rows < self.wanted:
-            said += f"; {self.wanted - self.rows} generated offline instead"
-        return {**asdict(self), "outcome": said}
-
-
 class SourceReader:
     """Reads the sources of one pack and keeps a record of what happened.
 
     Args:
         mode: "auto" goes on without a source that fails; "hub" wants at least one to load.
         folder: snapshots to read in place of the hub.
+
+    Attributes:
+        outcomes: what became of each source, for the report; what is missing was generated.
     """
 
     def __init__(self, mode: Literal["offline", "auto", "hub"], folder: Path | None) -> None:
         if folder is not None and not folder.is_dir():
             raise UserError(f"--hub-dir {folder} is not a folder")
         self.mode, self.folder = mode, folder
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[dict[str, Any]] = []
         self._unreachable = None if folder is not None else why_unreachable()
 
     def rows(
@@ -94,22 +77,24 @@ class SourceReader:
         for lane, total in lanes.items():
             sources = [source for source in SOURCES if source.side == side and source.lane == lane]
             for source, wanted in largest_remainder(total // 2, dict.fromkeys(sources, 1)).items() if sources else ():
-                outcome = Outcome(str(source), side, wanted)
-                self.outcomes.append(outcome)
+                rows, failure = 0, None
                 try:
                     problems = _problems(source, self._records(source, wanted, draw))
                     for problem in islice(filter(accept, problems), wanted):
-                        outcome.rows += 1
+                        rows += 1
                         yield source, problem
                 except _UnavailableError as error:
-                    outcome.failure = str(error)
+                    failure = str(error)
+                said = f"{rows} of {wanted} {'training' if side == 'train' else 'eval'} rows"
+                said += f", failed: {failure}" if failure else ""
+                said += f"; {wanted - rows} generated offline instead" if rows < wanted else ""
+                known = {"name": str(source), "side": side, "wanted": wanted, "rows": rows, "failure": failure}
+                self.outcomes.append({**known, "outcome": said})
 
     def insist(self) -> None:
         """Raise UserError if the mode is "hub" and nothing at all was read."""
-        if self.mode == "hub" and self.outcomes and not any(outcome.rows for outcome in self.outcomes):
-            failures = dict.fromkeys(
-                f"{outcome.name}: {outcome.failure or 'no usable row'}" for outcome in self.outcomes
-            )
+        if self.mode == "hub" and self.outcomes and not any(one["rows"] for one in self.outcomes):
+            failures = dict.fromkeys(f"{one['name']}: {one['failure'] or 'no usable row'}" for one in self.outcomes)
             raise UserError(f"--source hub loaded nothing ({'; '.join(failures)}); --source auto goes on without")
 
     def _records(self, source: HubSource, wanted: int, draw: Draw) -> list[Record]:

@@ -1,7 +1,7 @@
 """The words that spelling is taught on. In: words.txt, or the user's list. Out: a sorted tuple. Next: packs.tasks.
 
 words.txt holds one common English word a line: 3 to 10 letters a–z, lower case, sorted, each once, no proper names.
-It leaves out the words of the packs' own sentences: "Spell how." is no good question, and a tokenizer of whole words
+It leaves out the words of the packs' own sentences: "Spell how." is not a good question, and a tokenizer of whole words
 makes such words one token each, whose letters nobody sees.
 Which words are for training and which are held out is the mixture's business; this list knows no sides.
 """

@@ -83,7 +83,7 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
     """
     header = _HEADER.fullmatch(lines[0])
     if not header:
-        raise ValueError(f"'{lines[0]}' is no sum and no difference")
+        raise ValueError(f"'{lines[0]}' is not a sum or a difference")
     upper, sign, lower = header[1], header[2], header[3]
     width = max(len(upper), len(lower))
     if len(lines) != 1 + width:
@@ -95,7 +95,7 @@ def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
         line, last = lines[place], place == width
         column = read(line)
         if column is None:
-            raise ValueError(f"'{line}' is no column, or is calculated wrongly")
+            raise ValueError(f"'{line}' is not a column, or is calculated wrongly")
         brought = kept if sign == "+" else -kept
         if (column.upper, column.lower) != (int(uppers[-place]) + brought, int(lowers[-place])):
             raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
@@ -131,7 +131,7 @@ def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
     """Read running sums back: (count, what is added, result); ValueError as above."""
     header = re.fullmatch(r"(\d+)x(\d+)", lines[0])
     if not header:
-        raise ValueError(f"'{lines[0]}' is no product")
+        raise ValueError(f"'{lines[0]}' is not a product")
     count, each = int(header[1]), int(header[2])
     total = 0
     for left, line in zip(range(count, 0, -1), lines[1:], strict=False):

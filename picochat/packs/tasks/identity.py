@@ -116,7 +116,7 @@ def _lowered(text: str) -> str:
 
 @cache
 def _families(topic: str) -> Mapping[Phrasing, Sequence[Family]]:
-    """Each wording with the situation in front of it or behind it."""
+    """Each wording with the situation before it or after it."""
     return {
         phrasing: [(f"{{situation}} {text}", f"{text} {{situation}}") for text in texts]
         for phrasing, texts in _wordings(topic).items()

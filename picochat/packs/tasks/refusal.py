@@ -33,7 +33,7 @@ class Unanswerable(NamedTuple):
 class Stated(NamedTuple):
     """A situation that the user does not ask about but tells of."""
 
-    told: Unanswerable
+    situation: Unanswerable
 
 
 class Asked(NamedTuple):
@@ -75,20 +75,20 @@ class Refusal(Task):
             table = content("refusal")["meaning"]
             return [Asked(ask, *cells(line)) for line in table["words"] for ask in table["ask"]]
         if stage == "benign_statement":
-            return [Stated(told) for kind in _STATED_KINDS for told in _unanswerable(kind)]
+            return [Stated(one) for kind in _STATED_KINDS for one in _unanswerable(kind)]
         return _unanswerable(stage)
 
     def key(self, stage: str, value: Value) -> str:
         if isinstance(value, Unanswerable):
             return f"refusal:{stage}/{value.text}"
         if isinstance(value, Stated):
-            return f"benign:stated/{value.told.text}"
+            return f"benign:stated/{value.situation.text}"
         return f"benign:{value.ask}/{value.word}"
 
     def side(self, stage: str, value: Value) -> Side:
         if isinstance(value, Asked):
             return split_of(self.key(stage, value))
-        return value.told.side if isinstance(value, Stated) else value.side
+        return value.situation.side if isinstance(value, Stated) else value.side
 
     def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
         return _families(stage, value.ask if isinstance(value, Asked) else "", phrasing)
@@ -97,7 +97,7 @@ class Refusal(Task):
         if isinstance(value, Unanswerable):
             return _decline(stage, value, template, draw)
         if isinstance(value, Stated):
-            table, text = content("refusal")["statement"], value.told.text
+            table, text = content("refusal")["statement"], value.situation.text
             checks = {"must_include_any": list(map(list, table["must_include_any"])), "max_words": 20}
             return Problem(template.replace("{x}", text), draw.pick(table["replies"]), checks=checks, content=(text,))
         return Problem(

@@ -46,9 +46,9 @@ def pair_families(skill: str, both_orders: bool) -> Mapping[tuple[Phrasing, bool
         bare = _asked("arithmetic", skill, phrasing)
         if both_orders:
             bare = [(*members(family), *map(_swapped, members(family))) for family in bare]
-        for counted, told in ((True, [*bare, *story_families(skill, phrasing)]), (False, bare)):
-            found[phrasing, counted, False] = told
-            found[phrasing, counted, True] = _one_order(told)
+        for counted, families in ((True, [*bare, *story_families(skill, phrasing)]), (False, bare)):
+            found[phrasing, counted, False] = families
+            found[phrasing, counted, True] = _one_order(families)
     return found
 
 
