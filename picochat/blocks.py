@@ -181,8 +181,8 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     for row in shown:
         spaces = [" " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
         cells = [
-            cell + space if place < left else space + cell
-            for place, (cell, space) in enumerate(zip(row, spaces, strict=True))
+            cell + space if column < left else space + cell
+            for column, (cell, space) in enumerate(zip(row, spaces, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
@@ -203,13 +203,13 @@ def printable(text: str) -> str:
 
 def md(text: str) -> str:
     """Any text as one line of Markdown that shows it and means nothing."""
-    return _OPENING.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", _cell(text))
+    return _OPENING.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", _cell(text))
 
 
 def _cell(text: str) -> str:
     """The same inside a line."""
     text = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _MARKED.sub(lambda found: f"\\{found[0]}", text)
+    text = _MARKED.sub(lambda match: f"\\{match[0]}", text)
     for sign, written in _REPLACED.items():
         text = text.replace(sign, written)
     return text
@@ -259,14 +259,14 @@ def _markdown_body(block: Any) -> str:
                 ["&emsp;" * depth + _cell(row[0]), *map(_cell, row[1:])]
                 for depth, row in zip(depths, block.rows, strict=True)
             ]
-            rule = ["---" if place < block.left else "---:" for place in range(len(block.head))]
+            rule = ["---" if column < block.left else "---:" for column in range(len(block.head))]
             lines = [" | ".join(line) for line in (map(_cell, block.head), rule, *rows)]
             return "\n".join(f"| {line} |" for line in lines) if rows else ""
         case Matrix():
             return _markdown_body(_figures(block))
         case Replies():
             pool = [reply for reply in block.shown if reply.failed] or block.shown
-            some = [pool[place * len(pool) // _SOME] for place in range(_SOME)] if len(pool) > _SOME else pool
+            some = [pool[number * len(pool) // _SOME] for number in range(_SOME)] if len(pool) > _SOME else pool
             note = f"{len(some)} of {len(pool)} shown here. {block.note}"
             return f"{md(note)}\n\n{_markdown_body(_reply_table(some))}" if some else ""
     return ""

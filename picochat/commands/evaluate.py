@@ -13,9 +13,6 @@ from picochat.files import refuse_existing
 if TYPE_CHECKING:
     from picochat.evidence.curves import Curves
 
-_LANE_FILES = ("eval_report.json", "eval_report.md", "eval_report.html", "predictions.jsonl")
-_COMPARE_FILES = ("comparison.json", "comparison.md", "comparison.html")
-
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``chat``, ``sft-fit`` and ``compare`` to the group ``eval``."""
@@ -31,9 +28,8 @@ def run_chat(args: argparse.Namespace) -> None:
     from picochat.evidence.gates import limits_with
     from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.read_back import read_before
-    from picochat.evidence.report import write_report
 
-    refuse_existing([Path(args.out_dir) / name for name in _LANE_FILES], force=args.force)
+    _refuse_existing(args, "eval_report", "predictions.jsonl")
     if args.model_card and not args.force:
         check_card_place(args.checkpoint)
     limits = limits_with(args.gate)
@@ -41,8 +37,7 @@ def run_chat(args: argparse.Namespace) -> None:
     curves = _curves_beside(args.checkpoint)
     evaluation = evaluate_checkpoint(args.input, args.checkpoint, limits=limits, **_model_settings(args))
     report = eval_report(evaluation, curves, before)
-    write_report(args.out_dir, "eval_report", report, eval_json(evaluation), evaluation.predictions)
-    _print(report, Path(args.out_dir) / "eval_report.html", ".md, .json and predictions.jsonl")
+    _finish(args, "eval_report", report, eval_json(evaluation), evaluation.predictions)
     if args.model_card:
         print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
 
@@ -50,48 +45,49 @@ def run_chat(args: argparse.Namespace) -> None:
 def run_sft_fit(args: argparse.Namespace) -> None:
     """Measure how well the model fits its training rows, and how that carries over to held-out rows."""
     from picochat.evidence.fit_report import fit_json, fit_report
-    from picochat.evidence.report import write_report
     from picochat.evidence.sft_fit import measure_fit
 
-    refuse_existing([Path(args.out_dir) / name for name in _LANE_FILES], force=args.force)
-    settings = {"eval_input": args.eval_input, "max_rows": args.max_rows, **_model_settings(args)}
-    fit = measure_fit(args.input, args.checkpoint, **settings)
-    report = fit_report(fit)
-    write_report(args.out_dir, "eval_report", report, fit_json(fit), fit.rows)
-    _print(report, Path(args.out_dir) / "eval_report.html", ".md, .json and predictions.jsonl")
+    _refuse_existing(args, "eval_report", "predictions.jsonl")
+    rows = {"eval_input": args.eval_input, "max_rows": args.max_rows}
+    fit = measure_fit(args.input, args.checkpoint, **rows, **_model_settings(args))
+    _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows)
 
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare two arms of evaluations on the same rows."""
     from picochat.evidence.compare import compare_runs
     from picochat.evidence.compare_report import compare_json, compare_report
-    from picochat.evidence.report import write_report
     from picochat.evidence.words import arm_names
 
     if args.runs and (args.a or args.b):
         raise UserError("give either two folders, or --a and --b, not both")
     if len(args.runs) not in (0, 2):
-        raise UserError(
-            f"eval compare takes two folders, not {len(args.runs)}; give several runs of an arm to --a, --b"
-        )
+        raise UserError(f"eval compare takes two folders, not {len(args.runs)}; several runs of an arm go to --a, --b")
     arm_a, arm_b = ([args.runs[0]], [args.runs[1]]) if args.runs else (args.a, args.b)
     if not arm_a or not arm_b:
         raise UserError("eval compare needs two folders A B, or --a A1 A2 … --b B1 B2 …")
-    if args.out_dir:
-        refuse_existing([Path(args.out_dir) / name for name in _COMPARE_FILES], force=args.force)
-    found = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
-    names = [args.name_a or found[0], args.name_b or found[1], *found[2:]]
+    _refuse_existing(args, "comparison")
+    names = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
+    names = [args.name_a or names[0], args.name_b or names[1], *names[2:]]
     comparison = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, names=names, margin=args.margin / 100)
-    report = compare_report(comparison)
+    _finish(args, "comparison", compare_report(comparison), compare_json(comparison))
+
+
+def _refuse_existing(args: argparse.Namespace, name: str, *others: str) -> None:
     if args.out_dir:
-        write_report(args.out_dir, "comparison", report, compare_json(comparison))
-    _print(report, args.out_dir and Path(args.out_dir) / "comparison.html", ".md and .json")
+        files = [f"{name}.json", f"{name}.md", f"{name}.html", *others]
+        refuse_existing([Path(args.out_dir) / file for file in files], force=args.force)
 
 
-def _print(report: Report, page: Path | None, beside: str) -> None:
+def _finish(args: argparse.Namespace, name: str, report: Report, data: Any, rows: Any = None) -> None:
+    from picochat.evidence.report import write_report
+
+    if args.out_dir:
+        write_report(args.out_dir, name, report, data, rows)
     print(terminal(*report.blocks))
-    if page:
-        print(f"\nwrote {page}, {beside}")
+    if args.out_dir:
+        beside = ".md and .json" if rows is None else ".md, .json and predictions.jsonl"
+        print(f"\nwrote {Path(args.out_dir) / name}.html, {beside}")
 
 
 def _model_settings(args: argparse.Namespace) -> dict[str, Any]:

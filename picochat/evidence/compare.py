@@ -189,8 +189,8 @@ def compare_runs(
     _check([arm for arm in arms if arm])
 
     def lane(rows: Sequence[int]) -> Difference:
-        found = _difference(rows, a, b, margin)
-        return replace(found, gain=_gain(rows, start, top or a, a, b)) if start else found
+        difference = _difference(rows, a, b, margin)
+        return replace(difference, gain=_gain(rows, start, top or a, a, b)) if start else difference
 
     first = a.runs[0].evaluation
     lanes = {}
@@ -207,10 +207,10 @@ def _check(arms: Sequence[Arm]) -> None:
     for arm in arms:
         seen: dict[tuple[str, object], str] = {}
         for folder, evaluation in arm.runs:
-            one, other = first.evaluation.pack.sha256, evaluation.pack.sha256
-            if one != other:
+            rows, others = first.evaluation.pack.sha256, evaluation.pack.sha256
+            if rows != others:
                 raise UserError(
-                    f"{first.folder} and {folder} answered different eval rows (sha256 {one[:12]} and {other[:12]}); "
+                    f"{first.folder} and {folder} answered different eval rows (sha256 {rows[:12]} and {others[:12]}); "
                     "run `eval chat` with the same --input for both"
                 )
             # The same weights may count twice only when sampling made the replies differ.
@@ -264,8 +264,8 @@ def _gain(rows: Sequence[int], start: Arm, top: Arm, a: Arm, b: Arm) -> Gain:
         peak = [x - y for x, y in zip(top.shares(rows), before, strict=True)]
         together = correlation(own, peak) if len(set(own)) > 1 and len(set(peak)) > 1 else 0.0
         # The rows' errors go together, those of the runs do not: the more of a width comes from runs, the less they do.
-        for one in (left, gain):
-            together *= (one.ci95_rows.high - one.ci95_rows.low) / max(one.ci95.high - one.ci95.low, 1e-12)
+        for part in (left, gain):
+            together *= (part.ci95_rows.high - part.ci95_rows.low) / max(part.ci95.high - part.ci95.low, 1e-12)
         ends = stats.share_of_gain(left.difference, left.ci95, gain.difference, gain.ci95, min(1.0, together))
         return Kept(left.difference / gain.difference, ends) if ends else None
 
@@ -290,9 +290,9 @@ def _flips(a: Arm, b: Arm) -> list[Flip]:
     for index, share_a, share_b in zip(rows, a.shares(rows), b.shares(rows), strict=True):
         if abs(share_a - share_b) >= 0.5:
             gained = share_b > share_a
-            one, other = (
+            reply_a, reply_b = (
                 next(reply for run in arm.runs if (reply := run.evaluation.predictions[index]).passed == passed)
                 for arm, passed in ((a, not gained), (b, gained))
             )
-            flips.append(Flip("gained" if gained else "lost", one, other, share_a, share_b))
+            flips.append(Flip("gained" if gained else "lost", reply_a, reply_b, share_a, share_b))
     return flips

@@ -75,7 +75,7 @@ def _thinned(curve: Curve) -> Curve:
     if len(curve) <= _POINTS:
         return curve
     step = (len(curve) - 1) / (_POINTS - 1)
-    return [curve[round(place * step)] for place in range(_POINTS)]
+    return [curve[round(number * step)] for number in range(_POINTS)]
 
 
 def _drawable(point: tuple[float, float]) -> bool:

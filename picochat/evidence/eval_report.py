@@ -71,7 +71,7 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
     blocks += [
         Charts(charts(curves or {}), title="Curves"),
         Table(("reason", "rows", "meaning"), reasons, left=3, title="Why replies failed", media=WRITTEN),
-        replies("Replies", evaluation.predictions, lambda one: (one.tag("category"), str(one.passed)), _reply),
+        replies("Replies", evaluation.predictions, lambda row: (row.tag("category"), str(row.passed)), _reply),
         origin(evaluation),
     ]
     folder = evaluation.model.folder
@@ -103,8 +103,7 @@ def _gate(gate: Gate) -> tuple[str, ...]:
 
 
 def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
-    runs = [one for one in (evaluation, before) if one]
-    lanes = [one.lanes("by_category") for one in runs]
+    lanes = [run.lanes("by_category") for run in (evaluation, before) if run]
     rates = {
         name: [Rate(own[name].rate, *own[name].ci95) if name in own else None for own in lanes] for name in lanes[0]
     }
@@ -112,15 +111,20 @@ def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
     return Bars(rates, key, title="Rates, with 95 % intervals")
 
 
-def _reply(one: Prediction) -> Reply:
-    verdict, category = "passed" if one.passed else "failed", one.tag("category")
-    head = [f"row {one.index + 1}", category, verdict, *one.reasons]
-    if one.steps_correct is not None:
-        head.append(f"steps correct {percent(one.steps_correct)}")
-    likelihoods = ", ".join(f"{label} {value:.2f}" for label, value in (one.choice_scores or {}).items())
-    raw_reply = one.raw_reply if "prompt_echo" in one.reasons else None
-    parts = {"prompt": one.prompt, "reply": one.reply, "raw reply": raw_reply, "expected": one.expected}
+def _reply(prediction: Prediction) -> Reply:
+    verdict, category = "passed" if prediction.passed else "failed", prediction.tag("category")
+    head = [f"row {prediction.index + 1}", category, verdict, *prediction.reasons]
+    if prediction.steps_correct is not None:
+        head.append(f"steps correct {percent(prediction.steps_correct)}")
+    likelihoods = ", ".join(f"{label} {value:.2f}" for label, value in (prediction.choice_scores or {}).items())
+    raw_reply = prediction.raw_reply if "prompt_echo" in prediction.reasons else None
+    parts = {
+        "prompt": prediction.prompt,
+        "reply": prediction.reply,
+        "raw reply": raw_reply,
+        "expected": prediction.expected,
+    }
     parts |= {"log-likelihoods": likelihoods or None}
-    fields = {"lane": [category], "verdict": [verdict], "reason": one.reasons}
+    fields = {"lane": [category], "verdict": [verdict], "reason": prediction.reasons}
     known = {label: text for label, text in parts.items() if text is not None}
-    return Reply(" · ".join(head), known, fields, failed=not one.passed)
+    return Reply(" · ".join(head), known, fields, failed=not prediction.passed)

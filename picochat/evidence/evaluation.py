@@ -78,13 +78,13 @@ class ModelAnswerer:
         lists = [list(messages) for messages in conversations]
         rendered = self.tokenizer.render_batch(lists, add_generation_prompt=True)
         context = self.decoder.config.max_position_embeddings
-        for messages, one in zip(lists, rendered, strict=True):
-            if len(one.ids) >= context:
+        for messages, prompt in zip(lists, rendered, strict=True):
+            if len(prompt.ids) >= context:
                 raise UserError(
-                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(one.ids)} tokens and leaves no room "
-                    f"for a reply in the model's context of {context}; shorten it or take it out"
+                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(prompt.ids)} tokens and leaves no "
+                    f"room for a reply in the model's context of {context}; shorten it or take it out"
                 )
-        return [one.ids for one in rendered]
+        return [prompt.ids for prompt in rendered]
 
 
 @dataclass(frozen=True)
@@ -123,15 +123,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The replies of one model to one file of eval rows; lanes, gates and claims follow from them.
-
-    Attributes:
-        pack: the eval rows.
-        model: what answered them.
-        settings: how it decoded.
-        predictions: every reply with its verdict, in the order of the rows.
-        limits: of the gates.
-    """
+    """The replies of one model to the rows of a pack, in their order; lanes, gates and claims follow from them."""
 
     pack: RowFile
     model: Model
@@ -209,38 +201,19 @@ def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:
         replies = answerer.reply([rows[index]["messages"] for index in written])
         for index, reply in zip(written, replies, strict=True):
             verdict = score(rows[index], reply.text, raw=reply.raw_text, finished=reply.finished)
-            predictions[index] = _prediction(index, rows[index], verdict, reply.text, raw_reply=reply.raw_text)
+            predictions[index] = _prediction(index, rows[index], verdict, reply.text, reply.raw_text, None)
     if chosen:
         labels = [rows[index]["choice_labels"] for index in chosen]
         scores = answerer.choice_scores([rows[index]["messages"] for index in chosen], labels)
         for index, names, values in zip(chosen, labels, scores, strict=True):
-            verdict = score_choice(rows[index], values)
-            by_label = dict(zip(names, values, strict=True))
-            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", by_label=by_label)
+            verdict, by_label = score_choice(rows[index], values), dict(zip(names, values, strict=True))
+            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", None, by_label)
     return [predictions[index] for index in range(len(rows))]
 
 
 def _prediction(
-    index: int,
-    row: Row,
-    verdict: Verdict,
-    reply: str,
-    *,
-    raw_reply: str | None = None,
-    by_label: dict[str, float] | None = None,
+    index: int, row: Row, verdict: Verdict, reply: str, raw: str | None, scores: dict[str, float] | None
 ) -> Prediction:
-    return Prediction(
-        index=index,
-        id=row.get("id"),
-        prompt=prompt_text(row),
-        reply=reply,
-        raw_reply=raw_reply,
-        expected=row.get("answer") or row.get("correct_choice") or row.get("reference"),
-        passed=verdict.passed,
-        reasons=verdict.reasons,
-        candidate=verdict.candidate,
-        steps_correct=verdict.steps_correct,
-        answerable=row.get("answerable"),
-        choice_scores=by_label,
-        tags=tags_of(row),
-    )
+    expected = row.get("answer") or row.get("correct_choice") or row.get("reference")
+    more: dict[str, Any] = {"answerable": row.get("answerable"), "choice_scores": scores, "tags": tags_of(row)}
+    return Prediction(index, row.get("id"), prompt_text(row), reply, raw, expected, **vars(verdict), **more)

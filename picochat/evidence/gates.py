@@ -89,7 +89,7 @@ def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, float] =
 def claims(predictions: Sequence[Prediction], gates: Sequence[Gate]) -> list[Claim]:
     """What may be said of each benchmark profile, those of `PROFILES` first."""
     tested = grouped(predictions, "by_benchmark_profile")
-    found = []
+    made = []
     for profile in dict.fromkeys([*PROFILES, *tested]):
         own = [gate for gate in gates if gate.benchmark_profile == profile]
         if profile not in tested:
@@ -100,8 +100,8 @@ def claims(predictions: Sequence[Prediction], gates: Sequence[Gate]) -> list[Cla
             status = "no gate"
         else:
             status = "claimed" if all(gate.met for gate in own) else "failed its gate"
-        found.append(Claim(profile, status, len(tested.get(profile, [])), own))
-    return found
+        made.append(Claim(profile, status, len(tested.get(profile, [])), own))
+    return made
 
 
 def _gate(profile: str, name: str, outcomes: Sequence[bool], limit: float, direction: str) -> list[Gate]:

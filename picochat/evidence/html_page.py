@@ -88,15 +88,15 @@ def _is_empty(block: Block) -> bool:
 def _choices(replies: Replies) -> dict[str, list[str]]:
     """Every value of every field, for the filters."""
     names = dict.fromkeys(name for reply in replies.shown for name in reply.fields)
-    return {name: sorted({one for reply in replies.shown for one in reply.fields.get(name, ())}) for name in names}
+    return {name: sorted({value for reply in replies.shown for value in reply.fields.get(name, ())}) for name in names}
 
 
 def _later(replies: Replies) -> list[bool]:
     """Whether each reply waits for a filter, because as many of its kind (all fields but the reason) came before it."""
     seen: Counter[Any] = Counter()
-    found = []
+    waits = []
     for reply in replies.shown:
-        kind = tuple(one for name, values in reply.fields.items() if name != "reason" for one in values)
-        found.append(seen[kind] >= _FIRST)
+        kind = tuple(value for name, values in reply.fields.items() if name != "reason" for value in values)
+        waits.append(seen[kind] >= _FIRST)
         seen[kind] += 1
-    return found
+    return waits

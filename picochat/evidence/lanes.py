@@ -37,8 +37,7 @@ class Tagged(Protocol):
     """Anything that carries a row's tags."""
 
     @property
-    def tags(self) -> Mapping[str, str]:
-        """The `rows.TAGS` that the row has."""
+    def tags(self) -> Mapping[str, str]: ...
 
 
 T = TypeVar("T", bound=Tagged)
@@ -181,8 +180,8 @@ def count(predictions: Sequence[Prediction]) -> Lane:
 
 
 def _share(predictions: Sequence[Prediction], reason: str) -> float | None:
-    found = proportion([reason in prediction.reasons for prediction in predictions])
-    return found.rate if found else None
+    share = proportion([reason in prediction.reasons for prediction in predictions])
+    return share.rate if share else None
 
 
 def _steps(fractions: Sequence[float]) -> Steps | None:

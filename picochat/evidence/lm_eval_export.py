@@ -82,11 +82,11 @@ def export_lm_eval(
     left_out: Counter[str] = Counter()
     lanes: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        kind = _kind(row)
-        if kind in (*_forms()["styles"], "choice"):
-            lanes.setdefault((_word(row.get("category") or "rows"), kind), []).append(row)
+        check = _check_of(row)
+        if check in (*_forms()["styles"], "choice"):
+            lanes.setdefault((_word(row.get("category") or "rows"), check), []).append(row)
         else:
-            left_out[kind] += 1
+            left_out[check] += 1
     if not lanes:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
@@ -94,19 +94,19 @@ def export_lm_eval(
     limit = max_new_tokens or max(len(_expected(row).encode()) for lane in lanes.values() for row in lane) + 1
     tasks: dict[str, int] = {}
     with atomic_folder(folder) as building:
-        for (category, kind), lane in sorted(lanes.items()):
-            task = f"{group}_{category}" + (f"_{kind}" if categories[category] > 1 else "")
-            place = folder.resolve() / f"{task}.jsonl"
-            (building / place.name).write_text(dump_rows(_record(row) for row in lane), encoding="utf-8")
-            _write_yaml(building / f"{task}.yaml", _task(task, kind, place, limit))
+        for (category, check), lane in sorted(lanes.items()):
+            task = f"{group}_{category}" + (f"_{check}" if categories[category] > 1 else "")
+            rows_file = folder.resolve() / f"{task}.jsonl"
+            (building / rows_file.name).write_text(dump_rows(_record(row) for row in lane), encoding="utf-8")
+            _write_yaml(building / f"{task}.yaml", _task(task, check, rows_file, limit))
             tasks[task] = len(lane)
-        _write_yaml(building / f"{group}.yaml", _group(group, tasks, {kind for _, kind in lanes}))
+        _write_yaml(building / f"{group}.yaml", _group(group, tasks, {check for _, check in lanes}))
         done = Exported(group, tasks, dict(left_out), limit)
         (building / "README.md").write_text(_readme(done, folder, Path(input_path)), encoding="utf-8")
     return done
 
 
-def _kind(row: Row) -> str:
+def _check_of(row: Row) -> str:
     """The row's way of being checked, or why lm-eval has none for it."""
     if [message["role"] for message in row["messages"]] != ["user"]:
         return "with a system message or several turns"
@@ -145,12 +145,12 @@ def _forms() -> dict[str, Any]:
     return forms
 
 
-def _task(task: str, kind: str, place: Path, limit: int) -> dict[str, Any]:
+def _task(task: str, check: str, rows_file: Path, limit: int) -> dict[str, Any]:
     forms = _forms()
-    every = {"task": task, "dataset_kwargs": {"data_files": {"test": str(place)}}, **forms["every"]}
-    if kind == "choice":
+    every = {"task": task, "dataset_kwargs": {"data_files": {"test": str(rows_file)}}, **forms["every"]}
+    if check == "choice":
         return {**every, **forms["choice"]}
-    pattern = forms["styles"][kind]
+    pattern = forms["styles"][check]
     steps = [{"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"}] if pattern else []
     return {
         **every,
@@ -161,10 +161,10 @@ def _task(task: str, kind: str, place: Path, limit: int) -> dict[str, Any]:
     }
 
 
-def _group(group: str, tasks: Mapping[str, int], kinds: Collection[str]) -> dict[str, Any]:
+def _group(group: str, tasks: Mapping[str, int], checks: Collection[str]) -> dict[str, Any]:
     forms = _forms()["group"]
-    metrics = [forms["exact_match"]] if set(kinds) - {"choice"} else []
-    metrics += [forms["acc"]] if "choice" in kinds else []
+    metrics = [forms["exact_match"]] if set(checks) - {"choice"} else []
+    metrics += [forms["acc"]] if "choice" in checks else []
     return {"group": group, "task": list(tasks), "aggregate_metric_list": metrics, "metadata": {"version": 1}}
 
 

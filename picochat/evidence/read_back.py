@@ -59,11 +59,11 @@ def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
 
 def _read(report_path: Path, predictions_path: Path) -> Evaluation:
     report = read_json_object(report_path)
-    for name, kinds in _READ.items():
+    for name, types in _READ.items():
         part, _, field = name.rpartition(".")
         section = report.get(part) if part else report
         value = section.get(field) if isinstance(section, dict) else None
-        if type(value) not in kinds:
+        if type(value) not in types:
             raise UserError(f"{report_path}: {name} is {'missing' if value is None else 'of another kind'}")
     if report["kind"] != "eval chat":
         raise UserError(f"{report_path} is a report of another kind, {report['kind']!r}")

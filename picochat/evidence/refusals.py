@@ -50,14 +50,14 @@ def opens_with_refusal(reply: str, prompt: str = "") -> bool:
     Where the prompt asks about the speaker, "I don't have …" is an answer, and only "I don't know" by itself is none.
     """
     text = plain(reply)
-    found = _rule("inability").search(text)
-    if found is None:
+    inability = _rule("inability").search(text)
+    if inability is None:
         return False
     opening = _rule("opening").match(text)
-    if found.start() > (opening.end() if opening else 0):
+    if inability.start() > (opening.end() if opening else 0):
         return False
     alone = _rule("alone").search(text)
-    return not asks_about_the_speaker(prompt) or (alone is not None and alone.start() <= found.end())
+    return not asks_about_the_speaker(prompt) or (alone is not None and alone.start() <= inability.end())
 
 
 def asks_about_the_speaker(prompt: str) -> bool:
@@ -67,13 +67,13 @@ def asks_about_the_speaker(prompt: str) -> bool:
 
 def leaks_an_answer(reply: str, prompt: str) -> bool:
     """Whether a refusal also answers: a number or a name that the prompt does not hold, a guess, a bare assertion."""
-    asked = plain(prompt)
+    prompt = plain(prompt)
     text = plain(reply)
-    if any(number not in re.findall(r"\d+", asked) for number in re.findall(r"\d+", text)):
+    if any(number not in re.findall(r"\d+", prompt) for number in re.findall(r"\d+", text)):
         return True
-    if any(word not in re.findall(r"[a-z]+", asked) for word in _rule("number_words").findall(text)):
+    if any(word not in re.findall(r"[a-z]+", prompt) for word in _rule("number_words").findall(text)):
         return True
-    if _has_new_name(reply, asked):
+    if _has_new_name(reply, prompt):
         return True
     return any(_answers(clause) for clause in _clauses(text))
 
@@ -88,8 +88,8 @@ def claims_ability(reply: str, *, skills_too: bool) -> bool:
     text = plain(reply)
     own = _rule("quoted").sub(" ", text)  # what others say is no claim, unless the reply is nothing else
     text = own if re.search(r"\w", own) else text
-    found = [match for rule in ("ability", "skill")[: 1 + skills_too] for match in _rule(rule).finditer(text)]
-    return any(not _rule("supposed").search(text[: match.start()]) for match in found)
+    claims = [match for rule in ("ability", "skill")[: 1 + skills_too] for match in _rule(rule).finditer(text)]
+    return any(not _rule("supposed").search(text[: match.start()]) for match in claims)
 
 
 def _clauses(text: str) -> list[str]:
@@ -122,8 +122,8 @@ def _answers(clause: str) -> bool:
     return (contrast is not None or len(bare.split()) <= 2) and not _rule("limits").search(bare)
 
 
-def _has_new_name(reply: str, asked: str) -> bool:
-    known = _KNOWN_NAMES | {_bare(word) for word in _WORD.findall(asked)}
+def _has_new_name(reply: str, prompt: str) -> bool:
+    known = _KNOWN_NAMES | {_bare(word) for word in _WORD.findall(prompt)}
     return any(
         word[0].isupper() and _bare(word) not in known
         for sentence in _rule("sentence_end").split(reply.replace("\u2019", "'"))

@@ -62,7 +62,8 @@ def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> T
 def facts(values: Mapping[str, Any]) -> Table:
     """Names and values; what is not a text is shown as JSON."""
     rows = [
-        (name, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for name, one in values.items()
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in values.items()
     ]
     return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
 
@@ -71,10 +72,10 @@ def replies(
     title: str, rows: Sequence[T], lane: Callable[[T], tuple[str, ...]], shown: Callable[[T], Reply]
 ) -> Replies:
     """Some rows of each lane and outcome (`lane` tells both), evenly spaced, as `shown` makes them."""
-    kinds: dict[tuple[str, ...], list[T]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[T]] = defaultdict(list)
     for row in rows:
-        kinds[lane(row)].append(row)
-    some = [shown(row) for _, own in sorted(kinds.items()) for row in spread_evenly(own, _SHOWN)]
+        groups[lane(row)].append(row)
+    some = [shown(row) for _, own in sorted(groups.items()) for row in spread_evenly(own, _SHOWN)]
     note = f"{len(some)} of {len(rows)} rows: at most {_SHOWN} of each lane and outcome, evenly spaced."
     return Replies(some, note, title=title)
 

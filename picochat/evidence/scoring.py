@@ -132,8 +132,8 @@ def normalise(text: str) -> str:
 
 def final_answer(reply: str) -> str | None:
     """The text behind the last "Final answer:", or None."""
-    found = list(_FINAL.finditer(reply))
-    return reply[found[-1].end() :].strip() if found else None
+    matches = list(_FINAL.finditer(reply))
+    return reply[matches[-1].end() :].strip() if matches else None
 
 
 def steps_correct(steps: Sequence[str], reply: str) -> float:
@@ -141,8 +141,8 @@ def steps_correct(steps: Sequence[str], reply: str) -> float:
 
     steps ["7 + 5 = 12", "2 + 1 + 1 = 4"] against "7 + 5 = 12\\n2 + 1 = 3\\nFinal answer: 42" give 1/2.
     """
-    found = list(_FINAL.finditer(reply))
-    work = reply[: found[-1].start()] if found else reply
+    matches = list(_FINAL.finditer(reply))
+    work = reply[: matches[-1].start()] if matches else reply
     lines = [normalise(line) for line in work.splitlines() if line.strip()]
     wanted = [normalise(line) for step in steps for line in step.splitlines() if line.strip()]
     right = sum(line == step for line, step in zip(lines, wanted, strict=False))

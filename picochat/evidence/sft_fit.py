@@ -204,32 +204,20 @@ def measure_rows(
     """Answer and teacher-force the picked rows of one side."""
     if not picked:
         return []
-    asked = [_question(rows[index]) for index in picked]
+    questions = [_question(rows[index]) for index in picked]
     full = [conversation(rows[index]) for index in picked]
     forced = iter(forcer([messages for messages in full if messages]))
-    replies = answerer.reply([row["messages"] for row in asked])
+    replies = answerer.reply([row["messages"] for row in questions])
     measured = []
-    for index, row, messages, reply in zip(picked, asked, full, replies, strict=True):
+    for index, row, messages, reply in zip(picked, questions, full, replies, strict=True):
         reference = messages[-1]["content"] if messages else None
         counts = next(forced) if messages else None
         verdict = score(row, reply.text, raw=reply.raw_text, finished=reply.finished)
-        measured.append(
-            FitRow(
-                side=side,
-                index=index,
-                id=row.get("id"),
-                prompt=prompt_text(row),
-                reference=reference,
-                reply=reply.text,
-                exact=reply.finished and reply.text.strip() == reference.strip() if reference is not None else None,
-                correct=verdict.passed if has_check(row) else None,
-                reasons=verdict.reasons,
-                nll=counts and counts.nll,
-                tokens=counts and counts.tokens,
-                tokens_right=counts and counts.right,
-                tags=tags_of(row),
-            )
-        )
+        exact = reply.finished and reply.text.strip() == reference.strip() if reference is not None else None
+        correct = verdict.passed if has_check(row) else None
+        nll, tokens, right = counts or (None, None, None)
+        said = (row.get("id"), prompt_text(row), reference, reply.text)
+        measured.append(FitRow(side, index, *said, exact, correct, verdict.reasons, nll, tokens, right, tags_of(row)))
     return measured
 
 
@@ -269,9 +257,9 @@ def _side(rows: Sequence[FitRow]) -> Side | None:
 def _question(row: Row) -> Row:
     """The row as an eval row: without the reply that is to be reproduced; a choice is answered by its label."""
     messages: list[Message] = row["messages"]
-    asked = dict(row)
+    question = dict(row)
     if messages[-1]["role"] == "assistant":
-        asked |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
+        question |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
     if "correct_choice" in row and row.get("answer") is None:
-        asked["answer"] = row["correct_choice"]
-    return asked
+        question["answer"] = row["correct_choice"]
+    return question

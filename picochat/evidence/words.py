@@ -142,10 +142,10 @@ def notes(comparison: Comparison) -> list[str]:
     """What the intervals include, and what may disturb the comparison."""
     settings = {arm.name: [run.evaluation.settings for run in arm.runs] for arm in comparison.arms}
     single = [name for name, runs in settings.items() if len(runs) == 1]
-    found = ["The intervals include the variation between rows and between runs (seeds)."]
+    lines = ["The intervals include the variation between rows and between runs (seeds)."]
     if single:
         which = " and ".join([", ".join(single[:-1]), single[-1]] if len(single) > 1 else single)
-        found = [
+        lines = [
             f"{which}: a single run{' each' if len(single) > 1 else ''}. The intervals cover the variation between "
             "rows, not the variation between training runs; another seed may give another result. Give several runs "
             "an arm (--a … --b …) to include it."
@@ -154,8 +154,8 @@ def notes(comparison: Comparison) -> list[str]:
         values = [run.get(field) for runs in settings.values() for run in runs]
         shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
         if len(shown) > 1:
-            found.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")
-    return [*found, "p-values are two-sided; within each table they are corrected over its lanes (Holm)."]
+            lines.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")
+    return [*lines, "p-values are two-sided; within each table they are corrected over its lanes (Holm)."]
 
 
 def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
@@ -167,8 +167,8 @@ def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
     """
     parts = [[Path(folder).parts for folder in arm] for arm in arms]
     different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
-    for place in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
-        names = [_common([folder[-place] for folder in arm]) for arm in parts]
+    for depth in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
+        names = [_common([folder[-depth] for folder in arm]) for arm in parts]
         if all(names) and len(set(names)) == different and names[0] != names[1]:
             return names
     return ["A", "B", "before", "peak"][: len(arms)]

@@ -1,4 +1,4 @@
-"""Teacher forcing. In: a decoder, conversations. Out: nll and token accuracy of each one's replies. Next: evidence."""
+"""Teacher forcing. In: a decoder, conversations. Out: nll and token accuracy of each row's replies. Next: evidence."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,14 +34,14 @@ def teacher_forced(
     """
     rendered = tokenizer.render_batch([list(messages) for messages in conversations])
     context, device = decoder.config.max_position_embeddings, next(decoder.parameters()).device
-    for messages, one in zip(conversations, rendered, strict=True):
-        if len(one.ids) > context + 1:  # the last token is a target only
+    for messages, row in zip(conversations, rendered, strict=True):
+        if len(row.ids) > context + 1:  # the last token is a target only
             raise UserError(
-                f"the row that ends {messages[-1]['content'][-60:]!r} has {len(one.ids)} tokens and does not fit the "
+                f"the row that ends {messages[-1]['content'][-60:]!r} has {len(row.ids)} tokens and does not fit the "
                 f"model's context of {context}; shorten it or take it out"
             )
     order = sorted(range(len(rendered)), key=lambda index: len(rendered[index].ids))
-    found: dict[int, Forced] = {}
+    scored: dict[int, Forced] = {}
     for start in range(0, len(order), batch_size):
         members = order[start : start + batch_size]
         ids = pad_sequence([torch.tensor(rendered[i].ids) for i in members], True, tokenizer.pad_id).to(device)
@@ -52,5 +52,5 @@ def teacher_forced(
         nll, right = F.cross_entropy(logits, targets, reduction="none").double(), logits.argmax(-1) == targets
         lengths = learnt.sum(1).tolist()
         for index, own, hits in zip(members, torch.split(nll, lengths), torch.split(right, lengths), strict=True):
-            found[index] = Forced(float(own.sum()), len(own), int(hits.sum()))
-    return [found[index] for index in range(len(rendered))]
+            scored[index] = Forced(float(own.sum()), len(own), int(hits.sum()))
+    return [scored[index] for index in range(len(rendered))]
