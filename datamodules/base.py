@@ -44,14 +44,13 @@ class ChatDataModule(StreamDataModule):
         batch_size: packed rows of a micro-batch, on each device.
         context_length: tokens of a packed row. Null: in `fit` the checkpoint's, else 256.
         packing: bos_bestfit (whole examples, best fit decreasing) or separate (one example a row).
-        sampling: uniform over rows, category_sqrt (a category's share grows with the root of its rows), or
-            category_balanced (the same share for each category). The unit is examples, before packing.
+        sampling: uniform over rows, category_sqrt (by the root of a category's rows), or category_balanced (the same
+            share for each category). The unit is examples, before packing.
         sampling_alpha: exponent of a category's rows in its share, in place of `sampling`: 1 uniform, 0.5 root, 0 same.
         sampling_tag: the tag of the rows that names the category: category, mixture_component, stage, …
         block_size: examples that are drawn and packed at a time. Null: all, at most 65,536.
-        seed: order of the rows; another seed, another order.
-        val_fraction: share of the chat rows that is held out for `val/loss`, by problem, so that no problem is on both
-            sides.
+        seed: order of the rows.
+        val_fraction: share of the chat rows that is held out for `val/loss`; rows of one problem stay on one side.
         on_long: what becomes of rows that do not fit the context: error (they are listed) or drop (they are counted).
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
         vocab_size: size of the tokenizer, if it is trained here.
@@ -102,9 +101,7 @@ class ChatDataModule(StreamDataModule):
         if sampling_tag not in LANE_FIELDS:
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
         if sampling_alpha is not None and not -4 <= sampling_alpha <= 4:
-            raise UserError(
-                f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}: 1 is uniform, 0.5 the root, 0 the same"
-            )
+            raise UserError(f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}; 1 is uniform, 0.5 the root")
         self.chat_input, self.eval_input = chat_input, eval_input
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
         self.sampling_tag = sampling_tag
@@ -157,11 +154,8 @@ class ChatDataModule(StreamDataModule):
 
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
-        path = self._eval_file()
         if "eval" not in self.val_names:
-            raise UserError(
-                f"{path}: no row names a gold reply (reference, answer) that fits the context: there is no loss"
-            )
+            raise UserError(f"{self._eval_file()}: no row has a gold reply that fits the context, so there is no loss")
         return self.eval_loader("eval")
 
     def predict_dataloader(self) -> Loader[list[Row]]:
@@ -191,17 +185,13 @@ class ChatDataModule(StreamDataModule):
 
     def _files(self) -> dict[Kind, Path]:
         """The files of rows that there are, by kind."""
-        chat: Path | None
-        evaluation: Path | None
+        pack = load_dataset_pack(self.pack_path) if self.chat_input is None and self.profile is None else None
+        chat, evaluation = (pack.chat_path, pack.eval_path) if pack else (None, None)
         if self.chat_input is not None:
-            chat, evaluation = Path(self.chat_input), None
+            chat = Path(self.chat_input)
         elif self.profile is not None:
             chat, evaluation = task_pack_paths(self.profile, self.task_pack_dir)
-        else:
-            pack = load_dataset_pack(self.pack_path)
-            chat, evaluation = pack.chat_path, pack.eval_path
-        if self.eval_input is not None:
-            evaluation = Path(self.eval_input)
+        evaluation = Path(self.eval_input) if self.eval_input is not None else evaluation
         if chat is None:
             raise UserError(
                 f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "

@@ -1,8 +1,8 @@
 """From tokens to tensors. In: a store, and which spans of it are examples. Out: `model.batch.Batch`. Next: loaders.
 
 Inputs and targets are shifted here, once, for each example: n tokens take n - 1 places of a row. A document that is
-longer than the context becomes several examples; each begins with BOS and reads the last tokens of the one before
-again, so that no token is asked for without what stands before it, and every token is asked for exactly once:
+longer than the context becomes several examples, which begin with BOS and read the last tokens of the one before again,
+so that every token is a target exactly once, and never without a token before it:
 
     document   BOS a b c d e f g END        context 5, 2 tokens read again
     example 0  BOS a b c d e                targets a b c d e

@@ -1,11 +1,8 @@
-"""Documents for base pretraining. In: the corpus of a dataset pack. Out: packed batches in which every token is learnt.
+"""Documents for base pretraining. In: the corpus of a dataset pack. Out: packed batches, every token in the loss mask.
 Next: picochat.model.module.
 
     corpus ── hash of the text ──► train ──► split at the context ──► plan ──► train_dataloader
                              └───► val ────► split at the context ───────────► val_dataloader[0]  "val"
-
-A document longer than the context goes on in another example, which begins with BOS and reads the last `overlap`
-tokens again without learning them (drawn in batches.py).
 """
 
 from pathlib import Path
@@ -35,11 +32,11 @@ class CorpusDataModule(StreamDataModule):
         work_dir: folder for the tokens. Null: the dataset pack's folder.
         batch_size: packed rows of a micro-batch, on each device.
         context_length: tokens of a packed row. Null: in `fit` the checkpoint's, else 256.
-        overlap: tokens that the next part of a long document reads again, without learning them; at least 1, so that
-            no token is asked for without what stands before it. Null: a sixteenth of the context.
+        overlap: tokens that the next part of a long document reads again, outside the loss mask; at least 1, so that
+            every target has a token before it. Null: a sixteenth of the context.
         packing: bos_bestfit (whole documents and parts, best fit decreasing) or separate (one a row).
         block_size: documents and parts that are drawn and packed at a time. Null: all, at most 65,536.
-        seed: order of the documents; another seed, another order.
+        seed: order of the documents.
         val_fraction: share of the documents that is held out for `val/loss`.
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
         vocab_size: size of the tokenizer, if it is trained here.

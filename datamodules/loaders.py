@@ -83,17 +83,10 @@ class _From(Sampler[int]):
 
 
 class Loader(Generic[T]):
-    """A DataLoader that Lightning leaves as it is.
+    """`total` batches of a dataset of whole batches, from number `start()` on, in a DataLoader that Lightning keeps:
+    with several ranks it would rebuild a bare one with a sampler of its own, which deals every bin out twice over.
 
-    Lightning rebuilds a bare DataLoader under several ranks with a sampler of its own, which would deal every bin out
-    twice over, and asks for more workers than these batches need. The two state methods tell it that the loader can
-    be resumed; the state is the optimizer step, so there is nothing to keep here.
-
-    Args:
-        dataset: whole batches by number.
-        total: how many there are.
-        workers: processes that make them.
-        start: the first number, asked whenever iteration begins.
+    The two state methods say that the loader can be resumed; the state is the optimizer step, kept elsewhere.
     """
 
     def __init__(
@@ -109,11 +102,9 @@ class Loader(Generic[T]):
         return len(self.loader)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: see the class."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing: see the class."""
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int) -> None:
@@ -124,10 +115,6 @@ def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int
 
         saved at step 17 with A = 4      counter 68      resumed with A = 2      34
         saved after micro-batch 70       counter 70      resumed with A = 4      68, the step is done again
-
-    Args:
-        accumulate: micro-batches a step from now on.
-        saved_accumulate: what it was when the checkpoint was written.
     """
     progress = trainer.fit_loop.epoch_loop.batch_progress
     now, total = cast(_ProcessedTracker, progress.current), cast(_ProcessedTracker, progress.total)

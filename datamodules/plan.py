@@ -89,7 +89,7 @@ class DataPlan:
 
     @property
     def draws(self) -> int:
-        """Examples a block."""
+        """Examples of a block."""
         return self.block_size or min(len(self.lengths), DEFAULT_BLOCK_SIZE)
 
     @cached_property
@@ -150,11 +150,7 @@ class DataPlan:
         return self._recent[number]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(number, first bin) of the block that holds bin `index`.
-
-        Raises:
-            ValueError: the bin lies before the anchor.
-        """
+        """(number, first bin) of the block that holds bin `index`; a ValueError where it lies before the anchor."""
         number, first = self.anchor
         if index < first:
             raise ValueError(f"bin {index} lies before the plan's anchor, block {number} at bin {first}")

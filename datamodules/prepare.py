@@ -47,11 +47,7 @@ def ensure_dataset_pack(file: Path) -> DatasetPack:
 
 
 def corpus_of(pack: DatasetPack) -> Path:
-    """The pack's corpus.
-
-    Raises:
-        UserError: the pack names none.
-    """
+    """The pack's corpus; a pack that names none is refused."""
     if pack.corpus_path is None:
         raise UserError(f'{pack.path} names no corpus; add "corpus": "FILE" to it')
     return pack.corpus_path
@@ -72,15 +68,11 @@ def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTok
 def ensure_task_pack(
     profile: str, folder: Path, dataset_pack: Path, settings: dict[str, Any], *, replace: bool
 ) -> None:
-    """Make a profile's chat and eval rows in `folder` where they are missing.
+    """Make a profile's chat and eval rows in `folder` where they are missing. A contaminated pack is refused.
 
     Args:
-        profile: a built-in profile's name, a plug-in's, or a path such as ``my_tasks.mixture``.
         settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
-        replace: make a pack of other settings again, as in the cache folder; else refuse.
-
-    Raises:
-        UserError: the folder holds a pack of other settings, or the pack is contaminated.
+        replace: make such a pack again, as in the cache folder; else refuse it.
     """
     rows = task_pack_paths(profile, folder)
     report = folder / f"task_mixture_{load_profile(profile).name}.json"

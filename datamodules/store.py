@@ -11,8 +11,8 @@ map into memory. Next: batches.
                       sizes.bin        …                          int64, UTF-8 bytes of the row's text
                       tags.bin         0 1                        int16, [rows, fields] into header["tags"]
 
-The folder's name holds the key, a hash of the rows' file, the tokenizer, its template and the format below. So a
-changed file, tokenizer or template is another folder; damage is found by size and sha256, and the folder made again.
+The folder's name ends with a hash of the rows' file, the tokenizer, its template and the format: where one of them
+changes, another folder is made. Damage is found by size and sha256, and the folder made again.
 """
 
 from collections.abc import Iterable
@@ -33,47 +33,27 @@ FORMAT = 2  # raise it whenever the arrays or the way they are made change
 IntArray = npt.NDArray[np.integer]
 
 # What each array may be made of. A header that says "O" would have numpy take the file's bytes for addresses.
-_DTYPES = {
-    "tokens": ("<u2", "<u4"),
-    "learnt": ("u1",),
-    "supervised": ("<i4",),
-    "lines": ("<i8",),
-    "hashes": ("<u4",),
-    "sizes": ("<i8",),
-    "tags": ("<i2",),
-    "offsets": ("<i8",),
-}
+_DTYPES = {name: tuple(kinds.split()) for name, kinds in (
+    ("tokens", "<u2 <u4"), ("learnt", "u1"), ("supervised", "<i4"), ("lines", "<i8"), ("hashes", "<u4"),
+    ("sizes", "<i8"), ("tags", "<i2"), ("offsets", "<i8"),
+)}  # fmt: skip
 
 
 class Chunk(NamedTuple):
-    """Some tokenised rows.
+    """Some tokenised rows, as arrays of the module's drawing."""
 
-    Attributes:
-        tokens: [tokens] of all rows, one after the other.
-        lengths: [rows] how many tokens each has.
-        learnt: [tokens] the loss mask; None where it is 1 everywhere, and then in every chunk.
-        lines, hashes, sizes: [rows], see the module's drawing.
-        tags: {field: value of each row}.
-    """
-
-    tokens: IntArray
-    lengths: IntArray
-    learnt: IntArray | None
+    tokens: IntArray  # [tokens] of all rows, one after the other
+    lengths: IntArray  # [rows] how many tokens each has
+    learnt: IntArray | None  # [tokens] the loss mask; None where it is 1 everywhere, and then in every chunk
     lines: IntArray
     hashes: IntArray
     sizes: IntArray
-    tags: dict[str, list[str]]
+    tags: dict[str, list[str]]  # {field: value of each row}
 
 
 class TokenStore:
-    """A finished folder, opened. Pickles as its path, so that workers map the same pages.
-
-    Attributes:
-        header: what header.json holds.
-        tokens: [tokens] the ids of all rows, one after the other.
-        learnt: [tokens] uint8, or None where everything is supervised.
-        offsets, supervised, lines, hashes, sizes: [rows], see the module's drawing.
-    """
+    """A finished folder, opened: its header, and an attribute for each array of the module's drawing (`learnt` is None
+    where everything is supervised). Pickles as its path, so that workers map the same pages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,7 +72,7 @@ class TokenStore:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of tokens and loss mask: the same rows through another tokenizer have another one."""
+        """sha256 of tokens and loss mask."""
         arrays = self.header["arrays"]
         return sha256_text("\n".join(arrays[n]["sha256"] for n in ("tokens", "learnt", "offsets") if n in arrays))
 
@@ -115,10 +95,7 @@ class TokenStore:
 
 
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
-    """The name's hash: the same files' bytes, tokenizer, template and format give the same key.
-
-    A corpus is read as its files' suffixes say, so they count, too.
-    """
+    """The name's hash. A corpus is read as its files' suffixes say, so they count, too."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
     try:
         parts += [sha256_file(file) + ("" if kind != "corpus" else file.suffix.lower()) for file in files]
@@ -128,11 +105,8 @@ def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
-    """Open the store in `folder`; None if there is none or it is damaged.
-
-    Args:
-        verify: compare the sha256 of every array as well, not its size alone. One process does it for all.
-    """
+    """Open the store in `folder`; None if there is none or it is damaged. `verify` compares the sha256 of the arrays,
+    and not their sizes alone; one process does it for all."""
     try:
         store = TokenStore(folder)
         whole = store.header["format"] == FORMAT and all(
@@ -148,13 +122,11 @@ def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
 def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: dict[str, Any]) -> TokenStore:
     """Write the store of `chunks` (streamed, never held) under `folder`, which appears when it is whole.
 
-    Processes and machines that want the same store at once wait for the first of them and take what it made.
-
-    Args:
-        extra: further entries of the header; filled while the chunks are made, read when they are done.
+    Processes and machines that want the same store at once wait for the first of them and take what it made. `extra`
+    holds further entries of the header; it is read when the chunks are done.
     """
     try:
-        with locked_folder(folder.with_name(f".{folder.name}"), wait=True):
+        with locked_folder(folder.parent, f".{folder.name}.lock", wait=True):
             if find_store(folder, verify=True) is None:
                 with atomic_folder(folder) as building:
                     header = _write_arrays(building, chunks, vocab_size)

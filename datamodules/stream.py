@@ -1,7 +1,5 @@
 """The Lightning adapter around a plan, shared by chat and corpus. In: examples of the two sides. Out: loaders, the
 state of a run, a description of the mixture. Next: the trainer.
-
-Subclasses make files in `prepare_data` and call `start_stream` at the end of `setup`.
 """
 
 import dataclasses
@@ -27,7 +25,8 @@ from picochat.model.tokenizer import ChatTokenizer
 
 
 class StreamDataModule(LightningDataModule, ABC):
-    """Batches of packed rows from a `DataPlan`; the arguments are those of the subclasses.
+    """Batches of packed rows from a `DataPlan`. Subclasses document the arguments, make files in `prepare_data`, and
+    call `start_stream` at the end of `setup`.
 
     Attributes:
         chat_tokenizer: the tokenizer of the rows.
@@ -149,11 +148,8 @@ class StreamDataModule(LightningDataModule, ABC):
         return Layout(examples, self.context_length, self.chat_tokenizer.pad_id)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream goes on: the first packed row of the next optimizer step.
-
-        It follows from the optimizer step alone. The block that holds that row is kept too, so that a resumed run need
-        not pack everything before it.
-        """
+        """Where the stream goes on: the first packed row of the next optimizer step, which follows from the step alone,
+        and its block, so that a resumed run need not pack everything before it."""
         if self.trainer is None or not hasattr(self, "plan"):
             return {}
         step = self.trainer.global_step
@@ -164,11 +160,8 @@ class StreamDataModule(LightningDataModule, ABC):
         return {**position, "accumulate": self.split.accumulate, **made_of}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, whatever the split was then and is now.
-
-        Raises:
-            UserError: the run was on other rows, or on other settings of their plan: its bins are not these.
-        """
+        """Go on from there, whatever the split was then and is now. Other rows, and other settings of their plan, are
+        refused: their bins are not these."""
         if not state_dict or self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         for key, what, now in (
@@ -184,20 +177,14 @@ class StreamDataModule(LightningDataModule, ABC):
         self.plan = dataclasses.replace(self.plan, anchor=(state_dict["block"], state_dict["block_first_bin"]))
 
     def check_trainer(self) -> None:
-        """Refuse settings of the trainer with which the stream would not be what it says.
-
-        Raises:
-            UserError: no end of the run, or an epoch that ends inside an optimizer step.
-        """
+        """Refuse a run without an end, and epochs that end inside an optimizer step."""
         trainer = self.trainer
         if trainer is None or trainer.state.fn != TrainerFn.FITTING:
             return
         if trainer.max_steps < 1:
             raise UserError("set trainer.max_steps, the number of optimizer steps: the data has no epochs of its own")
         if cast(Any, trainer).overfit_batches:
-            raise UserError(
-                "trainer.overfit_batches would not repeat its batches here; give a file of few rows instead"
-            )
+            raise UserError("trainer.overfit_batches would not repeat its batches here; give a file of few rows")
         limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
         batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
         if batches % accumulate and not cast(Any, trainer).fast_dev_run:

@@ -27,17 +27,10 @@ _DOCUMENTS_AT_ONCE = 1024
 
 
 def tokens_of_rows(path: Path, kind: Kind, tokenizer: ChatTokenizer, cache: Path, *, verify: bool) -> TokenStore:
-    """The tokens of a file of chat or eval rows, loss mask and tags included.
+    """The tokens of a file of chat or eval rows, loss mask and tags included; from the store in `cache` if it is there.
 
     Eval rows are completed by their gold reply; those without one are left out and counted in the header's
-    ``without_reference``.
-
-    Args:
-        cache: folder of the stores.
-        verify: check every byte of a store that is there, not its size alone.
-
-    Raises:
-        UserError: no such file, or a bad line.
+    ``without_reference``. A UserError names a bad line.
     """
     folder = cache / f"{path.stem}-{store_key([path], tokenizer, kind)}"
     counts: dict[str, Any] = {"source": str(path), "without_reference": 0}
@@ -46,17 +39,14 @@ def tokens_of_rows(path: Path, kind: Kind, tokenizer: ChatTokenizer, cache: Path
 
 
 def tokens_of_corpus(path: Path, tokenizer: ChatTokenizer, cache: Path, *, verify: bool) -> TokenStore:
-    """The tokens of a corpus, a file or a folder of files, all of them supervised; arguments as above."""
+    """The tokens of a corpus, a file or a folder of files, all of them supervised."""
     folder = cache / f"{path.stem}-{store_key(corpus_files(path), tokenizer, 'corpus')}"
     chunks = _document_chunks(path, tokenizer)
     return find_store(folder, verify=verify) or build_store(folder, chunks, tokenizer.vocab_size, {"source": str(path)})
 
 
 def _row_chunks(path: Path, kind: Kind, tokenizer: ChatTokenizer, counts: dict[str, Any]) -> Iterator[Chunk]:
-    rows = iter_rows(path, kind)
-    if (first := next(rows, None)) is None:
-        raise no_rows(path)
-    rows = chain([first], rows)
+    rows, number = iter_rows(path, kind), 0
     with tqdm(total=_lines(path), desc=f"tokens of {path.name}", unit=" rows", disable=None) as bar:
         while part := list(islice(rows, _ROWS_AT_ONCE)):
             complete = [(line, row, messages) for line, row in part if (messages := conversation(row))]
@@ -70,7 +60,10 @@ def _row_chunks(path: Path, kind: Kind, tokenizer: ChatTokenizer, counts: dict[s
                 sizes=np.array([sum(len(turn["content"].encode()) for turn in said) for _, _, said in complete]),
                 tags={field: [row.get(field) or UNTAGGED for _, row, _ in complete] for field in LANE_FIELDS},
             )
+            number += len(part)
             bar.update(len(part))
+    if not number:
+        raise no_rows(path)
 
 
 def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
@@ -106,9 +99,6 @@ def _problem(row: Row) -> str:
 
 
 def _lines(path: Path) -> int:
-    """Lines of a file, for the progress bar; 0 where it cannot be read, which reading the rows reports."""
-    try:
-        with path.open("rb") as file:
-            return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
-    except OSError:
-        return 0
+    """Lines of a file, for the progress bar."""
+    with path.open("rb") as file:
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))

@@ -84,18 +84,19 @@ def settle(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+def locked_folder(folder: str | Path, name: str = ".lock", *, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` against other runs; made if need be, and removed again if nothing came to lie in it.
 
     The lock ends with its process, is not inherited by forked workers, and holds across machines on NFS.
 
     Args:
+        name: of the lock file in the folder; another one holds against those that use the same.
         wait: wait until the other process has ended, where one holds it.
 
     Raises:
         UserError: another process holds it.
     """
-    path = Path(folder) / ".lock"
+    path = Path(folder) / name
     with _removing_unused_parents(path):
         with _one_sentence(path):
             handle = _locked(path, Path(folder), fcntl.lockf, wait=wait)
@@ -164,7 +165,7 @@ def _locked(
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except BlockingIOError:
-            holder = os.read(handle, 200).decode() if path.name == ".lock" else ""
+            holder = os.read(handle, 200).decode() if path.name.endswith(".lock") else ""
             os.close(handle)
             raise UserError(
                 f"{final} is being written by {holder or 'another process'}; wait until it has ended, or choose "
