@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from picochat import __version__
 from picochat.errors import UserError
-from picochat.files import refuse_existing, write_files
+from picochat.files import refuse_existing, sha256_text, write_files
 from picochat.packs.contamination import check
-from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text
+from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text, seen_from
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
-from picochat.packs.pack_report import TaskPackReport, describe
+from picochat.packs.pack_report import TaskPackReport, counts
 from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import dump_rows
 from picochat.packs.sources import SourceReader
@@ -81,9 +82,10 @@ def build_task_pack(
     folder = Path(out_dir) if out_dir is not None else pack.path.parent
     chat_path = Path(chat_out) if chat_out is not None else folder / f"chat_task_mixture_{mixture.name}.jsonl"
     eval_path = Path(eval_out) if eval_out is not None else folder / f"eval_task_mixture_{mixture.name}.jsonl"
-    report_paths = [folder / f"task_mixture_{mixture.name}.{kind}" for kind in ("md", "json")]
-    _refuse_shared([pack.path, pack.corpus_path, word_list], [chat_path, eval_path, *report_paths])
-    refuse_existing([chat_path, eval_path, *report_paths], force=force)
+    md_path, json_path = (folder / f"task_mixture_{mixture.name}.{kind}" for kind in ("md", "json"))
+    written = [chat_path, eval_path, md_path, json_path]
+    _refuse_shared([pack.path, pack.corpus_path, word_list], written)
+    refuse_existing(written, force=force)
     _refuse_unused(mixture, source, hub_dir, word_list)
 
     words = load_words(word_list) if word_list is not None else None
@@ -96,10 +98,12 @@ def build_task_pack(
     chat_text, eval_text = (dump_rows(made.row for made in side) for side in (train, evaluation))
     corpus, note = _corpus(pack)
     contamination = check([made.entry for made in train], [made.entry for made in evaluation], corpus, note)
-    report = describe(
-        profile=mixture.name,
-        pack=pack.path,
-        settings={
+    blocked = contamination.status == "blocked"
+    texts = {chat_path: chat_text, eval_path: eval_text}
+    data = {
+        "profile": mixture.name,
+        "dataset_pack": seen_from(pack.path, folder),
+        "settings": {
             "sft_rows": sft_rows,
             "eval_rows": eval_rows,
             "source": source,
@@ -107,23 +111,23 @@ def build_task_pack(
             "seed": seed,
             "word_list": None if word_list is None else Path(word_list).name,
         },
-        train=[made.row for made in train],
-        evaluation=[made.row for made in evaluation],
-        texts={chat_path: chat_text, eval_path: eval_text},
-        reports=report_paths,
-        sources=reader.outcomes if reader else [],
-        contamination=contamination,
-        promote=promote,
-    )
+        "train": counts([made.row for made in train]),
+        "eval": counts([made.row for made in evaluation]),
+        "sources": reader.outcomes if reader else [],
+        "contamination": contamination.as_dict(),
+        "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
+        "promotion": "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)",
+        "picochat_version": __version__,
+    }
+    report = TaskPackReport(chat_path, eval_path, md_path, json_path, promote and not blocked, data)
     named = {path.resolve() for path in (pack.chat_path, pack.eval_path) if path is not None}
-    if promote and not report.promoted and {chat_path.resolve(), eval_path.resolve()} & named:
+    if promote and blocked and {chat_path.resolve(), eval_path.resolve()} & named:
         raise UserError(
             f"the new rows are contaminated ({'; '.join(contamination.examples[:1]) or contamination.corpus}), and "
             f"{pack.path} names the files that they would replace; nothing was written: take eval rows out of the "
             "corpus, or write elsewhere with --out-dir"
         )
-    reports = zip(report_paths, (report.markdown(), report.json()), strict=True)
-    files = {chat_path: chat_text, eval_path: eval_text, **dict(reports)}
+    files = {**texts, md_path: report.markdown(), json_path: report.json()}
     if report.promoted:  # last, so that the pack never names files that are not there
         files[pack.path] = promoted_text(pack, chat_path, eval_path)
     write_files(files)

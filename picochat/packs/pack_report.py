@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picochat import __version__
 from picochat.blocks import WRITTEN, Block, Report, Table, Text, markdown_page, terminal
-from picochat.files import sha256_text
-from picochat.packs.contamination import Contamination
-from picochat.packs.dataset_pack import seen_from
 from picochat.packs.rows import Row, tag_name
 
 _FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
@@ -73,52 +69,19 @@ class TaskPackReport:
         ]
 
 
-def describe(
-    *,
-    profile: str,
-    pack: Path,
-    settings: Mapping[str, Any],
-    train: Sequence[Row],
-    evaluation: Sequence[Row],
-    texts: Mapping[Path, str],
-    reports: Sequence[Path],
-    sources: Sequence[Mapping[str, Any]],
-    contamination: Contamination,
-    promote: bool,
-) -> TaskPackReport:
-    """Count the rows and put everything together; ``texts`` are the chat file and the eval file, in this order."""
-    chat_path, eval_path = texts
-    blocked = contamination.status == "blocked"
-    promotion = "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)"
-    folder = reports[0].parent
-    data = {
-        "profile": profile,
-        "dataset_pack": seen_from(pack, folder),
-        "settings": dict(settings),
-        "train": _counts(train),
-        "eval": _counts(evaluation),
-        "sources": list(sources),
-        "contamination": contamination.as_dict(),
-        "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
-        "promotion": promotion,
-        "picochat_version": __version__,
-    }
-    return TaskPackReport(chat_path, eval_path, reports[0], reports[1], promotion == "yes", data)
-
-
-def _counts(rows: Sequence[Row]) -> dict[str, Any]:
+def counts(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows and different problems (keys), in all and by each tag; a stage is named with its category."""
     lanes: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in _COUNTED}
     for row in rows:
         for name, field in _COUNTED.items():
             if (label := row.get(field)) is not None:
                 lanes[name][f"{row['category']}/{label}" if name == "stage" else label].append(row["key"])
-    counts: dict[str, Any] = {"rows": len(rows), "problems": len({row["key"] for row in rows})}
+    found: dict[str, Any] = {"rows": len(rows), "problems": len({row["key"] for row in rows})}
     for name, keys_of in lanes.items():
-        counts[f"by_{name}"] = {
+        found[f"by_{name}"] = {
             label: {"rows": len(keys), "problems": len(set(keys))} for label, keys in sorted(keys_of.items())
         }
-    return counts
+    return found
 
 
 def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
