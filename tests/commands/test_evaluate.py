@@ -11,73 +11,35 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.decoder import Decoder, DecoderConfig
 from picochat.model.loss import supervised_nll
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
-from picochat.packs.rows import Row, write_rows
+from picochat.packs.rows import Row, conversation, read_rows, write_rows
 
-LEARNT = {
-    "1 + 2?": "1 + 2 = 3\nFinal answer: 3",
-    "2 + 2?": "2 + 2 = 4\nFinal answer: 4",
-    "3 + 2?": "3 + 2 = 5\nFinal answer: 5",
-    "4 + 2?": "4 + 2 = 6\nFinal answer: 6",
-    "Who are you?": "I am Picochat.",
-    "What is your name?": "My name is Picochat.",
-    "What time is it?": "I have no clock.",
-    "Which is a dog? A cat B hound": "B",
-}
+ROWS = read_rows(Path(__file__).parent / "eight_rows.jsonl", "eval")
+CHECKS = ("steps", "must_include", "choice_labels", "correct_choice", "answerable", "reference")
 
 
-def tags(prompt: str) -> Row:
-    if "+" in prompt:
-        own = {"category": "bench_math_addition", "answer": LEARNT[prompt][-1], "answer_style": "scratchpad"}
-    elif prompt.startswith("Which"):
-        own = {"category": "bench_choice_language", "answer": "B", "answer_style": "direct"}
-    else:
-        own = {"category": "refusal" if "time" in prompt else "identity", "answer_style": "direct"}
-    skill = own["category"].startswith("bench")
-    return {
-        **own,
-        "mixture_profile": "capability",
-        "mixture_component": "weak_skills" if skill else "behavior_anchor",
-        "mixture_benchmark_profile": "weak_skills" if skill else "release_behavior",
-    }
-
-
-def chat_row(prompt: str) -> Row:
-    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": LEARNT[prompt]}]
-    return {"messages": messages, **tags(prompt)}
-
-
-def eval_row(prompt: str) -> Row:
-    checks: Row = {"reference": LEARNT[prompt], "answerable": "time" not in prompt}
-    if "+" in prompt:
-        checks["steps"] = LEARNT[prompt].splitlines()[:-1]
-    elif prompt.startswith("Which"):
-        checks |= {"choice_labels": ["A", "B"], "correct_choice": "B"}
-    elif "time" not in prompt:
-        checks["must_include"] = ["Picochat"]
-    return {"messages": [{"role": "user", "content": prompt}], **tags(prompt), **checks}
+def chat_row(row: Row) -> Row:
+    """The row as it was trained on."""
+    return {"messages": conversation(row), **{field: row[field] for field in row.keys() - {*CHECKS, "messages"}}}
 
 
 def learn(tokenizer: ChatTokenizer) -> Decoder:
     torch.manual_seed(1)
     size = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "head_dim": 12}
     decoder = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=128, **size))
-    rendered = tokenizer.render_batch([chat_row(prompt)["messages"] for prompt in LEARNT])
-    longest = max(len(one.ids) for one in rendered)
-    ids = torch.full((len(rendered), longest), tokenizer.pad_id)
-    labels = torch.full((len(rendered), longest), -100)
-    for line, one in enumerate(rendered):
-        ids[line, : len(one.ids)] = torch.tensor(one.ids)
-        targets = [token if learnt else -100 for token, learnt in zip(one.ids, one.supervised, strict=True)]
-        labels[line, : len(one.ids) - 1] = torch.tensor(targets[1:])
+    rendered = tokenizer.render_batch([chat_row(row)["messages"] for row in ROWS])
+    ids = pad_sequence([torch.tensor(one.ids) for one in rendered], batch_first=True)
+    learnt = pad_sequence([torch.tensor(one.supervised) for one in rendered], batch_first=True)
+    labels = torch.where(learnt, ids, -100)[:, 1:]
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=5e-3)
     for _ in range(200):
-        loss = supervised_nll(decoder, decoder(ids), labels).mean()
+        loss = supervised_nll(decoder, decoder(ids[:, :-1]), labels).mean()
         if loss.item() < 0.005:
             break
         optimizer.zero_grad()
@@ -91,13 +53,13 @@ def learn(tokenizer: ChatTokenizer) -> Decoder:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with best_checkpoint, an untrained twin, metrics.csv, chat rows and eval rows."""
     folder = tmp_path_factory.mktemp("run")
-    tokenizer = train_tokenizer([text for pair in LEARNT.items() for text in pair] * 3, 270)
+    tokenizer = train_tokenizer([turn["content"] for row in ROWS for turn in chat_row(row)["messages"]] * 3, 270)
     decoder = learn(tokenizer)
     save_checkpoint(folder / "best_checkpoint", decoder, tokenizer, {"stage": "sft", "seed": 1})
     save_checkpoint(folder / "base", Decoder(decoder.config), tokenizer, {"stage": "base", "seed": 1})
     (folder / "metrics.csv").write_text("step,train/loss,lr\n1,3.0,0.001\n2,1.0,0.002\n")
-    write_rows(folder / "chat_rows.jsonl", map(chat_row, LEARNT))
-    write_rows(folder / "eval_rows.jsonl", map(eval_row, LEARNT))
+    write_rows(folder / "chat_rows.jsonl", map(chat_row, ROWS))
+    write_rows(folder / "eval_rows.jsonl", ROWS)
     return folder
 
 
@@ -292,7 +254,7 @@ def test_a_row_that_fills_the_context_is_named_by_its_words(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = {"messages": [{"role": "user", "content": "Once upon a time " * 40}], "answer": "1"}
-    write_rows(tmp_path / "long.jsonl", [eval_row("1 + 2?"), long])
+    write_rows(tmp_path / "long.jsonl", [ROWS[0], long])
     words = ["--input", str(tmp_path / "long.jsonl"), "--out-dir", str(tmp_path / "out")]
     message = refusal(capsys, "eval", "chat", *inputs(run_folder), *words)
     assert "the row that asks 'Once upon a time" in message

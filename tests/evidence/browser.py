@@ -7,36 +7,26 @@ with Browser() as browser:                     null-terminated JSON goes in at t
 
 import base64
 import json
-import os
-import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 _FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
 )
 _PATIENCE = 60.0  # seconds for any answer, on a busy machine
 # Chromium wants exactly the descriptors 3 and 4; this small process moves them there and becomes Chromium.
 _MOVE = (
-    "import fcntl, os, sys; reads, writes = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
-    "os.dup2(reads, 3); os.dup2(writes, 4); os.execv(sys.argv[3], sys.argv[3:])"
+    "import fcntl, os, sys; theirs = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD, 10); "
+    "os.dup2(theirs, 3); os.dup2(theirs, 4); os.execv(sys.argv[2], sys.argv[2:])"
 )
+_SPOKE = (*("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening"),)
 
 
 def find_chromium() -> str | None:
@@ -51,77 +41,57 @@ class Browser:
         program = find_chromium()
         assert program, "ask find_chromium() first"
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        theirs_in, self._in = os.pipe()
-        self._out, theirs_out = os.pipe()
+        self._pipe, theirs = socket.socketpair()
+        self._pipe.settimeout(_PATIENCE)
         words = [program, *_FLAGS, f"--user-data-dir={self._home.name}"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _MOVE, str(theirs_in), str(theirs_out), *words],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._count = 0
-        self._rest = b""
+        move = [sys.executable, "-c", _MOVE, str(theirs.fileno()), *words]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(move, pass_fds=(theirs.fileno(),), **quiet)  # type: ignore[call-overload]
+        theirs.close()
+        self._count, self._rest = 0, b""
         self.events: list[dict[str, Any]] = []
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
-        os.close(self._in)
-        os.close(self._out)
+        self._pipe.close()
         self._home.cleanup()
 
     def call(self, method: str, session: str | None = None, **settings: Any) -> dict[str, Any]:
         """One command of the DevTools protocol; events that come meanwhile go to `events`."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": settings}
-        if session:
-            message["sessionId"] = session
-        os.write(self._in, json.dumps(message).encode() + b"\0")
-        for answer in self._messages():
+        self._pipe.sendall(json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        while True:
+            while b"\0" not in self._rest:
+                received = self._pipe.recv(1 << 16)
+                assert received, "Chromium is gone"
+                self._rest += received
+            line, _, self._rest = self._rest.partition(b"\0")
+            answer: dict[str, Any] = json.loads(line)
             if answer.get("id") == self._count:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 result: dict[str, Any] = answer["result"]
                 return result
             self.events.append(answer)
-        raise AssertionError(f"no answer to {method}")
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> "Page":
         """Load a file in a new tab of a device of this width."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
-        page.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-        page.call(
-            "Emulation.setEmulatedMedia",
-            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
-        )
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        page.call("Emulation.setDeviceMetricsOverride", **screen)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        page.call("Emulation.setEmulatedMedia", features=[scheme])
         page.call("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + _PATIENCE
         while page.evaluate("document.readyState") != "complete" or page.evaluate("location.href") == "about:blank":
             assert time.monotonic() < deadline, f"{path} did not load"
             time.sleep(0.02)
         return page
-
-    def _messages(self) -> Iterator[dict[str, Any]]:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            while b"\0" in self._rest:
-                one, _, self._rest = self._rest.partition(b"\0")
-                yield json.loads(one)
-            with selectors.DefaultSelector() as waiting:
-                waiting.register(self._out, selectors.EVENT_READ)
-                ready = waiting.select(max(0.0, deadline - time.monotonic()))
-            got = os.read(self._out, 1 << 16) if ready else b""
-            assert got, "Chromium did not answer"
-            self._rest += got
 
 
 class Page:
@@ -158,27 +128,19 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
 
-    def complaints(self) -> list[str]:
+    def heard(self, *methods: str) -> list[dict[str, Any]]:
+        """The events of these kinds that this tab sent."""
+        self.evaluate("1")  # whatever was under way has been sent by now
+        own = (event for event in self.browser.events if event.get("sessionId") == self.session)
+        return [event["params"] for event in own if event.get("method") in methods]
+
+    def complaints(self) -> list[dict[str, Any]]:
         """What the console and the log of this tab said, uncaught exceptions and refused loads included."""
-        self.evaluate("1")  # whatever was under way has been told by now
-        found = []
-        for event in self.browser.events:
-            if event.get("sessionId") == self.session and event.get("method") in (
-                "Runtime.consoleAPICalled",
-                "Runtime.exceptionThrown",
-                "Log.entryAdded",
-                "Page.javascriptDialogOpening",
-            ):
-                found.append(json.dumps(event["params"])[:500])
-        return found
+        return self.heard(*_SPOKE)
 
     def requests(self) -> list[str]:
         """The addresses that this tab asked for."""
-        return [
-            event["params"]["request"]["url"]
-            for event in self.browser.events
-            if event.get("sessionId") == self.session and event.get("method") == "Network.requestWillBeSent"
-        ]
+        return [event["request"]["url"] for event in self.heard("Network.requestWillBeSent")]
 
     def pdf(self, path: Path) -> None:
         """The page as it is printed, A4."""

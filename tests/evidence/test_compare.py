@@ -243,10 +243,6 @@ def test_arms_are_called_after_the_part_of_their_folders_that_differs(arms: list
     assert arm_names(arms) == names
 
 
-def test_a_tiny_p_is_only_called_tiny() -> None:
-    assert (p_text(0.03125), p_text(1.0), p_text(1e-30)) == ("0.031", "1", "< 0.0001")
-
-
 def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: MakeRun) -> None:
     a, b = make_run("old", EVERYBODY), make_run("new", EVERYBODY)
     wide, narrow = (readings(compare_runs([a], [b], margin=margin)) for margin in (0.05, 0.02))
@@ -254,19 +250,17 @@ def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: Mak
     assert "no difference shown, and not enough rows to call them equal within ±2 points" in narrow[0]
 
 
-def test_different_decoding_is_said(make_run: MakeRun) -> None:
-    a, b = make_run("old", set(), max_new_tokens=64), make_run("new", set(), max_new_tokens=256)
-    assert "The runs were decoded differently: max_new_tokens is 64 and 256." in notes(compare_runs([a], [b]))
+def test_different_decoding_is_said_and_auto_is_float32(make_run: MakeRun) -> None:
+    a = make_run("old", set(), max_new_tokens=64, precision="float32")
+    said = notes(compare_runs([a], [make_run("new", set(), max_new_tokens=256, precision="auto")]))
+    assert [note for note in said if "decoded" in note] == [
+        "The runs were decoded differently: max_new_tokens is 64 and 256."
+    ]
 
 
 def test_a_category_that_is_called_as_a_skill_is_shown_keeps_its_own_lane() -> None:
     lanes = ["math", "arithmetic", "choice"]
     assert [lane_name(name, lanes) for name in lanes] == ["math", "arithmetic", "multiple choice"]
-
-
-def test_float32_and_auto_are_the_same_decoding(make_run: MakeRun) -> None:
-    a, b = make_run("old", set(), precision="float32"), make_run("new", set(), precision="auto")
-    assert not any("decoded differently" in note for note in notes(compare_runs([a], [b])))
 
 
 def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:
@@ -285,5 +279,6 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["flips"]) == 150
 
 
-def test_points_have_their_sign() -> None:
+def test_points_have_their_sign_and_a_tiny_p_is_only_called_tiny() -> None:
     assert (points(0.123), points(-0.05), points(-0.0)) == ("+12.3", "-5.0", "+0.0")
+    assert (p_text(0.03125), p_text(1.0), p_text(1e-30)) == ("0.031", "1", "< 0.0001")
