@@ -185,10 +185,7 @@ class BenchmarkMetrics(Callback):
 
 
 def spread(rows: Sequence[Row], rows_per_lane: int | None) -> list[Row]:
-    """At most `rows_per_lane` rows of each benchmark profile, evenly spaced over the file, in its order.
-
-    Seven rows of one lane, three wanted: rows 0, 2 and 4 (at 0/3, 1/3 and 2/3 of the way).
-    """
+    """At most `rows_per_lane` rows of each benchmark profile, evenly spaced over the file, in its order."""
     if rows_per_lane is None:
         return list(rows)
     places: dict[str, list[int]] = {}

@@ -35,9 +35,8 @@ BEST, LAST = "best_checkpoint", "last_checkpoint"
 class BestCheckpoint(Callback):
     """Export the weights whenever `monitor` improves, and once more at the end of fit.
 
-    Folders appear whole or not at all. Rank 0 writes. The best value is part of the resumable checkpoint; `patience` is
-    a setting, so a resumed run waits as long as its present settings say. If the value never appears (no validation
-    before the end, say), the last weights are the best there are, and the log says so.
+    The best value is part of the resumable checkpoint; a resumed run waits as long as its own `patience`. If the value
+    never appears (no validation before the end, say), the last weights are the best there are, and the log says so.
 
     Args:
         monitor: name of a logged metric; it must be equal on all ranks (`sync_dist`, torchmetrics).

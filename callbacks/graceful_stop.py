@@ -42,10 +42,9 @@ class _ValidationInterrupted(SystemExit):
 class GracefulStop(Checkpoint):
     """Stop at the end of the optimizer step in which a signal arrives, or inside a validation.
 
-    What is logged and saved after the resume is what an undisturbed run logs and saves. At the last step of a run the
-    signal is too late; the run ends by itself. All ranks stop together, whichever of them got the signal. A second
-    Ctrl-C ends the process at once. A SIGUSR1 that already has a handler (Lightning's requeueing under SLURM) is left
-    to it.
+    At the last step of a run the signal is too late; the run ends by itself. All ranks stop together, whichever of them
+    got the signal. A second Ctrl-C ends the process at once. A SIGUSR1 that already has a handler (Lightning's
+    requeueing under SLURM) is left to it.
 
     Args:
         resume_command: the command that is printed; `{run}` stands for the run folder.

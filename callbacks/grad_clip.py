@@ -24,10 +24,7 @@ from picochat.errors import UserError
 
 
 class GradientClip(Callback):
-    """Clip the global gradient norm, log it, and skip steps whose gradients are not finite.
-
-    Under DDP every rank sees the same all-reduced gradients (a NaN on one rank is a NaN on all), so all ranks skip
-    together without talking. Under FSDP the norm is computed over the shards of all ranks.
+    """Clip the global gradient norm and skip steps whose gradients are not finite, on all ranks together.
 
     Logs `train/grad_norm` (before clipping) and `train/skipped_steps` (since the run began, resumes included).
 

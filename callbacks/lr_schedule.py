@@ -49,12 +49,9 @@ def lr_factor(step: int, warmup_steps: int, max_steps: int, decay: Decay, min_lr
 class LRSchedule(Callback):
     """Write the rate of every parameter group before every optimizer step, and log it.
 
-    Each group keeps its own base rate: the one its optimizer was built with in THIS process. A checkpoint's rates are
-    overwritten, so `--model.learning_rate` changed on resume takes effect and a restored rate never does. The schedule
-    has no state: the rate is a function of the step.
-
-    With several optimizers (manual optimization) Lightning's `global_step` and `max_steps` count every optimizer's
-    steps; they are divided by the number of optimizers, which is right when all of them step in turn.
+    Each group keeps its own base rate: the one its optimizer was built with in THIS process, so a learning rate changed
+    on resume takes effect and a restored one never does. The schedule has no state: the rate is a function of the step.
+    Several optimizers (manual optimization) have to step in turn: Lightning counts the steps of all of them.
 
     Args:
         warmup_steps: optimizer steps (not micro-batches) of linear warm-up; 0 for none.

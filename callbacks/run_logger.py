@@ -39,25 +39,16 @@ class RunLogger(Logger):
         save_dir: the run's folder; it need not exist.
     """
 
+    name = version = ""
+    save_dir = ""
+
     def __init__(self, save_dir: str) -> None:
         super().__init__()
-        self._save_dir = save_dir
+        self.save_dir = save_dir
         self.path = Path(save_dir) / "metrics.csv"
         self._fields: list[str] = []  # the header of the file as it is
         self._last: dict[str, str] = {}
         self._fitting = False
-
-    @property
-    def name(self) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        return self._save_dir
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The run's config.yaml is the record of its settings."""
