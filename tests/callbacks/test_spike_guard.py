@@ -59,26 +59,6 @@ def guard(**settings: Any) -> SpikeGuard:
     return SpikeGuard(**{"window": 4, "threshold": 20.0, "snapshot_every": 3} | settings)
 
 
-def test_a_run_without_spikes_is_left_exactly_alone(tmp_path: Path) -> None:
-    plain, guarded = Line(), Line()
-    trainer(tmp_path, []).fit(plain, loader())
-    trainer(tmp_path, [guard(threshold=1000.0)]).fit(guarded, loader())
-    assert weights(guarded) == weights(plain)
-
-
-@pytest.mark.parametrize("guard_first", [True, False])
-def test_the_order_of_guard_schedule_and_clipping_does_not_matter(tmp_path: Path, guard_first: bool) -> None:
-    diary, spikes, clip = Diary(), guard(), GradientClip(max_norm=5.0)
-    others: list[Callback] = [LRSchedule(0, "linear", 0.0), clip]
-    callbacks = [spikes, *others] if guard_first else [*others, spikes]
-    module = Line(lr=0.01, spoil=lambda step: math.nan if step == 8 else poison(9)(step))
-    trainer(tmp_path, [*callbacks, diary], max_steps=10).fit(module, loader())
-    assert diary.rates == pytest.approx([0.01 * (1 - step / 10) * (0.5 if step > 9 else 1) for step in range(1, 11)])
-    assert (clip.skipped_steps, spikes.state["rollbacks"]) == (1, 1)  # the nan is the clipper's, the spike the guard's
-    assert diary.weights[8] == diary.weights[7]
-    assert diary.weights[9] == diary.weights[6]
-
-
 def test_one_spike_too_many_ends_the_run_and_names_the_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spiked to .* at optimizer step 8, after 2 rollbacks; lower"):
         trainer(tmp_path, [guard(max_rollbacks=2)]).fit(Line(lr=0.01, spoil=poison(6, 7, 8)), loader())
@@ -149,8 +129,3 @@ def test_two_ranks_roll_back_and_skip_together_when_one_meets_poison(tmp_path: P
     assert first["weights"][9] == first["weights"][6]
     assert first["weights"][11] == first["weights"][10]
     assert first["weights"][12] != first["weights"][11]
-
-
-def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(UserError, match="SpikeGuard: a setting is out of range"):
-        SpikeGuard(lr_cut=0.0)

@@ -91,11 +91,6 @@ def test_rows_without_a_key_are_split_by_what_they_ask(files: dict[str, str], tm
     assert not numbers["train"] & numbers["val"]
 
 
-def test_a_tiny_set_still_holds_out_one_problem(files: dict[str, str]) -> None:
-    dm = ready(files, val_fraction=1e-9)
-    assert len(keys(dm, "val")) == 1
-
-
 def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[str, str]) -> None:
     dm = ready(files, val_fraction=0.2)
     assert dm.val_names == ["val", "eval"]
@@ -107,6 +102,7 @@ def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[st
         assert sum(int(batch.step_tokens) for batch in first) == dm._evaluations[name].supervised.sum()
     assert len(dm._evaluations["eval"]) == 20
     assert ready(files, val_fraction=0).val_names == ["eval"]
+    assert len(keys(ready(files, val_fraction=1e-9), "val")) == 1  # a tiny set still holds out a problem
     assert ready({**files, "eval_input": None}, val_fraction=0).val_dataloader() == []
 
 
@@ -189,15 +185,11 @@ def test_a_profile_refuses_a_setting_that_it_does_not_use() -> None:
         CapabilityDataModule(source="hub")
 
 
-def test_a_dataset_pack_without_chat_rows_says_how_to_get_some(files: dict[str, str], tmp_path: Path) -> None:
+def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path: Path) -> None:
     pack = tmp_path / "dataset_pack.json"
     pack.write_text(json.dumps({"name": "empty", "corpus": "corpus.jsonl"}))
     with pytest.raises(UserError, match=r"names no chat rows; give data\.chat_input, promote a task pack"):
         ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
-
-
-def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path: Path) -> None:
-    pack = tmp_path / "dataset_pack.json"
     pack.write_text(json.dumps({"name": "p", "chat": files["chat_input"], "eval": files["eval_input"]}))
     dm = ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
     assert np.bincount(dm.plan.lanes).sum() + len(dm._evaluations["val"]) == 152

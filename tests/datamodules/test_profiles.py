@@ -13,7 +13,6 @@ from picochat.datamodules import (
     BenchmarkDataModule,
     CapabilityDataModule,
     ChatDataModule,
-    CorpusDataModule,
     ReleaseDataModule,
 )
 from picochat.errors import UserError
@@ -138,11 +137,3 @@ def test_a_profile_takes_rows_from_a_file_instead(pack: Path, tmp_path: Path) ->
     dm = ready(CapabilityDataModule, pack, tmp_path / "work", **settings)
     assert dm.lanes == ["add"]
     assert dm.val_names == ["val"]
-
-
-def test_stages_share_corpus_and_tokenizer(pack: Path, tmp_path: Path) -> None:
-    corpus = CorpusDataModule(dataset_pack=str(pack), work_dir=str(tmp_path))
-    corpus.prepare_data()
-    corpus.setup("fit")
-    chat = ready(ReleaseDataModule, pack, tmp_path)
-    assert corpus.chat_tokenizer.fingerprint == chat.chat_tokenizer.fingerprint

@@ -1,6 +1,5 @@
 """The token store: made once, found again, made anew when anything it depends on changed or broke."""
 
-import json
 import pickle
 import shutil
 import subprocess
@@ -66,39 +65,30 @@ def test_changed_rows_or_tokenizer_make_another_store(tmp_path: Path, tokenizer:
     assert len(second) == 2
 
 
-def truncate(folder: Path) -> None:
-    tokens = folder / "tokens.bin"
-    tokens.write_bytes(tokens.read_bytes()[:-2])
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
 
 
-def flip_a_bit(folder: Path) -> None:
-    data = bytearray((folder / "tokens.bin").read_bytes())
-    data[5] ^= 1
-    (folder / "tokens.bin").write_bytes(bytes(data))
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "cut short": lambda folder: edit(folder / "tokens.bin", lambda data: data[:-2]),
+    "a bit flipped": lambda folder: edit(
+        folder / "tokens.bin", lambda data: data[:5] + bytes([data[5] ^ 1]) + data[6:]
+    ),
+    "a file missing": lambda folder: (folder / "lines.bin").unlink(),
+    "older format": lambda folder: edit(
+        folder / "header.json", lambda data: data.replace(b'"format": ', b'"format": 9')
+    ),
+    "half a header": lambda folder: edit(folder / "header.json", lambda data: data[:50]),
+}
 
 
-def remove_a_file(folder: Path) -> None:
-    (folder / "lines.bin").unlink()
-
-
-def older_format(folder: Path) -> None:
-    header = json.loads((folder / "header.json").read_text())
-    (folder / "header.json").write_text(json.dumps({**header, "format": 0}))
-
-
-def half_a_header(folder: Path) -> None:
-    (folder / "header.json").write_text((folder / "header.json").read_text()[:50])
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove_a_file, older_format, half_a_header])
-def test_a_damaged_or_outdated_store_is_made_again(
-    tmp_path: Path, tokenizer: ChatTokenizer, damage: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_outdated_store_is_made_again(tmp_path: Path, tokenizer: ChatTokenizer, damage: str) -> None:
     path = write_jsonl(tmp_path / "chat.jsonl", ROWS)
     store = open_rows(path, tokenizer)
     expected, folder = store.tokens.tolist(), store.folder
     del store
-    damage(folder)
+    DAMAGES[damage](folder)
     again = open_rows(path, tokenizer)
     assert again.tokens.tolist() == expected
     assert again.folder == folder

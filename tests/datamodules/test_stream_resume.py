@@ -144,13 +144,6 @@ def test_validation_falls_on_the_same_steps_after_resuming(files: dict[str, str]
     assert before.validated_at + after.validated_at == [3, 6, 9, 12]
 
 
-def test_a_finished_run_can_be_extended(files: dict[str, str], tmp_path: Path) -> None:
-    straight = fit(files, tmp_path)
-    fit(files, tmp_path, steps=7, stop_after=7)
-    after = fit(files, tmp_path, resume=True)
-    assert after.shown == {step: straight.shown[step] for step in range(7, 12)}
-
-
 def test_epochs_that_a_user_cuts_short_go_on_in_the_stream(files: dict[str, str], tmp_path: Path) -> None:
     straight = fit(files, tmp_path)
     assert fit(files, tmp_path, limit_train_batches=5).shown == straight.shown
@@ -160,16 +153,13 @@ def test_epochs_that_a_user_cuts_short_go_on_in_the_stream(files: dict[str, str]
     assert after.weight.item() == straight.weight.item()
 
 
-def test_epochs_that_end_inside_a_step_are_refused(files: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"limit_train_batches=5 ends inside an optimizer step"):
-        fit(files, tmp_path, accumulate=2, limit_train_batches=5)
-
-
 def test_settings_that_the_stream_cannot_follow_are_refused(files: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"limit_train_batches=0\.25 ends inside an optimizer step"):
         fit(files, tmp_path, steps=3, accumulate=2, limit_train_batches=0.25)
     with pytest.raises(UserError, match=r"trainer\.overfit_batches would not repeat"):
         fit(files, tmp_path, overfit_batches=2)
+    with pytest.raises(UserError, match=r"set trainer\.max_steps"):
+        fit(files, tmp_path, steps=-1, max_epochs=1)
 
 
 def test_measuring_needs_no_end_of_a_run(files: dict[str, str], tmp_path: Path) -> None:
@@ -179,11 +169,6 @@ def test_measuring_needs_no_end_of_a_run(files: dict[str, str], tmp_path: Path) 
     other_rows = ChatDataModule(**files, batch_size=4, context_length=128, seed=7)  # no warning: nothing is resumed
     trainer.validate(probe, other_rows, ckpt_path=tmp_path / "saved.ckpt", weights_only=False)
     assert probe.validated_at == [0]
-
-
-def test_a_run_without_an_end_is_refused(files: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"set trainer\.max_steps"):
-        fit(files, tmp_path, steps=-1, max_epochs=1)
 
 
 def test_another_plan_or_other_rows_than_the_checkpoint_s_are_refused(files: dict[str, str], tmp_path: Path) -> None:
