@@ -77,7 +77,7 @@ def timed(words: str, folder: Path) -> float:
 
 
 def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> None:
-    """Train, kill, resume until the kills are used up; every finished run must equal the undisturbed one."""
+    """Train, kill, resume until the kills are used up; every finished run must equal the uninterrupted one."""
     for words in (IMPORT, TOKENIZER, PACK, BASE):
         picochat(words, folder)
     sft = f"{SFT} --steps {steps} --eval-every {max(1, steps // 6)}"
@@ -99,14 +99,14 @@ def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> 
         counts["runs"] += 1
         wrong = [name for name in RESULTS if digest(out / name) != expected[name]]
         if wrong or temporary(out):
-            raise SystemExit(f"{out.name} differs from the undisturbed run: {wrong}, leftovers {temporary(out)}")
+            raise SystemExit(f"{out.name} differs from the uninterrupted run: {wrong}, leftovers {temporary(out)}")
         shutil.rmtree(out)
     summary = ", ".join(f"{name} {count}" for name, count in counts.items())
     print(f"training of {steps} steps: {summary}; {', '.join(RESULTS)} of each run are bit-identical, speeds apart")
 
 
 def kill_command(name: str, folder: Path, kills: int, draw: random.Random) -> None:
-    """Kill a command; a file under its final name is whole, and the next run writes what an undisturbed one does."""
+    """Kill a command; a file under its final name is whole, and the next run writes what an uninterrupted one does."""
     words, pattern = COMMANDS[name]
     home = folder / pattern.partition("*")[0]
 
@@ -128,7 +128,7 @@ def kill_command(name: str, folder: Path, kills: int, draw: random.Random) -> No
         counts["while it was written"] += status == -9 and bool(temporary(home))
         counts["nothing there" if not found else "whole" if found == expected else "some of its files"] += 1
         if wrong := [str(path) for path, content in found.items() if content != expected[path]]:
-            raise SystemExit(f"{name}: {', '.join(wrong)} is not what an undisturbed command writes")
+            raise SystemExit(f"{name}: {', '.join(wrong)} is not what an uninterrupted command writes")
         picochat(words, folder)
         if files() != expected or temporary(home):
             raise SystemExit(f"{name}: the run after a kill wrote something else, or left {temporary(home)}")
