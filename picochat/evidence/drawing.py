@@ -1,8 +1,8 @@
-"""The geometry of a line chart. In: a `Chart`. Out: a `Drawing`, in units of its SVG. Next: templates/report.html."""
+"""The geometry of a line chart. In: a `Chart`. Out: places in its SVG. Next: templates/blocks.html."""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from picochat.blocks import Chart
 
@@ -15,27 +15,8 @@ _DOTTED = 25  # curves of fewer points show each of them
 Curve = Sequence[tuple[float, float]]
 
 
-class Line(NamedTuple):
-    """One curve: its corners, those marked by a dot, and how it is told from the others."""
-
-    name: str
-    corners: list[tuple[float, float]]
-    dots: list[tuple[float, float]]
-    colour: str
-    dashed: bool
-
-
-class Drawing(NamedTuple):
-    """A whole chart; ticks are (place, label), at the bottom and at the left."""
-
-    title: str
-    lines: list[Line]
-    bottom: list[tuple[float, str]]
-    left: list[tuple[float, str]]
-
-
-def draw(chart: Chart) -> Drawing | None:
-    """The chart; None where no curve has a point that can be drawn.
+def draw(chart: Chart) -> dict[str, Any] | None:
+    """Title, ticks as (place, label), and for each line its corners, dots and look; None where nothing can be drawn.
 
     "log" is drawn on a linear scale where values are not positive or span less than a factor of thirty.
     """
@@ -65,10 +46,12 @@ def draw(chart: Chart) -> Drawing | None:
     for number, (name, curve) in enumerate(curves.items()):
         corners = [(across(step), down(value)) for step, value in curve]
         dots = corners if len(corners) < _DOTTED else []
-        lines.append(Line(name, corners, dots, _COLOURS[number % len(_COLOURS)], number >= len(_COLOURS)))
+        look = {"colour": _COLOURS[number % len(_COLOURS)], "dashed": number >= len(_COLOURS)}
+        lines.append({"name": name, "corners": corners, "dots": dots, **look})
     bottom = [(across(tick), f"{tick:.6g}") for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
     left = [(down(tick), f"{tick:.0%}" if chart.scale == "share" else f"{tick:.4g}") for tick in y_ticks]
-    return Drawing(f"{chart.title}{' (logarithmic)' if log else ''}", lines, bottom, left)
+    title = f"{chart.title}{' (logarithmic)' if log else ''}"
+    return {"title": title, "lines": lines, "bottom": bottom, "left": left}
 
 
 def _thinned(curve: Curve) -> Curve:

@@ -11,18 +11,16 @@ from picochat.blocks import (
     Rate,
     Reply,
     Report,
-    Table,
     Text,
     interval,
     percent,
 )
 from picochat.evidence.lanes import lane_of
 from picochat.evidence.report import breakdown, origin, origin_json, replies, run_name
-from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit, Side
-from picochat.evidence.words import NO_HELD_OUT, SIDE_NAMES, fit_reading, points
+from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit
+from picochat.evidence.words import NO_HELD_OUT, SIDE_NAMES, fit_reading
 
 _COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
-_GLANCE = ("category", "train", "held-out", "gap", "95 % interval", "train nll", "held-out nll", "verdict")
 
 
 def fit_json(fit: Fit) -> dict[str, Any]:
@@ -39,15 +37,17 @@ def fit_json(fit: Fit) -> dict[str, Any]:
 
 def fit_report(fit: Fit) -> Report:
     """The fit as blocks."""
-    lanes = {**fit.lanes("by_category"), "overall": fit.overall}
     bars = {
-        name: [Rate(own.correct.rate, *own.correct.ci95) if own and own.correct else None for own in _sides(lane)]
-        for name, lane in lanes.items()
+        name: [
+            Rate(own.correct.rate, *own.correct.ci95) if own and own.correct else None
+            for own in (lane.train, lane.held_out)
+        ]
+        for name, lane in fit.lanes("by_category").items()
         if lane.gap.verdict != "unknown"
     }
+    words = [*_readings(fit), *([] if fit.held_out else [NO_HELD_OUT])]
     blocks: list[Block] = [
-        Text(_readings(fit), "list"),
-        Text([] if fit.held_out else [NO_HELD_OUT], "soft"),
+        Text(words, "list", media=WRITTEN),
         Bars(bars, list(SIDE_NAMES.values()), title="Answers correct, with 95 % intervals"),
     ]
     for grouping in FIT_GROUPINGS[1:]:
@@ -55,8 +55,8 @@ def fit_report(fit: Fit) -> Report:
         rows += _lines("overall", fit.overall)
         blocks += breakdown(grouping, _COLUMNS, rows, EVERYWHERE if grouping == "by_category" else WRITTEN)
     blocks += [
-        Table(_GLANCE, [_glance(name, lane) for name, lane in lanes.items()], title="At a glance"),
         replies("Replies", fit.rows, _kind, _reply),
+        Text(words, media=("terminal",)),
         origin(fit, {"held-out rows": f"{fit.held_out.path} (sha256 {fit.held_out.sha256})"} if fit.held_out else {}),
     ]
     folder = fit.model.folder
@@ -67,32 +67,16 @@ def _readings(fit: Fit) -> list[str]:
     return [fit_reading(name, lane) for name, lane in fit.lanes("by_category").items()]
 
 
-def _sides(lane: LaneFit) -> tuple[Side | None, Side | None]:
-    return lane.train, lane.held_out
-
-
-def _glance(name: str, lane: LaneFit) -> tuple[str, ...]:
-    """Both sides of a lane in one line: answers correct, their gap, nll a token, and the verdict."""
-    gap, sides = lane.gap, _sides(lane)
-    rates = [percent(own.correct.rate if own and own.correct else None) for own in sides]
-    low, high = map(points, gap.ci95) if gap.ci95 else ("", "")
-    known = (points(gap.difference), f"{low} to {high}") if gap.difference is not None else ("–", "–")
-    return name, *rates, *known, *(_nll(own) for own in sides), gap.verdict
-
-
 def _lines(name: str, lane: LaneFit) -> list[tuple[str, ...]]:
     """Every number of a lane, one line a side."""
     lines = []
-    for side, own in zip(SIDE_NAMES.values(), _sides(lane), strict=True):
+    for side, own in zip(SIDE_NAMES.values(), (lane.train, lane.held_out), strict=True):
         if own:
             rates = (percent(share.rate if share else None) for share in (own.exact, own.correct))
             ends = interval(*own.correct.ci95) if own.correct else "–"
-            lines.append((name, side, str(own.n), *rates, ends, percent(own.token_accuracy), _nll(own)))
+            nll = "–" if own.nll is None else f"{own.nll:.4f}"
+            lines.append((name, side, str(own.n), *rates, ends, percent(own.token_accuracy), nll))
     return lines
-
-
-def _nll(side: Side | None) -> str:
-    return "–" if side is None or side.nll is None else f"{side.nll:.4f}"
 
 
 def _kind(row: FitRow) -> tuple[str, str, str]:

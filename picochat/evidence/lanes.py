@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.stats import Interval, adjusted_for_chance, proportion, wilson
+from picochat.evidence.stats import Interval, proportion, wilson
 from picochat.packs.rows import TAGS, Row
 
 UNTAGGED = "(untagged)"
@@ -194,4 +194,4 @@ def _choice(predictions: Sequence[Prediction]) -> Choice | None:
     if right is None:
         return None
     chance = sum(1 / len(p.choice_scores) for p in predictions if p.choice_scores) / right.n
-    return Choice(right.n, chance, right.rate, adjusted_for_chance(right.rate, chance))
+    return Choice(right.n, chance, right.rate, (right.rate - chance) / (1 - chance))

@@ -171,8 +171,3 @@ def share_of_gain(
         return (b + sign * math.sqrt(max(0.0, b * b - a * c))) / a
 
     return Interval(end(kept - kept_rows.low, -1), end(kept_rows.high - kept, 1))
-
-
-def adjusted_for_chance(rate: float, chance: float) -> float:
-    """0 at the chance level, 1 when all is right, negative below chance."""
-    return (rate - chance) / (1 - chance)

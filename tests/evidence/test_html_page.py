@@ -5,7 +5,7 @@ import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from students import HOSTILE, Parrot, complete, perfect
 
 from picochat.blocks import Bars, Block, Chart, Charts, Matrix, Rate, Replies, Reply, Report, Table, Text
-from picochat.evidence.drawing import Curve, Drawing, draw
+from picochat.evidence.drawing import Curve, draw
 from picochat.evidence.eval_report import eval_report
 from picochat.evidence.evaluation import Evaluation, answer_rows
 from picochat.evidence.html_page import page
@@ -150,32 +150,36 @@ def test_bars_show_both_runs_in_words_and_widths() -> None:
     ]
 
 
-def drawing(curves: dict[str, Curve], scale: Literal["linear", "log", "share"] = "linear") -> Drawing:
+def drawing(curves: dict[str, Curve], scale: Literal["linear", "log", "share"] = "linear") -> dict[str, Any]:
     found = draw(Chart("Loss", curves, scale))
     assert found is not None
     return found
 
 
 def test_a_long_curve_is_thinned_with_both_ends_kept_and_nan_left_out() -> None:
-    (line,) = drawing({"train": [(step, 1.0 if step else float("nan")) for step in range(10_000)]}).lines
-    assert len(line.corners) == 300
-    assert (line.corners[0][0], line.corners[-1][0]) == (48, 468)
+    (line,) = drawing({"train": [(step, 1.0 if step else float("nan")) for step in range(10_000)]})["lines"]
+    assert len(line["corners"]) == 300
+    assert (line["corners"][0][0], line["corners"][-1][0]) == (48, 468)
     assert draw(Chart("Loss", {"train": [(1, float("nan"))]})) is None
 
 
 def test_axes_have_round_numbers() -> None:
     both = drawing({"y": [(0.0, 13.0), (200.0, 178.0)]})
-    assert [label for _, label in both.left] == [label for _, label in both.bottom] == ["0", "50", "100", "150", "200"]
+    assert (
+        [label for _, label in both["left"]]
+        == [label for _, label in both["bottom"]]
+        == ["0", "50", "100", "150", "200"]
+    )
     shares = drawing({"y": [(1.0, 0.3), (2.0, 0.4)]}, "share")
-    assert [label for _, label in shares.left] == ["0%", "25%", "50%", "75%", "100%"]
+    assert [label for _, label in shares["left"]] == ["0%", "25%", "50%", "75%", "100%"]
 
 
 def test_a_loss_that_falls_far_is_drawn_by_its_logarithm_and_others_are_not() -> None:
     far = drawing({"train": [(1.0, 8.0), (2.0, 0.02)]}, "log")
-    assert far.title == "Loss (logarithmic)"
-    assert [label for _, label in far.left] == ["0.01", "0.1", "1", "10"]
+    assert far["title"] == "Loss (logarithmic)"
+    assert [label for _, label in far["left"]] == ["0.01", "0.1", "1", "10"]
     for low in (2.0, 0.0):
-        assert drawing({"train": [(1.0, 8.0), (2.0, low)]}, "log").title == "Loss"
+        assert drawing({"train": [(1.0, 8.0), (2.0, low)]}, "log")["title"] == "Loss"
 
 
 @given(
@@ -186,7 +190,7 @@ def test_whatever_numbers_a_curve_holds_it_is_drawn_inside_the_chart(
     curve: list[tuple[float, float]], scale: Literal["linear", "log"]
 ) -> None:
     found = draw(Chart("Loss", {"train": curve}, scale))
-    for x, y in found.lines[0].corners if found else []:
+    for x, y in found["lines"][0]["corners"] if found else []:
         assert 48 <= x <= 468
         assert 8 <= y <= 216
 
@@ -202,10 +206,12 @@ def test_whatever_numbers_a_curve_holds_it_is_drawn_inside_the_chart(
     ],
 )
 def test_ranges_that_floats_can_hardly_divide_are_drawn(curve: list[tuple[float, float]]) -> None:
-    assert all(8 <= y <= 216 for scale in ("linear", "log") for _, y in drawing({"x": curve}, scale).lines[0].corners)
+    assert all(
+        8 <= y <= 216 for scale in ("linear", "log") for _, y in drawing({"x": curve}, scale)["lines"][0]["corners"]
+    )
 
 
 def test_more_lanes_than_colours_are_told_apart_by_dashes() -> None:
     curves = {f"lane{n}": [(1.0, n), (2.0, n + 1.0)] for n in range(10)}
-    assert [line.dashed for line in drawing(curves).lines] == [False] * 8 + [True] * 2
+    assert [line["dashed"] for line in drawing(curves)["lines"]] == [False] * 8 + [True] * 2
     assert of(Charts([Chart("Loss", curves)])).count("stroke-dasharray") == 2

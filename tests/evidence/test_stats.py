@@ -11,7 +11,6 @@ from scipy.stats import binomtest
 from picochat.evidence.stats import (
     Interval,
     RunSpread,
-    adjusted_for_chance,
     difference,
     holm,
     mcnemar_exact,
@@ -146,12 +145,6 @@ def test_between_run_variation_widens_the_interval() -> None:
     # half-widths 0.15 below and above, and 2 · 0.1 = 0.2 between runs: sqrt(0.15² + 0.2²) = 0.25
     assert widen(0.25, rows, 0.2) == pytest.approx((0.0, 0.5))
     assert widen(0.25, rows, 0.0) == pytest.approx(rows)
-
-
-def test_a_rate_at_chance_adjusts_to_nothing() -> None:
-    assert adjusted_for_chance(0.25, 0.25) == 0.0
-    assert adjusted_for_chance(1.0, 0.25) == 1.0
-    assert adjusted_for_chance(0.625, 0.25) == pytest.approx(0.5)
 
 
 def test_the_share_of_a_gain_by_hand() -> None:
