@@ -21,7 +21,8 @@ from picochat.evidence.evaluation import Evaluation, Model, ModelAnswerer, RowFi
 from picochat.evidence.html_page import page
 from picochat.evidence.report import write_report
 from picochat.evidence.scoring import is_choice, score
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.tokenizer import train_tokenizer
 from picochat.packs import build_task_pack

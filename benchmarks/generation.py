@@ -16,7 +16,8 @@ from measure import fastest
 from report import record
 
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer

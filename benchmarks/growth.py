@@ -153,7 +153,8 @@ def step(context: int, vocabulary: int, document: int) -> Run:
     """A training step of the demo model: 4,096 positions, in rows of so many, documents of so many."""
     import torch
 
-    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.config import DecoderConfig
+    from picochat.model.decoder import Decoder
     from picochat.model.loss import supervised_nll
 
     torch.set_num_threads(1)
@@ -171,7 +172,8 @@ def generation(size: int, folder: Path) -> Run:
     import torch
     from generation import endless
 
-    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.config import DecoderConfig
+    from picochat.model.decoder import Decoder
     from picochat.model.engine import Decoding
     from picochat.model.generation import generate
 

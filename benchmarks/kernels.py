@@ -25,7 +25,8 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.optim import Muon
 
 from picochat.model.attention import Attend, Backend, isolate
-from picochat.model.decoder import Decoder, DecoderConfig, RMSNorm
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder, RMSNorm
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, StackedMuon, build_optimizer
 

@@ -15,7 +15,8 @@ import torch
 from measure import fastest, picochat
 from report import record
 
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.optim import OptimizerConfig, build_optimizer
 
 RUNS = (("adamw", 0.004), ("adamw", 0.008), ("muon", 0.004), ("muon", 0.008))

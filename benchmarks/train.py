@@ -33,7 +33,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from picochat.datamodules import CapabilityDataModule
 from picochat.model.attention import isolate
 from picochat.model.batch import Batch
-from picochat.model.decoder import DecoderConfig
+from picochat.model.config import DecoderConfig
 
 SIZES = {
     "demo": DecoderConfig(),

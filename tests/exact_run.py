@@ -23,9 +23,10 @@ from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.callbacks import AtomicCheckpointIO, LastCheckpoint, LRSchedule, RunLogger
 from picochat.datamodules import ChatDataModule
-from picochat.model.decoder import DecoderConfig
+from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.optim import OptimizerConfig
+from picochat.model.sharding import ShardedStrategy
 from picochat.model.tokenizer import train_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
@@ -41,6 +42,7 @@ class Run:
     batch_size: int = 4
     accumulate: int = 1
     ranks: int = 1
+    sharded: bool = False
     workers: int = 0
     kill_at: int | None = None
     resume: bool = False
@@ -119,9 +121,11 @@ def fit(run: Run) -> ChatModule:
         num_workers=run.workers,
     )
     callbacks: list[Callback] = [LRSchedule(warmup_steps=4, min_lr_ratio=0.1), LastCheckpoint(run.save_every)]
-    callbacks.append(KeepFirstGradients(root / "gradients.pt"))
+    if not run.sharded:  # gradients are slices
+        callbacks.append(KeepFirstGradients(root / "gradients.pt"))
     if run.kill_at is not None:
         callbacks.append(Kill(run.kill_at))
+    strategy: Any = ShardedStrategy() if run.sharded else "ddp" if run.ranks > 1 else "auto"
     trainer = Trainer(
         max_steps=run.steps,
         accumulate_grad_batches=run.accumulate,
@@ -131,7 +135,7 @@ def fit(run: Run) -> ChatModule:
         num_sanity_val_steps=0,
         accelerator="cpu",
         devices=run.ranks,
-        strategy="ddp" if run.ranks > 1 else "auto",
+        strategy=strategy,
         precision="32-true",
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from picochat.datamodules import ChatDataModule
 from picochat.model.batch import IGNORE_INDEX, Batch
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 
 

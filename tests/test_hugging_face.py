@@ -15,7 +15,8 @@ from loopback_hub import REVISION, LoopbackHub, loopback_hub
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs import build_task_pack
 from picochat.packs.stories import story

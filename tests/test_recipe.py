@@ -10,7 +10,8 @@ import yaml
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 from picochat.packs.stories import story
 

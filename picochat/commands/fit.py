@@ -32,6 +32,8 @@ from picochat.commands.parser import HelpLayout
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
 from picochat.errors import UserError, nearest
 from picochat.files import locked_folder, write_files
+from picochat.model.engine import pick_device
+from picochat.model.hardware import preferred_dtype
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
@@ -86,7 +88,8 @@ class PicochatCLI(LightningCLI):
         config = self.config[self.subcommand]
         trainer = config.trainer
         if trainer.precision is None:
-            trainer.precision = "bf16-mixed" if _has_bf16(trainer.accelerator) else "32-true"
+            device = pick_device("auto") if trainer.accelerator in ("auto", "gpu") else str(trainer.accelerator)
+            trainer.precision = "bf16-mixed" if preferred_dtype(device) == torch.bfloat16 else "32-true"
         if trainer.max_steps > 0:
             trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
         if config.model.checkpoint is not None:
@@ -293,13 +296,3 @@ def _innermost(error: BaseException) -> str:
 def _is_about_this_run(record: logging.LogRecord) -> bool:
     """False for Lightning's advertisements and for devices that are not used."""
     return not record.getMessage().startswith(("💡 Tip", "TPU available", "GPU available: False"))
-
-
-def _has_bf16(accelerator: str) -> bool:
-    """Whether the device that `accelerator` means multiplies bf16 in hardware; emulated it is slower than fp32."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if accelerator in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
-        return False
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))

@@ -17,7 +17,7 @@ from picochat.errors import UserError
 
 if TYPE_CHECKING:
     from picochat.datamodules.forecast import Forecast
-    from picochat.model.decoder import DecoderConfig
+    from picochat.model.config import DecoderConfig
     from picochat.model.sizes import Way
 
 # name → (dense FLOPs a second in bf16, bytes of memory), by the makers' data sheets
@@ -168,9 +168,7 @@ def _shape(model: Any, rows: _Rows) -> "DecoderConfig":
     """The size of the checkpoint that the run starts from, or that of a fresh model."""
     from dataclasses import fields, replace
 
-    from picochat.model.checkpoint import read_config
-    from picochat.model.decoder import DecoderConfig
-    from picochat.model.module import refuse_other_size
+    from picochat.model.config import DecoderConfig, read_config, refuse_other_size
 
     asked = DecoderConfig(
         **({} if model.decoder is None else {f.name: model.decoder[f.name] for f in fields(DecoderConfig)})

@@ -15,12 +15,10 @@ _FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
 
 def find_checkpoint(asked: str | Path, root: Path) -> Path:
     """The file to resume from; `last`, Lightning's word, is the run's own last.ckpt."""
-    from picochat.model.slices import INDEX, settled
-
     path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
-    if not settled(path).exists():
+    if not path.exists():
         raise UserError(f"ckpt_path: {path} does not exist; name the last.ckpt of a run folder, or leave it out")
-    if path.is_dir() and not (settled(path) / INDEX).is_file():
+    if path.is_dir():
         raise UserError(f"ckpt_path: {path} is a folder, not a checkpoint; name the last.ckpt of a run folder")
     return path
 

@@ -1,13 +1,10 @@
-"""A checkpoint in another form. In: a model folder, or a run's last.ckpt. Out: a model folder to give away. Next:
-transformers, the hub.
+"""A checkpoint in another form. In: a model folder, or a run's last.ckpt. Out: a model folder. Next: transformers, hub.
 
     number format    float32 for computing on, bfloat16 or float16 for half the size
     untied head      a copy of the embedding as lm_head.weight, for tools that cannot share the two
 
-The new folder's picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along.
-
-A last.ckpt is the whole state of a run, from which a model folder can be made before the run ends: a file, or of a
-sharded model a folder of slices (picochat.model.slices).
+The new folder's picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along. A
+last.ckpt is the whole state of a run, from which a model folder can be made before the run ends.
 """
 
 import pickle
@@ -22,8 +19,8 @@ from torch import nn
 from picochat.errors import UserError
 from picochat.files import atomic_folder, sha256_file
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
-from picochat.model.slices import INDEX, read_sharded, settled
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -50,7 +47,11 @@ def export_checkpoint(
     source, target = Path(checkpoint), Path(out_dir)
     if source.resolve().is_relative_to(target.resolve()):
         raise UserError(f"{target} is the checkpoint itself, or holds it; name another folder to export to")
-    decoder, tokenizer, provenance = _opened(source)
+    if source.is_file():
+        decoder, tokenizer, provenance = _read_run(source)
+    else:
+        loaded = load_checkpoint(source)
+        decoder, tokenizer, provenance = loaded.decoder, loaded.tokenizer, loaded.provenance
     before = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
     if dtype is not None:
         decoder.to(DTYPES[dtype])
@@ -62,48 +63,28 @@ def export_checkpoint(
         decoder.config = replace(decoder.config, tie_word_embeddings=False)
     files = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
     weights = {file.name: sha256_file(file) for file in files}
-    made = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
+    origin = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
     with atomic_folder(target) as building:
-        save_checkpoint(building, decoder, tokenizer, {**provenance, **made})
+        save_checkpoint(building, decoder, tokenizer, {**provenance, **origin})
         if (source / _CARD).is_file():
             shutil.copyfile(source / _CARD, building / _CARD)
         return sum(file.stat().st_size for file in building.glob("*.safetensors"))
 
 
-def _opened(source: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
-    """Decoder, tokenizer and provenance of a model folder or a last.ckpt."""
-    if source.is_file():
-        weights, kept = _read_file(source)
-    elif (settled(source) / INDEX).is_file():
-        weights, kept = read_sharded(source)
-    else:
-        loaded = load_checkpoint(source)
-        return loaded.decoder, loaded.tokenizer, loaded.provenance
-    told = kept.get("picochat")
-    if not isinstance(told, dict):
-        raise UserError(
-            f"{source} says nothing of its model; it was written by another program, or by an older picochat"
-        )
+def _read_run(file: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
+    """Decoder, tokenizer and provenance of a last.ckpt."""
     try:
-        with torch.device("meta"):
-            decoder = Decoder(DecoderConfig(**told["decoder"]))
-        named = ((name.removeprefix("decoder."), tensor) for name, tensor in weights.items() if name[:8] == "decoder.")
-        decoder.load_state_dict(dict(named), assign=True)
-        tokenizer, provenance = ChatTokenizer(told["tokenizer"], str(source)), dict(told["provenance"])
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{source} does not say rightly of which model it is; name a last.ckpt that picochat wrote"
-        ) from error
-    if decoder.config.tie_word_embeddings:
-        decoder.lm_head.weight = decoder.model.embed_tokens.weight
-    return decoder, tokenizer, provenance
-
-
-def _read_file(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    try:
-        kept = torch.load(file, map_location="cpu", weights_only=True)
-        return kept["state_dict"], kept
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        weights = {name[8:]: tensor for name, tensor in content["state_dict"].items() if name.startswith("decoder.")}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"{file} is no last.ckpt of picochat, or damaged; name a model folder or a last.ckpt"
+            f"{file} is damaged or is not a last.ckpt of picochat; name a model folder or a last.ckpt"
         ) from error
+    described = content.get("picochat")
+    if not isinstance(described, dict):
+        raise UserError(f"{file} does not describe its model; it was written by another program or an older picochat")
+    try:
+        decoder = Decoder.from_state(DecoderConfig(**described["decoder"]), weights)
+        return decoder, ChatTokenizer(described["tokenizer"], str(file)), dict(described["provenance"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{file} has no valid model description; name a last.ckpt that picochat wrote") from error

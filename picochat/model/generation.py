@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from picochat.errors import UserError
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.inference import Session, Weights
 from picochat.model.tokenizer import ChatTokenizer

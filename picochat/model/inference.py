@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.model.attention import isolate
-from picochat.model.decoder import Decoder, DecoderConfig, rotary_table
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder, rotary_table
 
 
 class _Layer(NamedTuple):

@@ -28,7 +28,8 @@ from torchmetrics import Metric
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig, refuse_other_size
+from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.loss import supervised_nll
@@ -297,16 +298,3 @@ class ChatModule(LightningModule):
         for key, value in losses.items():
             # the metric has summed over ranks already; sync_dist, a mean of equal values, only says so to Lightning
             self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", sync_dist=True)
-
-
-def refuse_other_size(asked: DecoderConfig | None, found: DecoderConfig, checkpoint: str | None) -> None:
-    """Raise UserError where a size was asked for that is not the checkpoint's."""
-    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here was not asked for
-    for field in (*sizes, *shapes):
-        value = getattr(asked or found, field)
-        if value != getattr(found, field) and (field in sizes or value != getattr(DecoderConfig, field)):
-            raise UserError(
-                f"model.decoder.{field} is {value}, but {checkpoint} has {getattr(found, field)}; leave model.decoder "
-                "out to take the checkpoint's"
-            )

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from picochat.errors import UserError
+from picochat.model.hardware import preferred_dtype
 
 _STACKED = 2**23  # elements of one stack: few enough that stacking large matrices needs little memory
 _MATRIX_RATIO = 5.0  # 0.02 to 0.004, the pair that the demo was tuned with
@@ -125,10 +126,12 @@ class StackedMuon(Muon):
 
 
 def _orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """Nearly orthogonal matrices [N, R, C] with the same row and column spaces: quintic Newton-Schulz in bfloat16."""
+    """Nearly orthogonal matrices [N, R, C] with the same row and column spaces, by the quintic Newton-Schulz iteration:
+    in bfloat16, as Jordan's, where the device multiplies that in hardware."""
     a, b, c = coefficients
     tall = matrices.size(1) > matrices.size(2)
-    x = matrices.bfloat16().mT if tall else matrices.bfloat16()
+    x = matrices.to(preferred_dtype(matrices.device.type))
+    x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)  # the spectral norm is at most 1
     for _ in range(steps):
         gram = torch.bmm(x, x.mT)

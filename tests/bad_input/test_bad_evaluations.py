@@ -19,7 +19,8 @@ from picochat.evidence.read_back import read_eval
 from picochat.evidence.report import write_report
 from picochat.files import sha256_text
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,

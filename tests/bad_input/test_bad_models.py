@@ -13,7 +13,8 @@ from refusing import Refused
 from safetensors.torch import load_file, save_file
 
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,

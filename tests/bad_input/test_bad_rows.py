@@ -14,7 +14,8 @@ from refusing import Refused
 from picochat.cli import main
 from picochat.evidence.scoring import check_row
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 from picochat.packs.rows import parse_row
 

@@ -13,7 +13,8 @@ from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.files import sha256_file
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.export import export_checkpoint
 from picochat.model.tokenizer import train_tokenizer
 

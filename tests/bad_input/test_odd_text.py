@@ -9,7 +9,8 @@ import torch
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import CHATML, PICOCHAT, SPECIAL_TOKENS, ChatTokenizer, train_tokenizer
 from picochat.packs.rows import dump_rows, parse_row
 

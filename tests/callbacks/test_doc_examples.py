@@ -12,7 +12,8 @@ from lightning.pytorch import Trainer
 from tiny import Line, loader
 
 import picochat.callbacks
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 MODULES = {

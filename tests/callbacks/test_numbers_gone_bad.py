@@ -8,7 +8,8 @@ from small_rows import chat_row, write_jsonl
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 

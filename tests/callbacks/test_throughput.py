@@ -15,7 +15,7 @@ from tiny import Line, trainer
 from picochat.callbacks import RunLogger, RunReport, Throughput, throughput
 from picochat.callbacks.throughput import metrics
 from picochat.datamodules import ChatDataModule
-from picochat.model.decoder import DecoderConfig
+from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.tokenizer import train_tokenizer
 

@@ -153,7 +153,7 @@ def test_an_empty_system_prompt_and_a_missing_checkpoint_are_refused(
     for words, sentence in (
         (["--checkpoint", str(run_folder / "best_checkpoint"), "--system", " "], "--system is empty"),
         (["--checkpoint", str(run_folder / "best_checkpoint"), "--system", "\udce9"], "--system is not UTF-8"),
-        (["--checkpoint", "nowhere"], "nowhere is no model folder"),
+        (["--checkpoint", "nowhere"], "nowhere is not a model folder"),
         (["--checkpoint", "nowhere", "--seed", "-1"], "seed (--seed) is -1; it must be 0 or above"),
     ):
         with pytest.raises(SystemExit) as stop:

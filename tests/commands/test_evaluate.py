@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs.rows import Row, conversation, read_rows, write_rows

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from picochat.cli import main
 from picochat.files import sha256_file
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:

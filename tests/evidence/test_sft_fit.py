@@ -27,7 +27,8 @@ from picochat.evidence.sft_fit import (
     pick_rows,
 )
 from picochat.evidence.words import fit_reading
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.forcing import Forced, teacher_forced
 from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
 from picochat.packs.rows import Message, Row

@@ -12,8 +12,9 @@ import torch
 from picochat import __version__
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.checkpoint import check_tokenizer, load_checkpoint, read_config, save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.checkpoint import check_tokenizer, load_checkpoint, save_checkpoint
+from picochat.model.config import DecoderConfig, read_config
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
@@ -200,7 +201,7 @@ def test_damaged_and_missing_files_are_named(folder: Folder, tmp_path: Path) -> 
     (path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json:1: is not JSON"):
         load_checkpoint(path)
-    with pytest.raises(UserError, match=r"is no model folder: it has no config\.json"):
+    with pytest.raises(UserError, match=r"is not a model folder: it has no config\.json"):
         load_checkpoint(tmp_path / "nowhere")
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from picochat.errors import UserError
-from picochat.model.decoder import Decoder, DecoderConfig, RMSNorm, rotary_table, rotate
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder, RMSNorm, rotary_table, rotate
 
 TINY = DecoderConfig(
     vocab_size=50,

@@ -14,7 +14,8 @@ import torch
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.choices import choice_scores
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
 from picochat.model.inference import Session, Weights

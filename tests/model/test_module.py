@@ -10,7 +10,8 @@ from exact_run import Run, fit, losses, make_data
 
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.module import ChatModule, LaneLoss
 from picochat.model.tokenizer import train_tokenizer
 

@@ -9,7 +9,8 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from picochat.errors import UserError
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.optim import OptimizerConfig, build_optimizer
 
 TINY = DecoderConfig(

@@ -3,16 +3,21 @@
 import copy
 import json
 import multiprocessing
-import pickle
+import os
+import signal
+import socket
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from exact_run import Run, fit, make_data
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
@@ -20,14 +25,13 @@ from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from picochat.errors import UserError
 from picochat.model import sizes
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
-from picochat.model.sharding import is_sharded, shard, whole
+from picochat.model.sharding import shard, whole
 from picochat.model.sizes import Way
-from picochat.model.slices import check_index, settled
 
 TINY = DecoderConfig(101, 32, 48, 2, 4, 2, 8)  # 101 rows: the last slice is shorter than the others
 RATES = {"adamw": 0.01, "muon": 0.004}
@@ -65,7 +69,7 @@ def learn_by(name: str, rank: int, folder: str) -> None:
     holder = torch.nn.Module()
     holder.decoder = model
     with whole(holder):
-        assert not is_sharded(holder)
+        assert not any(isinstance(one, DTensor) for one in holder.parameters())
         weights = holder.decoder.state_dict()
     assert holder.decoder is model
     if rank == 0:
@@ -83,13 +87,18 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     torch.manual_seed(0)
     torch.save(Decoder(TINY).state_dict(), folder / "start.pt")
-    others = [multiprocessing.get_context("spawn").Process(target=learn, args=(r, str(folder))) for r in (0, 1)]
-    for process in others:
-        process.start()
-    for process in others:
-        process.join()
-        assert process.exitcode == 0
+    assert on_two_ranks(learn, str(folder)) == [0, 0]
     return folder
+
+
+def on_two_ranks(function: Callable[..., None], *arguments: Any) -> list[int | None]:
+    """Call it with (rank, *arguments) in two processes; their exit statuses."""
+    processes = [multiprocessing.get_context("spawn").Process(target=function, args=(r, *arguments)) for r in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
 @pytest.mark.parametrize(("name", "near"), [("adamw", 1e-5), ("muon", 2e-4)])  # muon adds up in bfloat16
@@ -113,6 +122,46 @@ def test_two_ranks_with_checkpointed_blocks_learn_what_one_learns(name: str, nea
     weights = torch.load(two_ranks / f"{name}.pt")
     for place, expected in model.state_dict().items():
         torch.testing.assert_close(weights[place], expected, rtol=0, atol=20 * near)
+
+
+def train(rank: int, folder: str, port: int, first: bool) -> None:
+    """Six steps without a break, and a run that is killed before its fifth; or the second half of that one."""
+    os.environ.update(TORCHELASTIC_RUN_ID="test", RANK=str(rank), LOCAL_RANK=str(rank), GROUP_RANK="0")
+    os.environ.update(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    warnings.simplefilter("ignore")
+    run = Run(f"{folder}/straight", f"{folder}/data", 6, ranks=2, sharded=True, optimizer="muon", save_every=2)
+    if first:
+        fit(run)
+        fit(replace(run, root=f"{folder}/killed", kill_at=5))
+    fit(replace(run, root=f"{folder}/killed", resume=True))
+
+
+def test_a_sharded_run_that_is_killed_and_resumed_ends_bit_identical(tmp_path: Path) -> None:
+    make_data(tmp_path / "data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert -signal.SIGKILL in on_two_ranks(train, str(tmp_path), port, True)  # the other may die of its absence
+    kept = torch.load(tmp_path / "killed" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 4
+    assert on_two_ranks(train, str(tmp_path), port, False) == [0, 0]
+    straight, resumed = (
+        torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("straight", "killed")
+    )
+    assert resumed["global_step"] == 6
+    for part in ("state_dict", "optimizer_states"):
+        for one, other in zip(tensors(straight[part]), tensors(resumed[part]), strict=True):
+            assert torch.equal(one, other)
+    changed = zip(tensors(kept["optimizer_states"]), tensors(resumed["optimizer_states"]), strict=True)
+    assert not all(torch.equal(one, other) for one, other in changed)
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """All of them, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    return [tensor for branch in branches for tensor in tensors(branch)]
 
 
 def test_recomputed_blocks_give_the_same_gradients_and_keep_less() -> None:
@@ -200,25 +249,3 @@ def test_the_largest_shipped_model_is_cut_up_and_sent_as_planned(ranks: int) -> 
     assert sizes.memory(config, way)["weights"] == sum(tensor.nbytes for tensor in mine) < 4.5e9 / ranks * 1.02
     assert sizes.memory(config, way)["gradients"] == sum(tensor.nbytes for tensor in gradients)
     assert sizes.traffic(config, way) == dict(sent.bytes)
-
-
-def test_an_index_that_names_anything_but_tables_is_refused_unread(tmp_path: Path) -> None:
-    class Hostile:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (tmp_path / "ran",))
-
-    (tmp_path / ".metadata").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(UserError, match="more than tables"):
-        check_index(tmp_path)
-    assert not (tmp_path / "ran").exists()
-    (tmp_path / ".metadata").unlink()
-    with pytest.raises(UserError, match=r"no checkpoint of a sharded model.*RUN/last\.ckpt"):
-        check_index(tmp_path)
-
-
-def test_a_kill_between_two_renamings_leaves_the_older_checkpoint(tmp_path: Path) -> None:
-    last, older = tmp_path / "last.ckpt", tmp_path / ".last.ckpt.old"
-    older.mkdir()
-    assert settled(last) == older
-    last.mkdir()
-    assert settled(last) == last

@@ -36,7 +36,8 @@ def test_datasets_reads_both_files_as_they_stand(files: tuple[Path, Path], tmp_p
 def test_trl_trains_a_checkpoint_of_ours_on_the_chat_rows(files: tuple[Path, Path], tmp_path: Path) -> None:
     """Both as they stand: the model folder with its tokenizer and chat template, and the file with its lane fields."""
     from picochat.model.checkpoint import save_checkpoint
-    from picochat.model.decoder import Decoder, DecoderConfig
+    from picochat.model.config import DecoderConfig
+    from picochat.model.decoder import Decoder
     from picochat.model.tokenizer import train_tokenizer
 
     rows = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]

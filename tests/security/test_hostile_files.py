@@ -16,7 +16,8 @@ from small_rows import chat_row, eval_row, write_jsonl
 from picochat.cli import main
 from picochat.datamodules import ChatDataModule
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.decoder import Decoder, DecoderConfig
+from picochat.model.config import DecoderConfig
+from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
