@@ -5,7 +5,6 @@ hardware. `of a step` is the difference as a share of a training step at demo si
 
     norms        torch's rms_norm                ─► RMSNorm of the decoder         every norm of a step
     isolation    a dense mask of T × T           ─► documents by themselves        every layer of a step
-    segments     the fused kernel per document   ─► what isolation uses            every layer of a step
     LM head      scores of all positions         ─► of the supervised ones         one step
     Muon         torch's, matrix by matrix       ─► matrices of one shape stacked
 
@@ -96,23 +95,6 @@ def attention(prepare: Callable[[Tensor], Attend], other: Callable[[Tensor], Att
     return lambda: run(prepare), lambda: run(other)
 
 
-def fused(documents: Tensor) -> Attend:
-    """The fused kernel, in float32, on documents cut out of their rows as `batch` lays them."""
-    whole = CONTEXT // DOCUMENT * DOCUMENT
-
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        results = []
-        for part, length in ((slice(0, whole), DOCUMENT), (slice(whole, None), CONTEXT - whole)):
-            q, k, v = (
-                states[:, part].reshape(-1, length, *states.shape[2:]).float().transpose(1, 2)
-                for states in (query, key, value)
-            )
-            results.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).flatten())
-        return torch.cat(results)
-
-    return attend
-
-
 def head(vocabulary: int) -> Ways:
     """LM head and loss of a step."""
     model, labels = Decoder(replace(CONFIG, vocab_size=vocabulary)), batch()[3]
@@ -144,7 +126,6 @@ def by(choice: Backend) -> Callable[[Tensor], Attend]:
 CHANGES: dict[str, Callable[[], Ways]] = {
     "norms": norms,
     "isolation": lambda: attention(by("mask"), by("segments")),
-    "segments": lambda: attention(fused, by("segments")),
     "LM head": lambda: head(CONFIG.vocab_size),
     "LM head, vocabulary 4,096": lambda: head(4096),  # of no step here
     "Muon": muons,

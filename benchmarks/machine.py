@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 NARROW = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
-BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "datasets", "trl")
 
 
@@ -29,14 +28,16 @@ def label(device: str = "cpu") -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     name = torch.backends.cpu.get_cpu_capability()
-    units = torch.cpu.get_capabilities()  # what the CPU has, narrowed or not
-    half = torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(units.get(unit) for unit in BF16_UNITS)
-    return f"{name}-bf16" if half else name
+    return f"{name}-bf16" if precision() == "bf16" else name
 
 
 def precision(device: str = "cpu") -> str:
     """bf16 where it is multiplied in hardware, else fp32: emulated, a product takes 7 to 15 times as long."""
-    return "bf16" if device.startswith("cuda") or label().endswith("bf16") else "fp32"
+    import torch
+
+    from picochat.model.hardware import preferred_dtype
+
+    return "bf16" if preferred_dtype(torch.device(device).type) == torch.bfloat16 else "fp32"
 
 
 def describe() -> dict[str, Any]:

@@ -100,4 +100,4 @@ def test_a_last_ckpt_that_speaks_wrongly_of_its_model_is_not_exported(case: str,
     assert made["sha256"] == {"last.ckpt": sha256_file(place / "last.ckpt")}
     name, wrong = TOLD[case]
     torch.save({"state_dict": state, "picochat": {**told, name: wrong}}, place / "last.ckpt")
-    refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt does not say rightly of which")
+    refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt has no valid model description")

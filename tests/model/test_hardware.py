@@ -1,0 +1,58 @@
+"""Number formats follow what the hardware multiplies: in training, in the optimizer and in generation."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exact_run import make_data
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from picochat.cli import main
+from picochat.model import hardware
+
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "scaled_dot_product")
+FIT = [
+    *("fit", "--data=ChatDataModule", "--data.chat_input=chat.jsonl", "--data.tokenizer=tokenizer.json"),
+    *("--data.eval_input=eval.jsonl", "--data.context_length=192", "--data.batch_size=2", "--trainer.max_steps=2"),
+    *("--trainer.accelerator=cpu", "--trainer.default_root_dir=run", "--model.optimizer.name=muon"),
+    *("--model.decoder.hidden_size=32", "--model.decoder.num_hidden_layers=1", "--benchmark_metrics.max_new_tokens=4"),
+]
+
+
+class Formats(TorchDispatchMode):
+    """Formats of the operands of every matrix product, attention included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, set[torch.dtype]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().removeprefix("aten::").strip("_")
+        if name.startswith(PRODUCTS):
+            operands = (one.dtype for one in args if isinstance(one, torch.Tensor) and one.is_floating_point())
+            self.seen.setdefault(name, set()).update(operands)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["without bfloat16", "with bfloat16"])
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # lightning's advice on machines with many cores
+def test_no_product_is_in_a_format_that_would_be_emulated(
+    half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats = frozenset({torch.float32, *([torch.bfloat16] if half else [])})
+    monkeypatch.setattr(hardware, "multiplies_in_hardware", lambda device_type: formats)
+    make_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with Formats() as found:
+        main(FIT)
+    assert {"mm", "bmm", "baddbmm"} <= found.seen.keys()  # of the layers, of Muon
+    assert any("scaled_dot_product" in name for name in found.seen)
+    assert set().union(*found.seen.values()) == formats
+    assert found.seen["baddbmm"] == {torch.bfloat16 if half else torch.float32}  # Muon's
+
+
+def test_every_device_multiplies_float32_and_an_unknown_one_nothing_else() -> None:
+    for device in ("cpu", "cuda", "mps"):
+        assert torch.float32 in hardware.multiplies_in_hardware(device)
+    assert hardware.multiplies_in_hardware("xpu") == {torch.float32}
