@@ -95,7 +95,8 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
 def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise | None) -> tuple[float, float]:
     """Variance of an estimate over new runs and new clusters, and its degrees of freedom (Satterthwaite).
 
-    Never below either part alone: a variance component that comes out negative is 0.
+    Never below either part alone: a variance component that comes out negative is 0. Where runs differ by no more than
+    their rows make them, the rows' variance stands in, with the degrees of freedom of all cells.
 
     Args:
         sums: Σ_r w_r Y[r, k], (G,).
@@ -110,7 +111,8 @@ def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise |
     beyond = max(0.0, clusters - weight * noise.cell)
     if runs + beyond == 0:
         return 0.0, freedom
-    return runs + beyond, (runs + beyond) ** 2 / (runs**2 / noise.freedom + beyond**2 / freedom)
+    known = noise.freedom * (1.0 if noise.variance > noise.cell else freedom)
+    return runs + beyond, (runs + beyond) ** 2 / (runs**2 / known + beyond**2 / freedom)
 
 
 def smallest_visible(error: float, freedom: float, tests: int = 1, power: float = 0.8) -> float:

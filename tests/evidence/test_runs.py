@@ -90,9 +90,10 @@ def test_runs_and_problems_are_crossed_by_hand() -> None:
 
 
 def test_runs_by_luck_closer_than_their_rows_allow_count_as_their_rows() -> None:
-    flat = np.array([1.0, 1.0]), np.array([4.0, 4.0])
-    assert crossed_variance(*flat, 1.0, RunNoise(0.001, 0.02, 4)) == pytest.approx((0.02, 4))
-    assert crossed_variance(*flat, 1.0, RunNoise(0.0, 0.0, 4)) == (0.0, 1)
+    flat = np.ones(3), np.full(3, 4.0)
+    assert crossed_variance(*flat, 1.0, RunNoise(0.001, 0.02, 4)) == pytest.approx((0.02, 4 * 2))  # cells: 4 · (3 - 1)
+    assert crossed_variance(*flat, 1.0, RunNoise(0.021, 0.02, 4)) == pytest.approx((0.021, 4))
+    assert crossed_variance(*flat, 1.0, RunNoise(0.0, 0.0, 4)) == (0.0, 2)
 
 
 @pytest.mark.parametrize(

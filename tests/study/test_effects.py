@@ -93,7 +93,8 @@ def test_errors_are_those_of_plain_loops_over_rows() -> None:
         value, clusters, cells = crossed_by_loops(signs, results, weights, cell.on)
         noise, squared = found.noise[cell.on], float((weights**2).sum())
         runs, beyond = squared * max(noise.variance, cells), max(0.0, clusters - squared * cells)
-        freedom = (runs + beyond) ** 2 / (runs**2 / noise.freedom + beyond**2 / 11)
+        known = noise.freedom * (1 if noise.variance > cells else 11)  # 12 problems
+        freedom = (runs + beyond) ** 2 / (runs**2 / known + beyond**2 / 11)
         assert cell.value == pytest.approx(value)
         assert cell.error == pytest.approx((runs + beyond) ** 0.5)
         assert cell.freedom == pytest.approx(freedom)

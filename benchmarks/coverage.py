@@ -1,0 +1,156 @@
+"""How often intervals of clustered rows hold the truth, and how often tests call two equal arms different.
+
+    python benchmarks/coverage.py [--draws 1000]
+
+Lanes have the shapes of the shipped packs. Each problem passes with a probability of its own, a draw from a beta
+distribution with the given mean and intraclass correlation (ICC); rows of a problem are independent draws. Rates vary
+by ± 1 point around the one named, which smooths the jumps that counts make. Two arms share 70 % of a problem's
+difficulty. What comes out is read in docs/evidence.md.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from report import record
+from scipy import stats
+
+from picochat.evidence.clusters import cluster_sums, clustered_difference, clustered_rate, sign_flip_test
+from picochat.evidence.stats import Z95
+
+Array = NDArray[np.float64]
+SHAPES = {  # rows of each problem
+    "246 rows of 13 products": [19] * 12 + [18],
+    "250 rows of 50 problems": [5] * 50,
+    "130 rows of 54 situations": [1] * 18 + [2] * 16 + [3] * 7 + [4] * 9 + [5] + [6] * 3,
+    "201 rows of 201 words": [1] * 201,
+}
+CORRELATIONS = (0.0, 0.1, 0.3, 0.6)
+RATES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
+OWN = 0.3  # of the variance of a problem's difficulty: what is the arm's own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--draws", type=int, default=1000, help="simulated lanes for each shape, ICC and rate")
+    draws = parser.parse_args().draws
+    cases = [(name, icc) for name, sizes in SHAPES.items() for icc in (CORRELATIONS if max(sizes) > 1 else (0.0,))]
+    span = f"Lowest and highest over the rates {', '.join(map(str, RATES))}; {draws} draws each."
+    record(
+        "coverage-rate",
+        ["lane", "ICC", "Wilson, %", "Korn–Graubard, %", "picochat, %", "width of it, points"],
+        [[name, str(icc), *spans(coverage(name, icc, rate, draws) for rate in RATES)] for name, icc in cases],
+        f"95 % intervals that hold the true rate. {span}",
+    )
+    record(
+        "coverage-difference",
+        [
+            "lane",
+            "ICC",
+            "McNemar, %",
+            "Obuchowski, %",
+            "sign flips, %",
+            "cluster t, %",
+            "picochat, %",
+            "its interval, %",
+        ],
+        [[name, str(icc), *spans(alarms(name, icc, rate, draws) for rate in RATES)] for name, icc in cases],
+        "Comparisons of equal arms that a test at 5 % calls different; last column: 95 % intervals that hold a true "
+        f"difference of 10 points, 5 from a rate of 0.9 on. {span}",
+    )
+
+
+def spans(cells: Iterator[list[float]]) -> list[str]:
+    """Lowest and highest of each column."""
+    return [f"{min(column):.1f} to {max(column):.1f}" for column in zip(*cells, strict=True)]
+
+
+def coverage(name: str, icc: float, rate: float, draws: int) -> list[float]:
+    """Coverage of Wilson, Korn and Graubard, and picochat in %; mean width of the last in points."""
+    random, sizes, clusters = setting(name, icc, rate)
+    truth = random.uniform(rate - 0.01, rate + 0.01, draws)
+    chances = difficulties(truth, icc, random.normal(size=(draws, len(sizes))))
+    rows = random.random((draws, len(clusters))) < chances[:, clusters]
+    found = [clustered_rate(row, clusters) for row in rows]
+    ours = np.array([one.interval for one in found]).T
+    sums, n = cluster_sums(rows, clusters)[0], len(clusters)
+    share = rows.mean(1)
+    ends = [wilson(share, np.full(draws, float(n))), wilson(share, korn_graubard(sums, sizes)), ours]
+    held = [100 * float(((low - 1e-9 <= truth) & (truth <= high + 1e-9)).mean()) for low, high in ends]
+    return [*held, 100 * float((ours[1] - ours[0]).mean())]
+
+
+def alarms(name: str, icc: float, rate: float, draws: int) -> list[float]:
+    """False alarms of five tests in %, and coverage of picochat's interval of a true difference."""
+    random, sizes, clusters = setting(name, icc, rate)
+    truth = random.uniform(rate - 0.01, rate + 0.01, draws)
+    shift = -0.1 if rate < 0.9 else -0.05
+    shared = random.normal(size=(draws, len(sizes)))
+
+    def arm(mean: Array) -> NDArray[np.bool_]:
+        own = random.normal(size=shared.shape)
+        chances = difficulties(mean, icc, np.sqrt(1 - OWN) * shared + np.sqrt(OWN) * own)
+        return np.asarray(random.random((draws, len(clusters))) < chances[:, clusters])
+
+    first, second, lower = arm(truth), arm(truth), arm(truth + shift)
+    moved = cluster_sums(second.astype(float) - first, clusters)[0]
+    only = [(first & ~second).sum(1), (second & ~first).sum(1)]
+    p_values = [
+        np.minimum(1, 2 * stats.binom.cdf(np.minimum(*only), only[0] + only[1], 0.5)),  # exact
+        stats.chi2.sf(moved.sum(1) ** 2 / np.maximum((moved**2).sum(1), 1e-9), 1),
+        [sign_flip_test(row, draws=1000) for row in moved],
+        cluster_t(moved, sizes),
+        [clustered_difference(*pair, clusters).p_value for pair in zip(first, second, strict=True)],
+    ]
+    intervals = [clustered_difference(*pair, clusters).interval for pair in zip(first, lower, strict=True)]
+    held = [interval is not None and interval.low <= shift <= interval.high for interval in intervals]
+    return [*(100 * float((np.asarray(p) < 0.05).mean()) for p in p_values), 100 * float(np.mean(held))]
+
+
+def setting(name: str, icc: float, rate: float) -> tuple[np.random.Generator, Array, NDArray[np.int64]]:
+    """Randomness of a cell, rows of each cluster, cluster of each row."""
+    sizes = np.array(SHAPES[name])
+    random = np.random.default_rng([len(sizes), round(100 * icc), round(100 * rate)])
+    return random, sizes.astype(float), np.repeat(np.arange(len(sizes)), sizes)
+
+
+def difficulties(mean: Array, icc: float, normal: Array) -> Array:
+    """Each problem's probability to pass, (draws, G): quantiles of a beta distribution at the normal draws."""
+    if icc == 0:
+        return np.broadcast_to(mean[:, None], normal.shape)
+    total = 1 / icc - 1
+    chances = stats.beta.ppf(stats.norm.cdf(normal), mean[:, None] * total, (1 - mean[:, None]) * total)
+    return np.asarray(np.nan_to_num(chances, nan=1.0))  # too close to 1 for scipy to tell
+
+
+def wilson(share: Array, n: Array) -> tuple[Array, Array]:
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
+    return centre - half, centre + half
+
+
+def cluster_error(sums: Array, sizes: Array) -> Array:
+    """Robust standard error of the mean over rows, for each draw."""
+    count, n = len(sizes), sizes.sum()
+    left = sums - sizes * sums.sum(1, keepdims=True) / n
+    return np.asarray(np.sqrt(count / (count - 1) * (left**2).sum(1)) / n)
+
+
+def korn_graubard(sums: Array, sizes: Array) -> Array:
+    """Effective rows from the spread of the clusters; as many as clusters where all rows pass or none."""
+    count, n = len(sizes), sizes.sum()
+    share = sums.sum(1) / n
+    plain = share * (1 - share) / (n - 1)
+    effect = np.where(plain > 0, cluster_error(sums, sizes) ** 2 / np.maximum(plain, 1e-12), n / count)
+    narrower = stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, count - 1)
+    return np.asarray(n / np.maximum(effect, 1e-3) * narrower**2)
+
+
+def cluster_t(moved: Array, sizes: Array) -> Array:
+    error = np.maximum(cluster_error(moved, sizes), 1e-12)
+    return np.asarray(2 * stats.t.sf(np.abs(moved.sum(1) / sizes.sum()) / error, len(sizes) - 1))
+
+
+if __name__ == "__main__":
+    main()
