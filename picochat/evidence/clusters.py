@@ -101,9 +101,9 @@ def design_effect(sums: Array, sizes: Array) -> float:
     mu = np.sin(np.pi * (np.arange(128) + 0.5) / 256)[:, None] ** 2
     a, b = mu * (1 / rho - 1), (1 - mu) * (1 / rho - 1)
     pairs, times = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
-    likelihood = np.zeros(a.shape)
+    likelihood = -len(sums) * betaln(a, b)
     for (passed, size), count in zip(pairs.T, times, strict=True):
-        likelihood += count * (betaln(passed + a, size - passed + b) - betaln(a, b))
+        likelihood += count * betaln(passed + a, size - passed + b)
     posterior = np.exp(likelihood - likelihood.max()).sum(0)
     return float(1 + ((sizes**2).sum() / sizes.sum() - 1) * (posterior @ rho) / posterior.sum())
 
