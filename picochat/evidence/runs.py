@@ -67,7 +67,7 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
     Empirical Bayes as in limma: Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3(1), 3. The
     lanes' variances s² are draws around a prior s0² worth d0 degrees of freedom, fitted to mean and variance of log s².
     Lanes of one run resemble each other, so the sum is capped by what the pooled variance is worth (Satterthwaite):
-    J d / (1 + (J - 1) c), with c the lanes' mean squared correlation. All lanes come from the same runs.
+    J d / (1 + (J - 1) c), c the lanes' mean squared correlation, at most. All lanes come from the same runs.
     """
     d = lanes[0].freedom if lanes else 0.0
     known = np.array([lane.variance for lane in lanes if lane.variance > 0])
@@ -148,11 +148,16 @@ def _inverse_trigamma(value: float) -> float:
 
 
 def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
-    """Mean over pairs of lanes of their squared correlation over runs, less what few runs make by chance; in [0, 1]."""
-    rows = np.array([lane.residuals for lane in lanes if lane.variance > 0])
-    if rows.shape[1] == 0:
+    """Mean over pairs of lanes of their squared correlation over runs, as large as it may well be; in [0, 1].
+
+    Of lanes with nothing in common it is 1 / d by chance, which is taken off; two standard errors are put on, because
+    few runs show it badly and too small a value promises too much.
+    """
+    rows, d = np.array([lane.residuals for lane in lanes if lane.variance > 0]), lanes[0].freedom
+    if rows.shape[1] == 0 or d <= 1:
         return 1.0  # unknown: as if the lanes were one
     rows /= np.sqrt((rows**2).sum(1, keepdims=True))
-    count, freedom = len(rows), lanes[0].freedom
+    count = len(rows)
     squared = float((((rows @ rows.T) ** 2).sum() - count) / (count * (count - 1)))
-    return min(1.0, max(0.0, (squared - 1 / freedom) / (1 - 1 / freedom))) if freedom > 1 else 1.0
+    error = (2 / ((d - 1) * (d + 2)) / (count * (count - 1) / 2)) ** 0.5
+    return min(1.0, max(0.0, (squared - 1 / d) / (1 - 1 / d)) + 2 * error)

@@ -60,10 +60,13 @@ def test_moderation_finds_the_prior_that_the_variances_were_drawn_from() -> None
 
 
 def test_lanes_of_one_variance_are_pooled_whole() -> None:
-    lanes = noises(np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [-1.0, 1.0, 1.1]]))
-    found = moderate(lanes)
-    assert {round(lane.variance, 9) for lane in found} == {round((1 + 1 + 3.21 / 3) / 3, 9)}
-    assert found[0].freedom == pytest.approx(9, rel=0.01)  # three lanes that differ, three each
+    rows = 1 - 2.0 * (np.arange(16)[:, None] >> np.arange(4) & 1)  # sixteen lanes, each four residuals of +1 or -1
+    found = moderate(noises(rows * np.linspace(0.99, 1.01, 16)[:, None]))
+    assert {round(lane.variance, 3) for lane in found} == {1.0}
+    # Squared correlations: 1 of a lane's mirror, else 0 or 1/4; 15 others ─► (1 + 8 / 4) / 15 = 0.2, of which chance
+    # makes 1/4. Two standard errors: 2 √(2 / (3 · 6) / 120)
+    c = 2 * math.sqrt(2 / 18 / 120)
+    assert found[0].freedom == pytest.approx(16 * 4 / (1 + 15 * c))
 
 
 def test_lanes_that_move_together_count_as_one() -> None:
