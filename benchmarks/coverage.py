@@ -17,6 +17,7 @@ from report import record
 from scipy import stats
 
 from picochat.evidence.clusters import cluster_sums, clustered_difference, clustered_rate, sign_flip_test
+from picochat.evidence.runs import moderate, run_noise
 from picochat.evidence.stats import Z95
 
 Array = NDArray[np.float64]
@@ -42,6 +43,7 @@ def main() -> None:
         ["lane", "ICC", "Wilson, %", "Korn–Graubard, %", "picochat, %", "width of it, points"],
         [[name, str(icc), *spans(coverage(name, icc, rate, draws) for rate in RATES)] for name, icc in cases],
         f"95 % intervals that hold the true rate. {span}",
+        keys=2,
     )
     record(
         "coverage-difference",
@@ -58,6 +60,16 @@ def main() -> None:
         [[name, str(icc), *spans(alarms(name, icc, rate, draws) for rate in RATES)] for name, icc in cases],
         "Comparisons of equal arms that a test at 5 % calls different; last column: 95 % intervals that hold a true "
         f"difference of 10 points, 5 from a rate of 0.9 on. {span}",
+        keys=2,
+    )
+    ways = ("rows alone", "own runs", "picochat")
+    record(
+        "coverage-runs",
+        ["runs an arm", "lanes alike", *(f"{way}, %" for way in ways), *(f"width, {way}" for way in ways)],
+        [[str(r), str(a), *between_runs(r, a, max(draws // 10, 20))] for r in (2, 3, 5) for a in (0.0, 0.5, 0.95)],
+        "Comparisons of equal recipes that a test at 5 % calls different; nine lanes of 180 rows of 60 problems, runs "
+        "that differ by 3 points (standard deviation) beyond their rows. Widths in points.",
+        keys=2,
     )
 
 
@@ -95,17 +107,36 @@ def alarms(name: str, icc: float, rate: float, draws: int) -> list[float]:
 
     first, second, lower = arm(truth), arm(truth), arm(truth + shift)
     moved = cluster_sums(second.astype(float) - first, clusters)[0]
+    error = np.maximum(cluster_error(moved, sizes), 1e-12)
     only = [(first & ~second).sum(1), (second & ~first).sum(1)]
     p_values = [
         np.minimum(1, 2 * stats.binom.cdf(np.minimum(*only), only[0] + only[1], 0.5)),  # exact
         stats.chi2.sf(moved.sum(1) ** 2 / np.maximum((moved**2).sum(1), 1e-9), 1),
         [sign_flip_test(row, draws=1000) for row in moved],
-        cluster_t(moved, sizes),
+        2 * stats.t.sf(np.abs(moved.sum(1)) / len(clusters) / error, len(sizes) - 1),
         [clustered_difference(*pair, clusters).p_value for pair in zip(first, second, strict=True)],
     ]
     intervals = [clustered_difference(*pair, clusters).interval for pair in zip(first, lower, strict=True)]
     held = [interval is not None and interval.low <= shift <= interval.high for interval in intervals]
     return [*(100 * float((np.asarray(p) < 0.05).mean()) for p in p_values), 100 * float(np.mean(held))]
+
+
+def between_runs(runs: int, alike: float, studies: int) -> list[str]:
+    """False alarms in % and mean widths in points: no run variance, each lane's own, and the moderated one."""
+    random, problems = np.random.default_rng([runs, round(100 * alike)]), np.repeat(np.arange(60), 3)
+    arm, found = np.repeat([0, 1], runs), []
+    for _ in range(studies):
+        common = np.sqrt(alike) * random.normal(size=2 * runs)
+        luck = 0.03 * (common + np.sqrt(1 - alike) * random.normal(size=(9, 2 * runs)))
+        chances = 0.7 + luck[:, :, None] + random.uniform(-0.2, 0.2, (9, 1, 60))
+        lanes = random.random((9, 2 * runs, 180)) < chances[:, :, problems]
+        own = [noise for rows in lanes if (noise := run_noise(*cluster_sums(rows, problems), np.eye(2)[arm]))]
+        for rows, *noises in zip(lanes, own, moderate(own), strict=True):
+            pair = rows[arm == 0], rows[arm == 1]
+            found.append([clustered_difference(*pair, problems, noise) for noise in (None, *noises)])
+    alarms = 100 * np.mean([[one.p_value < 0.05 for one in row] for row in found], axis=0)
+    widths = 100 * np.mean([[np.ptp(one.interval or 0) for one in row] for row in found], axis=0)
+    return [f"{value:.1f}" for value in (*alarms, *widths)]
 
 
 def setting(name: str, icc: float, rate: float) -> tuple[np.random.Generator, Array, NDArray[np.int64]]:
@@ -116,7 +147,7 @@ def setting(name: str, icc: float, rate: float) -> tuple[np.random.Generator, Ar
 
 
 def difficulties(mean: Array, icc: float, normal: Array) -> Array:
-    """Each problem's probability to pass, (draws, G): quantiles of a beta distribution at the normal draws."""
+    """Each problem's probability to pass, (draws, G): beta quantiles of the normal draws."""
     if icc == 0:
         return np.broadcast_to(mean[:, None], normal.shape)
     total = 1 / icc - 1
@@ -145,11 +176,6 @@ def korn_graubard(sums: Array, sizes: Array) -> Array:
     effect = np.where(plain > 0, cluster_error(sums, sizes) ** 2 / np.maximum(plain, 1e-12), n / count)
     narrower = stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, count - 1)
     return np.asarray(n / np.maximum(effect, 1e-3) * narrower**2)
-
-
-def cluster_t(moved: Array, sizes: Array) -> Array:
-    error = np.maximum(cluster_error(moved, sizes), 1e-12)
-    return np.asarray(2 * stats.t.sf(np.abs(moved.sum(1) / sizes.sum()) / error, len(sizes) - 1))
 
 
 if __name__ == "__main__":

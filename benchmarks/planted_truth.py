@@ -132,7 +132,7 @@ def main() -> None:
     rows = [[name, *shown(tally(world, studies))] for name, world in (WORLDS | sized).items()]
     columns = ["studies in which", "coverage, %", "family-wise error, %", "false discoveries, %", "found, %"]
     columns += ["wrong signs", "A/A by rows, %", "A/A with runs, %"]
-    record("planted-truth", columns, rows, f"{studies} studies of each kind, 8 lanes in 16 arms unless said.")
+    record("planted_truth", columns, rows, f"{studies} studies of each kind, 8 lanes in 16 arms unless said.")
 
 
 def shown(found: Tally) -> list[str]:

@@ -35,6 +35,8 @@ SECTIONS = {  # script, which the names of its results begin with → heading; i
     "tokenizing": "Tokenizing",
     "growth": "Growth",
     "kernels": "Kernels",
+    "coverage": "Intervals of clustered rows",
+    "planted_truth": "Studies with known effects",
 }
 MISSING = """## On a GPU
 

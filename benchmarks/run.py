@@ -26,9 +26,13 @@ BRIEF = {
     "generation": [["--size", "demo"]],
     "train": [["--size", "demo", "--rounds", "2"]],
     "growth": [[]],
+    "coverage": [["--draws", "200"]],
+    "planted_truth": [["--studies", "100"]],
 }
 FULL = BRIEF | {
     "optimizers": [[]],
+    "coverage": [["--draws", "4000"]],
+    "planted_truth": [[]],
     "startup": [[]],
     "generation": [["--size", "demo"], ["--size", "10m"]],
     "train": [["--size", "demo"], ["--size", "10m"]],

@@ -98,3 +98,12 @@ def test_every_script_imports_what_exists_and_every_stage_of_growth_runs(load: A
     code = "import growth\nfor name, stage in growth.STAGES.items(): growth.once(name, stage.sizes[0])"
     done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_tables_of_the_evidence_page_are_those_that_were_measured(load: Any) -> None:
+    page = (FOLDER.parent / "docs/evidence.md").read_text("utf-8")
+    shown = dict(re.findall(r"<!-- ([\w-]+) -->\n\n((?:\|.*\n)+)", page))
+    assert shown.keys() == {"coverage-rate", "coverage-difference", "coverage-runs", "planted_truth"}
+    for name, table in shown.items():
+        found = json.loads((FOLDER / f"results/{name}.json").read_text("utf-8"))
+        assert table.splitlines() == load("report").beside(found)
