@@ -84,11 +84,9 @@ def coverage(name: str, icc: float, rate: float, draws: int) -> list[float]:
     truth = random.uniform(rate - 0.01, rate + 0.01, draws)
     chances = difficulties(truth, icc, random.normal(size=(draws, len(sizes))))
     rows = random.random((draws, len(clusters))) < chances[:, clusters]
-    found = [clustered_rate(row, clusters) for row in rows]
-    ours = np.array([one.interval for one in found]).T
-    sums, n = cluster_sums(rows, clusters)[0], len(clusters)
-    share = rows.mean(1)
-    ends = [wilson(share, np.full(draws, float(n))), wilson(share, korn_graubard(sums, sizes)), ours]
+    ours = np.array([clustered_rate(row, clusters).interval for row in rows]).T
+    share, graubard = rows.mean(1), korn_graubard(cluster_sums(rows, clusters)[0], sizes)
+    ends = [wilson(share, np.full(draws, float(len(clusters)))), wilson(share, graubard), ours]
     held = [100 * float(((low - 1e-9 <= truth) & (truth <= high + 1e-9)).mean()) for low, high in ends]
     return [*held, 100 * float((ours[1] - ours[0]).mean())]
 
@@ -116,8 +114,8 @@ def alarms(name: str, icc: float, rate: float, draws: int) -> list[float]:
         2 * stats.t.sf(np.abs(moved.sum(1)) / len(clusters) / error, len(sizes) - 1),
         [clustered_difference(*pair, clusters).p_value for pair in zip(first, second, strict=True)],
     ]
-    intervals = [clustered_difference(*pair, clusters).interval for pair in zip(first, lower, strict=True)]
-    held = [interval is not None and interval.low <= shift <= interval.high for interval in intervals]
+    ends = [clustered_difference(*pair, clusters).interval or (1, -1) for pair in zip(first, lower, strict=True)]
+    held = [low <= shift <= high for low, high in ends]
     return [*(100 * float((np.asarray(p) < 0.05).mean()) for p in p_values), 100 * float(np.mean(held))]
 
 

@@ -21,15 +21,13 @@ NO_BENCHMARK = {"machine", "measure", "report", "run", "kill"}  # kill is run by
 def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Imports a script of the folder by its bare name, as the scripts import each other."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    before = set(sys.modules)
 
     def loaded(name: str) -> ModuleType:
         return importlib.import_module(name)
 
     yield loaded
-    for name in set(sys.modules) - before:
-        if not name.startswith(("torch", "numpy", "picochat")):
-            del sys.modules[name]
+    for path in FOLDER.glob("*.py"):  # and no module of others, whose classes would then exist twice
+        sys.modules.pop(path.stem, None)
 
 
 def test_every_benchmark_is_run_and_has_its_section_which_shows_its_results(load: Any) -> None:

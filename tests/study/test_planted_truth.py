@@ -1,6 +1,8 @@
 """Simulated studies with known effects: the fast version of benchmarks/planted_truth.py, with its simulation."""
 
 import importlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,9 +12,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("planted_truth")
+    yield importlib.import_module("planted_truth")
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("name", ["helpful, useless and harmful lanes", "the same, and lanes that act together"])
