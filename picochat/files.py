@@ -44,11 +44,11 @@ def write_files(texts: Mapping[Path, str]) -> None:
     """
     with contextlib.ExitStack() as stack:
         for path, text in reversed(list(texts.items())):  # the stack ends the last one first
-            temporary = stack.enter_context(_replacing(path, folder=False, last=False))
+            temporary = stack.enter_context(_replacing(path, folder=False))
             temporary.write_text(text, encoding="utf-8", newline="\n")
             _sync(temporary)
     for folder in {path.parent for path in texts}:
-        _sync(folder)  # not between the renames: the shorter they take, the seldomer a crash comes between them
+        _sync(folder)  # not between the renames: the less time they take, the fewer crashes come between them
 
 
 @contextlib.contextmanager
@@ -58,11 +58,11 @@ def atomic_file(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
     If the block fails, ``path`` is as it was, and no folder made for it is left.
     """
     encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
-    with (
-        _replacing(Path(path), folder=False) as temporary,
-        temporary.open(mode, encoding=encoding, newline=newline) as file,
-    ):
-        yield file
+    with _replacing(Path(path), folder=False) as temporary:
+        with temporary.open(mode, encoding=encoding, newline=newline) as file:
+            yield file
+        _sync(temporary)
+    _sync(Path(path).parent)
 
 
 @contextlib.contextmanager
@@ -74,6 +74,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     with _replacing(Path(path), folder=True) as temporary:
         yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
+    _sync(Path(path).parent)
 
 
 def settle(folder: Path) -> None:
@@ -124,10 +127,10 @@ def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) ->
 
 
 @contextlib.contextmanager
-def _replacing(final: Path, *, folder: bool, last: bool = True) -> Iterator[Path]:
+def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
     """Yield the temporary file or folder, locked and empty; rename it when the block ends without an error.
 
-    Without ``last`` the caller has synced it, and syncs the folder after other renames.
+    The caller syncs it before, and the folder that holds it afterwards: a rename outlasts a power cut only then.
     """
     temporary = final.with_name(f".{final.name}.tmp")
     with _removing_unused_parents(final), _one_sentence(final):
@@ -139,13 +142,9 @@ def _replacing(final: Path, *, folder: bool, last: bool = True) -> Iterator[Path
                 _delete(left)
             settle(final)
             yield temporary
-            for written in (temporary, *temporary.rglob("*")) if last else ():
-                _sync(written)
             if folder and final.exists():
                 final.rename(final.with_name(f".{final.name}.old"))
             temporary.replace(final)
-            if last:
-                _sync(final.parent)  # a rename lasts beyond a power cut only then
         finally:
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 settle(final)

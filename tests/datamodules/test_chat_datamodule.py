@@ -71,9 +71,9 @@ def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path) -> N
 
 
 def test_validation_takes_problems_of_every_lane_of_a_task_pack(files: dict[str, str], tmp_path: Path) -> None:
-    dm = CapabilityDataModule(
-        tokenizer=files["tokenizer"], work_dir=str(tmp_path), sft_rows=2400, eval_rows=320, val_fraction=0.1
-    )
+    (tmp_path / "dataset_pack.json").write_text("{}")
+    settings = {"dataset_pack": str(tmp_path), "tokenizer": files["tokenizer"], "sft_rows": 2400, "eval_rows": 320}
+    dm = CapabilityDataModule(**settings, val_fraction=0.1)  # type: ignore[arg-type]
     dm.prepare_data()
     dm.setup("fit")
     of_lane = np.bincount(dm._evaluations["val"].lanes, minlength=len(dm.lanes))
