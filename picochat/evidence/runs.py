@@ -159,5 +159,5 @@ def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
     rows /= np.sqrt((rows**2).sum(1, keepdims=True))
     count = len(rows)
     squared = float((((rows @ rows.T) ** 2).sum() - count) / (count * (count - 1)))
-    error = (2 / ((d - 1) * (d + 2)) / (count * (count - 1) / 2)) ** 0.5
+    error = float(np.sqrt(2 / ((d - 1) * (d + 2)) / (count * (count - 1) / 2)))
     return min(1.0, max(0.0, (squared - 1 / d) / (1 - 1 / d)) + 2 * error)
