@@ -40,6 +40,7 @@ HEAVY = {
 }
 NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.packs",
+    "picochat.model.config",
     "picochat.model.sizes",
     "picochat.model.tokenizer",
     "picochat.evidence",

@@ -190,7 +190,7 @@ class RMSNorm(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         if states.device.type == "cpu" and not torch.compiler.is_compiling():
             return cast(Tensor, _Normalize.apply(states, self.weight, self.eps))  # type: ignore[no-untyped-call]
-        return self.weight * torch.rms_norm(states, states.shape[-1:], None, self.eps)
+        return torch.rms_norm(states.to(self.weight.dtype), states.shape[-1:], self.weight, self.eps)
 
 
 class _Normalize(torch.autograd.Function):

@@ -14,11 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from picochat.model.batch import IGNORE_INDEX
 from picochat.model.decoder import Decoder
+from picochat.model.sizes import LOGITS_AT_ONCE
 
-_LOGITS_AT_ONCE = 2**25  # entries: 128 MiB in float32, and as much again for their gradient
 
-
-def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_once: int = _LOGITS_AT_ONCE) -> Tensor:
+def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_once: int = LOGITS_AT_ONCE) -> Tensor:
     """Negative log-likelihood, in nats, of every supervised position.
 
     Args:

@@ -31,7 +31,7 @@ from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.sharding import shard, whole
-from picochat.model.sizes import Way
+from picochat.model.sizes import Setup
 
 TINY = DecoderConfig(101, 32, 48, 2, 4, 2, 8)  # 101 rows: the last slice is shorter than the others
 RATES = {"adamw": 0.01, "muon": 0.004}
@@ -213,7 +213,7 @@ def pretended(ranks: int) -> Iterator[Any]:
 @pytest.mark.parametrize("ranks", [8, 512])
 def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) -> None:
     config = DecoderConfig(1000, 64, 160, 3, 4, 2, 16)
-    way = Way(1, 16, half=half, ranks=ranks, sharded=True)
+    setup = Setup(1, 16, half=half, ranks=ranks, sharded=True)
     with pretended(ranks) as mesh:
         model = Decoder(config)
         shard(model, mesh, half=half)
@@ -224,11 +224,11 @@ def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) ->
         optimizer.step()
         state = [value.to_local() for one in optimizer.state.values() for value in one.values() if value.ndim]
         gradients = [parameter.grad.to_local() for parameter in model.parameters()]  # type: ignore[union-attr]
-    planned = sizes.memory(config, way)
+    planned = sizes.memory(config, setup)
     for part, tensors in (("weights", mine), ("gradients", gradients), ("optimizer", state)):
         assert sum(tensor.nbytes for tensor in tensors) == pytest.approx(planned[part], rel=0.1), part
     assert set(sent.bytes) == {"all_gather", "reduce_scatter"}
-    for name, count in sizes.traffic(config, way).items():
+    for name, count in sizes.traffic(config, setup).items():
         assert sent.bytes[name] == pytest.approx(count, rel=0.01), name
 
 
@@ -237,7 +237,7 @@ def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) ->
 def test_the_largest_shipped_model_is_cut_up_and_sent_as_planned(ranks: int) -> None:
     """1.12 B parameters of scale/h200-1b.yaml, as tensors without contents."""
     config = DecoderConfig(32_768, 2048, 5440, 24, 16, 4, 128)
-    way = Way(1, 16, ranks=ranks, sharded=True)
+    setup = Setup(1, 16, ranks=ranks, sharded=True)
     with pretended(ranks) as mesh, FakeTensorMode():
         model = Decoder(config)
         shard(model, mesh, half=True)
@@ -246,6 +246,6 @@ def test_the_largest_shipped_model_is_cut_up_and_sent_as_planned(ranks: int) -> 
             model.logits(model(torch.zeros(1, 16, dtype=torch.long))).float().sum().backward()
         gradients = [parameter.grad.to_local() for parameter in model.parameters()]  # type: ignore[union-attr]
     assert model.config.num_parameters > 1.1e9
-    assert sizes.memory(config, way)["weights"] == sum(tensor.nbytes for tensor in mine) < 4.5e9 / ranks * 1.02
-    assert sizes.memory(config, way)["gradients"] == sum(tensor.nbytes for tensor in gradients)
-    assert sizes.traffic(config, way) == dict(sent.bytes)
+    assert sizes.memory(config, setup)["weights"] == sum(tensor.nbytes for tensor in mine) < 4.5e9 / ranks * 1.02
+    assert sizes.memory(config, setup)["gradients"] == sum(tensor.nbytes for tensor in gradients)
+    assert sizes.traffic(config, setup) == dict(sent.bytes)

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from picochat.model import loss, sizes
+from picochat.model import sizes
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
-from picochat.model.sizes import Way
+from picochat.model.sizes import Setup
 
 DEMO = DecoderConfig(vocab_size=320)
 PILOT = DecoderConfig(8192, 384, 1024, 8, 8, 2, 48)  # 15.5 M
@@ -61,9 +61,9 @@ def kept(model: Decoder, rows: int, context: int, *, half: bool, document: int =
 def test_activations_are_those_that_autograd_keeps(size: str, half: bool) -> None:
     config, rows, context = SIZES[size]
     model = Decoder(config)
-    way = Way(rows, context, supervised=0.5, half=half, device="cpu")
+    setup = Setup(rows, context, supervised=0.5, half=half, device="cpu")
     scores = rows * context // 2 * config.vocab_size * 4  # log-softmax; its gradient comes later
-    expected = sizes.activations(config, way) + scores
+    expected = sizes.activations(config, setup) + scores
     assert kept(model, rows, context, half=half) == pytest.approx(expected, rel=0.1)
 
 
@@ -72,7 +72,7 @@ def test_activations_are_those_that_autograd_keeps(size: str, half: bool) -> Non
 def test_weights_gradients_and_optimizer_state_are_those_of_torch(size: str, optimizer: str) -> None:
     config, _, _ = SIZES[size]
     model = Decoder(config)
-    planned = sizes.memory(config, Way(1, 16, optimizer=optimizer, half=False))  # type: ignore[arg-type]
+    planned = sizes.memory(config, Setup(1, 16, optimizer=optimizer, half=False))  # type: ignore[arg-type]
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     rule = build_optimizer(model, OptimizerConfig(name=optimizer))  # type: ignore[arg-type]
@@ -95,10 +95,6 @@ def test_flops_are_those_that_torch_counts(size: str) -> None:
     assert counter.get_total_flops() == products + 2 * (all_of_it - products)
 
 
-def test_a_loss_cuts_logits_where_the_plan_says_so() -> None:
-    assert sizes.LOGITS_AT_ONCE == loss._LOGITS_AT_ONCE
-
-
 @pytest.mark.parametrize("config", [DEMO, PILOT, replace(PILOT, tie_word_embeddings=False), LARGE, BILLION])
 def test_parameters_are_those_of_the_decoder(config: DecoderConfig) -> None:
     with torch.device("meta"):
@@ -115,17 +111,13 @@ def test_a_rank_keeps_a_slice_of_each_tensor_rounded_up() -> None:
 
 
 def test_checkpointing_keeps_each_blocks_input_and_one_block() -> None:
-    way = Way(4, 2048)
-    whole, less = sizes.activations(BILLION, way), sizes.activations(BILLION, replace(way, recompute=True))
-    one = (whole - sizes.activations(replace(BILLION, num_hidden_layers=12), way)) // 12
+    setup = Setup(4, 2048)
+    whole, less = sizes.activations(BILLION, setup), sizes.activations(BILLION, replace(setup, recompute=True))
+    one = (whole - sizes.activations(replace(BILLION, num_hidden_layers=12), setup)) // 12
     assert whole - less == pytest.approx(23 * one - 24 * 4 * 2048 * 4 * 2048, rel=1e-6)
 
 
 def test_ddp_sends_every_gradient_twice_but_for_a_ranks_own_share() -> None:
     tiny = DecoderConfig(10, 4, 6, 1, 2, 1, 2)
-    assert sizes.traffic(tiny, Way(1, 8)) == {}
-    assert sizes.traffic(tiny, Way(1, 8, ranks=4)) == {"all_reduce": 2 * 3 * tiny.num_parameters}
-
-
-def test_time_is_work_over_what_the_devices_reach() -> None:
-    assert sizes.step_seconds(8e15, ranks=4, peak=1e15, mfu=0.5) == 4.0
+    assert sizes.traffic(tiny, Setup(1, 8)) == {}
+    assert sizes.traffic(tiny, Setup(1, 8, ranks=4)) == {"all_reduce": 2 * 3 * tiny.num_parameters}
