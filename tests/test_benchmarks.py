@@ -63,7 +63,8 @@ def test_the_page_names_commands_where_results_are_missing_and_sets_instruction_
 
 def test_kept_results_are_labelled_and_on_the_page(load: Any) -> None:
     report = load("report")
-    assert report.PAGE.read_text("utf-8") == report.page()
+    whole = report.page()
+    assert report.PAGE.read_text("utf-8") == whole, "write docs/benchmarks.md anew: python benchmarks/report.py"
     for path in report.RESULTS.glob("*.json"):
         for name, result in json.loads(path.read_text("utf-8")).items():
             assert re.fullmatch(r"AVX\w+(-bf16)?|NVIDIA .+", name), path
