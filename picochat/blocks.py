@@ -73,11 +73,11 @@ class Table(Block):
 
 
 class Rate(NamedTuple):
-    """A share with its 95 % interval, all from 0 to 1."""
+    """A share with its 95 % interval, all from 0 to 1; without ends where there is none."""
 
     rate: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -220,14 +220,17 @@ def clip(text: str, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def percent(share: float | None) -> str:
-    """A share in words: 0.9583 → "95.8 %", None → "–"."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+def percent(share: float | None, limit: float | None = None) -> str:
+    """A share in words: 0.9583 → "95.8 %", None → "–"; as many decimals as tell it from a limit: 0.9896 → "98.96 %"."""
+    digits = 1
+    while limit not in (None, share) and f"{100 * share:.{digits}f}" == f"{100 * limit:.{digits}f}":
+        digits += 1
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def interval(low: float, high: float) -> str:
-    """Both ends of an interval of shares: 0.8654, 0.989 → "86.5 – 98.9 %"."""
-    return f"{100 * low:.1f} – {100 * high:.1f} %"
+def interval(ends: Sequence[float] | None) -> str:
+    """Both ends of an interval of shares: (0.8654, 0.989) → "86.5 – 98.9 %", None → "–"."""
+    return f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f} %" if ends else "–"
 
 
 def _terminal_body(block: Any) -> str:

@@ -28,10 +28,14 @@ _FLIPS = 14  # clusters: up to so many all 2^14 signs are tried
 
 @dataclass(frozen=True)
 class ClusteredRate:
-    """A share of rows and how far it can be trusted; `interval` is None where there are fewer than `FEW` clusters."""
+    """A share of rows and how far it can be trusted; `interval` is None where there are fewer than `FEW` clusters.
+
+    `passed` is a whole number where each row is passed or not, a fraction where rows are means over runs.
+    """
 
     rate: float
     interval: Interval | None
+    passed: float
     rows: int
     clusters: int
     effective_rows: float
@@ -84,7 +88,7 @@ def clustered_rate(passed: ArrayLike, clusters: Sequence[str] | Sequence[int]) -
         narrower = stdtrit(n - 1, 0.975) / stdtrit(max(count - 1, 1), 0.975)
         effective = float(n / design_effect(sums, sizes) * narrower**2)
     interval = None if count < min(FEW, n) else wilson(rate * effective, effective)
-    return ClusteredRate(rate, interval, n, count, effective)
+    return ClusteredRate(rate, interval, float(sums.sum()), n, count, effective)
 
 
 def design_effect(sums: Array, sizes: Array) -> float:
@@ -106,6 +110,20 @@ def design_effect(sums: Array, sizes: Array) -> float:
         likelihood += count * betaln(passed + a, size - passed + b)
     posterior = np.exp(likelihood - likelihood.max()).sum(0)
     return float(1 + ((sizes**2).sum() / sizes.sum() - 1) * (posterior @ rho) / posterior.sum())
+
+
+def difference_of_sets(first: ClusteredRate, second: ClusteredRate) -> Interval | None:
+    """Interval of first - second, two sets of rows: Newcombe's hybrid of their intervals; None where one has none.
+
+    Source: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
+    """
+    if first.interval is None or second.interval is None:
+        return None
+    value, (low, high), (other_low, other_high) = first.rate - second.rate, first.interval, second.interval
+    return Interval(
+        value - math.hypot(first.rate - low, other_high - second.rate),
+        value + math.hypot(high - first.rate, second.rate - other_low),
+    )
 
 
 def clustered_difference(

@@ -1,9 +1,9 @@
 """An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON. Next: report.write_report.
 
-benchmark profile / component / category     n    rate   95 % interval    echo  unsupported  over-refusal  steps
-weak_skills                                346  97.4 %   95.1 – 98.6 %   0.0 %        0.0 %         0.3 %  98.0 %
-  weak_skills                              346  97.4 %   …
-    bench_math_addition                     63  98.4 %   …
+benchmark profile / component / category  rows  problems    rate   95 % interval    echo  unsupported  …
+weak_skills                                346       302  97.4 %   94.9 – 98.7 %   0.0 %        0.0 %
+  weak_skills                              346       302  97.4 %   …
+    bench_math_addition                     63        63  98.4 %   …
 """
 
 from dataclasses import asdict
@@ -16,10 +16,10 @@ from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, nested
 from picochat.evidence.report import breakdown, jsonl, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, result
+from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, of_problems, result
 from picochat.files import sha256_text
 
-COLUMNS = ("n", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
+COLUMNS = ("rows", "problems", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
 
 
 def eval_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _claim_json(claim: Claim) -> dict[str, Any]:
-    fields = ("name", "n", "rate", "ci95", "met")
+    fields = ("name", "n", "problems", "rate", "ci95", "verdict")
     statements = [
         {"text": gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
     ]
@@ -90,22 +90,23 @@ def cells(lane: Lane) -> tuple[str, ...]:
     """One lane's `COLUMNS`."""
     shares = (lane.prompt_echo, lane.unsupported_claims, lane.over_refusal)
     steps = lane.steps_correct.lines if lane.steps_correct else None
-    return (str(lane.n), percent(lane.rate), interval(*lane.ci95), *map(percent, (*shares, steps)))
+    measured = (str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95))
+    return *measured, *map(percent, (*shares, steps))
 
 
 def _gate(gate: Gate) -> tuple[str, ...]:
     sign = "≥" if gate.direction == "at least" else "≤"
-    verdict = "met" if gate.met else "MISSED"
-    if gate.met and not gate.sure:
-        verdict += " (interval reaches beyond)"
+    measured = f"{percent(gate.rate, gate.limit)} of {of_problems(gate.n, gate.problems)}"
+    verdict = gate.verdict.replace("missed", "MISSED")
     name = f"{gate.benchmark_profile}: {gate_name(gate)}"
-    return name, f"{sign} {percent(gate.limit)}", percent(gate.rate), interval(*gate.ci95), verdict
+    return name, f"{sign} {percent(gate.limit)}", measured, interval(gate.ci95), verdict
 
 
 def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
     lanes = [run.lanes("by_category") for run in (evaluation, before) if run]
     rates = {
-        name: [Rate(own[name].rate, *own[name].ci95) if name in own else None for own in lanes] for name in lanes[0]
+        name: [Rate(own[name].rate, *(own[name].ci95 or ())) if name in own else None for own in lanes]
+        for name in lanes[0]
     }
     key = (evaluation.model.folder, f"before: {before.model.folder}") if before else ()
     return Bars(rates, key, title="Rates, with 95 % intervals")

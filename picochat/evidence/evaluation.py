@@ -17,7 +17,7 @@ from picochat.evidence.gates import LIMITS, Claim, Gate, check_gates, claims
 from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
-from picochat.packs.rows import Message, Row, prompt_text, read_rows
+from picochat.packs.rows import Message, Row, cluster_of, prompt_text, read_rows
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
@@ -216,4 +216,5 @@ def _prediction(
 ) -> Prediction:
     expected = row.get("answer") or row.get("correct_choice") or row.get("reference")
     more: dict[str, Any] = {"answerable": row.get("answerable"), "choice_scores": scores, "tags": tags_of(row)}
-    return Prediction(index, row.get("id"), prompt_text(row), reply, raw, expected, **vars(verdict), **more)
+    more |= {"id": row.get("id"), "key": row.get("key"), "cluster": cluster_of(row), "prompt": prompt_text(row)}
+    return Prediction(index, reply=reply, raw_reply=raw, expected=expected, **vars(verdict), **more)

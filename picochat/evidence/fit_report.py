@@ -39,7 +39,7 @@ def fit_report(fit: Fit) -> Report:
     """The fit as blocks."""
     bars = {
         name: [
-            Rate(own.correct.rate, *own.correct.ci95) if own and own.correct else None
+            Rate(own.correct.rate, *(own.correct.interval or ())) if own and own.correct else None
             for own in (lane.train, lane.held_out)
         ]
         for name, lane in fit.lanes("by_category").items()
@@ -73,7 +73,7 @@ def _lines(name: str, lane: LaneFit) -> list[tuple[str, ...]]:
     for side, own in zip(SIDE_NAMES.values(), (lane.train, lane.held_out), strict=True):
         if own:
             rates = (percent(share.rate if share else None) for share in (own.exact, own.correct))
-            ends = interval(*own.correct.ci95) if own.correct else "–"
+            ends = interval(own.correct.interval if own.correct else None)
             nll = "–" if own.nll is None else f"{own.nll:.4f}"
             lines.append((name, side, str(own.n), *rates, ends, percent(own.token_accuracy), nll))
     return lines

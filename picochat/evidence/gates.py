@@ -5,12 +5,13 @@ is said about what it would have tested. `full` is "diagnostic" whatever its gat
 of a public claim.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from picochat.errors import UserError
-from picochat.evidence.lanes import Prediction, grouped
-from picochat.evidence.stats import Interval, proportion
+from picochat.evidence.lanes import Prediction, grouped, rate_of
+from picochat.evidence.stats import Interval
 
 PROFILES = ("release_behavior", "weak_skills", "full")
 DIAGNOSTIC = "full"
@@ -28,25 +29,27 @@ LIMITS: Mapping[str, float] = {  # skill → the share that must pass; echo: the
 class Gate:
     """A limit, and what was measured.
 
-    A gate is `met` by the measured share; `sure` says that the whole interval is on the right side of the limit.
+    `verdict` is "met" where the whole interval is on the right side of the limit, "point estimate only" where the rate
+    is and the interval reaches beyond it (or there is none, for lack of problems), "missed" elsewhere.
     """
 
     benchmark_profile: str
     name: str
     n: int
+    problems: int
     rate: float
-    ci95: Interval
+    ci95: Interval | None
     limit: float
     direction: str  # "at least" or "at most"
-    met: bool
-    sure: bool
+    verdict: str
 
 
 @dataclass(frozen=True)
 class Claim:
     """What may be said of one benchmark profile, and the gates that it rests on.
 
-    `status` is "claimed", "failed its gate", "diagnostic", "not tested", or "no gate" where no limit applies.
+    `status` is "claimed" where all gates are met, "point estimate only" where none is missed, "failed its gate",
+    "diagnostic", "not tested", or "no gate" where no limit applies.
     """
 
     benchmark_profile: str
@@ -79,10 +82,10 @@ def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, float] =
     for profile, rows in grouped(predictions, "by_benchmark_profile").items():
         for name, own in grouped(rows, "by_skill").items():
             if name in limits and name != "echo":
-                gates += _gate(profile, name, [p.passed for p in own], limits[name], "at least")
+                gates += _gate(profile, name, own, [p.passed for p in own], limits[name], "at least")
         if "echo" in limits:
-            echoes = ["prompt_echo" in p.reasons for p in rows if p.choice_scores is None]
-            gates += _gate(profile, "echo", echoes, limits["echo"], "at most")
+            said = [p for p in rows if p.choice_scores is None]
+            gates += _gate(profile, "echo", said, ["prompt_echo" in p.reasons for p in said], limits["echo"], "at most")
     return gates
 
 
@@ -99,18 +102,21 @@ def claims(predictions: Sequence[Prediction], gates: Sequence[Gate]) -> list[Cla
         elif all(gate.name == "echo" for gate in own):
             status = "no gate"
         else:
-            status = "claimed" if all(gate.met for gate in own) else "failed its gate"
+            verdicts = {gate.verdict for gate in own}
+            status = "claimed" if verdicts == {"met"} else "point estimate only"
+            status = "failed its gate" if "missed" in verdicts else status
         made.append(Claim(profile, status, len(tested.get(profile, [])), own))
     return made
 
 
-def _gate(profile: str, name: str, outcomes: Sequence[bool], limit: float, direction: str) -> list[Gate]:
+def _gate(
+    profile: str, name: str, rows: Sequence[Prediction], outcomes: Sequence[bool], limit: float, direction: str
+) -> list[Gate]:
     """The gate, or none where there are no rows."""
-    share = proportion(outcomes)
+    share = rate_of(rows, outcomes)
     if share is None:
         return []
-    if direction == "at least":
-        met, sure = share.rate >= limit, share.ci95.low >= limit
-    else:
-        met, sure = share.rate <= limit, share.ci95.high <= limit
-    return [Gate(profile, name, share.n, share.rate, share.ci95, limit, direction, met, sure)]
+    least, ends = direction == "at least", share.interval or (-math.inf, math.inf)
+    right = [end >= limit if least else end <= limit for end in (share.rate, ends[0 if least else 1])]
+    verdict = ("missed", "point estimate only", "met")[sum(right)]
+    return [Gate(profile, name, share.rows, share.clusters, share.rate, share.interval, limit, direction, verdict)]

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from picochat.evidence.clusters import ClusteredRate, clustered_rate
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.stats import Interval, proportion, wilson
+from picochat.evidence.stats import Interval
 from picochat.packs.rows import TAGS, Row
 
 UNTAGGED = "(untagged)"
@@ -50,6 +51,8 @@ class Prediction:
     Attributes:
         index: position of the row in its file, from 0.
         id: the row's own id, or None.
+        key: the row's problem, or None.
+        cluster: what it was held out with (`rows.cluster_of`): rows of one cluster are one piece of evidence.
         prompt: the last user turn.
         reply: the visible reply; the chosen label of a choice row.
         raw_reply: the continuation with special tokens, None for a choice row.
@@ -62,6 +65,8 @@ class Prediction:
 
     index: int
     id: str | None
+    key: str | None
+    cluster: str
     prompt: str
     reply: str
     raw_reply: str | None
@@ -86,7 +91,7 @@ class Steps:
     n: int
     lines: float
     all: float
-    ci95: Interval
+    ci95: Interval | None
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Lane:
-    """The counts of one lane.
+    """The counts of one lane of `n` rows; `ci95` is None where they are of fewer than ten problems.
 
     `prompt_echo` and `unsupported_claims` are shares of the rows with a generated reply, `over_refusal` of those that
     are not marked unanswerable; None where there is no such row.
     """
 
     n: int
+    problems: int
     passed: int
     rate: float
-    ci95: Interval
+    ci95: Interval | None
     prompt_echo: float | None
     unsupported_claims: float | None
     over_refusal: float | None
@@ -158,40 +164,45 @@ def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], list[Pred
     return dict(sorted(lanes.items()))
 
 
+def rate_of(predictions: Sequence[Prediction], outcomes: Sequence[bool]) -> ClusteredRate | None:
+    """The share of true outcomes, one a prediction; None where there are none."""
+    return clustered_rate(outcomes, [prediction.cluster for prediction in predictions]) if outcomes else None
+
+
 def count(predictions: Sequence[Prediction]) -> Lane:
     """Count one lane, which has at least one row."""
-    n = len(predictions)
-    passed = sum(prediction.passed for prediction in predictions)
+    share = clustered_rate([p.passed for p in predictions], [p.cluster for p in predictions])
     generated = [p for p in predictions if p.choice_scores is None]
     answerable = [p for p in generated if p.answerable is not False]
     counts = Counter(reason for prediction in predictions for reason in prediction.reasons)
     return Lane(
-        n=n,
-        passed=passed,
-        rate=passed / n,
-        ci95=wilson(passed, n),
+        n=share.rows,
+        problems=share.clusters,
+        passed=int(share.passed),
+        rate=share.rate,
+        ci95=share.interval,
         prompt_echo=_share(generated, "prompt_echo"),
         unsupported_claims=_share(generated, "unsupported_claim"),
         over_refusal=_share(answerable, "over_refusal"),
         reasons={reason: counts[reason] for reason in REASONS if counts[reason]},
-        steps_correct=_steps([p.steps_correct for p in predictions if p.steps_correct is not None]),
+        steps_correct=_steps([p for p in predictions if p.steps_correct is not None]),
         choice=_choice([p for p in predictions if p.choice_scores is not None]),
     )
 
 
 def _share(predictions: Sequence[Prediction], reason: str) -> float | None:
-    share = proportion([reason in prediction.reasons for prediction in predictions])
-    return share.rate if share else None
+    return sum(reason in p.reasons for p in predictions) / len(predictions) if predictions else None
 
 
-def _steps(fractions: Sequence[float]) -> Steps | None:
-    whole = proportion([fraction == 1.0 for fraction in fractions])
-    return Steps(whole.n, sum(fractions) / whole.n, whole.rate, whole.ci95) if whole else None
+def _steps(predictions: Sequence[Prediction]) -> Steps | None:
+    lines = [prediction.steps_correct or 0.0 for prediction in predictions]
+    whole = rate_of(predictions, [share == 1.0 for share in lines])
+    return Steps(whole.rows, sum(lines) / whole.rows, whole.rate, whole.interval) if whole else None
 
 
 def _choice(predictions: Sequence[Prediction]) -> Choice | None:
-    right = proportion([prediction.passed for prediction in predictions])
-    if right is None:
+    if not predictions:
         return None
-    chance = sum(1 / len(p.choice_scores) for p in predictions if p.choice_scores) / right.n
-    return Choice(right.n, chance, right.rate, (right.rate - chance) / (1 - chance))
+    n, rate = len(predictions), sum(p.passed for p in predictions) / len(predictions)
+    chance = sum(1 / len(p.choice_scores) for p in predictions if p.choice_scores) / n
+    return Choice(n, chance, rate, (rate - chance) / (1 - chance))

@@ -5,12 +5,12 @@ The card claims what the report claims and nothing else: a lane that the pack di
 
 from pathlib import Path
 
-from picochat.blocks import Report, Table, Text, interval, markdown_page, percent
+from picochat.blocks import Report, Table, Text, markdown_page, percent
 from picochat.errors import UserError
 from picochat.evidence.eval_report import lane_table
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.report import facts, run_name
-from picochat.evidence.words import choice_sentence, claim_line
+from picochat.evidence.words import between, choice_sentence, claim_line, of_problems
 from picochat.files import write_files
 
 _HEADER = """---
@@ -51,8 +51,8 @@ def model_card(folder: Path, evaluation: Evaluation) -> str:
     overall, settings, model = evaluation.overall, evaluation.settings, evaluation.model
     decoding = ", ".join(f"{name} {settings[name]}" for name in _DECODING)
     measured = (
-        f"{evaluation.pack.rows} eval rows, {percent(overall.rate)} passed "
-        f"(95 % interval {interval(*overall.ci95)}); decoding: {decoding}."
+        f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed "
+        f"({between(overall.ci95)}); decoding: {decoding}."
     )
     origin = {
         "model.safetensors": f"sha256 {model.sha256}",

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import picochat
 from picochat.errors import UserError
+from picochat.evidence.clusters import ClusteredRate, clustered_rate, difference_of_sets
 from picochat.evidence.evaluation import Answerer, Model, ModelAnswerer, RowFile, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, grouped, tags_of
 from picochat.evidence.scoring import check_row, score
-from picochat.evidence.stats import Interval, Proportion, difference, proportion
+from picochat.evidence.stats import Interval
 from picochat.packs.dataset_pack import load_dataset_pack
-from picochat.packs.rows import Message, Row, conversation, has_check, prompt_text, read_rows
+from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, prompt_text, read_rows
 
 if TYPE_CHECKING:
     from picochat.model.engine import Decoding
@@ -51,6 +52,7 @@ class FitRow:
     side: str
     index: int
     id: str | None
+    cluster: str
     prompt: str
     reference: str | None
     reply: str
@@ -68,8 +70,8 @@ class Side:
     """One side of a lane; None where no row of it has a reference, a check, or tokens."""
 
     n: int
-    exact: Proportion | None
-    correct: Proportion | None
+    exact: ClusteredRate | None
+    correct: ClusteredRate | None
     tokens: int
     token_accuracy: float | None
     nll: float | None
@@ -77,7 +79,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Gap:
-    """Train minus held-out in correct answers, with its interval (None where a side has none to check).
+    """Train minus held-out in correct answers (None where a side has none to check), with its interval.
 
     `verdict` is "transfers", "memorised", "not learnt", "undecided" or "unknown".
     """
@@ -216,7 +218,7 @@ def measure_rows(
         exact = reply.finished and reply.text.strip() == reference.strip() if reference is not None else None
         correct = verdict.passed if has_check(row) else None
         nll, tokens, right = counts or (None, None, None)
-        said = (row.get("id"), prompt_text(row), reference, reply.text)
+        said = (row.get("id"), cluster_of(row), prompt_text(row), reference, reply.text)
         measured.append(FitRow(side, index, *said, exact, correct, verdict.reasons, nll, tokens, right, tags_of(row)))
     return measured
 
@@ -227,11 +229,13 @@ def compare_sides(rows: Sequence[FitRow]) -> LaneFit:
     return LaneFit(train, held_out, _gap(train.correct if train else None, held_out.correct if held_out else None))
 
 
-def _gap(train: Proportion | None, held_out: Proportion | None) -> Gap:
+def _gap(train: ClusteredRate | None, held_out: ClusteredRate | None) -> Gap:
     if train is None or held_out is None:
         return Gap(None, None, "unknown")
-    ends = difference(train.passed, train.n, held_out.passed, held_out.n)
-    if ends.low > 0 and ends.high >= MARGIN:  # a gap that is surely there and surely small is none to speak of
+    ends = difference_of_sets(train, held_out)
+    if ends is None:
+        verdict = "undecided"
+    elif ends.low > 0 and ends.high >= MARGIN:  # a gap that is surely there and surely small is none to speak of
         verdict = "memorised"
     elif train.rate < 0.5:
         verdict = "not learnt"
@@ -246,12 +250,16 @@ def _side(rows: Sequence[FitRow]) -> Side | None:
     tokens = sum(row.tokens or 0 for row in rows)
     return Side(
         n=len(rows),
-        exact=proportion([row.exact for row in rows if row.exact is not None]),
-        correct=proportion([row.correct for row in rows if row.correct is not None]),
+        exact=_rate([(row.exact, row.cluster) for row in rows if row.exact is not None]),
+        correct=_rate([(row.correct, row.cluster) for row in rows if row.correct is not None]),
         tokens=tokens,
         token_accuracy=sum(row.tokens_right or 0 for row in rows) / tokens if tokens else None,
         nll=sum(row.nll or 0.0 for row in rows) / tokens if tokens else None,
     )
+
+
+def _rate(outcomes: Sequence[tuple[bool, str]]) -> ClusteredRate | None:
+    return clustered_rate(*zip(*outcomes, strict=True)) if outcomes else None
 
 
 def _question(row: Row) -> Row:

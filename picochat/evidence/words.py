@@ -13,10 +13,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from picochat.blocks import interval, percent
+from picochat.evidence.clusters import FEW
 from picochat.evidence.compare import Comparison, Difference, Gain, Kept
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane, skill
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
+from picochat.evidence.stats import Interval
 
 SKILLS = {
     "math": "arithmetic",
@@ -42,6 +44,11 @@ def points(share: float) -> str:
     return f"{100 * share + 0.0:+.1f}"
 
 
+def spread(ends: Interval | None) -> str:
+    """The 95 % interval of a difference in words."""
+    return f"95 % interval {points(ends.low)} to {points(ends.high)}" if ends else between(None)
+
+
 def p_text(p_value: float) -> str:
     """0.0312 → "0.031"; below 0.0001 only that: exact tails of that size mean nothing more."""
     return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
@@ -54,10 +61,18 @@ def lane_name(name: str, lanes: Collection[str]) -> str:
 
 def result(overall: Lane) -> str:
     """The whole evaluation in one sentence."""
-    return (
-        f"{overall.passed} of {overall.n} rows passed: {percent(overall.rate)}, 95 % interval "
-        f"{interval(*overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
-    )
+    measured = f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed"
+    return f"{measured}, {between(overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
+
+
+def of_problems(rows: int, problems: int) -> str:
+    """246 rows of 13 problems → "246 rows, 13 problems"; problems are not told where every row is one of its own."""
+    return f"{rows} rows" if rows == problems else f"{rows} rows, {problems} problems"
+
+
+def between(ends: Interval | None) -> str:
+    """A 95 % interval in words."""
+    return f"95 % interval {interval(ends)}" if ends else f"no interval: fewer than {FEW} problems"
 
 
 def choice_sentence(choice: Choice) -> str:
@@ -75,17 +90,13 @@ def gate_name(gate: Gate) -> str:
 
 def gate_sentence(gate: Gate) -> str:
     """A gate with its evidence."""
-    low, high = map(percent, gate.ci95)
-    return (
-        f"{gate_name(gate)}: {percent(gate.rate)} of {gate.n} rows (95 % interval {low} to {high}), gate "
-        f"{gate.direction} {percent(gate.limit)} {'met' if gate.met else 'missed'}"
-        f"{', though the interval reaches beyond it' if gate.met and not gate.sure else ''}"
-    )
+    measured = f"{percent(gate.rate, gate.limit)} of {of_problems(gate.n, gate.problems)} ({between(gate.ci95)})"
+    return f"{gate_name(gate)}: {measured}, gate {gate.direction} {percent(gate.limit)}: {gate.verdict}"
 
 
 def claim_cells(claim: Claim) -> tuple[str, ...]:
     """A claim in a table: profile, status, missed gates, rows."""
-    missed = ", ".join(gate_name(gate) for gate in claim.gates if not gate.met)
+    missed = ", ".join(gate_name(gate) for gate in claim.gates if gate.verdict == "missed")
     return claim.benchmark_profile, _STATUS.get(claim.status, claim.status), missed or "–", str(claim.n)
 
 
@@ -99,7 +110,7 @@ def fit_reading(name: str, lane: LaneFit) -> str:
     """One category of a fit; generalisation is told from memorisation only by answers checked on both sides."""
     title = name if skill(name) in SKILLS else f"category {name}"
     sides = {name: getattr(lane, side) for side, name in SIDE_NAMES.items()}
-    if lane.gap.difference is None or lane.gap.ci95 is None:
+    if lane.gap.difference is None:
         lacking = next(side for side, own in sides.items() if not (own and own.correct))
         forced = [
             f"{side} {percent(own.token_accuracy)}"
@@ -108,12 +119,12 @@ def fit_reading(name: str, lane: LaneFit) -> str:
         ]
         more = f"; likeliest token right by teacher forcing: {', '.join(forced)}" if forced else ""
         return f"{title}: no answers to check on the {lacking} side{more}"
-    rates = ", ".join(f"{side} {percent(own.correct.rate)} of {own.correct.n}" for side, own in sides.items())
-    low, high = map(points, lane.gap.ci95)
-    return (
-        f"{title}: {_FIT_VERDICTS[lane.gap.verdict]} ({rates}, gap {points(lane.gap.difference)} points, "
-        f"95 % interval {low} to {high})"
+    rates = ", ".join(
+        f"{side} {percent(own.correct.rate)} of {of_problems(own.correct.rows, own.correct.clusters)}"
+        for side, own in sides.items()
     )
+    gap = f"gap {points(lane.gap.difference)} points, {spread(lane.gap.ci95)}"
+    return f"{title}: {_FIT_VERDICTS[lane.gap.verdict]} ({rates}, {gap})"
 
 
 def summary(comparison: Comparison) -> str:

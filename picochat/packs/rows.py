@@ -10,6 +10,8 @@ A *chat row* teaches; it ends with the assistant:
 An *eval row* asks; it ends with the user and holds at least one check (``answer``, ``must_include``, …). Its
 ``reference`` is the whole reply that a perfect student would give; validation loss is measured on it.
 
+``key`` names the problem, ``cluster`` what it is held out with where that is more: a word of which five tasks ask.
+
 Fields that picochat does not know survive reading and writing. Rows of other tools (``user`` + ``assistant`` or
 ``prompt`` + ``completion`` in place of ``messages``) are read too.
 """
@@ -136,7 +138,7 @@ def validate_row(row: Row, kind: Kind) -> Row:
         raise ValueError(f"a row to answer must end with the user, this one ends with the {last}")
     elif kind == "eval" and not has_check(row):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
-    for field in (*TAGS, "id", "key", "answer", "reference"):
+    for field in (*TAGS, "id", "key", "cluster", "answer", "reference"):
         if row.get(field) is not None and not isinstance(row[field], str):
             raise ValueError(f"'{field}' must be a string, not {json_kind(row[field])}")
     return row
@@ -163,6 +165,11 @@ def prompt_text(row: Row) -> str:
     """The last user turn."""
     messages: list[Message] = row["messages"]
     return next(message["content"] for message in reversed(messages) if message["role"] == "user")
+
+
+def cluster_of(row: Row) -> str:
+    """What the row was held out with: its ``cluster``, else its ``key``, else its question (a problem of its own)."""
+    return row.get("cluster") or row.get("key") or prompt_text(row)
 
 
 def dump_rows(rows: Iterable[Row]) -> str:

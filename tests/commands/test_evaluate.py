@@ -98,7 +98,11 @@ def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Pa
     assert base["by_category"]["bench_math_addition"]["passed"] == 0
     assert learnt["by_category"]["bench_math_addition"]["steps_correct"]["all"] == 1.0
     assert learnt["by_category"]["bench_choice_language"]["choice"]["chance"] == 0.5
-    assert [claim["status"] for claim in learnt["claims"]] == ["claimed", "claimed", "not tested"]
+    assert [claim["status"] for claim in learnt["claims"]] == [
+        "point estimate only",
+        "point estimate only",
+        "not tested",
+    ]
     assert learnt["model"]["provenance"]["stage"] == "sft"
     assert sorted(path.name for path in (evaluated / "base").iterdir()) == [
         "eval_report.html",
@@ -158,13 +162,13 @@ def test_before_gates_and_model_card(
     ]
     main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
     shown = capsys.readouterr().out
-    assert re.search(r"bench_math_addition +4 +100.0 %", shown)
-    assert re.search(r"weak_skills: arithmetic +≥ 100.0 % +100.0 % .* met", shown)
+    assert re.search(r"bench_math_addition +4 +4 +100.0 %", shown)
+    assert re.search(r"weak_skills: arithmetic +≥ 100.0 % +100.0 % .* point estimate only", shown)
     assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
     assert "# run\n" in card
-    assert "- weak_skills: claimed" in card
+    assert "- weak_skills: point estimate only" in card
 
 
 def test_a_readme_of_somebody_else_is_kept(

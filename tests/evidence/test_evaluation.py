@@ -10,7 +10,7 @@ from picochat.errors import UserError
 from picochat.evidence.evaluation import Evaluation, answer_rows, load_eval_rows
 from picochat.evidence.gates import check_gates, limits_with
 from picochat.evidence.lanes import count, nested
-from picochat.evidence.words import claim_line
+from picochat.evidence.words import claim_line, gate_sentence
 from picochat.packs.rows import Row, write_rows
 
 
@@ -100,32 +100,48 @@ def test_rows_without_tags_are_counted_in_an_untagged_lane(student: Parrot) -> N
 
 def test_gates_are_met_and_missed_per_benchmark_profile(rows: list[Row]) -> None:
     found = evaluated(rows, Parrot(lambda prompt: "no" if prompt in ("cat", "dog") else perfect(prompt)))
-    assert {(gate.benchmark_profile, gate.name): gate.met for gate in found.gates} == {
-        ("release_behavior", "identity"): True,
-        ("release_behavior", "refusal"): True,
-        ("release_behavior", "echo"): True,
-        ("weak_skills", "choice"): True,
-        ("weak_skills", "math"): True,
-        ("weak_skills", "spelling"): False,
-        ("weak_skills", "echo"): True,
+    assert {(gate.benchmark_profile, gate.name): gate.verdict for gate in found.gates} == {
+        ("release_behavior", "identity"): "point estimate only",  # 2 of 2
+        ("release_behavior", "refusal"): "point estimate only",
+        ("release_behavior", "echo"): "point estimate only",
+        ("weak_skills", "choice"): "point estimate only",
+        ("weak_skills", "math"): "met",  # 4 of 4: from 51 % on, where 30 % were asked for
+        ("weak_skills", "spelling"): "missed",
+        ("weak_skills", "echo"): "point estimate only",
     }
     status = {claim.benchmark_profile: claim.status for claim in found.claims}
-    assert status == {"release_behavior": "claimed", "weak_skills": "failed its gate", "full": "not tested"}
+    assert status == {"release_behavior": "point estimate only", "weak_skills": "failed its gate", "full": "not tested"}
 
 
-def test_a_gate_met_by_few_rows_says_that_the_interval_reaches_beyond_it(rows: list[Row], student: Parrot) -> None:
-    identity = [one for one in answer_rows(rows, student) if one.tag("category") == "identity"]
-    few, many = (claim_line(complete(identity * times).claims[0]) for times in (1, 50))
-    assert few.startswith(
-        "release_behavior: claimed; identity: 100.0 % of 2 rows (95 % interval 34.2 % to 100.0 %), "
-        "gate at least 60.0 % met, though the interval reaches beyond it; prompt echo: 0.0 % of 2 rows"
-    )
-    assert "identity: 100.0 % of 100 rows (95 % interval 96.3 % to 100.0 %), gate at least 60.0 % met;" in many
+def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_one_piece_of_evidence(
+    student: Parrot,
+) -> None:
+    def line(rows: int, problems: int) -> str:
+        asked = [
+            eval_row(f"Who {n}?", "identity", "release_behavior", must_include=["Picochat"], cluster=f"{n % problems}")
+            for n in range(rows)
+        ]
+        return claim_line(complete(answer_rows(asked, student)).claims[0])
+
+    few = "release_behavior: point estimate only; identity: 100.0 % of 2 rows (95 % interval 34.2 – 100.0 %), gate at"
+    assert line(2, 2).startswith(f"{few} least 60.0 %: point estimate only; prompt echo: 0.0 % of 2 rows (")
+    met = "release_behavior: claimed; identity: 100.0 % of 100 rows (95 % interval 96.3 – 100.0 %), gate at least 60.0"
+    assert line(100, 100).startswith(f"{met} %: met; prompt echo")
+    assert "100.0 % of 100 rows, 10 problems (95 % interval 80.3 – 100.0 %)" in line(100, 10)
+    assert "100 rows, 9 problems (no interval: fewer than 10 problems), gate at least 60.0 %: point" in line(100, 9)
+
+
+def test_rounding_never_shows_a_rate_as_the_limit_that_it_misses(student: Parrot) -> None:
+    rows = [eval_row(f"Who {n}?", "identity", "x", must_include=["Pico" if n < 95 else "no"]) for n in range(9600)]
+    replies = [replace(one, passed=one.index >= 100) for one in answer_rows(rows, student)]  # 98.958 %
+    (gate,) = check_gates(replies, {"identity": 0.99})
+    assert gate_sentence(gate).startswith("identity: 98.96 % of 9600 rows (")
+    assert gate_sentence(gate).endswith("gate at least 99.0 %: missed")
 
 
 def test_gates_can_be_set(rows: list[Row], student: Parrot) -> None:
     gates = check_gates(answer_rows(rows, student), {"math": 1.01})
-    assert [(gate.name, gate.limit, gate.met) for gate in gates] == [("math", 1.01, False)]
+    assert [(gate.name, gate.limit, gate.verdict) for gate in gates] == [("math", 1.01, "missed")]
     assert limits_with(["math=0.5", "echo=0"])["math"] == 0.5
 
 
@@ -138,7 +154,7 @@ def test_a_gate_that_is_none_is_refused(change: str) -> None:
 def test_replies_are_the_same_evaluation_but_for_their_limits(rows: list[Row], student: Parrot) -> None:
     found = evaluated(rows, student)
     stricter = replace(found, limits={"identity": 1.0, "echo": 0.0})
-    assert [claim.status for claim in stricter.claims] == ["claimed", "no gate", "not tested"]
+    assert [claim.status for claim in stricter.claims] == ["point estimate only", "no gate", "not tested"]
 
 
 def test_a_check_that_cannot_be_applied_is_named_by_file_and_line(tmp_path: Path, rows: list[Row]) -> None:

@@ -76,7 +76,7 @@ def test_memorisation_is_told_from_generalisation() -> None:
     assert held_out and held_out.correct and held_out.correct.passed == 5  # 45 to 49
     assert (memorised.gap.verdict, memorised.gap.difference) == ("memorised", 0.875)
     assert fit_reading("bench_math_addition", memorised) == (
-        "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40, held-out 12.5 % of 40, "
+        "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40 rows, held-out 12.5 % of 40 rows, "
         "gap +87.5 points, 95 % interval +71.3 to +94.5)"
     )
     learnt = compare_sides(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
@@ -91,15 +91,15 @@ def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
         sides = (("train", *train), ("held_out", *held_out))
         return compare_sides(
             [
-                FitRow(side, i, None, "", None, "", None, i < passed, (), None, None, None, {})
+                FitRow(side, i, None, f"{i}", "", None, "", None, i < passed, (), None, None, None, {})
                 for side, passed, n in sides
                 for i in range(n)
             ]
         )
 
     assert fit_reading("identity", fit((12, 23), (6, 23))) == (
-        "identity: undecided, with no gap shown and not enough rows to call it below 10 points (train 52.2 % of 23, "
-        "held-out 26.1 % of 23, gap +26.1 points, 95 % interval -1.9 to +49.1)"
+        "identity: undecided, with no gap shown and not enough rows to call it below 10 points "
+        "(train 52.2 % of 23 rows, held-out 26.1 % of 23 rows, gap +26.1 points, 95 % interval -1.9 to +49.1)"
     )
     # nothing wrong on either side: Wilson's 3.84 / (n + 3.84) falls below 10 points at 35 rows
     verdicts = [fit((n, n), (n, n)).gap.verdict for n in (1, 5, 34, 35)]
@@ -209,7 +209,10 @@ def test_the_three_forms_tell_the_same() -> None:
     assert line in re.sub(" +", " ", shown)
     assert "| bench_math_addition | train | 40 | 97.5 % | 97.5 % |" in written
     for form in (shown, written, html.replace("&nbsp;", " ")):
-        assert "memorised beyond what transfers (train 97.5 % of 40, held-out 12.5 % of 40, gap +85.0 points" in form
+        assert (
+            "memorised beyond what transfers (train 97.5 % of 40 rows, held-out 12.5 % of 40 rows, gap +85.0 points"
+            in form
+        )
         assert "No held-out rows were found" in form
     assert "<script>" not in written
     assert html.count("<script>") == 1
