@@ -222,10 +222,12 @@ def clip(text: str, length: int = 200) -> str:
 
 def percent(share: float | None, limit: float | None = None) -> str:
     """A share in words: 0.9583 → "95.8 %", None → "–"; as many decimals as tell it from a limit: 0.9896 → "98.96 %"."""
+    if share is None:
+        return "–"
     digits = 1
-    while limit not in (None, share) and f"{100 * share:.{digits}f}" == f"{100 * limit:.{digits}f}":
+    while limit is not None and limit != share and f"{100 * share:.{digits}f}" == f"{100 * limit:.{digits}f}":
         digits += 1
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f} %"
 
 
 def interval(ends: Sequence[float] | None) -> str:

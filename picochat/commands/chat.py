@@ -12,14 +12,16 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from picochat.commands.decoding import add_decoding_flags, decoding_of, require_text
+from picochat.commands.decoding import DECODING, LOADING, require_text
+from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
+from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, read_rows, validate_row, write_rows
 
 if TYPE_CHECKING:
-    from picochat.model.engine import Decoding, LoadedModel
+    from picochat.model.engine import LoadedModel
 
 HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
@@ -29,7 +31,7 @@ HELP = """/reset          forget the conversation; the system prompt stays
 //TEXT          say TEXT that begins with a slash"""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Any) -> None:
     """Add ``chat`` to the commands."""
     parser = subparsers.add_parser(
         "chat",
@@ -37,7 +39,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.\n\n" + HELP,
         epilog="example: picochat chat --checkpoint runs/capability/best_checkpoint --temperature 0.7",
     )
-    add_decoding_flags(parser)
+    parser.add_parameters(LOADING)
+    parser.add_parameters(DECODING, *("max_new_tokens", "temperature", "top_k", "top_p", "seed"))
     parser.add_argument("--system", metavar="TEXT", help="a system message before the first turn")
     parser.add_argument(
         "--forget", action="store_true", help="answer every turn alone; picochat's own packs teach single turns"
@@ -47,11 +50,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> None:
     """Read turns until the input ends."""
-    decoding = decoding_of(args)
+    decoding = Decoding(**arguments_of(args, DECODING))
     system = None if args.system is None else require_text("--system", args.system)
     from picochat.model.engine import load_model
 
-    model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
+    model = load_model(**arguments_of(args, LOADING))
     terminal = sys.stdin.isatty()
     session = ChatSession(model, decoding, system, str(args.checkpoint), forget=args.forget)
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -77,7 +80,7 @@ class ChatSession:
     """
 
     def __init__(
-        self, model: "LoadedModel", decoding: "Decoding", system: str | None, name: str, *, forget: bool
+        self, model: "LoadedModel", decoding: Decoding, system: str | None, name: str, *, forget: bool
     ) -> None:
         from picochat.model.inference import Weights
 

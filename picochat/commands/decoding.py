@@ -5,6 +5,8 @@ import argparse
 from picochat.errors import UserError
 from picochat.model.engine import Decoding
 
+LOADING, DECODING = "picochat.model.engine.load_model", "picochat.model.engine.Decoding"  # what declares their flags
+
 
 def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the model and of its decoding, but for ``--batch-size``."""

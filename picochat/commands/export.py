@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from picochat.commands.parser import arguments_of
+
+_EXPORT = "picochat.model.export.export_checkpoint"
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Any) -> None:
     """Add ``export`` to the commands."""
     parser = subparsers.add_parser(
         "export",
@@ -14,16 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog="example: picochat export --checkpoint runs/capability/best_checkpoint --out-dir runs/picochat-bf16 "
         "--dtype bfloat16\nthen:    hf upload OWNER/NAME runs/picochat-bf16",
     )
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="model folder, such as RUN/best_checkpoint; or RUN/last.ckpt"
-    )
-    parser.add_argument("--out-dir", required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), help="number format of the weights (default: as it is)"
-    )
-    parser.add_argument(
-        "--untie", action="store_true", help="write lm_head.weight by itself where it is shared with the embedding"
-    )
+    parser.add_parameters(_EXPORT)
     parser.add_argument("--force", action="store_true", help="replace an existing folder")
     parser.set_defaults(run=run)
 
@@ -35,5 +31,5 @@ def run(args: argparse.Namespace) -> None:
     refuse_existing([Path(args.out_dir)], force=args.force, folders=True)
     from picochat.model.export import export_checkpoint
 
-    size = export_checkpoint(args.checkpoint, args.out_dir, args.dtype, args.untie)
+    size = export_checkpoint(**arguments_of(args, _EXPORT))
     print(f"wrote {args.out_dir}: {size / 1e6:.1f} MB of weights")

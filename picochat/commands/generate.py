@@ -4,19 +4,21 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of, require_text
+from picochat.commands.decoding import DECODING, LOADING, require_text
+from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
 from picochat.files import refuse_existing
+from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
     from picochat.evidence.evaluation import Reply as Said
-    from picochat.model.engine import Decoding, LoadedModel
+    from picochat.model.engine import LoadedModel
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Any) -> None:
     """Add ``generate`` to the commands."""
     parser = subparsers.add_parser(
         "generate",
@@ -38,15 +40,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--plain", action="store_true", help="go on with the text as a document, as a base model learnt to; no turns"
     )
-    add_decoding_flags(parser)
-    add_batch_size(parser)
+    parser.add_parameters(LOADING)
+    parser.add_parameters(DECODING)
     parser.add_argument("--force", action="store_true", help="replace --out if it exists")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Answer, and print or write."""
-    decoding = decoding_of(args)
+    decoding = Decoding(**arguments_of(args, DECODING))
     if args.plain and args.system is not None:
         raise UserError("--plain goes on with a text and has no turns: leave --system out")
     if args.out:
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.input}: --plain goes on with one text; a row with several messages has none")
     from picochat.model.engine import load_model
 
-    model = load_model(args.checkpoint, tokenizer=args.tokenizer, device=args.device, precision=args.precision)
+    model = load_model(**arguments_of(args, LOADING))
     replies = _answer(model, [row["messages"] for row in rows], decoding, plain=args.plain)
     done = [{**row, "reply": reply.text, "finished": reply.finished} for row, reply in zip(rows, replies, strict=True)]
     if args.out:
@@ -88,7 +90,7 @@ def _rows(args: argparse.Namespace) -> list[Row]:
 
 
 def _answer(
-    model: "LoadedModel", conversations: list[list[Message]], decoding: "Decoding", *, plain: bool
+    model: "LoadedModel", conversations: list[list[Message]], decoding: Decoding, *, plain: bool
 ) -> "list[Said]":
     if not plain:
         from picochat.evidence.evaluation import ModelAnswerer

@@ -83,7 +83,7 @@ class Parser(HelpLayout):
         )
         if shown is None and null and not required:  # a flag that is left out stands for null
             shown = null
-        text = text.replace("%", "%%") + ("" if shown in (None, False) else f" (default: {shown})")
+        text = text.replace("%", "%%") + ("" if shown is None or shown is False else f" (default: {shown})")
         kind = declared.annotation.removesuffix(" | None")
         options: dict[str, Any] = {"dest": dest, "help": text, "default": default}
         if kind == "bool":

@@ -21,7 +21,7 @@ from picochat.packs.rows import Message, Row, cluster_of, prompt_text, read_rows
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
-    from picochat.model.engine import Decoding
+    from picochat.model.engine import Decoding, Precision
     from picochat.model.tokenizer import ChatTokenizer
 
 
@@ -159,7 +159,7 @@ def evaluate_checkpoint(
     tokenizer: str | Path | None = None,
     decoding: "Decoding | None" = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: "Precision" = "auto",
     limits: Mapping[str, float] = LIMITS,
     progress: bool = False,
 ) -> Evaluation:

@@ -31,7 +31,7 @@ from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, prompt_text, read_rows
 
 if TYPE_CHECKING:
-    from picochat.model.engine import Decoding
+    from picochat.model.engine import Decoding, Precision
     from picochat.model.forcing import Forced
 
 SIDES = ("train", "held_out")
@@ -135,7 +135,7 @@ def measure_fit(
     tokenizer: str | Path | None = None,
     decoding: "Decoding | None" = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: "Precision" = "auto",
     progress: bool = False,
 ) -> Fit:
     """Measure both sides.

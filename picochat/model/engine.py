@@ -5,7 +5,7 @@ generation and choices, which do the work. Importing this file loads no torch.
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from picochat.errors import UserError
 
@@ -54,6 +54,9 @@ class Decoding:
             raise UserError(f"{name} ({flag}) is {getattr(self, name)}; it must be {range_of_values}")
 
 
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+
+
 class LoadedModel(NamedTuple):
     """A model folder in memory, with the tokenizer that belongs to it."""
 
@@ -63,16 +66,20 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(
-    checkpoint: str | Path, *, tokenizer: str | Path | None = None, device: str = "auto", precision: str = "auto"
+    checkpoint: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
 ) -> LoadedModel:
     """Load a model folder onto a device for inference.
 
     Args:
-        checkpoint: a model folder.
-        tokenizer: a tokenizer.json or model folder; it must be the one that the weights were trained with.
-        device: "cpu", "cuda", "mps", or "auto" for the best there is.
-        precision: "float32" (also "auto"), "bf16" or "fp16". Only float32 makes verdicts independent of the batch size:
-            in half precision two tokens that are nearly as likely may change places with the rows beside them.
+        checkpoint: model folder, such as RUN/best_checkpoint.
+        tokenizer: a tokenizer.json or model folder, checked to be the checkpoint's own; null takes the checkpoint's.
+        device: cpu, cuda, mps, or auto for the best there is.
+        precision: auto is float32. Only float32 makes replies independent of the batch size: in half precision two
+            tokens that are nearly as likely may change places with the rows beside them.
 
     Raises:
         UserError: an unreadable folder, another tokenizer, or a device or precision that there is not.
@@ -84,8 +91,6 @@ def load_model(
 
     device = pick_device(device)
     dtypes = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in dtypes:
-        raise UserError(f"--precision {precision} is not known; choose float32, bf16, fp16 or auto")
     loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
     if tokenizer is None:
         return LoadedModel(loaded.decoder, loaded.tokenizer, loaded.provenance)

@@ -11,7 +11,7 @@ import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -28,15 +28,18 @@ _CARD = "README.md"
 
 
 def export_checkpoint(
-    checkpoint: str | Path, out_dir: str | Path, dtype: str | None = None, untie: bool = False
+    checkpoint: str | Path,
+    out_dir: str | Path,
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    untie: bool = False,
 ) -> int:
     """Write a model folder, whole or not at all; an older one of that name is replaced.
 
     Args:
-        checkpoint: the folder to export, of picochat or of another maker; or a last.ckpt.
-        out_dir: the new folder; not the old one, nor one that holds it.
-        dtype: a name of `DTYPES`; None keeps the format.
-        untie: write the head as a weight of its own.
+        checkpoint: model folder, of picochat or of another maker; or RUN/last.ckpt.
+        out_dir: the folder to write; not the old one, nor one that holds it.
+        dtype: number format of the weights; null takes that of the checkpoint.
+        untie: write lm_head.weight by itself where it is shared with the embedding.
 
     Returns:
         Bytes of the new weights.
