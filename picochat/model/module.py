@@ -1,7 +1,7 @@
 """The Lightning adapter around the decoder. In: batches of a picochat datamodule. Out: gradients, logged losses.
 
 The one training path: every stage (base, capability, release) is this module with another datamodule. Next:
-picochat.callbacks writes the checkpoint folders, picochat.evidence asks what was learnt.
+picochat.callbacks writes the checkpoint folders, picochat.evidence evaluates them.
 
 Token-exact loss. With A micro-batches a step and W ranks, Lightning divides every loss by A and DDP averages gradients
 over W. The plan knows the supervised tokens N of the whole step, so each micro-batch returns
@@ -12,9 +12,9 @@ whatever way the step was cut: (8 rows × A 4), (32 × 1) and 2 ranks × (16 × 
 """
 
 import contextlib
-import dataclasses
 import math
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -23,7 +23,6 @@ from lightning import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torchmetrics import Metric
 
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
@@ -32,6 +31,7 @@ from picochat.model.config import DecoderConfig, refuse_other_size
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
+from picochat.model.lane_loss import LaneLoss
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.tokenizer import ChatTokenizer
@@ -45,40 +45,6 @@ class ChatData(Protocol):
     lanes: list[str]
     val_names: list[str]
     context_length: int
-
-
-class LaneLoss(Metric):
-    """Negative log-likelihood per supervised token, in all and per lane; sums are reduced over ranks, means are not.
-
-    Args:
-        lanes: the names that `lane_ids` of a batch index.
-        dtype: of the sums.
-    """
-
-    higher_is_better = False
-    full_state_update = False
-    nll: Tensor
-    tokens: Tensor
-
-    def __init__(self, lanes: list[str], dtype: torch.dtype = torch.float64) -> None:
-        super().__init__()
-        self.lanes = lanes
-        self.add_state("nll", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
-        self.add_state("tokens", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
-
-    def update(self, nll: Tensor, lane_ids: Tensor) -> None:
-        """Add supervised positions: nll [n] in nats, lane_ids [n]."""
-        lane_ids = lane_ids.long()
-        self.nll.index_add_(0, lane_ids, nll.to(self.nll.dtype))
-        self.tokens.index_add_(0, lane_ids, torch.ones_like(nll, dtype=self.tokens.dtype))
-
-    def compute(self) -> dict[str, Tensor]:
-        """{"loss": nats per token, "loss/<lane>": …} with the lanes that had tokens."""
-        result = {"loss": self.nll.sum() / self.tokens.sum()}
-        for lane, nll, tokens in zip(self.lanes, self.nll, self.tokens, strict=True):
-            if tokens > 0:
-                result[f"loss/{lane}"] = nll / tokens
-        return result
 
 
 class ChatModule(LightningModule):
@@ -123,7 +89,7 @@ class ChatModule(LightningModule):
         self._compiling_since = 0.0
         if checkpoint is not None and not (Path(checkpoint) / "config.json").is_file():
             raise UserError(
-                f"model.checkpoint: {checkpoint} is no model folder; train the base first with "
+                f"model.checkpoint: {checkpoint} is not a model folder; train the base first with "
                 "`picochat fit --config base.yaml`, or name another folder"
             )
 
@@ -141,25 +107,21 @@ class ChatModule(LightningModule):
         """Build or load the decoder. Lightning calls this after the datamodule's prepare_data and setup."""
         if self.decoder is not None:
             return
+        context = self.data.context_length
         if self.checkpoint is not None:
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
-            refuse_other_size(self.asked_decoder, self.decoder.config, self.checkpoint)
-            longest = max(self.decoder.config.max_position_embeddings, self.data.context_length)
-            self.decoder.config = dataclasses.replace(self.decoder.config, max_position_embeddings=longest)
+            own = self.decoder.config
+            refuse_other_size(self.asked_decoder, own, self.checkpoint)
+            self.decoder.config = replace(own, max_position_embeddings=max(own.max_position_embeddings, context))
         else:
-            config = dataclasses.replace(
-                self.asked_decoder or DecoderConfig(),
-                vocab_size=self.chat_tokenizer.vocab_size,
-                max_position_embeddings=self.data.context_length,
-            )
-            self.decoder = Decoder(config)
+            asked, vocabulary = self.asked_decoder or DecoderConfig(), self.chat_tokenizer.vocab_size
+            self.decoder = Decoder(replace(asked, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.activation_checkpointing:
             self.decoder.recompute()
-        strategy = self.trainer.strategy
-        if isinstance(strategy, ModelParallelStrategy):
-            self._shard(strategy)
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            self._shard(self.trainer.strategy)
         elif self.compile_decoder:
             self.decoder.compile()
 
@@ -172,24 +134,24 @@ class ChatModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what makes a model folder of the weights: `picochat export --checkpoint RUN/last.ckpt`."""
-        decoder, tokenizer = dataclasses.asdict(self.decoder.config), self.chat_tokenizer.content
+        decoder, tokenizer = asdict(self.decoder.config), self.chat_tokenizer.content
         checkpoint["picochat"] = {"decoder": decoder, "tokenizer": tokenizer, "provenance": self.provenance()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the state of another model before torch does so in a page of names."""
         if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
-            return  # others cut the weights up, and compare the pieces themselves
-        here, there = (
+            return  # others shard the weights, and compare the slices themselves
+        own, saved = (
             {name: f"the shape {tuple(tensor.shape)}" for name, tensor in state.items()}
             for state in (self.state_dict(), checkpoint["state_dict"])
         )
-        for name in (*here, *there):
-            if here.get(name) != there.get(name):
-                none = "no such weight"
+        for name in (*own, *saved):
+            here, there = (shapes.get(name, "no such weight") for shapes in (own, saved))
+            if here != there:
                 raise UserError(
-                    f"the checkpoint is of another model: {name} has {here.get(name, none)} here and "
-                    f"{there.get(name, none)} there; resume with the settings of its run's config.yaml, or start a new "
-                    "run without --ckpt_path (`picochat train`: --resume-from)"
+                    f"the checkpoint is of another model: {name} has {here} here and {there} there; resume with the "
+                    "settings of its run's config.yaml, or start a new run without --ckpt_path (`picochat train`: "
+                    "--resume-from)"
                 )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -197,9 +159,9 @@ class ChatModule(LightningModule):
 
     def on_fit_start(self) -> None:
         with self.trainer.strategy.precision_plugin.forward_context():  # autocast decides it too
-            way = self.decoder.attention_backend()
+            backend = self.decoder.attention_backend()
         parameters = self.decoder.config.num_parameters
-        rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {way}")
+        rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {backend}")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if self.compile_decoder and not self._compiling_since:
@@ -243,8 +205,7 @@ class ChatModule(LightningModule):
         """Answer eval rows greedily; each comes back with its `reply`."""
         tokenizer = self.chat_tokenizer
         prompts = [tokenizer.render(row["messages"], add_generation_prompt=True).ids for row in batch]
-        decoding = Decoding(max_new_tokens=self.data.context_length)
-        replies = generate(self.decoder, tokenizer, prompts, decoding)
+        replies = generate(self.decoder, tokenizer, prompts, Decoding(max_new_tokens=self.data.context_length))
         return [{**row, "reply": reply.text} for row, reply in zip(batch, replies, strict=True)]
 
     def on_predict_start(self) -> None:
@@ -268,7 +229,7 @@ class ChatModule(LightningModule):
             "parent": self.checkpoint,
             "global_step": self.trainer.global_step,
             "max_steps": self.trainer.max_steps,
-            "optimizer": dataclasses.asdict(self.optimizer_config),
+            "optimizer": asdict(self.optimizer_config),
             "config": "config.yaml",
         }
 
@@ -285,8 +246,8 @@ class ChatModule(LightningModule):
         shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
 
     def _measure(self, index: int, batch: Batch) -> None:
-        learnt = batch.labels != IGNORE_INDEX
-        cast(LaneLoss, self.lane_losses[index]).update(self.nll(batch), batch.lane_ids[learnt])
+        supervised = batch.labels != IGNORE_INDEX
+        cast(LaneLoss, self.lane_losses[index]).update(self.nll(batch), batch.lane_ids[supervised])
 
     def _log_losses(self, index: int, name: str) -> None:
         metric = cast(LaneLoss, self.lane_losses[index])

@@ -12,7 +12,8 @@ from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.module import ChatModule, LaneLoss
+from picochat.model.lane_loss import LaneLoss
+from picochat.model.module import ChatModule
 from picochat.model.tokenizer import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
