@@ -24,7 +24,7 @@ from picochat.evidence.scoring import is_choice, score
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
 from picochat.packs.rows import Row, read_rows
 

@@ -20,7 +20,8 @@ from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 SIZES = {
     "demo": DecoderConfig(max_position_embeddings=512),

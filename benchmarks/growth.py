@@ -87,7 +87,7 @@ def chat_rows(size: int, folder: Path) -> tuple[Path, list[str]]:
 def tokens(size: int, folder: Path) -> Run:
     """Rows into a token store."""
     from picochat.datamodules.tokenise import tokens_of_rows
-    from picochat.model.tokenizer import train_tokenizer
+    from picochat.model.vocabulary import train_tokenizer
 
     rows, lines = chat_rows(size, folder)
     tokenizer = train_tokenizer(lines, 400)
@@ -96,7 +96,7 @@ def tokens(size: int, folder: Path) -> Run:
 
 def tokenizer(size: int, folder: Path) -> Run:
     """Training a tokenizer of so many tokens, from words enough for the largest."""
-    from picochat.model.tokenizer import train_tokenizer
+    from picochat.model.vocabulary import train_tokenizer
 
     letters = np.random.default_rng(0).integers(97, 123, (60_000, 7)).astype(np.uint8)
     words = [bytes(word).decode() for word in letters]
@@ -134,7 +134,7 @@ def plan(size: int, folder: Path) -> Run:
 def loader(size: int, folder: Path) -> Run:
     """What `fit` does before its first batch, with tokens already stored, and 100 batches."""
     from picochat.datamodules import ChatDataModule
-    from picochat.model.tokenizer import train_tokenizer
+    from picochat.model.vocabulary import train_tokenizer
 
     rows, lines = chat_rows(size, folder)
     train_tokenizer(lines, 400).write(folder / "tokenizer.json")

@@ -24,7 +24,8 @@ from typing import Any
 from report import record
 
 from picochat.datamodules.tokenise import tokens_of_rows
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
 from picochat.packs.rows import conversation, iter_rows
 

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
 from picochat.packs.documents import iter_documents

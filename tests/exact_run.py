@@ -27,7 +27,7 @@ from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.optim import OptimizerConfig
 from picochat.model.sharding import ShardedStrategy
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 

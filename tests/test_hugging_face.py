@@ -17,7 +17,8 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
 from picochat.packs.stories import story
 

@@ -43,6 +43,8 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.model.config",
     "picochat.model.sizes",
     "picochat.model.tokenizer",
+    "picochat.model.turns",
+    "picochat.model.vocabulary",
     "picochat.evidence",
     "picochat.study.design",
     "picochat.study.effects",

@@ -12,7 +12,7 @@ from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.stories import story
 
 PACKS = {

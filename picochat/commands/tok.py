@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
 
     from picochat.errors import UserError
     from picochat.files import refuse_existing
-    from picochat.model.tokenizer import train_tokenizer
+    from picochat.model.vocabulary import train_tokenizer
     from picochat.packs.dataset_pack import load_dataset_pack
 
     out = Path(args.out)

@@ -21,7 +21,7 @@ from picochat.files import sha256_text
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
                      num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip

@@ -16,7 +16,7 @@ from picochat.evidence.scoring import check_row
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import parse_row
 
 USER, REPLY = '{"role": "user", "content": "2 + 2?"}', '{"role": "assistant", "content": "4"}'

@@ -15,7 +15,7 @@ from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 BASE = "--steps 2 --eval-every 1 --batch-size 1 --device cpu --precision float32"
 SFT = f"train sft --checkpoint model {BASE}"

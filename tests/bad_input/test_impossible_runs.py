@@ -16,7 +16,7 @@ from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.export import export_checkpoint
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 SFT = "train sft --input chat.jsonl --checkpoint model --device cpu --out-dir new --steps 2"
 SIZE = DecoderConfig(vocab_size=270, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,

@@ -11,7 +11,9 @@ from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import CHATML, PICOCHAT, SPECIAL_TOKENS, ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import CHATML, PICOCHAT, SPECIAL_TOKENS
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import dump_rows, parse_row
 
 ODD = {

@@ -14,7 +14,7 @@ from tiny import Line, loader
 import picochat.callbacks
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 MODULES = {
     name: importlib.import_module(f"picochat.callbacks.{name}").__doc__ or ""

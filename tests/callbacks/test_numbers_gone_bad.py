@@ -10,7 +10,7 @@ from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 
 def test_a_rate_that_blows_the_weights_up_ends_the_run_with_step_rows_and_lanes(

@@ -17,7 +17,7 @@ from picochat.callbacks.throughput import metrics
 from picochat.datamodules import ChatDataModule
 from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
                      num_key_value_heads=1, head_dim=8)  # fmt: skip

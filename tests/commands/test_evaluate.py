@@ -18,7 +18,8 @@ from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Row, conversation, read_rows, write_rows
 
 ROWS = read_rows(Path(__file__).parent / "eight_rows.jsonl", "eval")

@@ -13,7 +13,8 @@ from picochat.model import sizes
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 ROWS = 120
 

@@ -3,7 +3,7 @@
 import pytest
 from small_rows import chat_row, eval_row, write_jsonl
 
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 
 @pytest.fixture(scope="session")

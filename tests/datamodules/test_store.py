@@ -14,7 +14,8 @@ from small_rows import chat_row, eval_row, write_jsonl
 from picochat.datamodules import tokenise
 from picochat.datamodules.store import TokenStore, store_key
 from picochat.errors import UserError
-from picochat.model.tokenizer import ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 ROWS = [chat_row("add", 1, 2), chat_row("spell", 2, 9), chat_row("add", 3, 1)]
 

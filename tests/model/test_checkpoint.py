@@ -15,7 +15,7 @@ from picochat.files import sha256_file
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint, save_checkpoint
 from picochat.model.config import DecoderConfig, read_config
 from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
 CONFIG = DecoderConfig(

@@ -19,7 +19,7 @@ from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
 from picochat.model.inference import Session, Weights
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)

@@ -14,7 +14,7 @@ from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.lane_loss import LaneLoss
 from picochat.model.module import ChatModule
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
 SIZE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "head_dim": 4}

@@ -13,7 +13,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.tokenizer import SPECIAL_TOKENS, ChatTokenizer, train_tokenizer
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import SPECIAL_TOKENS
+from picochat.model.vocabulary import train_tokenizer
 
 TEXTS = ["The cat sat on the mat. ", "A cat and a dog ran to the park; the dog sat."] * 20
 BOS, PAD, SYSTEM, USER, ASSISTANT, END = range(6)
@@ -35,7 +37,7 @@ def chatml(special: tuple[str, ...] = ("<|endoftext|>", "<|im_start|>", "<|im_en
 
 
 def test_control_tokens_have_the_first_ids_and_all_bytes_follow() -> None:
-    table = json.loads(TOKENIZER._content)["model"]["vocab"]
+    table = json.loads(TOKENIZER.content)["model"]["vocab"]
     assert [table[token] for token in SPECIAL_TOKENS] == [0, 1, 2, 3, 4, 5]
     assert TOKENIZER.vocab_size == 280
     assert TOKENIZER.decode([*range(6, 262)]).encode("utf-8", "ignore")  # 256 byte tokens: every id decodes
@@ -108,9 +110,7 @@ def test_a_vocabulary_of_whole_words_holds_those_that_spare_the_most_and_leaves_
 
 
 def test_training_is_deterministic_across_processes() -> None:
-    code = (
-        f"from picochat.model.tokenizer import train_tokenizer;print(train_tokenizer(iter({TEXTS!r}), 280).fingerprint)"
-    )
+    code = f"import picochat.model.vocabulary as v;print(v.train_tokenizer(iter({TEXTS!r}), 280).fingerprint)"
     for seed in ("1", "2"):
         environment = {"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed, "PATH": ""}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
@@ -131,7 +131,7 @@ def test_saving_keeps_the_bytes_and_the_fingerprint(tmp_path: Path) -> None:
     assert ChatTokenizer.load(tmp_path).fingerprint == TOKENIZER.fingerprint == sha256_file(tmp_path / "tokenizer.json")
     assert ChatTokenizer.load(tmp_path / "tokenizer.json").render(ANSWERED) == TOKENIZER.render(ANSWERED)
     windows = tmp_path / "windows.json"
-    windows.write_bytes(TOKENIZER._content.replace("\n", "\r\n").encode())
+    windows.write_bytes(TOKENIZER.content.replace("\n", "\r\n").encode())
     assert ChatTokenizer.load(windows).fingerprint == sha256_file(windows)
 
 
@@ -151,7 +151,7 @@ def test_other_tokenizers_are_refused_with_what_they_have(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"ChatML\) and has <s>"):
         ChatTokenizer(chatml(("<s>",)), "theirs.json")
     broken = tmp_path / "tokenizer.json"
-    broken.write_text(TOKENIZER._content[:1000])
+    broken.write_text(TOKENIZER.content[:1000])
     with pytest.raises(UserError, match=r"tokenizer\.json is not a tokenizer\.json of the tokenizers library"):
         ChatTokenizer.load(broken)
     with pytest.raises(UserError, match="picochat tok train"):

@@ -38,7 +38,7 @@ def test_trl_trains_a_checkpoint_of_ours_on_the_chat_rows(files: tuple[Path, Pat
     from picochat.model.checkpoint import save_checkpoint
     from picochat.model.config import DecoderConfig
     from picochat.model.decoder import Decoder
-    from picochat.model.tokenizer import train_tokenizer
+    from picochat.model.vocabulary import train_tokenizer
 
     rows = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
     tokenizer = train_tokenizer([message["content"] for row in rows for message in row["messages"]], 300)

@@ -22,7 +22,7 @@ import yaml
 from forked import PROCESSES
 from small_rows import chat_row, eval_row, write_jsonl
 
-from picochat.model.tokenizer import train_tokenizer
+from picochat.model.vocabulary import train_tokenizer
 
 SLOW = """
 import time

@@ -1,0 +1,106 @@
+"""A tokenizer is trained. In: texts, streamed. Out: a `ChatTokenizer` with a byte-level vocabulary. Next: datamodules.
+
+Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
+read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
+
+What merges do to words, and what a vocabulary of whole words does instead:
+
+    merges         Spell␣cut  →  Sp ell ␣c ut      every word becomes pieces, whose letters a model has to learn
+    whole words    Spell␣cut  →  Spell ␣ c u t     frequent words are one token, all others stay letters
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from picochat.errors import UserError
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import SPECIAL_TOKENS
+
+SMALLEST = len(SPECIAL_TOKENS) + 256
+# Contractions, words with the space before them, one digit, punctuation with the space before it, white space up to
+# the space that belongs to the next word, other white space.
+_PATTERN = r"'(?i:[sdmt]|ll|ve|re)\b| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+_SEEN = 2  # a pair or a word seen once would be memorised
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool = False) -> ChatTokenizer:
+    """Learn a byte-level vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
+
+    Args:
+        texts: what is counted.
+        vocab_size: tokens.
+        whole_words: beside bytes and control tokens only whole words, those that spare the most tokens; else BPE.
+
+    Raises:
+        UserError: ``vocab_size`` is below 262, or above what the texts can fill; the message names what can be reached.
+    """
+    if vocab_size < SMALLEST:
+        parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"
+        raise UserError(f"a vocabulary of {vocab_size} is too small: {parts} make {SMALLEST}")
+    empty = True
+
+    def streamed() -> Iterator[str]:
+        nonlocal empty
+        for text in texts:
+            empty = empty and not text
+            yield text
+
+    tokenizer = _of_words(streamed(), vocab_size) if whole_words else _of_merges(streamed(), vocab_size)
+    if empty:
+        raise UserError("the source holds no text; a tokenizer needs some to learn from")
+    reached = tokenizer.get_vocab_size()
+    if reached < vocab_size:
+        remedy = f"ask for {reached} or fewer (--vocab-size {reached}; in a config data.vocab_size), or give more text"
+        raise UserError(f"the text is too small for a vocabulary of {vocab_size}: {reached} can be reached; {remedy}")
+    return ChatTokenizer(tokenizer.to_str(pretty=True))
+
+
+def _of_merges(texts: Iterator[str], vocab_size: int) -> Any:
+    tokenizer = _on_bytes(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=_SEEN,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,  # prints blank lines where there is no terminal
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    return tokenizer
+
+
+def _of_words(texts: Iterator[str], vocab_size: int) -> Any:
+    """The words, with the space before them, of two letters and more that as one token spare most of them."""
+    split, bytes_of, counts = _split(), _bytes(), Counter[str]()
+    for text in texts:
+        counts.update(part for part, _ in split.pre_tokenize_str(text))
+    spared = {
+        word: times * (len(word.encode()) - 1)
+        for word, times in counts.items()
+        if times >= _SEEN and len(word.strip()) > 1 and word.strip().isalpha()
+    }
+    words = sorted(spared, key=lambda word: (-spared[word], word))[: vocab_size - SMALLEST]
+    written = [bytes_of.pre_tokenize_str(word)[0][0] for word in words]
+    vocabulary = (*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *written)
+    # no merges: a word is looked up as a whole, or stays bytes
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = _on_bytes(models.BPE(vocab=ids, merges=[], ignore_merges=True))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
+
+
+def _on_bytes(model: Any) -> Any:
+    tokenizer: Any = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_split(), _bytes()])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _split() -> Any:
+    return pre_tokenizers.Split(Regex(_PATTERN), "isolated")
+
+
+def _bytes() -> Any:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
