@@ -120,7 +120,7 @@ class GracefulStop(Checkpoint):
         self._received = int(trainer.strategy.reduce(received, reduce_op="max"))
         if self._received and trainer.global_step != trainer.max_steps:
             self._save(trainer)
-            # Lightning's launcher kills rank 0, perhaps before it has said so, when a rank that it started fails.
+            # Lightning's launcher kills rank 0, perhaps before it has printed this, when a rank that it started fails.
             environment = getattr(trainer.strategy, "cluster_environment", None)
             was_started_by_rank_0 = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
             raise SystemExit(0 if was_started_by_rank_0 else 128 + self._received)
@@ -139,7 +139,7 @@ class GracefulStop(Checkpoint):
 
 
 def _mark_validation_pending(trainer: Trainer) -> None:
-    """Set the validation loop's counters to "inside the first batch": Lightning then begins it anew on a resume."""
+    """Set the validation loop's counters to "inside the first batch": a resumed run then does all of it again."""
     progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
     total, current = cast(_ProcessedTracker, progress.total), cast(_ProcessedTracker, progress.current)
     total.processed = total.completed = total.completed - current.completed

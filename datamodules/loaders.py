@@ -69,7 +69,7 @@ class EvalBatches(Dataset[Batch]):
 
 
 class _From(Sampler[int]):
-    """The numbers from where the run stands to its end; asked anew whenever iteration begins."""
+    """The numbers from where the run is to its end, whenever an iteration begins."""
 
     def __init__(self, start: Callable[[], int], total: int) -> None:
         self.start = start

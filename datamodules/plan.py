@@ -61,7 +61,7 @@ class DataPlan:
 
     Args:
         lengths: [examples] places that each example takes in a row (its tokens less one).
-        supervised: [examples] tokens of it that are learnt.
+        supervised: [examples] supervised tokens of each.
         lanes: [examples] index of the category that sampling goes by.
         capacity: places in a row, that is the context length.
         seed: another seed, another order of everything.
@@ -109,7 +109,7 @@ class DataPlan:
 
     @cached_property
     def rows_by_lane(self) -> Sequence[IntArray | Span]:
-        """The examples of each lane, in file order. Where one lane stands behind the other, as in a corpus, no list of
+        """The examples of each lane, in file order. Where one lane follows the other, as in a corpus, no list of
         them is made: 10⁹ rows then need no memory."""
         ends = np.cumsum(self.counts)
         if all(bool((piece[1:] >= piece[:-1]).all()) for piece in _pieces_of(self.lanes, overlap=1)):
@@ -181,7 +181,7 @@ class DataPlan:
 
 @dataclass(frozen=True)
 class Split:
-    """How the bins of an optimizer step are dealt out, and where in the stream a run stands.
+    """How the bins of an optimizer step are shared out, and where in the stream a run is.
 
     Args:
         batch_size: packed rows a micro-batch, on each rank.

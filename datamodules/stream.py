@@ -97,15 +97,15 @@ class StreamDataModule(LightningDataModule, ABC):
             if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
                 callbacks.append(_DescribeMixture(self))
         lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
-        starved = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn]
-        if starved:
+        unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn]
+        if unused:
             rank_zero_warn(
-                f"blocks of {self.plan.draws} examples leave no draw for {', '.join(starved)}; raise data.block_size"
+                f"blocks of {self.plan.draws} examples leave no draw for {', '.join(unused)}; raise data.block_size"
             )
 
     @property
     def split(self) -> Split:
-        """How the steps of this run are dealt out; one device and no accumulation without a trainer."""
+        """How the steps of this run are shared out; one device and no accumulation without a trainer."""
         if self.trainer is None:
             return Split(self.batch_size)
         return Split(
@@ -245,7 +245,7 @@ class _DescribeMixture(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step > 0:
-            return  # resumed: it was said before
+            return  # resumed: it is in the log already
         rank_zero_info(self.data.describe())
         shares = self.data.shares().items()
         metrics = {f"data/{unit}/{lane}": own[i] for unit, own in shares for i, lane in enumerate(self.data.lanes)}
