@@ -83,9 +83,13 @@ def test_equal_lengths_keep_the_order_of_the_file() -> None:
     assert pack_bestfit(np.array([2, 2, 2, 2]), 4).order.tolist() == [0, 1, 2, 3]
 
 
-def test_separate_gives_each_example_a_bin() -> None:
-    bins = pack(np.array([3, 1, 2]), 4, "separate")
-    assert [members.tolist() for members in bins] == [[0], [1], [2]]
+def test_separate_gives_each_example_a_bin_no_examples_make_none_and_other_names_are_refused() -> None:
+    assert [members.tolist() for members in pack(np.array([3, 1, 2]), 4, "separate")] == [[0], [1], [2]]
+    nothing = np.array([], dtype=np.int64)
+    assert len(bins := pack(nothing, 8, "bos_bestfit")) == 0
+    assert fill(bins, nothing, 8) == 1.0
+    with pytest.raises(ValueError, match="bos_bestfit or separate"):
+        pack(np.array([1]), 10, "wrapped")  # type: ignore[arg-type]
 
 
 def test_take_reorders_bins() -> None:
@@ -93,22 +97,11 @@ def test_take_reorders_bins() -> None:
     assert [members.tolist() for members in bins.take(np.array([2, 0]))] == [[8], [5, 6]]
 
 
-def test_no_examples_make_no_bins() -> None:
-    bins = pack_bestfit(np.array([], dtype=np.int64), 8)
-    assert len(bins) == 0
-    assert fill(bins, np.array([], dtype=np.int64), 8) == 1.0
-
-
 @pytest.mark.parametrize("lengths", [[0, 3], [3, 11], [-1]])
 @pytest.mark.parametrize("packing", ["bos_bestfit", "separate"])
 def test_lengths_outside_the_capacity_are_refused(lengths: list[int], packing: str) -> None:
     with pytest.raises(ValueError, match=r"1…10"):
         pack(np.array(lengths), 10, packing)  # type: ignore[arg-type]
-
-
-def test_unknown_packing_is_refused() -> None:
-    with pytest.raises(ValueError, match="bos_bestfit or separate"):
-        pack(np.array([1]), 10, "wrapped")  # type: ignore[arg-type]
 
 
 def test_a_million_lengths_take_at_most_32_bytes_each() -> None:

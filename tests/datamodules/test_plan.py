@@ -43,13 +43,6 @@ def test_no_row_comes_again_before_its_lane_is_exhausted() -> None:
     assert counts[plan.lanes == 1].min() == 10
 
 
-def test_one_block_is_one_epoch_of_a_small_set() -> None:
-    plan = small_plan(alpha=1.0)
-    assert plan.draws == 300
-    assert sorted(plan.block(0).bins.order.tolist()) == list(range(300))
-    assert plan.block(1).bins.order.tolist() != plan.block(0).bins.order.tolist()
-
-
 def test_bins_hold_whole_examples_within_capacity_and_know_their_supervised_tokens() -> None:
     plan = small_plan()
     block = plan.block(0)
@@ -102,36 +95,6 @@ def test_ranks_and_micro_batches_partition_a_step(
         for row in range(batch)
     ]
     assert read == list(range(split.step_start(step), split.step_start(step + 1)))
-
-
-def test_a_run_resumed_with_another_split_goes_on_where_it_stood() -> None:
-    before = Split(batch_size=8, accumulate=2)
-    after = Split(batch_size=4, world_size=3, first_step=17, first_bin=before.step_start(17))
-    assert after.step_start(17) == 272
-    assert after.step_start(18) == 284
-
-
-@pytest.mark.slow
-def test_an_epoch_of_ten_million_rows_over_1024_ranks_reads_every_row_once() -> None:
-    rng = np.random.default_rng(0)
-    rows = 152 * 65_536
-    plan = DataPlan(
-        rng.integers(20, 200, rows, dtype=np.int32),
-        np.ones(rows, dtype=np.int32),
-        np.zeros(rows, dtype=np.int16),
-        512,
-        alpha=1.0,
-    )
-    bins = sum(len(plan.block(number).bins) for number in range(152))
-    split = Split(batch_size=4, accumulate=2, world_size=1024)
-    seen = np.zeros(rows, dtype=np.int8)
-    for step in range(-(-bins // split.rows)):
-        for micro in range(2):
-            for rank in range(1024):
-                start = split.start(step, micro, rank)
-                for members in plan.bins(start, max(0, min(4, bins - start))):
-                    seen[members] += 1
-    assert (seen == 1).all()
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
