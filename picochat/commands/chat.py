@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from picochat.commands.decoding import DECODING, LOADING, require_text
 from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
-from picochat.model.engine import Decoding
+from picochat.model.engine import Decoding, load_model
 from picochat.packs.rows import Message, read_rows, validate_row, write_rows
 
 if TYPE_CHECKING:
-    from picochat.model.engine import LoadedModel
+    from picochat.model.checkpoint import Checkpoint
 
 HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
@@ -52,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
     """Read turns until the input ends."""
     decoding = Decoding(**arguments_of(args, DECODING))
     system = None if args.system is None else require_text("--system", args.system)
-    from picochat.model.engine import load_model
-
     model = load_model(**arguments_of(args, LOADING))
     terminal = sys.stdin.isatty()
     session = ChatSession(model, decoding, system, str(args.checkpoint), forget=args.forget)
@@ -79,9 +77,7 @@ class ChatSession:
         forget: read the system message and the last question only.
     """
 
-    def __init__(
-        self, model: "LoadedModel", decoding: Decoding, system: str | None, name: str, *, forget: bool
-    ) -> None:
+    def __init__(self, model: "Checkpoint", decoding: Decoding, system: str | None, name: str, *, forget: bool) -> None:
         from picochat.model.inference import Weights
 
         self.weights = Weights(model.decoder)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picochat.blocks import Report, terminal
-from picochat.commands.decoding import add_batch_size, add_decoding_flags, decoding_of
+from picochat.commands.decoding import DECODING, LOADING
+from picochat.commands.parser import Parser, arguments_of
 from picochat.errors import UserError, one_line
 from picochat.files import refuse_existing
+from picochat.model.engine import Decoding
 
 if TYPE_CHECKING:
     from picochat.evidence.curves import Curves
@@ -92,7 +94,7 @@ def _finish(args: argparse.Namespace, name: str, report: Report, data: Any, rows
 
 def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
-    return {**settings, "decoding": decoding_of(args), "progress": True}
+    return {**settings, "decoding": Decoding(**arguments_of(args, DECODING)), "progress": True}
 
 
 def _curves_beside(checkpoint: str) -> "Curves | None":
@@ -172,9 +174,9 @@ def _add_compare(subparsers: Any) -> None:
     parser.set_defaults(run=run_compare)
 
 
-def _add_model_flags(parser: argparse.ArgumentParser, rows: str) -> None:
+def _add_model_flags(parser: Parser, rows: str) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help=rows)
-    add_decoding_flags(parser)
-    add_batch_size(parser)
+    parser.add_parameters(LOADING)
+    parser.add_parameters(DECODING)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--force", action="store_true", help="replace existing output")

@@ -10,12 +10,12 @@ from picochat.commands.decoding import DECODING, LOADING, require_text
 from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
 from picochat.files import refuse_existing
-from picochat.model.engine import Decoding
+from picochat.model.engine import Decoding, load_model
 from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
     from picochat.evidence.evaluation import Reply as Said
-    from picochat.model.engine import LoadedModel
+    from picochat.model.checkpoint import Checkpoint
 
 
 def add_parser(subparsers: Any) -> None:
@@ -56,8 +56,6 @@ def run(args: argparse.Namespace) -> None:
     rows = _rows(args)
     if args.plain and any(len(row["messages"]) > 1 for row in rows):
         raise UserError(f"{args.input}: --plain goes on with one text; a row with several messages has none")
-    from picochat.model.engine import load_model
-
     model = load_model(**arguments_of(args, LOADING))
     replies = _answer(model, [row["messages"] for row in rows], decoding, plain=args.plain)
     done = [{**row, "reply": reply.text, "finished": reply.finished} for row, reply in zip(rows, replies, strict=True)]
@@ -90,7 +88,7 @@ def _rows(args: argparse.Namespace) -> list[Row]:
 
 
 def _answer(
-    model: "LoadedModel", conversations: list[list[Message]], decoding: Decoding, *, plain: bool
+    model: "Checkpoint", conversations: list[list[Message]], decoding: Decoding, *, plain: bool
 ) -> "list[Said]":
     if not plain:
         from picochat.evidence.evaluation import ModelAnswerer

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from picochat.blocks import Table, Text, aligned, terminal
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig, read_config, refuse_other_size
-from picochat.model.sizes import Setup, memory, parameters, traffic
+from picochat.model.sizes import Setup, memory, traffic
 
 # name → (dense FLOPs a second in bf16, bytes of memory), by the makers' data sheets
 DEVICES = {
@@ -100,7 +100,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     kept = memory(config, setup)
     figures = {
         "parameters": config.num_parameters,
-        "embedding_parameters": parameters(config)["embeddings"],
+        "embedding_parameters": config.parameters()["embeddings"],
         "vocabulary": config.vocab_size,
         "ranks": ranks,
         "sharded": setup.sharded,

@@ -37,19 +37,21 @@ class Checkpoint:
     """A model folder in memory.
 
     Attributes:
-        folder: where it came from.
         decoder: the weights.
         provenance: what picochat.json says; empty for a folder of another maker.
+        folder: where it came from.
+        tokenizer_file: a tokenizer.json, or a folder that holds one.
     """
 
-    folder: Path
     decoder: Decoder
     provenance: dict[str, Any]
+    folder: Path
+    tokenizer_file: Path
 
     @cached_property
     def tokenizer(self) -> ChatTokenizer:
-        """The folder's own tokenizer, loaded when it is asked for: a base model may come without one."""
-        tokenizer = ChatTokenizer.load(self.folder)
+        """The tokenizer that the weights were trained with, loaded when it is asked for: a base may come without."""
+        tokenizer = ChatTokenizer.load(self.tokenizer_file)
         check_tokenizer(self.folder, tokenizer)
         return tokenizer
 
@@ -81,7 +83,10 @@ def save_checkpoint(folder: str | Path, decoder: Decoder, tokenizer: ChatTokeniz
 
 
 def load_checkpoint(
-    folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    folder: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    tokenizer: str | Path | None = None,
 ) -> Checkpoint:
     """Read a model folder.
 
@@ -89,6 +94,7 @@ def load_checkpoint(
         folder: its name.
         device: where the weights go.
         dtype: number format of the weights; None keeps that of the files.
+        tokenizer: a tokenizer.json or a folder; None takes the one in the folder.
 
     Raises:
         UserError: no such folder, another architecture, damaged or missing weights.
@@ -98,7 +104,7 @@ def load_checkpoint(
     provenance = _provenance(folder)
     state = _read_weights(folder, device, dtype)
     _check_weights(folder, config, state)
-    return Checkpoint(folder, Decoder.from_state(config, state).eval(), provenance)
+    return Checkpoint(Decoder.from_state(config, state).eval(), provenance, folder, Path(tokenizer or folder))
 
 
 def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,30 @@ class DecoderConfig:
         if self.head_dim % 2:
             raise UserError(f"head_dim is {self.head_dim}; rotary positions turn pairs, so it must be even")
 
+    def parameters(self, ranks: int = 1) -> dict[str, int]:
+        """Numbers in matrices, embeddings and norms that a rank keeps, ⌈rows / ranks⌉ rows of each tensor; a tied head
+        is the embedding."""
+        width, inner, layers = self.hidden_size, self.intermediate_size, self.num_hidden_layers
+        queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        tensors = {  # part → (rows, columns, how many), of a block but for the embeddings
+            "matrices": [
+                (queries, width, 1),
+                (keys, width, 2),
+                (width, queries, 1),
+                (inner, width, 2),
+                (width, inner, 1),
+            ],
+            "embeddings": [(self.vocab_size, width, 1 if self.tie_word_embeddings else 2)],
+            "norms": [(width, 1, 2), (self.head_dim, 1, 2)],
+        }
+        kept = {part: sum(ceil(r / ranks) * c * n for r, c, n in those) for part, those in tensors.items()}
+        last_norm = ceil(width / ranks)
+        return {**kept, "matrices": layers * kept["matrices"], "norms": layers * kept["norms"] + last_norm}
+
     @property
     def num_parameters(self) -> int:
         """Parameters, a tied head counted once."""
-        embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
-        norms = self.num_hidden_layers * 2 * (self.hidden_size + self.head_dim) + self.hidden_size
-        return embeddings + norms + self._matrix_parameters
+        return sum(self.parameters().values())
 
     def flops_per_token(self, tokens: float, *, supervised: float = 1.0) -> float:
         """Floating-point operations of training one token: 6 per matrix weight, and attention over the document.
@@ -87,12 +106,7 @@ class DecoderConfig:
         """
         head = self.vocab_size * self.hidden_size * supervised
         attention = self.num_hidden_layers * self.num_attention_heads * self.head_dim * tokens
-        return 6.0 * (self._matrix_parameters + head + attention)
-
-    @property
-    def _matrix_parameters(self) -> int:
-        heads = 2 * (self.num_attention_heads + self.num_key_value_heads)  # queries and output, keys and values
-        return self.num_hidden_layers * self.hidden_size * (heads * self.head_dim + 3 * self.intermediate_size)
+        return 6.0 * (self.parameters()["matrices"] + head + attention)
 
 
 def read_config(folder: str | Path) -> DecoderConfig:

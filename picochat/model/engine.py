@@ -1,17 +1,16 @@
-"""How a checkpoint is loaded and how it decodes. In: a model folder, settings. Out: the model in memory. Next:
-generation and choices, which do the work. Importing this file loads no torch.
+"""How a checkpoint is loaded and how it decodes; loads no torch when imported. In: a model folder, settings. Out: the
+model in memory. Next: generation, choices.
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from picochat.errors import UserError
 
 if TYPE_CHECKING:
-    from picochat.model.decoder import Decoder
-    from picochat.model.tokenizer import ChatTokenizer
+    from picochat.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,13 @@ class Decoding:
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
-class LoadedModel(NamedTuple):
-    """A model folder in memory, with the tokenizer that belongs to it."""
-
-    decoder: "Decoder"
-    tokenizer: "ChatTokenizer"
-    provenance: dict[str, Any]
-
-
 def load_model(
     checkpoint: str | Path,
     *,
     tokenizer: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
-) -> LoadedModel:
+) -> "Checkpoint":
     """Load a model folder onto a device for inference.
 
     Args:
@@ -86,17 +77,12 @@ def load_model(
     """
     import torch
 
-    from picochat.model.checkpoint import check_tokenizer, load_checkpoint
-    from picochat.model.tokenizer import ChatTokenizer
+    from picochat.model.checkpoint import load_checkpoint
 
-    device = pick_device(device)
     dtypes = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    loaded = load_checkpoint(checkpoint, device=device, dtype=dtypes[precision])
-    if tokenizer is None:
-        return LoadedModel(loaded.decoder, loaded.tokenizer, loaded.provenance)
-    given = ChatTokenizer.load(tokenizer)
-    check_tokenizer(checkpoint, given)
-    return LoadedModel(loaded.decoder, given, loaded.provenance)
+    loaded = load_checkpoint(checkpoint, pick_device(device), dtypes[precision], tokenizer)
+    _ = loaded.tokenizer  # a wrong one is refused now
+    return loaded
 
 
 def pick_device(device: str) -> str:

@@ -43,23 +43,9 @@ class Setup:
     device: Literal["cpu", "gpu"] = "gpu"  # attention keeps other things on a CPU
 
 
-def parameters(config: DecoderConfig, ranks: int = 1) -> dict[str, int]:
-    """Numbers of each part that a rank keeps, where they are sharded; a tied head is the embedding."""
-    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    tensors = {  # part → (rows, columns, how many such tensors)
-        "matrices": [(queries, width, 1), (keys, width, 2), (width, queries, 1), (inner, width, 2), (width, inner, 1)],
-        "embeddings": [(config.vocab_size, width, 1 if config.tie_word_embeddings else 2)],
-        "norms": [(width, 1, 2), (config.head_dim, 1, 2)],
-    }
-    kept = {part: sum(ceil(rows / ranks) * n * times for rows, n, times in those) for part, those in tensors.items()}
-    last_norm = ceil(width / ranks)
-    return {**kept, "matrices": layers * kept["matrices"], "norms": layers * kept["norms"] + last_norm}
-
-
 def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
     """Bytes of a rank by part, at the end of the forward pass, where the most is alive."""
-    kept = parameters(config, setup.ranks if setup.sharded else 1)
+    kept = config.parameters(setup.ranks if setup.sharded else 1)
     total, narrow = sum(kept.values()), 2 if setup.half else _FULL
     scores = min(setup.supervised * setup.rows * setup.context * config.vocab_size, LOGITS_AT_ONCE)
     return {
@@ -97,7 +83,7 @@ def traffic(config: DecoderConfig, setup: Setup) -> dict[str, int]:
         return {}
     if not setup.sharded:
         return {"all_reduce": round(2 * away * _FULL * config.num_parameters)}
-    padded = {part: setup.ranks * count for part, count in parameters(config, setup.ranks).items()}
+    padded = {part: setup.ranks * count for part, count in config.parameters(setup.ranks).items()}
     rest = padded["embeddings"] + setup.ranks * ceil(config.hidden_size / setup.ranks)  # and the last norm
     blocks = sum(padded.values()) - rest
     # blocks are gathered for the forward and again for the backward pass; embedding, head and last norm once
@@ -109,7 +95,7 @@ def traffic(config: DecoderConfig, setup: Setup) -> dict[str, int]:
 
 
 def _copies(config: DecoderConfig, setup: Setup) -> int:
-    narrow, whole = 2 if setup.half else _FULL, parameters(config)
+    narrow, whole = 2 if setup.half else _FULL, config.parameters()
     head = narrow * config.vocab_size * config.hidden_size if setup.half else 0
     if not setup.sharded or setup.ranks == 1:
         buckets = _FULL * config.num_parameters if setup.ranks > 1 else 0

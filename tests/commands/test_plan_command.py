@@ -9,7 +9,6 @@ import yaml
 from small_rows import chat_row, write_jsonl
 
 from picochat.cli import main
-from picochat.model import sizes
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
@@ -145,7 +144,7 @@ def test_what_fit_would_refuse_is_not_planned(
 def test_figures_of_the_table_are_those_of_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "--config", "run.yaml"])
     page = capsys.readouterr().out
-    assert f"parameters     {sum(sizes.parameters(DecoderConfig(vocab_size=300)).values()):,}" in page
+    assert f"parameters     {sum(DecoderConfig(vocab_size=300).parameters().values()):,}" in page
     assert "1 × h200 at 40% MFU" in page
     assert "replicated over 1" in page
 

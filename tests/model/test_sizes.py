@@ -99,15 +99,15 @@ def test_flops_are_those_that_torch_counts(size: str) -> None:
 def test_parameters_are_those_of_the_decoder(config: DecoderConfig) -> None:
     with torch.device("meta"):
         model = Decoder(config)
-    assert sum(sizes.parameters(config).values()) == sum(parameter.numel() for parameter in model.parameters())
-    assert sum(sizes.parameters(config).values()) == config.num_parameters
+    assert sum(config.parameters().values()) == sum(parameter.numel() for parameter in model.parameters())
+    assert sum(config.parameters().values()) == config.num_parameters
 
 
 def test_a_rank_keeps_a_slice_of_each_tensor_rounded_up() -> None:
     config = DecoderConfig(10, 4, 6, 1, 2, 1, 2)
     # ⌈10/3⌉ rows of 4; q ⌈4/3⌉, k and v ⌈2/3⌉, o ⌈4/3⌉, gate and up ⌈6/3⌉ of 4, down ⌈4/3⌉ of 6; norms 3·⌈4/3⌉ + 2
     expected = {"embeddings": 16, "matrices": 8 + 2 * 4 + 8 + 2 * 8 + 12, "norms": 6 + 2}
-    assert sizes.parameters(config, ranks=3) == expected
+    assert config.parameters(ranks=3) == expected
 
 
 def test_checkpointing_keeps_each_blocks_input_and_one_block() -> None:
