@@ -64,7 +64,7 @@ class LRSchedule(Callback):
         self,
         warmup_steps: int = 20,
         decay: Decay = "cosine",
-        min_lr_ratio: float = 0.02,
+        min_lr_ratio: float = 0.1,
         max_steps: int | None = None,
     ) -> None:
         if warmup_steps < 0:
