@@ -146,13 +146,13 @@ class ChatSession:
         # a reply may need as many tokens as were allowed, but the past is worth half of the context
         room = min(self.decoding.max_new_tokens, self.context // 2)
         try:
-            window = read_window(messages, self.tokenizer, self.context - room)
+            ids, dropped = read_window(messages, self.tokenizer, self.context - room)
         except UserError:
-            window = read_window(messages, self.tokenizer, self.context - 1)  # a short reply is better than none
-        if window.dropped > self.dropped:
-            self.dropped = window.dropped
+            ids, dropped = read_window(messages, self.tokenizer, self.context - 1)  # a short reply is better than none
+        if dropped > self.dropped:
+            self.dropped = dropped
             _note(f"turns no longer read, since the context of {self.context} tokens is full: {self.dropped // 2}")
-        return window.ids
+        return ids
 
     def _save(self, file: str) -> None:
         if not file:

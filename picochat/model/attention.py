@@ -40,18 +40,10 @@ _ALIGN = 16  # lengths of segments are rounded up to a multiple of this, so that
 
 
 class Attend(Protocol):
-    """Causal attention within documents.
+    """Causal attention within documents: [B, T, H, D] of queries [B, T, H, D], keys and values [B, T, K, D].
 
     Queries and keys may come in a wider number format than values (rotation is done in float32); the result has the
     format of the values.
-
-    Args:
-        query: [B, T, H, D].
-        key: [B, T, K, D], K dividing H.
-        value: [B, T, K, D].
-
-    Returns:
-        [B, T, H, D].
     """
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
@@ -157,12 +149,7 @@ def backend(device: torch.device, dtype: torch.dtype, *, compiled: bool = False)
 
 
 def isolate(document_ids: Tensor | None, choice: Backend) -> Attend:
-    """Prepare attention for one batch; all layers share it.
-
-    Args:
-        document_ids: [B, T], equal within a document, 0 on padding; None: each row is one document.
-        choice: what `backend` says.
-    """
+    """Attention for one batch, shared by all layers; document_ids [B, T] are equal within a document, 0 on padding."""
     if document_ids is None or choice == "causal":
         return MaskAttention(None)
     if choice == "segments":

@@ -33,8 +33,6 @@ def choice_scores(
     turn: without it the longer one could never be the likelier.
 
     Args:
-        decoder: the model.
-        tokenizer: its tokenizer.
         prompts: ids of each prompt.
         choices: texts, at least one for each prompt, none of them empty.
         batch_size: prompts scored together.

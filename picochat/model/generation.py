@@ -9,7 +9,6 @@ beside it. It ends with the end of its turn or any other control token.
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,19 +33,12 @@ _INCOMPLETE = "\ufffd"  # what a character whose last bytes are still to come de
 
 @dataclass(frozen=True)
 class Reply:
-    """One continuation.
+    """One continuation."""
 
-    Attributes:
-        ids: everything generated, the stop token included.
-        text: without control tokens.
-        raw_text: with control tokens, so that a role token that began another turn can be seen.
-        finished: whether it stopped by itself rather than at the limit of tokens.
-    """
-
-    ids: list[int]
-    text: str
-    raw_text: str
-    finished: bool
+    ids: list[int]  # everything generated, the stop token included
+    text: str  # without control tokens
+    raw_text: str  # with them, so that a role token that began another turn can be seen
+    finished: bool  # by itself rather than at the limit of tokens
 
 
 def generate(
@@ -57,7 +49,7 @@ def generate(
     *,
     progress: bool = False,
 ) -> list[Reply]:
-    """Continue every prompt.
+    """Continue every prompt; replies come in the order of the prompts.
 
     Args:
         decoder: the model; float32 weights make replies independent of the batch size but for exact ties.
@@ -65,9 +57,6 @@ def generate(
         prompts: ids, as `ChatTokenizer.render(…, add_generation_prompt=True)` gives them.
         decoding: limits and sampling; None: greedy.
         progress: show a bar.
-
-    Returns:
-        Replies in the order of the prompts.
 
     Raises:
         UserError: an empty prompt, one that fills the model's context, or non-finite scores.
@@ -102,17 +91,10 @@ def stream(
     """Yield one reply piece by piece; the pieces joined are the text that `generate` gives.
 
     Args:
-        weights: of the model.
-        tokenizer: its tokenizer.
-        prompt: ids.
-        decoding: limits and sampling.
         index: distinguishes this reply's random numbers from those of others: its number in the conversation.
 
     Returns:
         Whether the reply ended by itself (the generator's return value).
-
-    Raises:
-        UserError: as for `generate`.
     """
     check_prompts(weights.config, [prompt])
     ids: list[int] = []
@@ -139,10 +121,8 @@ def decode(
     """Continue a batch of prompts until every row has ended or reached its limit.
 
     Args:
-        weights: of the model.
         prompts: ids of each row.
         indices: what each row's random numbers are derived from, beside the seed.
-        decoding: limits and sampling.
         stop_ids: ids that end a row.
 
     Yields:
@@ -211,25 +191,13 @@ def choose(decoding: Decoding, scores: Tensor, uniforms: Tensor) -> Tensor:
     return ids.gather(-1, rank).squeeze(-1)
 
 
-class Window(NamedTuple):
-    """What the model reads of a conversation: a prompt, and how many of the oldest messages it leaves out."""
-
-    ids: list[int]
-    dropped: int
-
-
-def read_window(messages: Sequence[Message], tokenizer: ChatTokenizer, limit: int) -> Window:
-    """Leave out the oldest turns of a conversation until its prompt has at most ``limit`` tokens.
+def read_window(messages: Sequence[Message], tokenizer: ChatTokenizer, limit: int) -> tuple[list[int], int]:
+    """The prompt of a conversation, and how many of its oldest messages are left out so that it has ``limit`` tokens.
 
     A turn is a question with its reply. The system message and the last question stay. Where the limit holds four of
 
         system  user 1  assistant 1  user 2  assistant 2  user 3
         x                            x       x            x          one turn, two messages, is left out
-
-    Args:
-        messages: the conversation, ending with the user.
-        tokenizer: renders them.
-        limit: tokens of the prompt, the opening of the reply included.
 
     Raises:
         UserError: the last question alone (with the system message) is too long.
@@ -239,7 +207,7 @@ def read_window(messages: Sequence[Message], tokenizer: ChatTokenizer, limit: in
     for dropped in range(0, len(turns), 2):
         ids = tokenizer.render([*system, *turns[dropped:]], add_generation_prompt=True).ids
         if len(ids) <= limit:
-            return Window(ids, dropped)
+            return ids, dropped
     raise UserError(f"this message has {len(ids)} tokens, and the model can read {limit}; shorten it")
 
 

@@ -1,8 +1,8 @@
 """The decoder's arithmetic for one token at a time, with what it has read kept. In: a decoder. Next: generation.
 
-For a token alone the calls cost more than the numbers, so this is the same network in fewer calls: queries, keys and
-values from one product, gate and up from one product, queries and keys normed and turned together. Keys and values of
-all layers lie in one block of memory that is made once for the whole reply.
+For a token alone the calls cost more than the arithmetic, so this is the same network in fewer calls: queries, keys
+and values from one product, gate and up from one product, queries and keys normed and rotated together. Keys and values
+of all layers lie in one block of memory that is allocated once for the whole reply.
 
 Prompts lie in that block against its right, so that all rows write the same place at the same time; here two prompts of
 three and one tokens, and two tokens of their replies:

@@ -15,7 +15,7 @@ behind one Optimizer, because Lightning's automatic optimization, gradient scali
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -152,14 +152,8 @@ class JoinedOptimizer(Optimizer):
         self._parts, self.param_groups = parts, groups
         self._share()
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Step every part. Parameters without a gradient are left as they are."""
         loss = None
         if closure is not None:

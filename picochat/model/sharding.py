@@ -39,9 +39,8 @@ class ShardedStrategy(ModelParallelStrategy):
     """
 
     def __init__(self, process_group_backend: str | None = None) -> None:
-        super().__init__(
-            tensor_parallel_size=1, save_distributed_checkpoint=False, process_group_backend=process_group_backend
-        )
+        settings: dict[str, Any] = {"tensor_parallel_size": 1, "save_distributed_checkpoint": False}
+        super().__init__(process_group_backend=process_group_backend, **settings)
 
     def setup_environment(self) -> None:
         """Join the others; data is split over all of them."""

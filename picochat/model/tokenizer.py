@@ -113,7 +113,7 @@ class ChatTokenizer:
         return text
 
     def render(self, messages: Sequence[dict[str, str]], add_generation_prompt: bool = False) -> Rendered:
-        """Turn a conversation into ids and their supervision.
+        """Turn a conversation into ids and their loss mask.
 
         Args:
             messages: ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.

@@ -125,8 +125,8 @@ def test_typed_control_tokens_are_text(talk: Talk, monkeypatch: pytest.MonkeyPat
 
     real = generation.read_window
 
-    def watched(*args: object) -> generation.Window:
-        seen.append(real(*args).ids)  # type: ignore[arg-type]
+    def watched(*args: object) -> tuple[list[int], int]:
+        seen.append(real(*args)[0])  # type: ignore[arg-type]
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(generation, "read_window", watched)

@@ -294,7 +294,7 @@ def test_a_window_drops_whole_turns_and_keeps_the_system_message() -> None:
         return TOKENIZER.render(list(kept), add_generation_prompt=True).ids
 
     assert read_window(talk, TOKENIZER, 1000) == (rendered(*talk), 0)
-    assert read_window(talk, TOKENIZER, len(rendered(*talk))).dropped == 0
+    assert read_window(talk, TOKENIZER, len(rendered(*talk)))[1] == 0
     assert read_window(talk, TOKENIZER, len(rendered(*talk)) - 1) == (rendered(talk[0], *talk[3:]), 2)
     alone = rendered(talk[0], talk[-1])
     assert read_window(talk, TOKENIZER, len(alone)) == (alone, 6)
