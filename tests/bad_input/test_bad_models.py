@@ -20,7 +20,6 @@ from picochat.model.vocabulary import train_tokenizer
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
                      num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip
 DEEP = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-DIGITS = b'{"x": ' + b"9" * 5000 + b"}"
 NORM = "model.norm.weight"
 Change = Callable[[dict[str, Any]], object]
 
@@ -44,68 +43,43 @@ def model(whole: Path, tmp_path: Path, refused: Refused) -> Path:
 
 EVAL = ["eval", "chat", "--input", "rows.jsonl", "--checkpoint", "model", "--out-dir", "out", "--device", "cpu"]
 
-BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content, words)
+BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content, words); JSON's own faults: test_bad_rows
     "config.json": {
-        "empty": (b"", "config.json:1: is not JSON"),
         "cut short": (b'{"model_type":\n', "config.json:2: is not JSON"),
         "a list": (b"[]", "config.json: holds a list; an object is expected"),
-        "null": (b"null", "config.json: holds null"),
-        "Latin-1": (b'{"a": "\xe9"}', "config.json:1: is not UTF-8"),
-        "UTF-16": ("{}".encode("utf-16"), "config.json:1: is not UTF-8"),
-        "a NUL": (b"\0", "config.json:1: is not JSON"),
         "deep": (DEEP, "config.json:1: is nested too deeply"),
-        "5,000 digits": (DIGITS, "config.json:1: holds a number of 5,000 digits"),
         "a key twice": (b'{"model_type": "qwen3", "model_type": "llama"}', "has the key 'model_type' twice"),
         "nothing said": (b"{}", "holds a model of type unknown"),
-        "no sizes": (b'{"model_type": "qwen3"}', "config.json does not say"),
+        "no sizes": (b'{"model_type": "qwen3"}', "config.json does not say hidden_size, .*, vocab_size"),
     },
     "tokenizer.json": {
-        "empty": (b"", "tokenizer.json is not a tokenizer.json"),
         "cut short": (b"{", "tokenizer.json is not a tokenizer.json"),
-        "a list": (b"[]", "tokenizer.json is not a tokenizer.json"),
-        "null": (b"null", "tokenizer.json is not a tokenizer.json"),
-        "a NUL": (b"\0", "tokenizer.json is not a tokenizer.json"),
         "Latin-1": (b"\xe9", "tokenizer.json is not a tokenizer.json: it is not UTF-8"),
-        "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8"),
         "deep": (DEEP, "tokenizer.json is not a tokenizer.json"),
-        "5,000 digits": (DIGITS, "tokenizer.json is not a tokenizer.json"),
     },
     "picochat.json": {
-        "empty": (b"", "picochat.json:1: is not JSON"),
         "a list": (b"[]", "picochat.json: holds a list"),
-        "deep": (DEEP, "picochat.json:1: is nested too deeply"),
-        "5,000 digits": (DIGITS, "picochat.json:1: holds a number of 5,000 digits"),
         "NaN": (b'{"loss": NaN}', "picochat.json:1: holds NaN, which is not JSON"),
-        "half a pair": (b'{"parent": "\\ud800"}', "picochat.json:1: holds half of a surrogate pair"),
         "another tokenizer": (b'{"tokenizer_sha256": "0123456789abcdef"}', "another tokenizer: .* sha256 0123456789ab"),
     },
     "model.safetensors": {
         "empty": (b"", "model.safetensors is damaged or no safetensors file"),
-        "eight bytes": (b"\xff" * 8, "model.safetensors is damaged"),
         "a header without end": (struct.pack("<Q", 2**63) + b"{}", "model.safetensors is damaged"),
         "a header longer than the file": (struct.pack("<Q", 10**8) + b"{}", "model.safetensors is damaged"),
-        "no header": (struct.pack("<Q", 0) + b"\0" * 64, "model.safetensors is damaged"),
-        "a header of NULs": (struct.pack("<Q", 20) + b"\0" * 20, "model.safetensors is damaged"),
-        "a header that is a list": (struct.pack("<Q", 2) + b"[]", "model.safetensors is damaged"),
         "a deep header": (struct.pack("<Q", 10**5) + b"[" * 10**5, "model.safetensors is damaged"),
         "no weights": (struct.pack("<Q", 2) + b"{}", "lacks the weight model.layers.0"),
         "a pickle": (b"\x80\x04K\x01.", "model.safetensors is damaged"),
-        "a zip": (b"PK\x03\x04" + b"\0" * 100, "model.safetensors is damaged"),
         "GGUF": (b"GGUF" + b"\0" * 100, "model.safetensors is damaged"),
     },
     "model.safetensors.index.json": {
-        "empty": (b"", "index.json:1: is not JSON"),
-        "a list": (b"[]", "index.json: holds a list"),
         "no map": (b"{}", "index.json has no weight_map"),
         "a map that is a list": (b'{"weight_map": []}', "index.json has no weight_map"),
         "a number for a file": (b'{"weight_map": {"a": 1}}', "index.json has no weight_map"),
         "no files": (b'{"weight_map": {}}', "lacks the weight model.layers.0"),
         "a path out": (b'{"weight_map": {"a": "../../../../etc/passwd"}}', "has no passwd; picochat reads weights"),
+        "a path to rows": (b'{"weight_map": {"a": "../rows.jsonl"}}', "has no rows.jsonl; picochat reads weights"),
         "an absolute path": (b'{"weight_map": {"a": "/etc/passwd"}}', "has no passwd; picochat reads weights"),
         "no name": (b'{"weight_map": {"a": ""}}', "picochat reads weights from safetensors files only"),
-        "a NUL": (b'{"weight_map": {"a": "a\\u0000b"}}', "holds a NUL character in 'a'"),
-        "half a pair": (b'{"weight_map": {"a": "\\ud800"}}', "holds half of a surrogate pair"),
-        "deep": (DEEP, "index.json:1: is nested too deeply"),
     },
 }
 
@@ -118,41 +92,31 @@ def test_a_damaged_file_of_a_model_folder_is_refused(file: str, case: str, model
 
 
 CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
-    "another architecture": ({"model_type": "llama"}, "holds a model of type llama"),
-    "type a number": ({"model_type": 5}, "holds a model of type 5"),
-    "architectures numbers": ({"model_type": "x", "architectures": [1]}, r"of type x \(1\)"),
-    "architectures a string": ({"model_type": "x", "architectures": "abc"}, "no architecture named"),
+    "another architecture": (
+        {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+        r"holds a model of type llama \(LlamaForCausalLM\); picochat reads dense Qwen3",
+    ),
+    "a layer more": ({"num_hidden_layers": 2}, r"lacks the weight model\.layers\.1\."),
+    "biases": ({"attention_bias": True}, "attention_bias is true; picochat computes false only"),
     "below zero": ({"hidden_size": -1}, "config.json: hidden_size is -1; it must be above 0"),
-    "zero": ({"num_hidden_layers": 0}, "config.json: num_hidden_layers is 0"),
     "a fraction": ({"hidden_size": 16.5}, "config.json: hidden_size must be a whole number, not 16.5"),
     "null": ({"hidden_size": None}, "hidden_size must be a whole number, not null"),
-    "a string": ({"hidden_size": "16"}, 'hidden_size must be a whole number, not "16"'),
     "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
-    "a list": ({"vocab_size": [270]}, r"vocab_size must be a whole number, not \[270\]"),
     "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
     "wider than any tensor": ({"hidden_size": 10**18}, "config.json names sizes that no tensor can have"),
     "wider than any number": ({"hidden_size": 10**30}, "config.json names sizes that no tensor can have"),
     "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
-    "fewer tokens": ({"vocab_size": 10}, r"config.json asks for \(10, 16\)"),
     "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
-    "no context": ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
-    "context null": ({"max_position_embeddings": None}, "max_position_embeddings must be a whole number"),
-    "eps a string": ({"rms_norm_eps": "small"}, 'rms_norm_eps must be a number, not "small"'),
-    "eps below zero": ({"rms_norm_eps": -1.0}, "rms_norm_eps is -1.0"),
     "theta zero": ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0"),
-    "theta null": ({"rope_parameters": {"rope_theta": None}}, "rope_theta must be a number, not null"),
     "rope a list": ({"rope_parameters": []}, "rope_parameters must be an object, not a list"),
-    "rope scaling a string": ({"rope_scaling": "yarn"}, "rope_scaling must be an object, not a string"),
     "another rope": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
     "tied a string": ({"tie_word_embeddings": "no"}, 'tie_word_embeddings must be true or false, not "no"'),
     "untied": ({"tie_word_embeddings": False}, "lacks the weight lm_head.weight"),
     "quantised": ({"quantization_config": {"bits": 4}}, "quantization_config is"),
     "sliding windows": ({"use_sliding_window": True}, "use_sliding_window is true"),
-    "sliding layers": ({"layer_types": ["sliding_attention"]}, "layer_types names other layers"),
     "layer types a number": ({"layer_types": 1}, "layer_types names other layers"),
     "another activation": ({"hidden_act": "gelu"}, "hidden_act is"),
-    "another inner width": ({"intermediate_size": 31}, r"config.json asks for \(31, 16\)"),
 }
 
 
@@ -199,16 +163,12 @@ def test_a_foreign_tokenizer_is_refused(case: str, model: Path, refused: Refused
 
 
 HEADERS: dict[str, tuple[Change, str]] = {
-    "one weight less": (lambda header: header.pop(NORM), "is damaged"),
     "another shape": (lambda header: header[NORM].update(shape=[8, 2]), r"norm.weight has the shape \(8, 2\)"),
-    "a shape below zero": (lambda header: header[NORM].update(shape=[-16]), "is damaged"),
     "a shape beyond counting": (lambda header: header[NORM].update(shape=[2**32, 2**32]), "is damaged"),
     "whole numbers": (lambda header: header[NORM].update(dtype="I32"), "norm.weight is made of int32"),
     "unknown numbers": (lambda header: header[NORM].update(dtype="ZZ"), "is damaged"),
-    "bytes": (lambda header: header[NORM].update(dtype="U8", shape=[64]), "norm.weight is made of uint8"),
     "overlapping": (lambda header: header[NORM].update(data_offsets=[0, 64]), "is damaged"),
     "beyond the end": (lambda header: header[NORM].update(data_offsets=[10**9, 10**9 + 64]), "is damaged"),
-    "backwards": (lambda header: header[NORM].update(data_offsets=[64, 0]), "is damaged"),
     "another name": (lambda header: header.update({"evil": header.pop(NORM)}), "lacks the weight model.norm.weight"),
 }
 
@@ -225,7 +185,7 @@ def test_weights_whose_header_lies_are_refused(case: str, model: Path, refused: 
     refused(*EVAL, says=says)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.1, 0.999])
 def test_weights_cut_short_are_refused(share: float, model: Path, refused: Refused) -> None:
     content = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(content[: int(len(content) * share)])

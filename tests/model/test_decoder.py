@@ -159,19 +159,6 @@ def test_sizes_that_do_not_fit_are_refused_in_a_sentence(changed: dict[str, floa
         replace(TINY, **changed)  # type: ignore[arg-type]
 
 
-def test_parameter_names_and_logits_are_those_of_qwen3_in_transformers(decoder: Decoder) -> None:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    names = DecoderConfig.__dataclass_fields__.keys() - {"rope_theta"}
-    rope = {"rope_type": "default", "rope_theta": TINY.rope_theta}
-    theirs = Qwen3ForCausalLM(Qwen3Config(**{name: getattr(TINY, name) for name in names}, rope_parameters=rope)).eval()
-    assert list(theirs.state_dict()) == list(decoder.state_dict())
-    theirs.load_state_dict(decoder.state_dict())
-    input_ids = ids(3, 40)
-    with torch.no_grad():
-        assert (theirs(input_ids).logits - decoder.logits(decoder(input_ids))).abs().max() <= 1e-4
-
-
 @pytest.mark.slow
 def test_the_compiled_decoder_is_not_compiled_again_for_other_packs() -> None:
     from torch._dynamo.testing import CompileCounter

@@ -5,20 +5,18 @@ import random
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from picochat.errors import UserError
-from picochat.model.checkpoint import save_checkpoint
 from picochat.model.choices import choice_scores
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
-from picochat.model.inference import Session, Weights
+from picochat.model.inference import Weights
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message
 
@@ -138,35 +136,6 @@ def test_replies_stop_where_the_context_is_full(decoder: Decoder) -> None:
     assert replies[1] == generate(decoder, TOKENIZER, [short], Decoding(max_new_tokens=20))[0]
 
 
-def test_a_session_gives_the_decoders_scores_for_ragged_rows(decoder: Decoder) -> None:
-    asked = [prompts(3)[0], [7], prompts(3)[2]]
-    appended = torch.tensor([[9, 10], [11, 12], [13, 14]])
-    with torch.inference_mode():
-        session = Session(Weights(decoder), asked, room=2)
-        scores = [session.read(), session.append(appended[:, 0])]
-        session.keep(torch.tensor([2, 1]))
-        scores.append(session.append(appended[[2, 1], 1]))
-    for row, prompt in enumerate(asked):
-        wanted = log_shares(decoder, [*prompt, *appended[row].tolist()])[-3:]
-        found = [scores[0][row], scores[1][row], *([scores[2][[2, 1].index(row)]] if row else [])]
-        for one, other in zip(found, wanted, strict=False):
-            torch.testing.assert_close(one.log_softmax(-1), other, rtol=0, atol=1e-4)
-
-
-def test_greedy_replies_are_those_of_transformers(decoder: Decoder, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    save_checkpoint(tmp_path / "model", decoder, TOKENIZER, {})
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
-    asked = prompts(64)
-    replies = generate(decoder, TOKENIZER, asked, Decoding(max_new_tokens=16))
-    longest = max(map(len, asked))
-    padded = torch.tensor([[1] * (longest - len(p)) + p for p in asked])
-    seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in asked])
-    made = theirs.generate(padded, attention_mask=seen, max_new_tokens=16, do_sample=False)[:, longest:].tolist()
-    assert [ids[: len(reply.ids)] for ids, reply in zip(made, replies, strict=True)] == [reply.ids for reply in replies]
-
-
 def test_tied_and_ungrouped_models_generate_as_well() -> None:
     for config in (replace(CONFIG, tie_word_embeddings=True), replace(CONFIG, num_key_value_heads=4)):
         torch.manual_seed(1)
@@ -209,13 +178,6 @@ def test_a_temperature_close_to_zero_is_greedy(temperature: float) -> None:
     scores = torch.tensor([[3.0, 90.0, 89.0], [-5.0, -6.0, -5.5]])
     decoding = Decoding(temperature=temperature, seed=1)
     assert choose(decoding, scores, draw_uniforms(decoding, [0, 1], 1)[:, 0]).tolist() == [1, 0]
-
-
-def test_sampled_shares_approach_the_models() -> None:
-    scores, decoding = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3), Decoding(temperature=1.0, seed=3)
-    drawn = choose(decoding, scores, draw_uniforms(decoding, list(range(4000)), 1)[:, 0])
-    shares = [float((drawn == token).float().mean()) for token in range(3)]
-    assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from picochat.errors import UserError
@@ -169,33 +168,6 @@ def test_gradient_scaling_skips_a_step_with_infinite_gradients() -> None:
     scaler.scale(model(torch.tensor([[1, 2]])).square().sum()).backward()
     scaler.step(optimizer)
     assert not torch.equal(before["model.embed_tokens.weight"], model.model.embed_tokens.weight)
-
-
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # lightning's advice on machines with many cores
-def test_a_schedule_and_lightnings_automatic_optimization_drive_both_rules() -> None:
-    class Module(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.decoder = decoder()
-
-        def configure_optimizers(self) -> Any:
-            optimizer = build_optimizer(self.decoder, OptimizerConfig())
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-        def training_step(self, batch: Tensor) -> Tensor:
-            return self.decoder(batch).square().mean()
-
-    module = Module()
-    before = copy.deepcopy(module.decoder.state_dict())
-    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(max_steps=2, accelerator="cpu", enable_model_summary=False, gradient_clip_val=1.0, **quiet)
-    batches = torch.utils.data.DataLoader(torch.randint(20, (4, 5)), batch_size=2, num_workers=0)
-    trainer.fit(module, batches)
-    assert [group["lr"] for group in trainer.optimizers[0].param_groups] == [pytest.approx(0.005), 0.001, 0.001]
-    after = module.decoder.state_dict()
-    for name in ("model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight"):
-        assert not torch.equal(before[name], after[name])
 
 
 @pytest.mark.parametrize(
