@@ -178,11 +178,11 @@ def compare_runs(
         raise UserError(f"--margin must be above 0 and at most 100 points, not {100 * margin:g}")
     groups = [list(map(str, group)) for group in (arm_a, arm_b, before, peak)]
     called: dict[str, list[str]] = {}
-    arms: list[Arm | None] = []
-    for name, group in zip([*names, *("before", "peak")[len(names) - 2 :]], groups, strict=True):
+    named = list(zip([*names, *("before", "peak")[len(names) - 2 :]], groups, strict=True))
+    for name, group in named:
         if group and called.setdefault(name, group) != group:  # A may be the peak as well
             raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
-        arms.append(Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None)
+    arms = [Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None for name, group in named]
     a, b, start, top = arms
     if a is None or b is None:
         raise UserError("a comparison needs runs in both arms")
