@@ -112,13 +112,13 @@ class Screen:
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._content = [Counter(_words(" ".join(entry.content or ()))) for entry in entries]
+        self._content = [Counter(words_of(" ".join(entry.content or ()))) for entry in entries]
         self._grams: dict[Gram, list[int]] = defaultdict(list)
         self._sets: list[frozenset[Gram]] = []
         for row, entry in enumerate(entries):
-            asked = _words(entry.prompt)
+            asked = words_of(entry.prompt)
             self._sets.append(frozenset() if entry.taught else _shingles(asked))
-            for gram in () if entry.taught else _ngrams(asked + _words(entry.reply), N):
+            for gram in () if entry.taught else _ngrams(asked + words_of(entry.reply), N):
                 if _holds(gram, self._content[row]):
                     self._grams[gram].append(row)
         words = Counter(word for gram in self._grams for word in gram)
@@ -133,12 +133,12 @@ class Screen:
 
     def met(self, prompt: str, reply: str) -> tuple[set[int], set[int]]:
         """Eval rows that share a run of eight words with prompt and reply; those whose question is near the prompt."""
-        asked = _words(prompt)
-        return self._runs(asked + _words(reply)), self._near(asked)
+        asked = words_of(prompt)
+        return self._runs(asked + words_of(reply)), self._near(asked)
 
     def runs(self, text: str) -> set[int]:
         """Eval rows that share a run of eight words with the text."""
-        return self._runs(_words(text))
+        return self._runs(words_of(text))
 
     def _runs(self, words: list[str]) -> set[int]:
         if self._rare_words.isdisjoint(words):
@@ -176,7 +176,8 @@ def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:
     return all(words.count(word) >= times for word, times in content.items())
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Words in lower case, and signs of arithmetic."""
     return _WORD.findall(text.lower())
 
 

@@ -175,7 +175,7 @@ class RowBuilder:
         for component, source, problem in self._public(side, total, screen):
             taken[component.name, source.lane] += 1
             lane = _Lane(component, source.category, "hub", "known", source.dataset)
-            rows.append(self._row(side, source.key(problem), problem, lane))
+            rows.append(self._row(side, (source.key(problem),) * 2, problem, lane))
         quotas = self.planner.quotas(total, side, taken)
         need = needed(quotas)
         samplers = {stage: self._sampler(side, stage, need) for stage in dict.fromkeys(stage for stage, _ in need)}
@@ -185,7 +185,8 @@ class RowBuilder:
             task = self.tasks[quota.task]
             for phrasing, value, problem in self._problems(side, quota, samplers[quota.task, quota.stage]):
                 lane = _Lane(quota.component, task.category, quota.stage, phrasing, "offline")
-                rows.append(self._row(side, task.key(quota.stage, value), problem, lane))
+                names = task.key(quota.stage, value), task.unit(quota.stage, value)
+                rows.append(self._row(side, names, problem, lane))
         shuffled = Draw(self.seed, "order", side).shuffled(rows)
         for number, made in enumerate(shuffled):
             made.row["id"] = f"{self.profile.name}-{side}-{number:06d}"
@@ -236,7 +237,8 @@ class RowBuilder:
                 raise UserError(f"{quota.task}: the problem {task.key(stage, value)} is wrong: {fault}")
             yield phrasing, value, problem
 
-    def _row(self, side: Side, key: str, problem: Problem, lane: _Lane) -> GeneratedRow:
+    def _row(self, side: Side, names: tuple[str, str], problem: Problem, lane: _Lane) -> GeneratedRow:
+        key, cluster = names
         wanted = lane.component.answer_style
         wanted = self.skill_answer_style if wanted == "asked" else wanted
         style = "scratchpad" if wanted == "scratchpad" and problem.steps else "direct"
@@ -254,6 +256,8 @@ class RowBuilder:
         row |= {"mixture_profile": self.profile.name, "mixture_component": lane.component.name}
         row |= {"mixture_benchmark_profile": lane.component.benchmark_profile, "source_dataset": lane.dataset}
         row |= problem.tags
+        if cluster != key:
+            row["cluster"] = cluster
         seen = reply if side == "train" or lane.dataset != "offline" else problem.answer
         return GeneratedRow(row, Entry(key, problem.prompt, seen, problem.content), problem.fact)
 

@@ -9,6 +9,7 @@ written and the largest possible sizes are named.
 """
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from picochat.packs.contamination import check
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text, seen_from
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
+from picochat.packs.held_out import closeness
 from picochat.packs.pack_report import TaskPackReport, counts
 from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import dump_rows
@@ -44,6 +46,8 @@ def build_task_pack(
     source: Source = "offline",
     skill_answer_style: AnswerStyle = "scratchpad",
     seed: int = 42,
+    split_salt: str = "",
+    sealed: bool = False,
     force: bool = False,
     promote: bool = True,
     word_list: str | Path | None = None,
@@ -63,6 +67,8 @@ def build_task_pack(
             sets and fails if none loads; auto takes what loads and generates the rest.
         skill_answer_style: whether skills answer with their working (chain-of-thought) or directly.
         seed: decides the content.
+        split_salt: another text holds out other problems; rows to train on and rows to evaluate on need the same.
+        sealed: draw the salt at random, for an eval side that nobody tuned on; the report tells the salt.
         force: replace existing files.
         promote: point the dataset pack's chat and eval at the new files, unless the pack is contaminated.
         word_list: words for the spelling tasks, one a line; null takes the built-in list.
@@ -76,6 +82,8 @@ def build_task_pack(
             f"--sft-rows must be at least {MIN_SFT_ROWS} and --eval-rows at least {MIN_EVAL_ROWS}, "
             f"not {sft_rows} and {eval_rows}"
         )
+    if sealed and split_salt:
+        raise UserError("--sealed draws a salt of its own; leave --split-salt out")
     source = "hub" if source == "hf" else source
     pack = load_dataset_pack(dataset_pack)
     mixture = load_profile(profile) if isinstance(profile, str) else profile
@@ -89,13 +97,15 @@ def build_task_pack(
     _refuse_unused(mixture, source, hub_dir, word_list)
 
     words = load_words(word_list) if word_list is not None else None
-    tasks = {name: load_task(name, words) for component in mixture.components for name in component.tasks}
+    salt = secrets.token_hex(8) if sealed else split_salt
+    tasks = {name: load_task(name, words, salt) for component in mixture.components for name in component.tasks}
     reader = SourceReader(source, Path(hub_dir) if hub_dir else None) if _asks_public(mixture, source) else None
     train, evaluation = RowBuilder(mixture, tasks, seed, skill_answer_style, reader).build(sft_rows, eval_rows)
     if reader is not None:
         reader.insist()
 
-    chat_text, eval_text = (dump_rows(made.row for made in side) for side in (train, evaluation))
+    train_rows, asked_rows = ([made.row for made in side] for side in (train, evaluation))
+    chat_text, eval_text = map(dump_rows, (train_rows, asked_rows))
     corpus, note = _corpus(pack)
     contamination = check([made.entry for made in train], [made.entry for made in evaluation], corpus, note)
     blocked = contamination.status == "blocked"
@@ -109,10 +119,15 @@ def build_task_pack(
             "source": source,
             "skill_answer_style": skill_answer_style,
             "seed": seed,
+            "split_salt": salt,
             "word_list": None if word_list is None else Path(word_list).name,
         },
-        "train": counts([made.row for made in train]),
-        "eval": counts([made.row for made in evaluation]),
+        "train": counts(train_rows),
+        "eval": counts(asked_rows),
+        "held_out": {
+            name: {lane: figures._asdict() for lane, figures in own.items()}
+            for name, own in closeness(train_rows, asked_rows).items()
+        },
         "sources": reader.outcomes if reader else [],
         "contamination": contamination.as_dict(),
         "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],

@@ -5,16 +5,19 @@ the same seed gives the same report.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picochat.blocks import WRITTEN, Block, Report, Table, Text, markdown_page, terminal
-from picochat.packs.rows import Row, tag_name
+from picochat.blocks import EVERYWHERE, WRITTEN, Block, Report, Table, Text, markdown_page, percent, terminal
+from picochat.packs.rows import Row, cluster_of, tag_name
 
 _FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
+ICC = 0.3  # of replies to rows of one problem, where a design effect is told before there are replies
+_HEAD = ("train", "eval", "problems in train", "problems in eval", "rows a problem", f"design effect (ICC {ICC})")
+_CLOSE = ("words from nearest", "one word", "Jaccard", "replies met", "steps met")
 _COUNTED = {tag_name(field).removesuffix("_dataset"): field for field in _FIELDS}
 
 
@@ -58,11 +61,11 @@ class TaskPackReport:
 
     def _blocks(self) -> list[Block]:
         data, found = self.data, self.data["contamination"]
-        head = ("train", "eval", "problems in train", "problems in eval")
-        tables = [Table((name, *head), _table(data, name), title=f"By {name}") for name in _COUNTED]
+        tables = [Table((name, *_HEAD), _table(data, name), title=f"By {name}") for name in _COUNTED]
         sources = [f"{source['name']}: {source['outcome']}" for source in data["sources"]]
         return [
             *(table for table in tables if table.rows),
+            *_held_out(data["held_out"]),
             Text(sources, "list", title="Sources"),
             Text([f"contamination: {_contamination_line(found)}"], "lead"),
             Text(found["examples"], "list", media=WRITTEN),
@@ -70,27 +73,53 @@ class TaskPackReport:
 
 
 def counts(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows and different problems (keys), in all and by each tag; a stage is named with its category."""
+    """Rows and problems (what is held out whole), in all and by each tag; a stage is named with its category.
+
+    The design effect says how many times the variance of a rate is that of as many rows with a problem each:
+    1 + (Σ n_k² / n - 1) · ICC, for n_k rows of problem k (Kish 1965).
+    """
     lanes: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in _COUNTED}
     for row in rows:
         for name, field in _COUNTED.items():
             if (label := row.get(field)) is not None:
-                lanes[name][f"{row['category']}/{label}" if name == "stage" else label].append(row["key"])
-    found: dict[str, Any] = {"rows": len(rows), "problems": len({row["key"] for row in rows})}
-    for name, keys_of in lanes.items():
-        found[f"by_{name}"] = {
-            label: {"rows": len(keys), "problems": len(set(keys))} for label, keys in sorted(keys_of.items())
-        }
+                lanes[name][f"{row['category']}/{label}" if name == "stage" else label].append(cluster_of(row))
+    found: dict[str, Any] = {"rows": len(rows), "problems": len(set(map(cluster_of, rows)))}
+    for name, clusters_of in lanes.items():
+        found[f"by_{name}"] = {label: _spread(clusters) for label, clusters in sorted(clusters_of.items())}
     return found
+
+
+def _spread(clusters: Sequence[str]) -> dict[str, Any]:
+    sizes = Counter(clusters).values()
+    effect = 1 + (sum(size**2 for size in sizes) / len(clusters) - 1) * ICC
+    return {"rows": len(clusters), "problems": len(sizes), "design_effect": round(effect, 2)}
 
 
 def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
     train, evaluation = data["train"][f"by_{name}"], data["eval"][f"by_{name}"]
     none = {"rows": 0, "problems": 0}
-    return [
-        (label, *(str(side.get(label, none)[count]) for count in ("rows", "problems") for side in (train, evaluation)))
-        for label in sorted({**train, **evaluation})
-    ]
+    rows = []
+    for label in sorted({**train, **evaluation}):
+        sides, asked = [side.get(label, none) for side in (train, evaluation)], evaluation.get(label)
+        told = (f"{asked['rows'] / asked['problems']:.1f}", f"{asked['design_effect']:.1f}") if asked else ("–", "–")
+        rows.append((label, *(str(side[count]) for count in ("rows", "problems") for side in sides), *told))
+    return rows
+
+
+def _held_out(found: Mapping[str, Any]) -> list[Block]:
+    """How close eval rows are to training, by category and by stage."""
+    tables = []
+    for name in ("category", "stage"):
+        rows = []
+        for lane, own in found[f"by_{name}"].items():
+            shares = map(percent, (own["replies_met"], own["steps_met"]))
+            near = (f"{own['words_apart']:g}", percent(own["one_word_apart"]), f"{own['jaccard']:.2f}")
+            rows.append((lane, *near, *shares))
+        title = f"Eval rows against their nearest training row, by {name}"
+        tables.append(Table((name, *_CLOSE), rows, title=title, media=EVERYWHERE if name == "category" else WRITTEN))
+    known = [lane for lane, own in found["by_stage"].items() if own["replies_met"] == 1 and own["steps_met"] is None]
+    said = "known replies to new questions (each reference reply stands in training word for word)"
+    return [*tables, Text([f"{', '.join(known)}: {said}"] if known else [])]
 
 
 def _contamination_line(found: Mapping[str, Any]) -> str:

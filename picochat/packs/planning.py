@@ -69,7 +69,7 @@ class Planner(NamedTuple):
             asked = 0
             for name, task_rows in self._task_rows(component, rows, taken or {}).items():
                 task = self.tasks[name]
-                left_out = task.train_only if side == "eval" else ()
+                left_out = task.train_only if side == "eval" else task.eval_only
                 shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
                 for stage, stage_rows in largest_remainder(task_rows, shares).items():
                     new = (asked + stage_rows) // NEW_PHRASING - asked // NEW_PHRASING

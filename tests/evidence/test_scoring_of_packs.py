@@ -8,6 +8,7 @@ import pytest
 
 from picochat.evidence.refusals import asks_about_the_speaker
 from picochat.evidence.scoring import check_row, is_choice, normalise, score, score_choice
+from picochat.packs.content import content
 from picochat.packs.mixture import build_task_pack
 from picochat.packs.rows import Row, prompt_text, read_rows
 
@@ -30,6 +31,14 @@ def test_every_reference_passes_with_all_its_steps(rows: list[Row]) -> None:
         check_row(row)
         verdict = score(row, row["reference"], raw=f"{row['reference']}<|end|>")
         assert (verdict.reasons, verdict.steps_correct in (None, 1.0)) == ((), True), (row, verdict)
+
+
+def test_no_training_reply_answers_a_composed_question(rows: list[Row]) -> None:
+    topics = content("identity")["topic"].values()
+    replies = [f"{first} {second}" for topic in topics for first in topic["first"] for second in topic["second"]]
+    asked = {row["key"].split("/")[0]: row for row in rows if row["stage"] == "composed"}.values()
+    assert len(asked) > 5
+    assert not [(row, reply) for row in asked for reply in replies if score(row, reply).passed]
 
 
 def test_a_refusal_fails_every_answerable_row_and_an_answer_every_other(rows: list[Row]) -> None:

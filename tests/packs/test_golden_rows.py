@@ -14,11 +14,11 @@ from picochat.packs import Draw, build_task_pack
 @pytest.mark.parametrize(
     ("profile", "style", "chat", "evaluation"),
     [
-        ("release", "direct", "8602686db0d9ea45", "33f1871209ca577f"),
-        ("capability", "scratchpad", "066e50873c0fae4c", "838e40f7823b40c5"),
-        ("capability", "direct", "4f3df3a26ed34eda", "8de5282cbc7437c4"),
-        ("balanced", "scratchpad", "d0ffbcfc935c0313", "5d9df04869889f20"),
-        ("benchmark", "direct", "6b96a10a86962888", "7f11065a784e0609"),
+        ("release", "direct", "b9bf9bbfac2088be", "f3f92393ce2c1e8a"),
+        ("capability", "scratchpad", "6a5878a6146c60ea", "c75054f15b6a0f3c"),
+        ("capability", "direct", "cd97c3cf9c249adc", "26eb8ca00d840cc2"),
+        ("balanced", "scratchpad", "629f116b61a40598", "68002eb07abba1b0"),
+        ("benchmark", "direct", "f9bb0bb235301a6e", "2c674aff48aae5fb"),
     ],
 )
 def test_rows_never_change(tmp_path: Path, profile: str, style: str, chat: str, evaluation: str) -> None:

@@ -67,8 +67,9 @@ def test_the_recipe_s_quotas_come_out_to_the_row(recipe: TaskPackReport) -> None
     expected = {"single_digit": 23, "two_digit": 56, "two_digit_carry": 79, "three_digit": 67}
     assert counted(additions, "stage") == expected
     products = [[row for row in rows if row["category"] == "bench_math_multiplication"] for rows in (train, evaluation)]
-    assert counted(products[0], "stage") == {"times_table": 171, "by_thirteen": 19}  # 190 rows, 90 and 10 of a hundred
-    assert counted(products[1], "stage") == {"times_table": 38}  # the stage for training alone is never asked
+    # 190 rows, 45, 45 and 10 of a hundred; the stage for training alone is never asked
+    assert counted(products[0], "stage") == {"times_table": 86, "two_digits": 85, "by_thirteen": 19}
+    assert counted(products[1], "stage") == {"times_table": 19, "two_digits": 19}
 
 
 @pytest.mark.parametrize("profile", built_in_profiles())
@@ -96,10 +97,22 @@ def in_a_product(key: str) -> bool:
 
 def test_the_key_s_hash_decides_the_side(recipe: TaskPackReport) -> None:
     for side, rows in zip(("train", "eval"), sides(recipe), strict=True):
-        asked = [row for row in rows if row["stage"] != "by_thirteen"]  # for training whatever the hash says
+        asked = [row for row in rows if row["stage"] not in ("by_thirteen", "two_digits")]  # sided by other rules
         keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul") and not in_a_product(row["key"])]
         assert len(keys) > 100
         assert {split_of(key) for key in keys} == {side}
+
+
+def test_a_sealed_pack_holds_out_other_problems_and_its_salt_gives_its_rows_again(pack: Path) -> None:
+    sealed = build(pack, "sealed", sealed=True)
+    salt = sealed.data["settings"]["split_salt"]
+    keys = [{row["key"] for row in rows if row["category"] == "bench_math_subtraction"} for rows in sides(sealed)]
+    assert [{split_of(key, purpose=salt) for key in own} for own in keys] == [{"train"}, {"eval"}]
+    assert {split_of(key) for key in keys[1]} == {"train", "eval"}
+    again = build(pack, "again", split_salt=salt)
+    assert again.chat_path.read_bytes() == sealed.chat_path.read_bytes()
+    with pytest.raises(UserError, match="--sealed draws a salt of its own"):
+        build(pack, "both", sealed=True, split_salt="x")
 
 
 def test_two_seeds_share_few_problems(pack: Path, recipe: TaskPackReport) -> None:

@@ -12,7 +12,7 @@ from picochat.packs.quotas import split_of
 from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
 from picochat.packs.tasks.base import Draw, Problem, Task, members
 from picochat.packs.tasks.choice import Language, Science, World
-from picochat.packs.tasks.columns import read_columns, read_product, write_product
+from picochat.packs.tasks.columns import read_columns, read_product
 from picochat.packs.tasks.registry import BUILT_IN, load_task
 from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
 from picochat.packs.tasks.wording import add_typo
@@ -70,6 +70,9 @@ def test_products_are_running_sums_counted_by_the_first_factor() -> None:
         scratchpad(product, "times_table", (2, 3), "{b} bags of {a} pens?")
         == "3x2\n3:2\n2:2+2=4\n1:4+2=6\nFinal answer: 6"
     )
+    for asked in ("What is {a} x {b}?", "{b} bags of {a} pens?"):  # two digits: units, what is carried, tens
+        steps = "3x47\n3:7\n2:7+7=14\n1:14+7=21\n21: 1, carry 2\n3:4\n2:4+4=8\n1:8+4=12\n12+2=14\n"
+        assert scratchpad(product, "two_digits", (3, 47), asked) == steps + "Final answer: 141"
 
 
 def test_stories_take_two_calculations() -> None:
@@ -241,7 +244,7 @@ def test_a_trained_story_holds_no_held_out_sum_or_difference() -> None:
     for a, b, c in some_values(task, "story", 500):  # type: ignore[misc]
         side = task.side("story", (a, b, c))
         sides[side] += 1
-        parts = {split_of(Addition().key("", (a, b))), split_of(Subtraction().key("", (c, a + b)))}
+        parts = {Addition().side("", (a, b)), Subtraction().side("", (c, a + b))}  # forced ones included
         assert parts == {"train"} if side == "train" else "eval" in parts
     assert min(sides["train"], sides["eval"]) > 100
 
@@ -250,8 +253,13 @@ def test_a_word_is_held_out_in_all_spelling_tasks_alike() -> None:
     tasks = [First(), Last(), Spaced(), Reverse()]
     words = First().words
     assert len(words) >= 3000
-    held_out = {word for word in words if split_of(f"word:{word}") == "eval"}
+    held_out = {word for word in words if First().side("first", word) == "eval"}
+    pairs = [word for word in words if word < word[::-1] and word[::-1] in words]
+    paired = {*pairs, *(word[::-1] for word in pairs)}
+    assert len(pairs) > 10
+    assert all((word in held_out) == (word[::-1] in held_out) for word in pairs)  # pin and nip, deer and reed
     assert 0.17 < len(held_out) / len(words) < 0.23
+    assert all((split_of(f"word:{word}") == "eval") == (word in held_out) for word in words if word not in paired)
     for word in words[::100]:
         sides = {task.side(next(iter(task.stages)), word) for task in tasks} | {Count().side("count", (word, word[0]))}
         assert sides == {"eval" if word in held_out else "train"}
@@ -321,14 +329,19 @@ def test_of_some_facts_both_ends_are_held_out_and_of_others_one() -> None:
 
 
 def test_every_step_of_a_held_out_product_is_taught_with_another_product() -> None:
-    task = Multiplication()
-    taught, asked = set(), set()
+    task, orders = Multiplication(), ("What is {a} x {b}?", "{b} bags of {a} pens?")
+    taught, asked, sides = set(), set(), Counter()
     for stage in task.stages:
-        for a, b in task.values(stage):
-            steps = {line.split(":")[1] for lines in (write_product(a, b), write_product(b, a)) for line in lines[2:]}
-            if task.side(stage, (a, b)) == "train":
-                taught |= steps
-            elif stage == "times_table":
-                asked |= steps
+        for value in task.values(stage):
+            side = task.side(stage, value)
+            lines = [line for text in orders for line in posed(task, stage, value, text).steps]
+            sums = {line.split(":")[-1] for line in lines if "=" in line and ":" in line}
+            taught |= sums if side == "train" else set()
+            asked |= sums if side == "eval" else set()
+            sides[stage, side] += 1
+            digits = [sorted((value[0], digit)) for digit in divmod(value[1], 10) if digit > 1]
+            if stage == "two_digits":  # trained only where the products of the digits are
+                assert (side == "train") == all(task.side("times_table", tuple(pair)) == "train" for pair in digits)
     assert len(asked) > 50
     assert asked - taught == set()
+    assert sides["times_table", "eval"] + sides["two_digits", "eval"] >= 90

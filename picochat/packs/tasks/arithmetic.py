@@ -11,9 +11,17 @@ from math import isqrt
 from typing import ClassVar, NamedTuple
 
 from picochat.packs.content import content
-from picochat.packs.quotas import Side, split_of
+from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
-from picochat.packs.tasks.columns import read_columns, read_product, write_difference, write_product, write_sum
+from picochat.packs.tasks.columns import (
+    read_columns,
+    read_long_product,
+    read_product,
+    write_difference,
+    write_long_product,
+    write_product,
+    write_sum,
+)
 from picochat.packs.tasks.wording import pair_families, story_families, with_filler
 
 Pair = tuple[int, int]
@@ -40,6 +48,11 @@ class _PairsFrom(Sequence[Pair]):
 
 
 _IN_PRODUCTS = frozenset((each, each * times) for each in range(10, 14) for times in range(1, 13))  # 24+12 of 3x12
+
+
+def _side_of_sum(task: Task, a: int, b: int) -> Side:
+    """The side of a + b: sums of two digits that the working of a product shows are for training."""
+    return "train" if (a, b) in _IN_PRODUCTS else task.split(f"add:{a}+{b}")
 
 
 class _Working(NamedTuple):
@@ -80,18 +93,24 @@ class _OnPairs(Task):
     def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
         a, b = self._operands(value)
         swapped = not self.ordered and template.index("{b}") < template.index("{a}")  # {b} bags of {a}: worked as b x a
-        steps = self.working.write(b, a) if swapped else self.working.write(a, b)
-        answer = str(self.working.result(a, b))
+        working = self.working_of(value)
+        steps = working.write(b, a) if swapped else working.write(a, b)
+        answer = str(working.result(a, b))
         prompt = with_filler(template.format(a=a, b=b), draw)
         return Problem(prompt, answer, answer, tuple(steps), content=(str(a), str(b)))
 
     def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
+        working = self.working_of(value)
         try:
-            first, second, total = self.working.read(problem.steps)
+            first, second, total = working.read(problem.steps)
         except ValueError as error:
             return str(error)
-        right = sorted((first, abs(second))) == list(value) and total == self.working.result(*self._operands(value))
+        right = sorted((first, abs(second))) == list(value) and total == working.result(*self._operands(value))
         return None if right and str(total) == problem.answer else f"{value} gives {problem.answer} after {total}"
+
+    def working_of(self, value: Pair) -> _Working:
+        """How a problem is calculated."""
+        return self.working
 
     def _operands(self, value: Pair) -> Pair:
         return (value[1], value[0]) if self.ordered else value
@@ -109,8 +128,7 @@ class Addition(_OnPairs):
         return small % 10 + large % 10 > 9 or small // 10 + large // 10 > 9
 
     def side(self, stage: str, value: Pair) -> Side:
-        """As the key's hash says, but sums of two digits that the working of a product shows are for training."""
-        return "train" if value in _IN_PRODUCTS else super().side(stage, value)
+        return _side_of_sum(self, *value)
 
 
 class Subtraction(_OnPairs):
@@ -126,20 +144,33 @@ class Subtraction(_OnPairs):
 
 
 class Multiplication(_OnPairs):
-    """Products of 2 to 12, and in training alone of these by 13.
+    """Products of 2 to 12; in training alone of these by 13; and of 14 to 99 by 2 to 6, digit by digit.
 
     The last line of 12x4, 44+4=48, stands in no other product of the table: held out, it would ask for a sum that was
-    never taught. 13x4 takes the same step.
+    never taught. 13x4 takes the same step. The working of 6x47 holds all of 6x7 and 6x4: it may be trained on only if
+    both are for training; a held-out one holds at least one that is held out (or the table's 66 would be too few).
     """
 
     category = "bench_math_multiplication"
-    stages: ClassVar = {"times_table": 0.9, "by_thirteen": 0.1}
+    stages: ClassVar = {"times_table": 0.45, "two_digits": 0.45, "by_thirteen": 0.1}
     train_only: ClassVar = frozenset({"by_thirteen"})
     skill, key_form = "multiplication", "mul:{}x{}"
     working = _Working(operator.mul, write_product, read_product)
+    long_working = _Working(operator.mul, write_long_product, read_long_product)
 
     def values(self, stage: str) -> Sequence[Pair]:
+        if stage == "two_digits":
+            return [(a, b) for a in range(2, 7) for b in range(14, 100) if b % 10]
         return _PairsFrom(2, 11) if stage == "times_table" else [(a, 13) for a in range(2, 13)]
+
+    def side(self, stage: str, value: Pair) -> Side:
+        if stage != "two_digits":
+            return super().side(stage, value)
+        parts = [sorted((value[0], digit)) for digit in divmod(value[1], 10) if digit > 1]
+        return "eval" if "eval" in {self.split(self.key_form.format(*part)) for part in parts} else "train"
+
+    def working_of(self, value: Pair) -> _Working:
+        return self.long_working if value[1] > 13 else self.working
 
 
 class Removal(Task):
@@ -161,7 +192,7 @@ class Removal(Task):
 
     def side(self, stage: str, value: Triple) -> Side:
         a, b, c = value
-        trained = split_of(f"add:{a}+{b}") == split_of(f"sub:{a + b}-{c}") == "train"
+        trained = _side_of_sum(self, a, b) == self.split(f"sub:{a + b}-{c}") == "train"
         return "train" if trained else "eval"
 
     def phrasings(self, stage: str, value: Triple, phrasing: Phrasing) -> Sequence[Family]:

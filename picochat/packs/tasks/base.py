@@ -6,11 +6,13 @@ them into words:
     stages               {"two_digit_carry": 0.6, "three_digit": 0.4}         shares of the category's rows
     values(stage)        [(15, 27), (15, 28), …]                              every problem once, in a fixed order
     key(stage, value)    "add:15+27"                                          commuted operands share a key
+    unit(stage, value)   "add:15+27", "word:sheep"                            what is held out with it, whole
     phrasings(…)         known: ("What is {a} + {b}?", …)   new: (…)          new ones are never trained on
     pose(…)              Problem(prompt="What is 27 + 15?", answer="42", steps=("27 + 15", "7 + 5 = 12, …"))
 
-The sha256 of the key decides whether a problem is for training or for evaluation, in every pack and with every seed:
-what one pack holds out, no other pack trains on.
+The sha256 of the unit decides whether a problem is for training or for evaluation, in every pack and with every seed:
+what one pack holds out, no other pack trains on. Rows name their unit as their *cluster*: replies about one held-out
+word are one piece of evidence, however many there are. A salt makes other sides: eval problems that nobody saw yet.
 """
 
 import random
@@ -107,6 +109,10 @@ class Task(ABC):
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
     train_only: ClassVar[Collection[str]] = ()
     """Stages that no evaluation asks: all their problems are for training, and the other stages share the eval rows."""
+    eval_only: ClassVar[Collection[str]] = ()
+    """Stages that no training row is of."""
+    salt: str = ""
+    """Stands before each unit where its side is decided."""
     typos: ClassVar[bool] = False
     """Whether one training prompt in ten has a typo, in a word that is not of the problem's ``content``."""
     known: ClassVar[Sequence[Family]] = ()
@@ -129,11 +135,19 @@ class Task(ABC):
         Two different (value, template) pairs give two different prompts.
         """
 
+    def unit(self, stage: str, value: Any) -> str:
+        """What is held out whole: the problem, or something larger (a word that five tasks ask for)."""
+        return self.key(stage, value)
+
     def side(self, stage: str, value: Any) -> Side:
-        """Where the problem belongs: its key's hash says so, unless something larger is held out whole (a word), or the
-        stage is for training only.
-        """
-        return "train" if stage in self.train_only else split_of(self.key(stage, value))
+        """Where the problem belongs, permanently: its unit's hash says so, unless the stage is of one side only."""
+        if stage in self.train_only:
+            return "train"
+        return "eval" if stage in self.eval_only else self.split(self.unit(stage, value))
+
+    def split(self, unit: str) -> Side:
+        """The side of a unit."""
+        return split_of(unit, purpose=self.salt)
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
         """The families of templates for a problem; the same for all unless a task says otherwise."""

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from picochat.packs.content import cells, content
-from picochat.packs.quotas import Side, split_of
+from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import PHRASINGS
 
@@ -56,8 +56,11 @@ class _Choice(Task):
     def key(self, stage: str, value: Question) -> str:
         return f"choice:{value.fact}/{value.asked}"
 
+    def unit(self, stage: str, value: Question) -> str:
+        return f"fact:{value.fact}"
+
     def side(self, stage: str, value: Question) -> Side:
-        return "eval" if split_of(f"fact:{value.fact}") == "eval" else split_of(self.key(stage, value))
+        return "eval" if self.split(self.unit(stage, value)) == "eval" else self.split(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Question, phrasing: Phrasing) -> Sequence[Family]:
         return _families(self.subject)[value.relation, value.asked, phrasing]
@@ -70,7 +73,8 @@ class _Choice(Task):
         prompt = layout.format(question=wording.format(given), **options)
         checks: dict[str, Any] = {"choice_labels": list(LABELS), "correct_choice": label}
         tags = {"choice": wanted}
-        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags=tags, content=(given, wanted))
+        telling = (*[given] * (1 + (given in LABELS)), wanted)  # the symbol C, and the label that every question has
+        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags=tags, content=telling)
 
     def fault(self, stage: str, value: Question, problem: Problem) -> str | None:
         options: dict[str, str] = dict(_OPTION.findall(problem.prompt))

@@ -1,17 +1,21 @@
 """Working on paper. In: operands. Out: the lines of a sum, a difference or a product; and back. Next: tasks.arithmetic.
 
-    27+15              52-17                    3x8
-    7+5=12, carry 1    2-7: borrow, 12-7=5      3:8
-    3+1=4              4-1=3                    2:8+8=16
-    Final answer: 42   Final answer: 35         1:16+8=24
-                                                Final answer: 24
+    27+15              52-17                    3x8                 2x47
+    7+5=12, carry 1    2-7: borrow, 12-7=5      3:8                 2:7
+    3+1=4              4-1=3                    2:8+8=16            1:7+7=14
+    Final answer: 42   Final answer: 35         1:16+8=24           14: 4, carry 1
+                                                Final answer: 24    2:4
+                                                                    1:4+4=8
+                                                                    8+1=9
+                                                                    Final answer: 94
 
 A column's line holds the two digits, the upper one with the carry added or the borrow taken off (2 and a carry is 3;
 after a borrow 5 is 4, and 0 is -1); its last digit is the column's digit of the answer (the last line's whole result
 is). Where the upper digit is too small, the line says so before it borrows: the decision is made with both digits at
 hand. All sums and differences are thus made of 275 lines. Products are running sums; each line says how many are left
-to add, so the end is reached at 1. Little is spaced: a space is a token, and 12x12 has to fit a context of 256. What
-reads lines back shares no code with what writes them: neither can cover for the other.
+to add, so the end is reached at 1. Those of two digits are a product for each digit. Little is spaced: a space is a
+token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes them: neither can
+cover for the other.
 """
 
 import re
@@ -58,6 +62,20 @@ def write_product(count: int, each: int) -> list[str]:
     """The lines of count x each; the number in front of a line counts down to 1."""
     sums = (f"{left}:{each * (count - left)}+{each}={each * (count - left + 1)}" for left in range(count - 1, 0, -1))
     return [f"{count}x{each}", f"{count}:{each}", *sums]
+
+
+def write_long_product(first: int, second: int) -> list[str]:
+    """The lines of one digit times two, given in either order: units, what is carried, tens."""
+    count, each = sorted((first, second))
+    tens, units = divmod(each, 10)
+    (_, *units_lines), (_, *tens_lines) = write_product(count, units), write_product(count, tens)
+    carry, digit = divmod(count * units, 10)
+    carried = [
+        f"{count * units}: {digit}, carry {carry}",
+        *tens_lines,
+        f"{count * tens}+{carry}={count * tens + carry}",
+    ]
+    return [f"{count}x{each}", *units_lines, *carried]
 
 
 _HEADER = re.compile(r"(\d+)([+-])(\d+)")
@@ -141,3 +159,20 @@ def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
     if len(lines) != 1 + count:
         raise ValueError(f"{len(lines) - 1} lines make {len(lines) - 1} times {each}, not {count}")
     return count, each, total
+
+
+def read_long_product(lines: Sequence[str]) -> tuple[int, int, int]:
+    """Read one digit times two back: (digit, two digits, result); ValueError as above."""
+    header = re.fullmatch(r"(\d)x(\d)(\d)", lines[0])
+    if not header:
+        raise ValueError(f"'{lines[0]}' is not a product of one digit and two")
+    count, tens, units = map(int, header.groups())
+    _, _, ones = read_product([f"{count}x{units}", *lines[1 : count + 1]])
+    above, last = f"{ones:02}"[:-1], f"{ones}"[-1]
+    if lines[count + 1] != f"{ones}: {last}, carry {above}":
+        raise ValueError(f"'{lines[count + 1]}' does not carry the tens of {ones}")
+    _, _, high = read_product([f"{count}x{tens}", *lines[count + 2 : -1]])
+    closing = re.fullmatch(rf"{high}\+{above}=(\d+)", lines[-1])
+    if not closing or int(closing[1]) - high != int(above):
+        raise ValueError(f"'{lines[-1]}' does not follow")
+    return count, 10 * tens + units, int(closing[1] + last)

@@ -5,6 +5,9 @@
     size   compare   Good morning. Be honest.                          Are you as big as others?    No, I am smaller …
     name   name      (none)                                            What is your name?           My name is picochat.
 
+Most eval rows ask for replies that training rows hold word for word. The stage ``composed``, for evaluation only, joins
+two topics in one question ("Tell me what your name is and how you were trained."), which no training reply answers.
+
 A situation is made of two pieces, and no piece of an eval situation occurs in training: a held-out speaker comes with
 a held-out clause. A question without a situation is a situation of its own for each wording: the known wordings train,
 the new ones evaluate. Replies never open like refusals and claim no skill, whatever the profile teaches.
@@ -19,8 +22,6 @@ from picochat.packs.quotas import Side, spread_evenly
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import PHRASINGS, in_lower_case
 
-SIDES: tuple[Side, Side] = ("train", "eval")
-
 
 class Situation(NamedTuple):
     """How a question begins, or (``wording``) the one wording of a question that begins with nothing."""
@@ -31,7 +32,7 @@ class Situation(NamedTuple):
 
 
 class Value(NamedTuple):
-    """One problem."""
+    """One problem; a composed one has two topics, such as "name+training"."""
 
     topic: str
     situation: Situation
@@ -42,23 +43,31 @@ class Identity(Task):
 
     category = "identity"
     stages: ClassVar[Mapping[str, float]] = {
-        "who": 0.20,
-        "name": 0.12,
-        "purpose": 0.11,
-        "made_from": 0.11,
-        "limits": 0.11,
-        "evidence": 0.11,
-        "developers": 0.10,
-        "memory": 0.07,
-        "size": 0.07,
+        "who": 0.18,
+        "name": 0.108,
+        "purpose": 0.099,
+        "made_from": 0.099,
+        "limits": 0.099,
+        "evidence": 0.099,
+        "developers": 0.09,
+        "memory": 0.063,
+        "size": 0.063,
+        "composed": 0.1,
     }
+    eval_only: ClassVar = frozenset({"composed"})
 
     def values(self, stage: str) -> Sequence[Value]:
+        if stage in self.eval_only:
+            return [Value(pair, one) for pair in content("identity")["composed"] for one in _situations("eval")]
         topics = [name for name, topic in content("identity")["topic"].items() if topic["stage"] == stage]
-        return [Value(topic, situation) for topic in topics for situation in _situations() + _bare(topic)]
+        everywhere = [*_situations("train"), *_situations("eval")]
+        return [Value(topic, situation) for topic in topics for situation in [*everywhere, *_bare(topic)]]
 
     def key(self, stage: str, value: Value) -> str:
         return f"identity:{value.topic}/{value.situation.text or value.situation.wording}"
+
+    def unit(self, stage: str, value: Value) -> str:
+        return f"situation:{value.situation.text or value.situation.wording}"
 
     def side(self, stage: str, value: Value) -> Side:
         return value.situation.side
@@ -72,34 +81,36 @@ class Identity(Task):
         prompt = template.replace("{situation}", value.situation.text)
         if draw.chance(0.1):
             prompt = in_lower_case(prompt)
-        topic = content("identity")["topic"][value.topic]
-        first, second = draw.pick(topic["first"]), draw.pick(topic["second"])
-        reply = f"{first} {second}" if second else first
-        return Problem(prompt, reply, checks=_checks(value.topic), content=(value.situation.text or prompt,))
+        topics = _tables(value.topic)
+        said = [draw.pick(topic["first"]) for topic in topics]
+        said += [draw.pick(topics[0]["second"])] if len(topics) == 1 else []
+        checks, content_words = _checks(value.topic), (value.situation.text or prompt,)
+        return Problem(prompt, " ".join(filter(None, said)), checks=checks, content=content_words)
+
+
+def _tables(topic: str) -> list[Mapping[str, Any]]:
+    return [content("identity")["topic"][name] for name in topic.split("+")]
 
 
 @cache
 def _checks(topic: str) -> Mapping[str, Any]:
-    words = content("identity")
-    table = words["topic"][topic]
-    not_said = [*words["must_not_include"], *table.get("must_not_include", ())]
-    groups = list(map(list, table["must_include_any"]))
+    tables = _tables(topic)
+    not_said = [*content("identity")["must_not_include"]]
+    not_said += [phrase for table in tables for phrase in table.get("must_not_include", ())]
+    groups = [list(group) for table in tables for group in table["must_include_any"]]
     return {"must_include_any": groups, "must_not_include": not_said, "max_words": 60}
 
 
 @cache
-def _situations() -> list[Situation]:
+def _situations(side: Side) -> list[Situation]:
     """Greetings, notes, pairs of both, and speakers with clauses. Each piece belongs to one side."""
-    found = []
-    for side in SIDES:
-        greetings, notes, speakers, clauses = content("identity")[side].values()
-        texts = [*greetings, *notes]
-        for place, greeting in enumerate(greetings):
-            texts += [f"{greeting} {note}" for note in spread_evenly(notes, 5, start=place)]
-        for place, speaker in enumerate(speakers):
-            texts += [f"I am {speaker} {clause}." for clause in spread_evenly(clauses, 5, start=place)]
-        found += [Situation(side, text) for text in texts]
-    return found
+    greetings, notes, speakers, clauses = content("identity")[side].values()
+    texts = [*greetings, *notes]
+    for place, greeting in enumerate(greetings):
+        texts += [f"{greeting} {note}" for note in spread_evenly(notes, 5, start=place)]
+    for place, speaker in enumerate(speakers):
+        texts += [f"I am {speaker} {clause}." for clause in spread_evenly(clauses, 5, start=place)]
+    return [Situation(side, text) for text in texts]
 
 
 @cache
@@ -125,9 +136,9 @@ def _families(topic: str) -> Mapping[Phrasing, Sequence[Family]]:
 
 @cache
 def _wordings(topic: str) -> Mapping[Phrasing, Sequence[str]]:
-    words = content("identity")
-    table = words["topic"][topic]
+    words, tables = content("identity"), _tables(topic)
+    asked, alone = " and ".join(table["embedded"] for table in tables), len(tables) == 1
     return {
-        "known": [*table["known"], *(lead.format(table["embedded"]) for lead in words["leads"])],
-        "new": [*table["new"], *(lead.format(table["embedded"]) for lead in words["new_leads"])],
+        "known": [*(tables[0]["known"] if alone else ()), *(lead.format(asked) for lead in words["leads"])],
+        "new": [*(tables[0]["new"] if alone else ()), *(lead.format(asked) for lead in words["new_leads"])],
     }

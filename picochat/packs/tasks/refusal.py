@@ -16,18 +16,19 @@ from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from picochat.packs.content import cells, content
-from picochat.packs.quotas import Side, split_of
+from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 
 _STATED_KINDS = ("live_data", "private_data")
 
 
 class Unanswerable(NamedTuple):
-    """A situation with its slot filled, and its short name."""
+    """A situation with its slot filled, its short name, and how it reads with the slot open."""
 
     side: Side
     text: str
     short: str
+    open: str
 
 
 class Stated(NamedTuple):
@@ -85,9 +86,14 @@ class Refusal(Task):
             return f"benign:stated/{value.situation.text}"
         return f"benign:{value.ask}/{value.word}"
 
+    def unit(self, stage: str, value: Value) -> str:
+        if isinstance(value, Asked):
+            return self.key(stage, value)
+        return f"situation:{(value.situation if isinstance(value, Stated) else value).open}"
+
     def side(self, stage: str, value: Value) -> Side:
         if isinstance(value, Asked):
-            return split_of(self.key(stage, value))
+            return self.split(self.key(stage, value))
         return value.situation.side if isinstance(value, Stated) else value.side
 
     def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
@@ -128,7 +134,8 @@ def _unanswerable(stage: str) -> list[Unanswerable]:
     for side, name in sides.items():
         for text, short in map(cells, words["kind"][stage][name]):
             slot = text[text.index("{") : text.index("}") + 1]
-            found += [Unanswerable(side, text.replace(slot, filler), short) for filler in words["fillers"][slot[1:-1]]]
+            fillers = words["fillers"][slot[1:-1]]
+            found += [Unanswerable(side, text.replace(slot, filler), short, text) for filler in fillers]
     return found
 
 

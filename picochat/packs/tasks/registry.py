@@ -15,8 +15,8 @@ _TASKS: tuple[type[Task], ...] = (
 BUILT_IN: Mapping[str, type[Task]] = {task.category: task for task in _TASKS}
 
 
-def load_task(name: str, words: Sequence[str] | None = None) -> Task:
-    """Build the task of that name; ``words`` replaces the built-in list of the spelling tasks.
+def load_task(name: str, words: Sequence[str] | None = None, salt: str = "") -> Task:
+    """Build the task of that name; ``words`` replaces the built-in list of the spelling tasks, ``salt`` is its salt.
 
     Raises:
         UserError: no such task, or what was found is not a task.
@@ -29,8 +29,9 @@ def load_task(name: str, words: Sequence[str] | None = None) -> Task:
         task: Task = made(words) if spells else made()  # type: ignore[call-arg]  # the spelling tasks take words
     except TypeError as error:
         raise UserError(f"cannot build the task {name}: {error}") from error
-    if task.train_only and not set(task.train_only) < set(task.stages):
-        raise UserError(
-            f"the task {name}: train_only must name some of its stages ({', '.join(task.stages)}), but not all"
-        )
+    for side in ("train_only", "eval_only"):
+        if (own := getattr(task, side)) and not set(own) < set(task.stages):
+            stages = ", ".join(task.stages)
+            raise UserError(f"the task {name}: {side} must name some of its stages ({stages}), but not all")
+    task.salt = salt
     return task

@@ -18,7 +18,8 @@ from one place (docs/experiments.md: reversed words 43 → 86 %).
 A line of a count names the letter that is looked for beside the one at hand: without it ("e 1") small models write the
 letters and never learn to compare them with the question.
 
-A word is held out whole: what one spelling task asks in evaluation, no spelling task trains on. Beside words, nonwords
+A word is held out whole, and with it the word that it is backwards ("pin" and "nip"): what one spelling task asks in
+evaluation, no spelling task trains on. Beside words, nonwords
 ("wmozeh") are trained on: they hold all pairs of letters alike, where words hardly ever compare a b with an f.
 """
 
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import Any, ClassVar
 
-from picochat.packs.quotas import Side, split_hash, split_of
+from picochat.packs.quotas import split_hash
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import with_filler, word_families
 from picochat.packs.words import common_words
@@ -42,6 +43,7 @@ class _Spelling(Task):
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self.words = tuple(words) if words is not None else common_words()
+        self._known = frozenset(self.words).union(common_words())
 
     def values(self, stage: str) -> Sequence[Any]:
         return nonwords(self.words) if stage in self.train_only else self.words
@@ -49,8 +51,9 @@ class _Spelling(Task):
     def key(self, stage: str, value: str) -> str:
         return f"{stage}:{value}"
 
-    def side(self, stage: str, value: Any) -> Side:
-        return "train" if stage in self.train_only else split_of(f"word:{_parts(value)[0]}")
+    def unit(self, stage: str, value: Any) -> str:
+        word = _parts(value)[0]
+        return f"word:{min(word, word[::-1]) if word[::-1] in self._known else word}"
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
         return word_families(self.skill)[phrasing]
