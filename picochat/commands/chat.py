@@ -82,17 +82,17 @@ class ChatSession:
 
         self.weights = Weights(model.decoder)
         self.tokenizer = model.tokenizer
-        self.asked = self.decoding = decoding
+        self.given = self.decoding = decoding
         self.name = name
         self.system: list[Message] = [{"role": "system", "content": system}] if system else []
         self.messages = list(self.system)
         self.forget = forget
         self.context = self.weights.config.max_position_embeddings
-        self.turns = 0  # that were asked; tells one reply's drawing from the next one's
+        self.turns = 0  # answered; distinguishes the random numbers of one reply from the next's
         self.dropped = 0
 
     def take(self, line: str) -> bool:
-        """Run a slash command or answer a turn; returns False where the line was /quit. Mistakes are said on stderr."""
+        """Run a slash command or answer a turn; returns False after /quit. Mistakes go to stderr."""
         try:
             if line.startswith("/") and not line.startswith("//"):
                 return self._run_slash_command(*line.split(maxsplit=1))
@@ -123,7 +123,7 @@ class ChatSession:
         try:
             validate_row({"messages": messages, "answerable": True}, "eval")
         except ValueError as error:
-            raise UserError(f"this cannot be said: {error}") from error
+            raise UserError(f"this is not a valid message: {error}") from error
         prompt = self._prompt(messages)
         pieces = stream(self.weights, self.tokenizer, prompt, self.decoding, index=self.turns)
         self.turns += 1
@@ -173,8 +173,8 @@ class ChatSession:
         except ValueError:
             raise UserError("/temperature needs a number, such as /temperature 0.7") from None
         # without effect at 0; a later temperature above 0 brings them back
-        top_k, top_p = (self.asked.top_k, self.asked.top_p) if temperature else (None, None)
-        self.decoding = replace(self.asked, temperature=temperature, top_k=top_k, top_p=top_p)
+        top_k, top_p = (self.given.top_k, self.given.top_p) if temperature else (None, None)
+        self.decoding = replace(self.given, temperature=temperature, top_k=top_k, top_p=top_p)
         _note(f"temperature {temperature}")
 
 

@@ -28,9 +28,9 @@ def add_parser(subparsers: Any) -> None:
         '  picochat generate --checkpoint runs/capability/best_checkpoint --prompt "What is 27 + 15?"\n'
         "  picochat generate --checkpoint runs/capability/best_checkpoint --input prompts.jsonl --out replies.jsonl",
     )
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--prompt", action="append", metavar="TEXT", help="what to answer; may be repeated; - is stdin")
-    asked.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--prompt", action="append", metavar="TEXT", help="what to answer; may be repeated; - is stdin")
+    source.add_argument(
         "--input", metavar="FILE", help='rows as JSONL: {"prompt": …}, or {"messages": […]} that end with the user'
     )
     parser.add_argument(
@@ -38,7 +38,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--system", metavar="TEXT", help="a system message for prompts that have none")
     parser.add_argument(
-        "--plain", action="store_true", help="go on with the text as a document, as a base model learnt to; no turns"
+        "--plain",
+        action="store_true",
+        help="continue the text as a document, as base models are trained to; no turns",
     )
     parser.add_parameters(LOADING)
     parser.add_parameters(DECODING)

@@ -157,11 +157,11 @@ def _open(config: Any) -> _Source:
 
 def _config(model: Any, source: _Source) -> DecoderConfig:
     """The size of the checkpoint that the run starts from, or that of a fresh model."""
-    asked = DecoderConfig(**({} if model.decoder is None else vars(model.decoder)))
+    wanted = DecoderConfig(**({} if model.decoder is None else vars(model.decoder)))
     if model.checkpoint is None or not (Path(model.checkpoint) / "config.json").is_file():
-        return replace(asked, vocab_size=source.vocabulary)
+        return replace(wanted, vocab_size=source.vocabulary)
     own = read_config(model.checkpoint)
-    refuse_other_size(None if model.decoder is None else asked, own, model.checkpoint)
+    refuse_other_size(None if model.decoder is None else wanted, own, model.checkpoint)
     return replace(own, max_position_embeddings=source.data.context_length)
 
 
@@ -174,30 +174,30 @@ def _ranks(trainer: Any) -> int:
 
 def _warnings(figures: dict[str, Any], most: float, *, fresh: bool) -> list[str]:
     f, room = figures, DEVICES[figures["device"]][1]
-    found = [
+    warnings = [
         f"each of the {lane['rows']:,} rows of {lane['name']} is drawn {lane['replays']:.1f} times; make more rows, or "
         "take fewer steps"
         for lane in f["categories"]
         if lane["replays"] > most
     ]
     if f["memory_per_rank_total"] > 0.9 * room:
-        found.append(
+        warnings.append(
             f"a rank needs {f['memory_per_rank_total'] / 1e9:.1f} GB of the {room / 1e9:.0f} GB of a {f['device']}; "
             "shard the model (trainer.strategy), set model.activation_checkpointing, or lower data.batch_size"
         )
     if f["rows_per_step"] > f["rows_per_epoch"]:
-        found.append(
+        warnings.append(
             f"a step takes {f['rows_per_step']:,} packed rows and the pack fills {f['rows_per_epoch']:,.0f}: one step "
             "draws the same examples again; make more rows, or lower data.batch_size or trainer.accumulate_grad_batches"
         )
     if fresh and f["tokens_per_parameter"] < _ENOUGH:
-        found.append(
+        warnings.append(
             f"{f['tokens_per_parameter']:.2g} tokens per parameter; a model of this size learns best from about "
             f"{_ENOUGH:.0f}: {_ENOUGH * f['parameters']:.2g} tokens"
         )
     if f["embedding_parameters"] > f["parameters"] / 2:
-        found.append("more than half of the parameters lie in the embedding; a smaller vocabulary would serve")
-    return found
+        warnings.append("more than half of the parameters lie in the embedding; a smaller vocabulary would serve")
+    return warnings
 
 
 def _page(figures: dict[str, Any]) -> str:

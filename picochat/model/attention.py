@@ -82,8 +82,8 @@ class SegmentAttention:
         lengths = torch.diff(starts, append=starts.new_tensor([flat.numel()]))
         padded, order = ((lengths + _ALIGN - 1) // _ALIGN * _ALIGN).sort(stable=True)
         starts, lengths = starts[order], lengths[order]
-        found, counts = torch.unique_consecutive(padded, return_counts=True)
-        self.buckets: list[tuple[int, int]] = list(zip(counts.tolist(), found.tolist(), strict=True))
+        lengths_padded, counts = torch.unique_consecutive(padded, return_counts=True)
+        self.buckets: list[tuple[int, int]] = list(zip(counts.tolist(), lengths_padded.tolist(), strict=True))
         segment = torch.arange(len(padded), device=flat.device).repeat_interleave(padded)
         token = torch.arange(len(segment), device=flat.device) - (padded.cumsum(0) - padded)[segment]
         filled = token < lengths[segment]
@@ -140,7 +140,7 @@ class VarlenAttention:
 
 
 def backend(device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> Backend:
-    """The way to isolate documents on this device, with values in this number format."""
+    """How to isolate documents on this device, with values in this number format."""
     if device.type == "cpu" and not compiled:
         return "segments"  # compiled, every new set of segments would be a new program
     if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) and _has_varlen(device):

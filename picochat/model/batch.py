@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-IGNORE_INDEX = -100  # torch's own default: a label that is not learnt
+IGNORE_INDEX = -100  # torch's own default: a label outside the loss mask
 
 
 class Batch(NamedTuple):
     """One micro-batch of packed rows.
 
     Two documents, [BOS a b END] and [BOS c END], packed into a row of eight; only "b END" and "c END" are answers.
-    An example of n tokens takes n - 1 places, because inputs and targets are shifted here, once, for each document:
+    An example of n tokens takes n - 1 positions, because inputs and targets are shifted here, once, for each document:
 
         input_ids     BOS   a    b  BOS   c  PAD  PAD  PAD
         labels       -100   b  END    c END -100 -100 -100      labels[t] is the target OF position t (already shifted)
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     Attributes:
         input_ids: [B, T] int64.
-        labels: [B, T] int64, `IGNORE_INDEX` where nothing is learnt; never needs another shift.
+        labels: [B, T] int64, `IGNORE_INDEX` outside the loss mask; never needs another shift.
         position_ids: [B, T] int64, restarts at 0 with every document.
         document_ids: [B, T] int32, 1, 2, … within each row, 0 on padding; attention stays inside equal ids.
         lane_ids: [B, T] int16, -1 on padding; which lane of the mixture a position belongs to.

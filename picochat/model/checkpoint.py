@@ -50,7 +50,7 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> ChatTokenizer:
-        """The tokenizer that the weights were trained with, loaded when it is asked for: a base may come without."""
+        """The tokenizer that the weights were trained with, loaded on first use: a base may come without."""
         tokenizer = ChatTokenizer.load(self.tokenizer_file)
         check_tokenizer(self.folder, tokenizer)
         return tokenizer
@@ -135,7 +135,7 @@ def _read_weights(folder: Path, device: str | torch.device, dtype: torch.dtype |
         shards = read_json_object(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
             raise UserError(f"{folder / _INDEX} has no weight_map from weights to files")
-        names = sorted({Path(name).name for name in shards.values()})  # a shard lies in the folder, whatever it says
+        names = sorted({Path(name).name for name in shards.values()})  # never outside of the folder
     else:
         names = [_WEIGHTS]
     state: dict[str, Tensor] = {}

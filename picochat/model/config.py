@@ -175,12 +175,12 @@ def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[
     }
 
 
-def refuse_other_size(asked: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
-    """Raise UserError where a size was asked for that is not the checkpoint's."""
+def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
+    """Raise UserError where a wanted size is not the checkpoint's."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here was not asked for
+    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here is not a wish
     for field in (*sizes, *shapes):
-        value = getattr(asked or own, field)
+        value = getattr(wanted or own, field)
         if value != getattr(own, field) and (field in sizes or value != getattr(DecoderConfig, field)):
             raise UserError(
                 f"model.decoder.{field} is {value}, but {checkpoint} has {getattr(own, field)}; leave model.decoder "

@@ -45,12 +45,12 @@ def teacher_forced(
     for start in range(0, len(order), batch_size):
         members = order[start : start + batch_size]
         ids = pad_sequence([torch.tensor(rendered[i].ids) for i in members], True, tokenizer.pad_id).to(device)
-        learnt = pad_sequence([torch.tensor(rendered[i].supervised) for i in members], True)[:, 1:].to(device)
+        supervised = pad_sequence([torch.tensor(rendered[i].supervised) for i in members], True)[:, 1:].to(device)
         # Shifted here, once: hidden state t predicts token t + 1. Only supervised positions pass through the head.
-        targets = ids[:, 1:][learnt]
-        logits = decoder.logits(decoder(ids[:, :-1])[learnt]).float()
+        targets = ids[:, 1:][supervised]
+        logits = decoder.logits(decoder(ids[:, :-1])[supervised]).float()
         nll, right = F.cross_entropy(logits, targets, reduction="none").double(), logits.argmax(-1) == targets
-        lengths = learnt.sum(1).tolist()
+        lengths = supervised.sum(1).tolist()
         for index, own, hits in zip(members, torch.split(nll, lengths), torch.split(right, lengths), strict=True):
             scored[index] = Forced(float(own.sum()), len(own), int(hits.sum()))
     return [scored[index] for index in range(len(rendered))]

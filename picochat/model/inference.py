@@ -4,12 +4,12 @@ For a token alone the calls cost more than the arithmetic, so this is the same n
 and values from one product, gate and up from one product, queries and keys normed and rotated together. Keys and values
 of all layers lie in one block of memory that is allocated once for the whole reply.
 
-Prompts lie in that block against its right, so that all rows write the same place at the same time; here two prompts of
+Prompts lie in that block against its right, so that all rows write the same slot at the same time; here two prompts of
 three and one tokens, and two tokens of their replies:
 
-    places     0    1    2  |  3    4            positions   0 1 2 | 3 4
+    slots      0    1    2  |  3    4            positions   0 1 2 | 3 4
     row 0      a    b    c  |  d    e                        0 1 2 | 3 4
-    row 1      -    -    x  |  y    z            padding     0 0 0 | 1 2      places marked - are hidden from row 1
+    row 1      -    -    x  |  y    z            padding     0 0 0 | 1 2      slots marked - are hidden from row 1
 
 While they are read, prompts have no padding: a b c x are four tokens laid end to end, which attend within their prompt.
 """
@@ -81,15 +81,15 @@ class Session:
         config, like = weights.config, weights.embedding
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=like.device)
         self._length = max(map(len, prompts))
-        places = self._length + room
-        shape = (config.num_hidden_layers, 2, len(prompts), config.num_key_value_heads, places, config.head_dim)
+        slots = self._length + room
+        shape = (config.num_hidden_layers, 2, len(prompts), config.num_key_value_heads, slots, config.head_dim)
         self._cache = like.new_zeros(shape)  # zeros: a hidden value is multiplied by 0, which NaN would survive
         self._padding = self._length - lengths
         self._ragged = min(map(len, prompts)) < self._length
-        hidden = torch.arange(places, device=like.device) < self._padding[:, None]
-        # [B, 1, 1, places], added to the scores of a row's next token
-        self._mask = like.new_zeros(len(prompts), 1, 1, places).masked_fill_(hidden[:, None, None], -torch.inf)
-        cos, sin = rotary_table(torch.arange(places, device=like.device)[None], config)
+        hidden = torch.arange(slots, device=like.device) < self._padding[:, None]
+        # [B, 1, 1, slots], added to the scores of a row's next token
+        self._mask = like.new_zeros(len(prompts), 1, 1, slots).masked_fill_(hidden[:, None, None], -torch.inf)
+        cos, sin = rotary_table(torch.arange(slots, device=like.device)[None], config)
         # For x·cos + roll(x)·sin: the two halves of a head change places in one call.
         self._cos = torch.cat((cos, cos), -1)[0].to(like.dtype)
         self._sin = torch.cat((-sin, sin), -1)[0].to(like.dtype)
@@ -104,33 +104,33 @@ class Session:
         ends = lengths.cumsum(0)
         row = rows.repeat_interleave(lengths)
         positions = torch.arange(len(ids), device=device) - (ends - lengths)[row]
-        places = positions + self._padding[row]
+        slots = positions + self._padding[row]
         attend = isolate(row[None] + 1, "segments")
         cos, sin = self._cos[positions], self._sin[positions]
         hidden = F.embedding(ids, weights.embedding)
         last = len(weights.layers) - 1
-        for number, (layer, (known, told)) in enumerate(zip(weights.layers, self._cache, strict=True)):
+        for number, (layer, (keys, values)) in enumerate(zip(weights.layers, self._cache, strict=True)):
             query, key, value = self._heads(layer, hidden, cos, sin)
-            known[row, :, places] = key
-            told[row, :, places] = value
+            keys[row, :, slots] = key
+            values[row, :, slots] = value
             if number < last:
                 hidden = self._finish(layer, hidden, attend(query[None], key[None], value[None])[0])
         # Of the last layer only what follows each prompt's last token is wanted.
-        mixed = self._mix(query[ends - 1], known, told, self._length)
+        mixed = self._mix(query[ends - 1], keys, values, self._length)
         return self._scores(self._finish(layer, hidden[ends - 1], mixed))
 
     def append(self, ids: Tensor) -> Tensor:
         """Append one id [B] to each row: scores [B, vocab_size] of the token after it."""
-        weights, place = self._weights, self._length
+        weights, slot = self._weights, self._length
         self._length += 1
-        positions = place - self._padding
+        positions = slot - self._padding
         cos, sin = self._cos[positions], self._sin[positions]
         hidden = F.embedding(ids, weights.embedding)
-        for layer, (known, told) in zip(weights.layers, self._cache, strict=True):
+        for layer, (keys, values) in zip(weights.layers, self._cache, strict=True):
             query, key, value = self._heads(layer, hidden, cos, sin)
-            known[:, :, place] = key
-            told[:, :, place] = value
-            hidden = self._finish(layer, hidden, self._mix(query, known, told, self._length))
+            keys[:, :, slot] = key
+            values[:, :, slot] = value
+            hidden = self._finish(layer, hidden, self._mix(query, keys, values, self._length))
         return self._scores(hidden)
 
     def keep(self, rows: Tensor) -> None:
@@ -149,15 +149,15 @@ class Session:
         heads = torch.addcmul(heads * cos, heads.roll(size // 2, -1), sin)
         return heads[:, :queries], heads[:, queries:], qkv[:, turned:].view(len(hidden), -1, size)
 
-    def _mix(self, query: Tensor, known: Tensor, told: Tensor, length: int) -> Tensor:
-        """Attention [B, H, D] of one query a row over the first ``length`` places of a layer's keys and values."""
+    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:
+        """Attention [B, H, D] of one query a row over the first ``length`` slots of a layer's keys and values."""
         # Heads that share a key stand as its queries, which spares copies of the keys. Two products in place of
         # scaled_dot_product_attention: for so few queries it uses one core only, and takes twice the time on two.
         grouped = query.reshape(len(query), self._weights.config.num_key_value_heads, -1, query.shape[-1])
-        scores = grouped * query.shape[-1] ** -0.5 @ known[:, :, :length].mT
+        scores = grouped * query.shape[-1] ** -0.5 @ keys[:, :, :length].mT
         if self._ragged:
             scores += self._mask[..., :length]
-        mixed: Tensor = scores.softmax(-1) @ told[:, :, :length]
+        mixed: Tensor = scores.softmax(-1) @ values[:, :, :length]
         return mixed
 
     def _finish(self, layer: _Layer, hidden: Tensor, mixed: Tensor) -> Tensor:

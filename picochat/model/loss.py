@@ -30,8 +30,8 @@ def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_o
         [n] float32, n the number of supervised positions, in row-major order.
     """
     flat = labels.flatten()
-    learnt = (flat != IGNORE_INDEX).nonzero().flatten()
-    rows, targets = hidden.flatten(0, 1).index_select(0, learnt), flat.index_select(0, learnt)
+    supervised = (flat != IGNORE_INDEX).nonzero().flatten()
+    rows, targets = hidden.flatten(0, 1).index_select(0, supervised), flat.index_select(0, supervised)
     chunk = max(1, logits_at_once // decoder.config.vocab_size)
     if len(rows) <= chunk:
         return _nll(decoder, rows, targets)

@@ -77,7 +77,7 @@ class ChatModule(LightningModule):
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): a resumed run takes its settings from config.yaml, never from its checkpoint.
-        self.asked_decoder = decoder
+        self.decoder_config = decoder
         self.checkpoint = checkpoint
         self.optimizer_config = optimizer or OptimizerConfig()
         self.compile_decoder = compile
@@ -112,11 +112,11 @@ class ChatModule(LightningModule):
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
             own = self.decoder.config
-            refuse_other_size(self.asked_decoder, own, self.checkpoint)
+            refuse_other_size(self.decoder_config, own, self.checkpoint)
             self.decoder.config = replace(own, max_position_embeddings=max(own.max_position_embeddings, context))
         else:
-            asked, vocabulary = self.asked_decoder or DecoderConfig(), self.chat_tokenizer.vocab_size
-            self.decoder = Decoder(replace(asked, vocab_size=vocabulary, max_position_embeddings=context))
+            config, vocabulary = self.decoder_config or DecoderConfig(), self.chat_tokenizer.vocab_size
+            self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.activation_checkpointing:
             self.decoder.recompute()
@@ -171,7 +171,7 @@ class ChatModule(LightningModule):
         if self._compiling_since > 0:
             seconds = time.perf_counter() - self._compiling_since
             rank_zero_info(f"model.compile: the first batch took {seconds:.0f} s, compilation included")
-            self._compiling_since = -1.0  # said once
+            self._compiling_since = -1.0  # logged once
 
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""
@@ -189,10 +189,11 @@ class ChatModule(LightningModule):
         self._step_nll = 0.0
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._measure(dataloader_idx, batch)
+        supervised = batch.labels != IGNORE_INDEX
+        cast(LaneLoss, self.lane_losses[dataloader_idx]).update(self.nll(batch), batch.lane_ids[supervised])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(-1, batch)
+        self.validation_step(batch, batch_idx, dataloader_idx=-1)
 
     def on_validation_epoch_end(self) -> None:
         for index, name in enumerate(self.data.val_names):
@@ -244,10 +245,6 @@ class ChatModule(LightningModule):
                 "picochat shards over data only, and this strategy splits matrices; use trainer.strategy fsdp2"
             )
         shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
-
-    def _measure(self, index: int, batch: Batch) -> None:
-        supervised = batch.labels != IGNORE_INDEX
-        cast(LaneLoss, self.lane_losses[index]).update(self.nll(batch), batch.lane_ids[supervised])
 
     def _log_losses(self, index: int, name: str) -> None:
         metric = cast(LaneLoss, self.lane_losses[index])

@@ -1,6 +1,6 @@
 """A tokenizer is trained. In: texts, streamed. Out: a `ChatTokenizer` with a byte-level vocabulary. Next: datamodules.
 
-Text is split into words, single digits, punctuation and white space before merges are learnt, so a number is always
+Text is split into words, single digits, punctuation and white space before merges are counted, so a number is always
 read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
 
 What merges do to words, and what a vocabulary of whole words does instead:
