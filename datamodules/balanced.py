@@ -7,4 +7,3 @@ class BalancedDataModule(ChatDataModule):
     """Rows of the balanced profile, made when they are missing."""
 
     profile = "balanced"
-    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "source", "seed")

@@ -9,7 +9,7 @@ Next: picochat.model.module.
 import json
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +27,16 @@ from picochat.files import sha256_text
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.dataset_pack import load_dataset_pack
+from picochat.packs.mixture_file import load_profile
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, read_rows
 
 
 class ChatDataModule(StreamDataModule):
-    """Chat rows from files. The profiles' datamodules (release, capability, …) make the files when they are missing.
+    """Chat rows from files, or those of a profile, which are made when they are missing.
 
     Args:
+        profile: the mixture to make rows of: a mixture file (my_mixture.yaml), release, capability, balanced, benchmark
+            or another name of `picochat list profiles`. Null: the class's own, if it has one.
         chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
         eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
         tokenizer: tokenizer.json or model folder; trained on the corpus and written there if the file does not exist.
@@ -65,12 +68,12 @@ class ChatDataModule(StreamDataModule):
         without_reference: eval rows that name no gold reply and so have no loss.
     """
 
-    profile: ClassVar[str | None] = None
-    pack_settings: ClassVar[tuple[str, ...]] = ()
+    profile: str | None = None
 
     def __init__(
         self,
         *,
+        profile: str | None = None,
         chat_input: str | None = None,
         eval_input: str | None = None,
         tokenizer: str | None = None,
@@ -102,6 +105,10 @@ class ChatDataModule(StreamDataModule):
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
         if sampling_alpha is not None and not -4 <= sampling_alpha <= 4:
             raise UserError(f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}; 1 is uniform, 0.5 the root")
+        if profile is not None and self.profile not in (None, profile):
+            raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
+        self.profile = profile or self.profile
+        self.mixture = load_profile(self.profile) if self.profile else None
         self.chat_input, self.eval_input = chat_input, eval_input
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
         self.sampling_tag = sampling_tag
@@ -111,8 +118,9 @@ class ChatDataModule(StreamDataModule):
         self.task_pack = {name: value for name, value in named if value is not None}
         self.task_pack_dir = self.work_dir
         self.in_cache = work_dir is None and dataset_pack is None
-        if self.in_cache and self.profile:  # runs that ask for other packs share the cache
-            self.task_pack_dir = self.work_dir / f"{self.profile}-{sha256_text(json.dumps(self.task_pack))[:12]}"
+        if self.in_cache and self.mixture:  # runs that ask for other packs share the cache
+            made_of = json.dumps([self.task_pack, self.mixture.described()])
+            self.task_pack_dir = self.work_dir / f"{self.mixture.name}-{sha256_text(made_of)[:12]}"
         self._refuse_unused()
         self.dropped: dict[str, int] = {}
         self.without_reference = 0
@@ -125,9 +133,9 @@ class ChatDataModule(StreamDataModule):
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
         self.check_trainer()
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
-        if self.profile and self.chat_input is None:
+        if self.mixture and self.chat_input is None:
             settings, folder = self.task_pack, self.task_pack_dir
-            ensure_task_pack(self.profile, folder, self.pack_path, settings, replace=self.in_cache)
+            ensure_task_pack(self.mixture, folder, self.pack_path, settings, replace=self.in_cache)
         self._stores(tokenizer, verify=True)
 
     def setup(self, stage: str) -> None:
@@ -185,17 +193,17 @@ class ChatDataModule(StreamDataModule):
 
     def _files(self) -> dict[Kind, Path]:
         """The files of rows that there are, by kind."""
-        pack = load_dataset_pack(self.pack_path) if self.chat_input is None and self.profile is None else None
+        pack = load_dataset_pack(self.pack_path) if self.chat_input is None and self.mixture is None else None
         chat, evaluation = (pack.chat_path, pack.eval_path) if pack else (None, None)
         if self.chat_input is not None:
             chat = Path(self.chat_input)
-        elif self.profile is not None:
-            chat, evaluation = task_pack_paths(self.profile, self.task_pack_dir)
+        elif self.mixture is not None:
+            chat, evaluation = task_pack_paths(self.mixture, self.task_pack_dir)
         evaluation = Path(self.eval_input) if self.eval_input is not None else evaluation
         if chat is None:
             raise UserError(
                 f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "
-                "(`picochat data task-pack`), or use a profile's datamodule such as CapabilityDataModule"
+                "(`picochat data task-pack`), or name a mixture with data.profile"
             )
         return {"chat": chat, "eval": evaluation} if evaluation is not None else {"chat": chat}
 
@@ -241,7 +249,10 @@ class ChatDataModule(StreamDataModule):
 
     def _refuse_unused(self) -> None:
         """No setting is ignored: what has no effect is an error."""
-        allowed = self.pack_settings if self.chat_input is None else ()
+        components = self.mixture.components if self.mixture and self.chat_input is None else ()
+        asks = {"skill_answer_style": "answer_style", "source": "source"}  # of those components that leave it open
+        open_ = {name for name, field in asks.items() if any(getattr(part, field) == "asked" for part in components)}
+        allowed = {*open_, "sft_rows", "eval_rows", "seed"} if components else set()
         if unused := [name for name in self.task_pack if name not in allowed]:
             shown = "pack_seed" if unused[0] == "seed" else unused[0]
             why = f"{type(self).__name__} makes no rows that depend on it"

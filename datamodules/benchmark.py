@@ -7,4 +7,3 @@ class BenchmarkDataModule(ChatDataModule):
     """Rows of the benchmark profile, made when they are missing."""
 
     profile = "benchmark"
-    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "source", "seed")

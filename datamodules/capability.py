@@ -7,4 +7,3 @@ class CapabilityDataModule(ChatDataModule):
     """Rows of the capability profile, made when they are missing."""
 
     profile = "capability"
-    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "seed")

@@ -22,7 +22,7 @@ from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
 from picochat.packs.documents import iter_documents
 from picochat.packs.mixture import build_task_pack
-from picochat.packs.profiles import load_profile
+from picochat.packs.profiles import Profile
 from picochat.strict_json import parse_json
 
 
@@ -67,31 +67,37 @@ def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTok
 
 
 def ensure_task_pack(
-    profile: str, folder: Path, dataset_pack: Path, settings: dict[str, Any], *, replace: bool
+    mixture: Profile, folder: Path, dataset_pack: Path, settings: dict[str, Any], *, replace: bool
 ) -> None:
-    """Make a profile's chat and eval rows in `folder` where they are missing. A contaminated pack is refused.
+    """Make a mixture's chat and eval rows in `folder` where they are missing. A contaminated pack is refused.
 
     Args:
         settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
         replace: make such a pack again, as in the cache folder; else refuse it.
     """
-    rows = task_pack_paths(profile, folder)
-    report = folder / f"task_mixture_{load_profile(profile).name}.json"
+    rows = task_pack_paths(mixture, folder)
+    report = folder / f"task_mixture_{mixture.name}.json"
     made_with, hashes, contamination = _read(report)
-    others = {name: value for name, value in settings.items() if name in made_with and made_with[name] != value}
+    wanted = {**settings, "mixture": mixture.described()}
+    others = {name: value for name, value in wanted.items() if name in made_with and made_with[name] != value}
     # after a kill between two renames there is an older report, or none
     whole = all(path.exists() and hashes.get(path.name) == sha256_file(path) for path in rows)
     if not whole or others:
         if not replace and any(path.exists() for path in rows):
-            wrong = ", ".join(f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items())
-            found = f"a task pack made with {wrong}" if others else f"rows that {report.name} does not name"
+            other = {name: f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items()}
+            other |= {"mixture": "another mixture, or other files of it"} if "mixture" in others else {}
+            found = (
+                f"a task pack made with {', '.join(other.values())}"
+                if others
+                else f"rows that {report.name} does not name"
+            )
             raise UserError(
                 f"{folder} holds {found}; delete it, choose another data.work_dir, or train on edited rows with "
                 "`picochat train sft --input FILE`"
             )
-        rank_zero_info(f"making the task pack {profile}: {rows[0]}")
+        rank_zero_info(f"making the task pack {mixture.name}: {rows[0]}")
         pack = ensure_dataset_pack(dataset_pack)
-        build_task_pack(pack.path, profile=profile, out_dir=folder, promote=False, force=True, **settings)
+        build_task_pack(pack.path, profile=mixture, out_dir=folder, promote=False, force=True, **settings)
         *_, contamination = _read(report)
     if contamination == "blocked":  # what `picochat data task-pack` would not promote
         raise UserError(
@@ -101,17 +107,20 @@ def ensure_task_pack(
         )
 
 
-def task_pack_paths(profile: str, folder: Path) -> tuple[Path, Path]:
-    """Where the chat rows and the eval rows of a profile's task pack lie."""
-    name = load_profile(profile).name  # of the profile, which a path to it may not end with
-    return folder / f"chat_task_mixture_{name}.jsonl", folder / f"eval_task_mixture_{name}.jsonl"
+def task_pack_paths(mixture: Profile, folder: Path) -> tuple[Path, Path]:
+    """Where the chat rows and the eval rows of a mixture's task pack lie."""
+    return folder / f"chat_task_mixture_{mixture.name}.jsonl", folder / f"eval_task_mixture_{mixture.name}.jsonl"
 
 
 def _read(report: Path) -> tuple[dict[str, Any], dict[str, str], str]:
-    """(settings, sha256 of each file, verdict on contamination) of a task pack; empty where it has no sound report."""
+    """(settings and mixture, sha256 of each file, verdict on contamination) of a task pack; empty without a report."""
     try:
         said = parse_json(report.read_bytes())
         files = {Path(file["path"]).name: file["sha256"] for file in said["files"]}
-        return dict(said["settings"]), files, said["contamination"]["status"]
+        return (
+            {**said["settings"], **{k: said[k] for k in ("mixture",) if k in said}},
+            files,
+            said["contamination"]["status"],
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return {}, {}, ""

@@ -7,4 +7,3 @@ class ReleaseDataModule(ChatDataModule):
     """Rows of the release profile, made when they are missing. Its answers are direct, whatever the skills do."""
 
     profile = "release"
-    pack_settings = ("sft_rows", "eval_rows", "seed")

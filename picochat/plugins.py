@@ -10,7 +10,9 @@ A dotted path to anything importable (`my_tasks.Roman`, a module in the current 
 """
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
@@ -53,6 +55,15 @@ class PlugIn(NamedTuple):
                 f"{type(error).__name__}: {error}; repair or uninstall {self.package.partition(' ')[0]}"
             ) from error
         return found
+
+    def file(self, name: str) -> Path | None:
+        """A file in the folder of the module that the target names, or None."""
+        try:
+            spec = importlib.util.find_spec(self.target)
+        except ImportError:
+            return None
+        folders = (spec.submodule_search_locations if spec else None) or []
+        return next((path for folder in folders if (path := Path(folder) / name).is_file()), None)
 
 
 def plugins(group: str) -> Iterator[PlugIn]:

@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUNDATION = {
-    f"picochat{name}" for name in ("", ".blocks", ".errors", ".files", ".plugins", ".signals", ".strict_json")
+    f"picochat{name}"
+    for name in ("", ".blocks", ".errors", ".files", ".plugins", ".signals", ".strict_json", ".strict_yaml")
 }
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
@@ -57,6 +58,7 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.files",
     "picochat.plugins",
     "picochat.strict_json",
+    "picochat.strict_yaml",
 )
 NO_TORCH_ON_IMPORT = (  # heavy imports wait inside functions
     "picochat.cli",

@@ -9,14 +9,14 @@ is named by its class path, or by its short name: picochat's own or a plug-in's.
 
 import importlib
 import importlib.resources
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 from picochat.commands.parser import respell
 from picochat.errors import UserError, nearest
-from picochat.plugins import PlugIn, find_plugin, plugins
+from picochat.plugins import find_plugin, plugins
+from picochat.strict_yaml import read_yaml
 
 CONFIGS = "picochat.configs"
 _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
@@ -29,17 +29,8 @@ _MOST_NODES = 100_000  # of a config with all aliases expanded; the shipped ones
 def shipped_configs() -> dict[str, Path]:
     """Name → path of the configs that come with picochat, such as "capability.yaml" and "scale/h100-pilot.yaml"."""
     folder = Path(str(importlib.resources.files("picochat.configs")))
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
-
-
-def plugin_config(plugin: PlugIn) -> Path | None:
-    """The file behind an entry point of the group picochat.configs: "roman.yaml" in the folder of its module."""
-    try:
-        spec = importlib.util.find_spec(plugin.target)
-    except ImportError:
-        return None
-    folders = (spec.submodule_search_locations if spec else None) or []
-    return next((path for folder in folders if (path := Path(folder) / plugin.name).is_file()), None)
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+    return {name: path for name, path in found.items() if not name.startswith("mixtures/")}  # these are profiles
 
 
 def resolve_names(words: list[str]) -> list[str]:
@@ -124,33 +115,17 @@ def _config_path(name: str) -> str:
     if plugin is None:
         known = [*shipped, *(plugin.name for plugin in plugins(CONFIGS))]
         raise UserError(f"unknown config {name}{nearest(name, known)}; the installed ones are {', '.join(known)}")
-    path = plugin_config(plugin)
+    path = plugin.file(name)
     if path is None:
         raise UserError(f"{plugin.package} names a config {name} in {plugin.target}, but there is no such file")
     return str(path)
 
 
 def _check_yaml(file: Path) -> None:
-    import yaml
-
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        nodes = _count_nodes(config, {})
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-    except RecursionError:
-        raise UserError(f"{file}: is nested too deeply; a config holds settings and nothing else") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}:{mark.line + 1}" if mark else str(file)
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{place}: is not YAML: {problem}; correct it") from None
+    config = read_yaml(file)
     if not isinstance(config, dict):
         raise UserError(f"{file}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")
-    if nodes > _MOST_NODES:
+    if _count_nodes(config, {}) > _MOST_NODES:
         raise UserError(f"{file}: its aliases (*name) expand to more than {_MOST_NODES:,} values; write them out")
 
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from picochat import __version__
 from picochat.blocks import aligned
-from picochat.commands.configs import CONFIGS, plugin_config, shipped_configs
+from picochat.commands.configs import CONFIGS, shipped_configs
 from picochat.commands.signatures import public_classes, read_signature
 from picochat.errors import UserError
 from picochat.plugins import PlugIn, plugins
 
 OWN = f"picochat {__version__}"
 HOW = {  # kind → where its names go
-    "tasks": "the tasks of a Component",
+    "tasks": "the lanes of a mixture file",
     "profiles": "picochat data task-pack --profile NAME",
     "datamodules": "picochat fit --data NAME (--data.help NAME documents it)",
     "callbacks": "trainer.callbacks of a config: class_path: NAME; those of every run have keys (picochat fit --help)",
@@ -74,7 +74,7 @@ def _own(kind: str) -> Iterator[Entry]:
 
         yield from (Entry(name, OWN, f"{task.__module__}.{task.__name__}") for name, task in BUILT_IN.items())
     elif kind == "profiles":
-        from picochat.packs.profiles import built_in_profiles
+        from picochat.packs.mixture_file import built_in_profiles
 
         for name, profile in built_in_profiles().items():
             parts = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)
@@ -97,8 +97,11 @@ def _own_callbacks() -> list[str]:
 
 def _fault(plugin: PlugIn) -> list[str]:
     if plugin.group == CONFIGS:
-        found = plugin_config(plugin)
-        return [] if found else [f"{plugin.package} names a config {plugin.name}, but there is no such file"]
+        return (
+            []
+            if plugin.file(plugin.name)
+            else [f"{plugin.package} names a config {plugin.name}, but there is no such file"]
+        )
     try:
         plugin.load()
     except UserError as error:

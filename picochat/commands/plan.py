@@ -142,7 +142,12 @@ def _open(config: Any) -> _Source:
     if settings.get("chat_input") is not None:
         raise UserError(f"{absent[0]} does not exist; make it first, there is nothing to plan with")
     with tempfile.TemporaryDirectory() as folder:
-        less = {key: min(settings[key], most) for key, most in _SAMPLE.items() if settings.get(key) is not None}
+        mixture = getattr(data, "mixture", None)
+        fixed = mixture and not all(
+            lane.task for lane in mixture.lanes.values()
+        )  # files hold as many rows as they hold
+        most = {"vocab_size": _SAMPLE["vocab_size"]} if fixed else _SAMPLE
+        less = {key: min(settings[key], limit) for key, limit in most.items() if settings.get(key) is not None}
         pack = data.pack_path if data.pack_path.exists() else Path(folder, FILE_NAME)
         own = {"dataset_pack": str(pack), "work_dir": folder}
         if fresh := data.tokenizer_path in absent:
@@ -151,8 +156,8 @@ def _open(config: Any) -> _Source:
         sample.prepare_data()
         sample.setup("fit")
         vocabulary = settings["vocab_size"] if fresh else sample.chat_tokenizer.vocab_size
-        scale = settings["sft_rows"] / less["sft_rows"] if settings.get("sft_rows") else 1.0
-        return _Source(sample, vocabulary, scale, sampled=True)
+        rows = settings.get("sft_rows")
+        return _Source(sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, sampled=True)
 
 
 def _config(model: Any, source: _Source) -> DecoderConfig:

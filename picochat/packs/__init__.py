@@ -4,13 +4,14 @@ from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack
 from picochat.packs.mixture import build_task_pack
 from picochat.packs.pack_report import TaskPackReport
-from picochat.packs.profiles import Component, Profile
+from picochat.packs.profiles import Component, Lane, Profile
 from picochat.packs.tasks.base import Draw, Problem, Task
 
 __all__ = [
     "Component",
     "DatasetPack",
     "Draw",
+    "Lane",
     "Problem",
     "Profile",
     "Task",

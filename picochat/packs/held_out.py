@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from picochat.packs.contamination import words_of
+from picochat.packs.near import words_of
 from picochat.packs.rows import Row, prompt_text
 
 
@@ -40,7 +40,7 @@ class Closeness(NamedTuple):
 
 
 def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, Closeness]]:
-    """The figures by category and by stage; prompts are compared within their category."""
+    """The figures of generated rows by category and by stage; prompts are compared within their category."""
     replies = {row["messages"][-1]["content"] for row in train}
     lines = {line for reply in replies for line in reply.splitlines()}
     by_category: dict[str, list[str]] = defaultdict(list)

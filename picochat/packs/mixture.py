@@ -22,8 +22,10 @@ from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
 from picochat.packs.held_out import closeness
+from picochat.packs.mixture_file import load_profile
 from picochat.packs.pack_report import TaskPackReport, counts
-from picochat.packs.profiles import Profile, load_profile
+from picochat.packs.pools import read_pools
+from picochat.packs.profiles import Profile
 from picochat.packs.rows import dump_rows
 from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.registry import load_task
@@ -57,12 +59,13 @@ def build_task_pack(
 
     Args:
         dataset_pack: the dataset_pack.json (or its folder) that the rows belong to.
-        profile: release, capability, balanced, benchmark, a registered name, or module.name.
+        profile: release, capability, balanced, benchmark, a mixture file (my_mixture.yaml), a registered name, or
+            module.name.
         out_dir: where the four files go; null takes the dataset pack's folder.
         chat_out: training rows; null writes OUT_DIR/chat_task_mixture_PROFILE.jsonl.
         eval_out: eval rows; null writes OUT_DIR/eval_task_mixture_PROFILE.jsonl.
-        sft_rows: training rows, at least 32.
-        eval_rows: eval rows, at least 16.
+        sft_rows: training rows, at least 32; the largest possible number where a file of the mixture is too short.
+        eval_rows: eval rows, at least 16; as sft_rows.
         source: offline generates every row; hub (also hf) takes part of the benchmark component's rows from public data
             sets and fails if none loads; auto takes what loads and generates the rest.
         skill_answer_style: whether skills answer with their working (chain-of-thought) or directly.
@@ -98,14 +101,18 @@ def build_task_pack(
 
     words = load_words(word_list) if word_list is not None else None
     salt = secrets.token_hex(8) if sealed else split_salt
-    tasks = {name: load_task(name, words, salt) for component in mixture.components for name in component.tasks}
-    reader = SourceReader(source, Path(hub_dir) if hub_dir else None) if _asks_public(mixture, source) else None
-    train, evaluation = RowBuilder(mixture, tasks, seed, skill_answer_style, reader).build(sft_rows, eval_rows)
+    tasks = {lane.task: load_task(lane.task, words, salt) for lane in mixture.lanes.values() if lane.task}
+    snapshots = Path(hub_dir) if hub_dir else None
+    reader = SourceReader(source, snapshots) if _asks_public(mixture, source) else None
+    pools = read_pools(mixture, snapshots, salt)
+    builder = RowBuilder(mixture, tasks, seed, skill_answer_style, reader, pools)
+    train, evaluation = builder.build(sft_rows, eval_rows)
     if reader is not None:
         reader.insist()
 
     train_rows, asked_rows = ([made.row for made in side] for side in (train, evaluation))
     chat_text, eval_text = map(dump_rows, (train_rows, asked_rows))
+    generated = [[made.row for made in side if not made.entry.boilerplate] for side in (train, evaluation)]
     corpus, note = _corpus(pack)
     contamination = check([made.entry for made in train], [made.entry for made in evaluation], corpus, note)
     blocked = contamination.status == "blocked"
@@ -126,9 +133,10 @@ def build_task_pack(
         "eval": counts(asked_rows),
         "held_out": {
             name: {lane: figures._asdict() for lane, figures in own.items()}
-            for name, own in closeness(train_rows, asked_rows).items()
+            for name, own in closeness(*generated).items()
         },
-        "sources": reader.outcomes if reader else [],
+        "mixture": mixture.described(),
+        "sources": [*builder.outcomes, *(reader.outcomes if reader else [])],
         "contamination": contamination.as_dict(),
         "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
         "promotion": "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)",
@@ -156,14 +164,14 @@ def _asks_public(mixture: Profile, source: Source) -> bool:
 
 def _refuse_unused(mixture: Profile, source: Source, hub_dir: str | Path | None, word_list: str | Path | None) -> None:
     """No setting is ignored: what has no effect is an error."""
-    names = [name for component in mixture.components for name in component.tasks]
-    if word_list is not None and not any(name.startswith("bench_spelling_") for name in names):
+    lanes = mixture.lanes.values()
+    if word_list is not None and not any((lane.task or "").startswith("bench_spelling_") for lane in lanes):
         raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
     if source == "hub" and not _asks_public(mixture, source):
         raise UserError(
             f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
         )
-    if hub_dir is not None and not _asks_public(mixture, source):
+    if hub_dir is not None and not _asks_public(mixture, source) and not any(lane.hub for lane in lanes):
         raise UserError(
             "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
         )

@@ -7,6 +7,7 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from picochat.errors import UserError
@@ -23,9 +24,10 @@ Stage = tuple[str, str]
 
 
 class LevelQuota(NamedTuple):
-    """The rows of one stage in one component: ``rows`` of them, ``new`` of which in held-out phrasings."""
+    """The rows of one stage in one lane: ``rows`` of them, ``new`` of which in held-out phrasings."""
 
     component: Component
+    lane: str
     task: str
     stage: str
     rows: int
@@ -39,35 +41,59 @@ class Planner(NamedTuple):
         profile: the mixture.
         tasks: its tasks by name.
         with_new: the stages that can be asked in held-out phrasings.
+        limits: (side, component, lane) → rows that a lane of a file or data set can give; without any it has no part.
     """
 
     profile: Profile
     tasks: Mapping[str, Task]
     with_new: frozenset[Stage]
+    limits: Mapping[tuple[Side, str, str], int] = MappingProxyType({})
 
-    def components(self, total: int) -> list[tuple[Component, int]]:
-        """The rows of each component."""
-        weights = {component.name: component.weight for component in self.profile.components}
-        return list(zip(self.profile.components, largest_remainder(total, weights).values(), strict=True))
+    def components(self, total: int, side: Side) -> list[tuple[Component, int]]:
+        """The rows of each component that has a part in the side."""
+        parts = [component for component in self.profile.components if self._shares(component, side)]
+        weights = {component.name: component.weight for component in parts}
+        return list(zip(parts, largest_remainder(total, weights).values(), strict=True))
 
-    def lanes(self, component: Component, rows: int) -> dict[str, int]:
-        """The rows of each lane (math, spelling, choice, …) of a component."""
-        lanes: Counter[str] = Counter()
-        for name, part in largest_remainder(rows, component.tasks).items():
-            lanes[lane_of(self.tasks[name].category)] += part
-        return lanes
+    def skills(self, component: Component, rows: int, side: Side) -> dict[str, int]:
+        """The rows of each skill (math, spelling, choice, …) of a component."""
+        skills: Counter[str] = Counter()
+        for name, part in largest_remainder(rows, self._shares(component, side)).items():
+            if task := component.lanes[name].task:
+                skills[skill_of(self.tasks[task].category)] += part
+        return skills
+
+    def given(self, total: int, side: Side) -> list[tuple[Component, str, int]]:
+        """(component, lane, rows) of each lane of a file or data set."""
+        return [
+            (component, name, part)
+            for component, rows in self.components(total, side)
+            for name, part in largest_remainder(rows, self._shares(component, side)).items()
+            if component.lanes[name].task is None
+        ]
+
+    def possible(self, total: int, side: Side) -> int:
+        """The largest size up to ``total`` for which no file or data set is too short."""
+
+        return bisect_left(range(total + 1), True, key=lambda size: bool(self.short(size, side))) - 1
+
+    def short(self, total: int, side: Side) -> list[str]:
+        """The lanes that cannot give the rows of a size, as COMPONENT/LANE."""
+        given = self.given(total, side)
+        return [f"{own.name}/{lane}" for own, lane, rows in given if rows > self.limits[side, own.name, lane]]
 
     def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int] | None = None) -> list[LevelQuota]:
-        """Rows per stage, by largest remainder on every level; stages without rows are left out.
+        """Rows per stage of each task, by largest remainder on every level; stages without rows are left out.
 
         Args:
             total: rows of the side.
-            taken: rows that others supply, by (component, lane); the lane's tasks share what is left.
+            taken: rows that others supply, by (component, skill); the skill's tasks share what is left.
         """
         quotas = []
-        for component, rows in self.components(total):
+        for component, rows in self.components(total, side):
             asked = 0
-            for name, task_rows in self._task_rows(component, rows, taken or {}).items():
+            for lane, task_rows in self._task_rows(component, rows, side, taken or {}).items():
+                name = component.lanes[lane].task or ""
                 task = self.tasks[name]
                 left_out = task.train_only if side == "eval" else task.eval_only
                 shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
@@ -77,19 +103,28 @@ class Planner(NamedTuple):
                     if side == "train" or (name, stage) not in self.with_new:
                         new = 0
                     if stage_rows:
-                        quotas.append(LevelQuota(component, name, stage, stage_rows, new))
+                        quotas.append(LevelQuota(component, lane, name, stage, stage_rows, new))
         return quotas
 
-    def _task_rows(self, component: Component, rows: int, taken: Mapping[tuple[str, str], int]) -> dict[str, int]:
-        quotas = largest_remainder(rows, component.tasks)
-        for lane, total in self.lanes(component, rows).items():
-            if gone := taken.get((component.name, lane), 0):
-                members = {name: quotas[name] for name in quotas if lane_of(self.tasks[name].category) == lane}
-                quotas |= largest_remainder(total - gone, members)
+    def _task_rows(
+        self, component: Component, rows: int, side: Side, taken: Mapping[tuple[str, str], int]
+    ) -> dict[str, int]:
+        parts = largest_remainder(rows, self._shares(component, side))
+        tasks = {name: task for name in parts if (task := component.lanes[name].task)}
+        quotas = {name: parts[name] for name in tasks}
+        for skill, total in self.skills(component, rows, side).items():
+            if gone := taken.get((component.name, skill), 0):
+                own = {name: quotas[name] for name in quotas if skill_of(self.tasks[tasks[name]].category) == skill}
+                quotas |= largest_remainder(total - gone, own)
         return quotas
 
+    def _shares(self, component: Component, side: Side) -> dict[str, float]:
+        """The shares of the lanes that have a part in the side."""
+        limits = self.limits
+        return {name: one.share for name, one in component.lanes.items() if limits.get((side, component.name, name), 1)}
 
-def lane_of(category: str) -> str:
+
+def skill_of(category: str) -> str:
     """``bench_math_addition`` belongs to ``math``, ``identity`` to itself."""
     return category.split("_")[1] if category.startswith("bench_") else category
 

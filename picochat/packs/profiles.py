@@ -1,25 +1,69 @@
-"""What a mixture is made of. In: a profile's name. Out: components, categories, stages and their rows. Next: mixture.
+"""What a mixture is made of. In: a profile's name, or a mixture file. Out: components and their lanes. Next: mixture.
 
-    capability ─┬─ 0.72 weak_skills ──────┬─ bench_math_addition ─┬─ single_digit      (shares of a task's stages
-                │                         ├─ bench_spelling_count └─ two_digit …        are the task's own)
+    capability ─┬─ 0.72 weak_skills ──────┬─ 0.13 bench_math_addition ─┬─ single_digit    (shares of a task's stages
+                │                         ├─ 0.10 bench_spelling_count └─ two_digit …       are the task's own)
                 │                         └─ …
                 └─ 0.28 behavior_anchor ──┬─ 0.85 identity
                                           └─ 0.15 refusal
 
-``quotas.largest_remainder`` turns shares into whole rows on each of the three levels: what is asked for comes out.
+``quotas.largest_remainder`` turns shares into whole rows on each of the three levels: what is asked for comes out. A
+lane has one source: a task that generates rows, a file of anybody's rows, or a data set of the hub.
 """
 
-import functools
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import resources
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from picochat.errors import UserError
+from picochat.errors import UserError, nearest
+from picochat.files import sha256_file
 from picochat.packs.quotas import exact
-from picochat.plugins import load_named
+
+CHECKS = {  # name in `check:` → field of an eval row, and the type of its value
+    "exact": ("answer", bool),  # the row's own reply is the answer
+    "includes": ("must_include", list),
+    "includes_any": ("must_include_any", list),
+    "excludes": ("must_not_include", list),
+    "max_words": ("max_words", int),
+    "answerable": ("answerable", bool),
+}
+_OF_ROWS = ("rows", "hold_out", "split", "eval_file", "check", "repeat")  # settings of lanes whose rows are read
+DIAGNOSTIC = "diagnostic"
+"""The `claim` of a component about which nothing is said in public, whatever its gates show."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A named part of a component, and where its rows come from.
+
+    Args:
+        share: of the component's rows.
+        task: generates them: a category, an entry point of ``picochat.tasks`` or a class path (``my_tasks.Roman``).
+            None without file and data set: the task of the lane's own name.
+        file: rows of anybody, in one of the forms that picochat reads.
+        hub: a data set, "OWNER/NAME" or "OWNER/NAME:CONFIG".
+        rows: the most rows that are read of file or data set, from its beginning.
+        hold_out: the share of questions that is held out, by hash. None: 0.2 where rows have a check, else 0.
+        split: of the data set; {"train": …, "eval": …} takes each side from a split of its own, or in a file from the
+            rows whose field ``split`` says so.
+        eval_file: a second file, of the rows of the eval side.
+        check: for eval rows without one: name in `CHECKS` → value.
+        repeat: how often a row may come in training.
+        gate: the share of the lane's rows that must pass before its component is claimed.
+    """
+
+    share: float
+    task: str | None = None
+    file: str | None = None
+    hub: str | None = None
+    rows: int | None = None
+    hold_out: float | None = None
+    split: str | Mapping[str, str] | None = None
+    eval_file: str | None = None
+    check: Mapping[str, Any] | None = None
+    repeat: int = 1
+    gate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -30,62 +74,123 @@ class Component:
         name: goes into ``mixture_component``.
         weight: share of the profile's rows.
         benchmark_profile: goes into ``mixture_benchmark_profile``.
-        tasks: share of each task in the component's rows. A task is named by its category, by an entry point of the
-            group ``picochat.tasks``, or by a class path (``my_tasks.Roman``).
+        lanes: its lanes by name; a number stands for ``Lane(number)``.
         source: "offline" (generated), or "asked": whatever ``--source`` says.
         answer_style: "direct", "scratchpad", or "asked": whatever ``--skill-answer-style`` says.
+        gate: skill or lane → share that must pass before anything is claimed; ``echo``: share that may echo the prompt.
+        claim: what may be said once all gates are met; "diagnostic": nothing.
     """
 
     name: str
     weight: float
     benchmark_profile: str
-    tasks: Mapping[str, float]
+    lanes: Mapping[str, Any]
     source: Literal["offline", "asked"] = "offline"
     answer_style: Literal["direct", "scratchpad", "asked"] = "asked"
+    gate: Mapping[str, float] | None = None
+    claim: str | None = None
+
+    def __post_init__(self) -> None:
+        lanes = {name: lane if isinstance(lane, Lane) else Lane(lane) for name, lane in self.lanes.items()}
+        for name, lane in lanes.items():
+            if not (lane.file or lane.hub):
+                lanes[name] = replace(lane, task=lane.task or name)
+        object.__setattr__(self, "lanes", lanes)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A named mixture; the weights of its components sum to 1."""
+    """A named mixture; the weights of its components sum to 1, and so do the shares of the lanes of each.
+
+    Args:
+        name: goes into file names and ``mixture_profile``.
+        path: the mixture file that it was read from, to which its files are relative; None: the current directory.
+    """
 
     name: str
     components: tuple[Component, ...]
+    path: Path | None = None
 
     def __post_init__(self) -> None:
+        if fault := next(self._faults(), None):
+            raise UserError(f"{self.label}: {fault}")
+
+    @property
+    def label(self) -> str:
+        """How messages call it: by its file, if it has one."""
+        return str(self.path or f"profile {self.name}")
+
+    def file(self, name: str) -> Path:
+        """Where a file of the mixture lies."""
+        return Path(name) if self.path is None else self.path.parent / name
+
+    @property
+    def lanes(self) -> dict[tuple[str, str], Lane]:
+        """All lanes by (component, name)."""
+        return {(part.name, name): lane for part in self.components for name, lane in part.lanes.items()}
+
+    def described(self) -> dict[str, Any]:
+        """The mixture as JSON values, with the sha256 of its files: what a report says that rows were made from."""
+        files = sorted({name for lane in self.lanes.values() for name in (lane.file, lane.eval_file) if name})
+        components = [asdict(component, dict_factory=_without_none) for component in self.components]
+        return {"components": components, "files": {name: sha256_file(self.file(name)) for name in files}}
+
+    def _faults(self) -> Iterator[str]:
         if not re.fullmatch(r"\w[\w.-]*", self.name):
-            raise UserError(f"the profile name '{self.name}' goes into file names: use letters, digits, - and _")
+            yield f"the profile name '{self.name}' goes into file names: use letters, digits, - and _"
         if len({component.name for component in self.components}) < len(self.components):
-            raise UserError(f"profile {self.name}: two components have the same name")
-        for what, shares in (
-            ("the components", {component.name: component.weight for component in self.components}),
-            *((f"the tasks of {component.name}", component.tasks) for component in self.components),
-        ):
-            total = sum(map(exact, shares.values()))
-            if total != 1 or min(shares.values()) <= 0:
-                raise UserError(
-                    f"profile {self.name}: the shares of {what} must be above 0 and sum to 1, not {float(total)}"
-                )
+            yield "two components have the same name"
+        yield from _share_fault("components", {component.name: component.weight for component in self.components})
+        for component in self.components:
+            key = f"components.{component.name}"
+            yield from _share_fault(f"{key}.lanes", {name: lane.share for name, lane in component.lanes.items()})
+            yield from _limit_fault(f"{key}.gate", *(component.gate or {}).values())
+        for (part, name), lane in self.lanes.items():
+            yield from self._lane_faults(f"components.{part}.lanes.{name}", lane)
+
+    def _lane_faults(self, key: str, lane: Lane) -> Iterator[str]:
+        sources = [name for name in ("task", "file", "hub") if getattr(lane, name) is not None]
+        if len(sources) > 1:
+            yield f"{key}: names two sources, {' and '.join(sources)}; keep one of them"
+        split = isinstance(lane.split, Mapping)
+        idle = [field for field in _OF_ROWS if lane.task and getattr(lane, field) not in (None, 1)]
+        if idle := idle or ["split"] * (lane.file is not None and isinstance(lane.split, str)):
+            yield f"{key}.{idle[0]}: has no effect on the source `{sources[0]}`; leave it out"
+        ways = {"hold_out": lane.hold_out is not None, "split": split, "eval_file": lane.eval_file is not None}
+        if len(held := [name for name, used in ways.items() if used]) > 1:
+            yield f"{key}: {' and '.join(held)} both say what is held out; keep one of them"
+        if split and set(lane.split or ()) != {"train", "eval"}:
+            yield f"{key}.split: names {', '.join(lane.split or ())}; name the splits train and eval"
+        yield from _limit_fault(f"{key}.gate", lane.gate)
+        yield from _limit_fault(f"{key}.hold_out", lane.hold_out)
+        for field, number in (("rows", lane.rows), ("repeat", lane.repeat)):
+            if number is not None and number < 1:
+                yield f"{key}.{field}: is {number}; use a number from 1"
+        for name, value in (lane.check or {}).items():
+            if name not in CHECKS:
+                yield f"{key}.check.{name}: unknown check{nearest(name, CHECKS)}; known are {', '.join(CHECKS)}"
+            elif type(value) is not CHECKS[name][1] or (isinstance(value, list) and not all(map(_is_text, value))):
+                shown = {bool: "true or false", int: "a whole number", list: "a list of texts"}[CHECKS[name][1]]
+                yield f"{key}.check.{name}: is {value!r}; use {shown}"
+        for field, file in (("file", lane.file), ("eval_file", lane.eval_file)):
+            if file is not None and not self.file(file).is_file():
+                yield f"{key}.{field}: {self.file(file)} does not exist"
 
 
-@functools.cache
-def built_in_profiles() -> Mapping[str, Profile]:
-    """The profiles of profiles.toml by name."""
-    table = tomllib.loads((resources.files("picochat.packs") / "profiles.toml").read_text(encoding="utf-8"))
-    return {
-        name: Profile(name, tuple(Component(**{**one, "tasks": table["tasks"][one["tasks"]]}) for one in components))
-        for name, components in table["profile"].items()
-    }
+def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value is not None}
 
 
-def load_profile(name: str) -> Profile:
-    """The profile of that name: built in, registered by a package (``picochat.profiles``), or a path ``module.name``.
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
-    Raises:
-        UserError: there is none.
-    """
-    if name in built_in_profiles():
-        return built_in_profiles()[name]
-    found = load_named(name, "picochat.profiles", f"profile (built in: {', '.join(built_in_profiles())})")
-    if not isinstance(found, Profile):
-        raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
-    return found
+
+def _share_fault(key: str, shares: Mapping[str, float]) -> Iterator[str]:
+    total = sum(map(exact, shares.values()))
+    if total != 1 or min(shares.values()) <= 0:
+        yield f"the shares of {key} must be above 0 and sum to 1, not {float(total)}"
+
+
+def _limit_fault(key: str, *limits: float | None) -> Iterator[str]:
+    if wrong := [limit for limit in limits if limit is not None and not 0 <= limit <= 1]:
+        yield f"{key}: is {wrong[0]}; use a share from 0 to 1"

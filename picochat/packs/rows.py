@@ -17,6 +17,7 @@ Fields that picochat does not know survive reading and writing. Rows of other to
 """
 
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -167,9 +168,25 @@ def prompt_text(row: Row) -> str:
     return next(message["content"] for message in reversed(messages) if message["role"] == "user")
 
 
+def questions(row: Row) -> list[str]:
+    """What a conversation asks: all before each of its replies, and at its end where that waits for one; without the
+    system message. Of a row of one question this is its prompt."""
+    turns = [message for message in row["messages"] if message["role"] != "system"]
+    ends = [end for end, turn in enumerate([*turns, {"role": "assistant"}]) if end and turn["role"] == "assistant"]
+    if turns[-1]["role"] == "assistant":
+        ends.pop()  # nothing is asked after the last reply
+    return ["\n".join(turn["content"] for turn in turns[:end]) for end in ends]
+
+
 def cluster_of(row: Row) -> str:
-    """What the row was held out with: its ``cluster``, else its ``key``, else its question (a problem of its own)."""
-    return row.get("cluster") or row.get("key") or prompt_text(row)
+    """What the row is held out with: its ``cluster``, else its ``key``, else its question, normalised."""
+    return row.get("cluster") or row.get("key") or normalised(questions(row)[-1])
+
+
+def normalised(text: str) -> str:
+    """A text without regard to case, spaces and the mark at its end: "Who are  you?" and "who are you" are one."""
+    plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return plain.rstrip(" .?!…。？！") or plain
 
 
 def dump_rows(rows: Iterable[Row]) -> str:

@@ -1,8 +1,8 @@
 """Rows of public data sets. In: the hub, or a folder of snapshots. Out: problems in our form. Next: generation.
 
-Each source stands in for half of one lane of a component, as far as it has rows; what is missing is generated.
+Each source stands in for half of one skill of a component, as far as it has rows; what is missing is generated.
 
-    lane       training                     evaluation
+    skill      training                     evaluation
     choice     MMLU auxiliary_train         ARC Easy, ARC Challenge, MMLU test
     math       GSM8K train                  GSM8K test
     spelling   smol-smoltalk (chat)         -
@@ -40,7 +40,7 @@ class HubSource:
     config: str | None
     split: str
     side: Side
-    lane: str
+    skill: str
     category: str
     read: Callable[[Record], Problem | None]
 
@@ -71,11 +71,11 @@ class SourceReader:
         self._unreachable = None if folder is not None else why_unreachable()
 
     def rows(
-        self, side: Side, lanes: Mapping[str, int], draw: Draw, accept: Callable[[Problem], bool]
+        self, side: Side, skills: Mapping[str, int], draw: Draw, accept: Callable[[Problem], bool]
     ) -> Iterator[tuple[HubSource, Problem]]:
-        """Up to half of each lane's rows; ``accept`` says whether a problem may be taken."""
-        for lane, total in lanes.items():
-            sources = [source for source in SOURCES if source.side == side and source.lane == lane]
+        """Up to half of each skill's rows; ``accept`` says whether a problem may be taken."""
+        for skill, total in skills.items():
+            sources = [source for source in SOURCES if source.side == side and source.skill == skill]
             for source, wanted in largest_remainder(total // 2, dict.fromkeys(sources, 1)).items() if sources else ():
                 rows, failure = 0, None
                 try:
@@ -101,25 +101,40 @@ class SourceReader:
         """Enough records to choose from, in a random order."""
         if self._unreachable:
             raise _UnavailableError(self._unreachable)
-        files = _files(self.folder, source) if self.folder else []
-        try:
-            import datasets  # 2 s: only who asks for public data waits
-
-            if files:
-                kind = "parquet" if files[0].endswith(".parquet") else "json"
-                stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
-            else:
-                stream = datasets.load_dataset(source.dataset, source.config, split=source.split, streaming=True)
-            return draw.shuffled(list(islice(stream, max(_POOL, _TRIES * wanted))))
-        except ImportError:
-            raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')") from None
-        except Exception as error:  # whatever the client's many back ends raise
-            first_line = next(iter(str(error).splitlines()), "")
-            raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
+        most = max(_POOL, _TRIES * wanted)
+        return draw.shuffled(_load(self.folder, source.dataset, source.config, source.split, most))
 
 
 class _UnavailableError(Exception):
     """A source cannot be read; the message says why, in one line."""
+
+
+def read_records(folder: Path | None, dataset: str, config: str | None, split: str, most: int | None) -> list[Record]:
+    """The first records of a split; a UserError where they cannot be read."""
+    try:
+        if folder is None and (why := why_unreachable()):
+            raise _UnavailableError(f"{why}; --hub-dir reads a snapshot in its place")
+        return _load(folder, dataset, config, split, most)
+    except _UnavailableError as error:
+        raise UserError(f"hub:{dataset}, split {split}: {error}") from error
+
+
+def _load(folder: Path | None, dataset: str, config: str | None, split: str, most: int | None) -> list[Record]:
+    files = _files(folder, dataset, config, split) if folder else []
+    try:
+        import datasets  # 2 s: only who asks for public data waits
+
+        if files:
+            kind = "parquet" if files[0].endswith(".parquet") else "json"
+            stream = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
+        else:
+            stream = datasets.load_dataset(dataset, config, split=split, streaming=True)
+        return list(islice(stream, most))
+    except ImportError:
+        raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')") from None
+    except Exception as error:  # whatever the client's many back ends raise
+        first_line = next(iter(str(error).splitlines()), "")
+        raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
 
 
 def _problems(source: HubSource, records: Iterable[Record]) -> Iterator[Problem]:
@@ -132,20 +147,19 @@ def _problems(source: HubSource, records: Iterable[Record]) -> Iterator[Problem]
             yield problem
 
 
-def _files(folder: Path, source: HubSource) -> list[str]:
+def _files(folder: Path, dataset: str, config: str | None, split: str) -> list[str]:
     """A snapshot's files of one split: their path names the configuration, their name begins with the split's."""
-    root = snapshot_folder(folder, source.dataset)
+    root = snapshot_folder(folder, dataset)
     if root is None:
-        raise _UnavailableError(f"{folder} holds no folder {source.dataset} or {source.dataset.rpartition('/')[2]}")
+        raise _UnavailableError(f"{folder} holds no folder {dataset} or {dataset.rpartition('/')[2]}")
     files = [
         str(file)
         for file in sorted(root.rglob("*"))
         if file.suffix in (".parquet", ".jsonl", ".json") and file.is_file()
-        if re.match(rf"{source.split}\b", file.name)
-        and (source.config is None or source.config in file.relative_to(root).parts[:-1])
+        if re.match(rf"{split}\b", file.name) and (config is None or config in file.relative_to(root).parts[:-1])
     ]
     if not files:
-        wanted = f"{source.config}/{source.split}" if source.config else source.split
+        wanted = f"{config}/{split}" if config else split
         raise _UnavailableError(f"{root} holds no file {wanted}*.parquet, .jsonl or .json")
     return files
 

@@ -25,9 +25,9 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return import_corpus("stories", tmp_path_factory.mktemp("pack"), documents=2000).path
 
 
-def ready(profile: type[ChatDataModule], pack: Path, folder: Path, **more: Any) -> ChatDataModule:
+def ready(datamodule: type[ChatDataModule], pack: Path, folder: Path, **more: Any) -> ChatDataModule:
     settings = {"sft_rows": 64, "eval_rows": 32, **more}
-    dm = profile(dataset_pack=str(pack), work_dir=str(folder), batch_size=2, **settings)
+    dm = datamodule(dataset_pack=str(pack), work_dir=str(folder), batch_size=2, **settings)
     dm.prepare_data()
     dm.setup("fit")
     return dm
@@ -137,3 +137,23 @@ def test_a_profile_takes_rows_from_a_file_instead(pack: Path, tmp_path: Path) ->
     dm = ready(CapabilityDataModule, pack, tmp_path / "work", **settings)
     assert dm.lanes == ["add"]
     assert dm.val_names == ["val"]
+
+
+def test_a_mixture_file_is_a_profile_and_its_files_are_watched(pack: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(chat_row("own", number, 3)) + "\n" for number in range(100)))
+    lanes = "{own: {share: 0.5, file: rows.jsonl, check: {max_words: 9}}, identity: 0.5}"
+    (tmp_path / "mine.yaml").write_text(
+        f"components:\n  - {{name: a, weight: 1, benchmark_profile: b, answer_style: direct, lanes: {lanes}}}\n"
+    )
+    mixture = str(tmp_path / "mine.yaml")
+    dm = ready(ChatDataModule, pack, tmp_path / "work", profile=mixture, val_fraction=0.0)
+    counts = dict(zip(dm.lanes, dm.plan.counts.tolist(), strict=True))
+    assert counts == {"own": 32, "identity": 32}
+    with pytest.raises(UserError, match=r"data\.skill_answer_style has no effect here"):
+        ChatDataModule(profile=mixture, skill_answer_style="direct")
+    with pytest.raises(UserError, match=r"but CapabilityDataModule makes capability; leave it out"):
+        CapabilityDataModule(profile=mixture)
+    rows.write_text(rows.read_text() + json.dumps(chat_row("own", 100, 3)) + "\n")
+    with pytest.raises(UserError, match=r"a task pack made with another mixture, or other files of it; delete it"):
+        ready(ChatDataModule, pack, tmp_path / "work", profile=mixture)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from picochat.errors import UserError
 from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack, generation
-from picochat.packs.profiles import built_in_profiles
+from picochat.packs.mixture_file import built_in_profiles
 from picochat.packs.quotas import split_of
 from picochat.packs.rows import Row, prompt_text, read_rows
 from picochat.packs.tasks.registry import load_task
@@ -326,7 +326,7 @@ def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> 
 
 
 def test_profiles_that_cannot_be_meant_are_refused() -> None:
-    with pytest.raises(UserError, match=r"the tasks of a must be above 0 and sum to 1, not 0\.9"):
+    with pytest.raises(UserError, match=r"the shares of components\.a\.lanes must be above 0 and sum to 1, not 0\.9"):
         Profile("p", (Component("a", 1, "full", {"identity": 0.5, "refusal": 0.4}),))
     anchor = Component("a", 0.5, "full", {"identity": 1})
     with pytest.raises(UserError, match="goes into file names"):
@@ -338,7 +338,10 @@ def test_profiles_that_cannot_be_meant_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("capabilty", r"no profile \(built in: release, capability, balanced, benchmark\) named 'capabilty'"),
+        (
+            "capabilty",
+            r"no profile \(a mixture file, or built in: balanced, benchmark, capability, release\) named 'capabilty'",
+        ),
         ("no_such_module.thing", "there is no module no_such_module"),
         ("json.dumps", "is a function; a picochat.packs.Profile is expected"),
     ],

@@ -66,7 +66,7 @@ def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixtu
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     for line in (
         "roman picochat-roman 0.1.0 picochat_roman.tasks.Roman",
-        "romans picochat-roman 0.1.0 picochat_roman.tasks.romans",
+        "romans picochat-roman 0.1.0 picochat_roman",
         "Roman picochat-roman 0.1.0 picochat_roman.data.RomanDataModule",
         "roman.yaml picochat-roman 0.1.0 picochat_roman",
         "Loud broken-package 2.0 broken_package.Loud",

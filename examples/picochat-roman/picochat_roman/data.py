@@ -7,4 +7,3 @@ class RomanDataModule(ChatDataModule):
     """Rows of the profile "romans", made when they are missing."""
 
     profile = "romans"
-    pack_settings = ("sft_rows", "eval_rows", "skill_answer_style", "seed")

@@ -7,7 +7,7 @@
 
 from typing import ClassVar
 
-from picochat.packs import Component, Draw, Problem, Profile, Task
+from picochat.packs import Draw, Problem, Task
 
 SIGNS = (
     *((1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL")),
@@ -53,12 +53,3 @@ class Roman(Task):
         taken = sum(int(step.split()[2]) for step in problem.steps)
         written = "".join(step.split()[-1] for step in problem.steps)
         return None if (taken, written) == (value, problem.answer) else f"the steps make {taken}, written {written}"
-
-
-romans = Profile(
-    "romans",
-    (
-        Component("roman_skill", 0.8, "weak_skills", {"roman": 1.0}),
-        Component("anchor", 0.2, "release_behavior", {"identity": 0.8, "refusal": 0.2}, answer_style="direct"),
-    ),
-)

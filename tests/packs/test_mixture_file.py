@@ -1,0 +1,237 @@
+"""A mixture is a file: tasks and anybody's rows in exact shares, and no question on both sides."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from picochat.errors import UserError
+from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
+from picochat.packs.mixture_file import built_in_profiles, load_profile, read_mixture
+from picochat.packs.quotas import split_of
+from picochat.packs.rows import Row, normalised, prompt_text, read_rows
+
+TOWNS = ["Bergen", "Cusco", "Dakar", "Espoo", "Fargo", "Gdansk", "Hobart", "Izmir", "Jaipur", "Kyoto"]
+MIXTURE = """
+components:
+  - name: support
+    weight: 0.75
+    benchmark_profile: support
+    gate: {refunds: 0.7}
+    claim: answers questions about refunds
+    lanes:
+      refunds: {share: 0.6, file: data/refunds.jsonl, hold_out: 0.3, check: {includes_any: [refund, money]}}
+      chat: {share: 0.4, file: chat.jsonl}
+  - name: skills
+    weight: 0.25
+    benchmark_profile: weak_skills
+    lanes: {bench_math_addition: 0.5, sums: {share: 0.5, task: bench_math_subtraction}}
+"""
+
+
+def ask(prompt: str, reply: str, **more: Any) -> Row:
+    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply}], **more}
+
+
+def refund(number: int) -> Row:
+    town, other = TOWNS[number % 10], TOWNS[number // 10 % 10]
+    prompt = f"I sent order {number} from {town} back to {other}. Where is it?"
+    return ask(prompt, f"Your refund for order {number} is on its way.", category=f"town {number % 2}", id=f"r{number}")
+
+
+def write(path: Path, rows: list[Row]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "dataset_pack.json").write_text("{}")
+    write(tmp_path / "data/refunds.jsonl", [refund(number) for number in range(200)])
+    write(
+        tmp_path / "chat.jsonl",
+        [ask(f"{town}, {number}: tell me more.", "Of course.") for number, town in enumerate(TOWNS * 8)],
+    )
+    (tmp_path / "mine.yaml").write_text(MIXTURE)
+    return tmp_path
+
+
+def build(
+    folder: Path, profile: str | Profile | None = None, **more: Any
+) -> tuple[TaskPackReport, list[Row], list[Row]]:
+    sizes = {"sft_rows": 240, "eval_rows": 48, "promote": False, "force": True, "out_dir": folder / "out", **more}
+    report = build_task_pack(folder, profile=profile or str(folder / "mine.yaml"), **sizes)
+    return report, read_rows(report.chat_path, "chat"), read_rows(report.eval_path, "eval")
+
+
+def test_shares_of_files_and_tasks_come_out_to_the_row(folder: Path) -> None:
+    report, train, evaluation = build(folder, sft_rows=100)
+    # 100 = 75 + 25; 75 x .6 = 45 and .4 = 30; 25 = 13 + 12 (equal remainders: the first)
+    expected = {"refunds": 45, "chat": 30, "bench_math_addition": 13, "sums": 12}
+    assert Counter(row["category"] for row in train) == expected
+    assert Counter(row["category"] for row in evaluation) == {"refunds": 36, "bench_math_addition": 6, "sums": 6}
+    tags = {(row["mixture_component"], row["mixture_benchmark_profile"], row["source_dataset"]) for row in train}
+    assert ("support", "support", "data/refunds.jsonl") in tags
+    assert {row["stage"] for row in train if row["category"] == "refunds"} == {"town 0", "town 1"}
+    assert "support/chat: chat.jsonl: 80 rows for training, 0 held out" in report.summary()
+    component = report.data["mixture"]["components"][0]
+    assert (component["gate"], component["claim"]) == ({"refunds": 0.7}, "answers questions about refunds")
+
+
+def test_the_hash_of_the_question_decides_the_side_and_the_lane_gives_the_check(folder: Path) -> None:
+    _, train, evaluation = build(folder)
+    for row in evaluation:
+        if row["category"] == "refunds":
+            assert split_of(row["key"], 0.3) == "eval"
+            assert row["must_include_any"] == ["refund", "money"]
+            assert row["reference"].startswith("Your refund for order")
+            assert row["source_id"] == f"r{row['reference'].split()[4]}"
+    assert {split_of(row["key"], 0.3) for row in train if row["category"] == "refunds"} == {"train"}
+
+
+def test_a_short_file_makes_the_largest_possible_pack_and_the_report_says_so(folder: Path) -> None:
+    report, train, _ = build(folder, sft_rows=1000)
+    # chat has 80 rows and 30 % of the mixture: 267 x .75 = 200.25, of 200 rows .4 are 80; 268 would ask for 80.4
+    assert len(train) == 268
+    assert Counter(row["category"] for row in train)["chat"] == 80
+    assert (
+        "train rows: 268 of the 1,000 rows that were asked for; more are too many for support/chat" in report.summary()
+    )
+
+
+def test_repeat_lets_rows_come_again_after_all_others_came(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", "file: chat.jsonl, repeat: 3"))
+    report, train, _ = build(folder, sft_rows=320)  # 320 x .75 x .4 = 96
+    times = Counter(prompt_text(row) for row in train if row["category"] == "chat")
+    assert (len(times), set(times.values()), times.total()) == (80, {1, 2}, 96)
+    assert "each up to 3 times in training" in report.summary()
+
+
+SPLIT = "refunds: {share: 1, file: split.jsonl, split: {train: a, eval: b}, check: {exact: true}}"
+SECOND = "refunds: {share: 1, file: data/refunds.jsonl, eval_file: second.jsonl}"
+
+
+@pytest.mark.parametrize("lane", [SPLIT, SECOND])
+def test_what_a_split_or_second_file_asks_leaves_training(folder: Path, lane: str) -> None:
+    """Also where it is asked in other case, in a longer conversation, or nearly so."""
+    longer = ask(refund(3)["messages"][0]["content"], "Wait.")["messages"] + ask("And now?", "Soon.")["messages"]
+    met = [refund(1), ask(f"  {refund(2)['messages'][0]['content'].upper()} ", "Gone."), {"messages": longer},
+           ask(refund(4)["messages"][0]["content"] + " Please?", "There.")]  # fmt: skip
+    own = [{**row, "split": "a"} for row in [*met, *(refund(number) for number in range(50, 90))]]
+    asked = [{**refund(number), "answer": "Gone.", "split": "b"} for number in range(1, 5)]
+    write(folder / "split.jsonl", [*own, *asked])
+    write(folder / "data/refunds.jsonl", own)
+    write(folder / "second.jsonl", asked)
+    (folder / "mine.yaml").write_text(
+        f"components:\n  - {{name: c, weight: 1, benchmark_profile: support, lanes: {{{lane}}}}}\n"
+    )
+    report, train, evaluation = build(folder, sft_rows=40, eval_rows=16)
+    assert (len(train), len(evaluation)) == (40, 4)
+    assert not {normalised(prompt_text(row)) for row in train} & {normalised(prompt_text(row)) for row in evaluation}
+    assert "4 left out of training, since eval rows ask them" in report.summary()
+    assert report.data["contamination"]["status"] == "ready"
+
+
+def test_a_lane_reads_a_data_set_with_its_splits(folder: Path) -> None:
+    pytest.importorskip("datasets")
+    for split, numbers in (("train", range(60)), ("test", range(50, 70))):
+        rows = [{**refund(number), "answer": "Gone."} for number in numbers]
+        write(folder / f"hub/somebody/orders/{split}.jsonl", rows)
+    orders = Lane(1.0, hub="somebody/orders", split={"train": "train", "eval": "test"}, rows=55)
+    mixture = Profile("orders", (Component("c", 1, "support", {"orders": orders}),))
+    report, train, evaluation = build(folder, mixture, sft_rows=200, eval_rows=16, hub_dir=folder / "hub")
+    assert (len(train), len(evaluation)) == (50, 16)  # of the first 55 rows five are asked in the other split
+    assert {row["source_dataset"] for row in (*train, *evaluation)} == {"hub:somebody/orders"}
+    assert "5 left out of training, since eval rows ask them" in report.summary()
+    with pytest.raises(
+        UserError, match=r"hub:somebody/orders, split train: .* holds no folder somebody/orders or orders"
+    ):
+        build(folder, mixture, hub_dir=folder)
+
+
+NUMBERS = st.lists(st.integers(0, 200), min_size=40, max_size=80, unique=True)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(NUMBERS, NUMBERS, st.integers(0, 99))
+def test_no_question_is_on_both_sides_whatever_the_files_share(
+    folder: Path, one: list[int], other: list[int], seed: int
+) -> None:
+    for name, numbers in (("a", one), ("b", other)):
+        write(folder / f"{name}.jsonl", [ask(f"Number {number}?", "refund") for number in numbers])
+    lanes = {"a": Lane(0.5, file=str(folder / "a.jsonl"), hold_out=0.4, check={"includes": ["refund"]}, repeat=9),
+             "b": Lane(0.5, file=str(folder / "b.jsonl"), hold_out=0.0, repeat=9)}  # fmt: skip
+    _, train, evaluation = build(folder, Profile("both", (Component("c", 1, "support", lanes),)), seed=seed)
+    assert {row["category"] for row in evaluation} == {"a"}
+    assert not {prompt_text(row) for row in train} & {prompt_text(row) for row in evaluation}
+
+
+def test_built_in_profiles_are_files_with_their_gates() -> None:
+    found = built_in_profiles()
+    assert list(found) == ["balanced", "benchmark", "capability", "release"]
+    assert found["capability"].components[0].gate == {"math": 0.3, "spelling": 0.4, "echo": 0.05}
+    assert found["benchmark"].components[0].claim == "diagnostic"
+    assert load_profile("capability") == found["capability"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("weight: 0.75", "wieght: 0.75", r"components\.support\.wieght: unknown key \(did you mean weight\?\); known"),
+        ("weight: 0.75", "weight: 0.7", r"the shares of components must be above 0 and sum to 1, not 0\.95"),
+        ("share: 0.4", "share: 0.3", r"the shares of components\.support\.lanes must be above 0 and sum to 1, not"),
+        ("share: 0.4", "share: lots", r"components\.support\.lanes\.chat\.share: is 'lots'; use a number"),
+        ("share: 0.4", "share: .nan", r"components\.support\.lanes\.chat\.share: is nan; use a number"),
+        ("file: chat.jsonl", "file: chatt.jsonl", r"support\.lanes\.chat\.file: .*chatt\.jsonl does not exist"),
+        ("file: chat.jsonl", "file: chat.jsonl, task: identity", r"chat: names two sources, task and file; keep one"),
+        ("file: chat.jsonl", "repeat: 2", r"chat\.repeat: has no effect on the source `task`; leave it out"),
+        ("file: chat.jsonl", "file: chat.jsonl, split: train", r"chat\.split: has no effect on the source `file`"),
+        ("hold_out: 0.3", "hold_out: 0.3, eval_file: chat.jsonl", r"hold_out and eval_file both say what is held out"),
+        ("hold_out: 0.3", "hold_out: 3", r"support\.lanes\.refunds\.hold_out: is 3; use a share from 0 to 1"),
+        ("includes_any: [", "contains: [", r"refunds\.check\.contains: unknown check.*; known are exact, includes"),
+        ("[refund, money]", "refund", r"refunds\.check\.includes_any: is 'refund'; use a list of texts"),
+        ("file: chat.jsonl}", "file: chat.jsonl, hold_out: 0.5}", r"chat: none of the rows that it holds out has a"),
+        ("      chat:", "      refunds:", r"has the key 'refunds' twice; keep one of them"),
+        ("name: skills", "name: support", r"two components have the same name"),
+        ("    benchmark_profile: support\n", "", r"components\.support: lacks the key benchmark_profile; add it"),
+        ("components:", "parts:", r"holds no mixture; write `components:` and a list of them into it"),
+    ],
+)  # fmt: skip
+def test_a_faulty_mixture_is_one_sentence_with_file_and_key(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in MIXTURE
+    (folder / "mine.yaml").write_text(MIXTURE.replace(old, new))
+    with pytest.raises(UserError, match=r"mine\.yaml:.* ?" + message):
+        build(folder)
+    assert not (folder / "out").exists()
+
+
+def test_a_mixture_without_rows_to_evaluate_is_refused_with_what_to_do(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(
+        "components:\n  - {name: c, weight: 1, benchmark_profile: s, lanes: {chat: {share: 1, file: chat.jsonl}}}"
+    )
+    with pytest.raises(
+        UserError, match=r"no lane has rows to evaluate; give one `check:` or `eval_file:`, or train on"
+    ):
+        build(folder)
+
+
+def test_a_package_names_a_mixture_file_in_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "site/my_package").mkdir(parents=True)
+    (folder / "site/my_package/__init__.py").touch()
+    write(folder / "site/my_package/chat.jsonl", [refund(1)])
+    (folder / "site/my_package/mine.yaml").write_text(MIXTURE.replace("data/refunds.jsonl", "chat.jsonl"))
+    metadata = folder / "site/my_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[picochat.profiles]\nmine = my_package\nabsent = my_package\n")
+    monkeypatch.syspath_prepend(str(folder / "site"))
+    assert load_profile("mine") == read_mixture(folder / "site/my_package/mine.yaml")
+    with pytest.raises(
+        UserError, match=r"my-package 1\.0 names a profile absent in my_package, but there is no absent\."
+    ):
+        load_profile("absent")
