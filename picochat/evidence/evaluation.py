@@ -68,7 +68,7 @@ class ModelAnswerer:
         self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[float]]:
         """Score each label as the reply to its conversation."""
-        from picochat.model.choices import choice_scores
+        from picochat.model.likelihood import choice_scores
 
         choices = [list(names) for names in labels]
         prompts = self._prompts(conversations)

@@ -32,7 +32,7 @@ from picochat.packs.rows import Message, Row, cluster_of, conversation, has_chec
 
 if TYPE_CHECKING:
     from picochat.model.engine import Decoding, Precision
-    from picochat.model.forcing import Forced
+    from picochat.model.likelihood import Forced
 
 SIDES = ("train", "held_out")
 FIT_GROUPINGS = ("by_benchmark_profile", "by_component", "by_category", "by_stage", "by_phrasing")
@@ -151,7 +151,7 @@ def measure_fit(
         UserError: unreadable input or checkpoint, or `max_rows` below 1.
     """
     from picochat.model.engine import Decoding, load_model
-    from picochat.model.forcing import teacher_forced
+    from picochat.model.likelihood import teacher_forced
 
     if max_rows < 1:
         raise UserError(f"--max-rows must be at least 1, not {max_rows}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.utils.checkpoint import checkpoint
+from torchmetrics import Metric
 
 from picochat.model.batch import IGNORE_INDEX
 from picochat.model.decoder import Decoder
@@ -44,3 +45,37 @@ def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_o
 
 def _nll(decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(decoder.logits(rows).float(), targets, reduction="none")
+
+
+class LaneLoss(Metric):
+    """Negative log-likelihood per supervised token, in all and per lane; sums are reduced over ranks, means are not.
+
+    Args:
+        lanes: the names that `lane_ids` of a batch index.
+        dtype: of the sums.
+    """
+
+    higher_is_better = False
+    full_state_update = False
+    nll: Tensor
+    tokens: Tensor
+
+    def __init__(self, lanes: list[str], dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.add_state("nll", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
+        self.add_state("tokens", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
+
+    def update(self, nll: Tensor, lane_ids: Tensor) -> None:
+        """Add supervised positions: nll [n] in nats, lane_ids [n]."""
+        lane_ids = lane_ids.long()
+        self.nll.index_add_(0, lane_ids, nll.to(self.nll.dtype))
+        self.tokens.index_add_(0, lane_ids, torch.ones_like(nll, dtype=self.tokens.dtype))
+
+    def compute(self) -> dict[str, Tensor]:
+        """{"loss": nats per token, "loss/<lane>": …} with the lanes that had tokens."""
+        result = {"loss": self.nll.sum() / self.tokens.sum()}
+        for lane, nll, tokens in zip(self.lanes, self.nll, self.tokens, strict=True):
+            if tokens > 0:
+                result[f"loss/{lane}"] = nll / tokens
+        return result

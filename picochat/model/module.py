@@ -31,8 +31,7 @@ from picochat.model.config import DecoderConfig, refuse_other_size
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
-from picochat.model.lane_loss import LaneLoss
-from picochat.model.loss import supervised_nll
+from picochat.model.loss import LaneLoss, supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Row

@@ -29,7 +29,7 @@ from picochat.evidence.sft_fit import (
 from picochat.evidence.words import fit_reading
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.forcing import Forced, teacher_forced
+from picochat.model.likelihood import Forced, teacher_forced
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message, Row

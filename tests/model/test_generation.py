@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from picochat.errors import UserError
-from picochat.model.choices import choice_scores
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
 from picochat.model.inference import Weights
+from picochat.model.likelihood import choice_scores
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message
 

@@ -12,7 +12,7 @@ from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.lane_loss import LaneLoss
+from picochat.model.loss import LaneLoss
 from picochat.model.module import ChatModule
 from picochat.model.vocabulary import train_tokenizer
 
