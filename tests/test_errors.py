@@ -43,9 +43,9 @@ REFUSED = {
     "malformed line": (f"{SFT} --input broken.jsonl", "broken.jsonl:2: is not JSON"),
     "malformed line inspected": ("data inspect broken.jsonl", "broken.jsonl"),
     "wrong tokenizer": (f"{SFT} --input rows.jsonl --tokenizer other.json", "tokenizer"),
-    "no model folder": (
+    "not a model folder": (
         "train sft --checkpoint pack.json --input rows.jsonl --out-dir run --steps 1",
-        "no model folder",
+        "not a model folder",
     ),
     "existing output": ("tok train --input rows.jsonl --vocab-size 300 --out other.json", "--force"),
     "existing pack": ("data import --source stories --documents 5 --out-dir .", "--force"),
