@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from report import record
 from scipy import stats
 
-from picochat.evidence.clusters import cluster_sums, clustered_difference, clustered_rate, sign_flip_test
+from picochat.evidence.clusters import Z95, cluster_sums, clustered_difference, clustered_rate, sign_flip_test
 from picochat.evidence.runs import moderate, run_noise
-from picochat.evidence.stats import Z95
 
 Array = NDArray[np.float64]
 SHAPES = {  # rows of each problem

@@ -1,4 +1,4 @@
-"""`picochat eval chat | sft-fit | compare`: from a checkpoint and rows to evidence. Calls picochat.evidence, prints."""
+"""`picochat eval chat | sft-fit | compare | power`: from checkpoint and rows to evidence. Calls picochat.evidence."""
 
 import argparse
 import sys
@@ -15,12 +15,15 @@ from picochat.model.engine import Decoding
 if TYPE_CHECKING:
     from picochat.evidence.curves import Curves
 
+_POWER = "picochat.evidence.power.visible_difference"
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``chat``, ``sft-fit`` and ``compare`` to the group ``eval``."""
+    """Add ``chat``, ``sft-fit``, ``compare`` and ``power`` to the group ``eval``."""
     _add_chat(subparsers)
     _add_sft_fit(subparsers)
     _add_compare(subparsers)
+    _add_power(subparsers)
 
 
 def run_chat(args: argparse.Namespace) -> None:
@@ -57,9 +60,10 @@ def run_sft_fit(args: argparse.Namespace) -> None:
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare two arms of evaluations on the same rows."""
+    from picochat.evidence.arms import arm_names
     from picochat.evidence.compare import compare_runs
     from picochat.evidence.compare_report import compare_json, compare_report
-    from picochat.evidence.words import arm_names
+    from picochat.evidence.noise import read_noise
 
     if args.runs and (args.a or args.b):
         raise UserError("give either two folders, or --a and --b, not both")
@@ -71,8 +75,18 @@ def run_compare(args: argparse.Namespace) -> None:
     _refuse_existing(args, "comparison")
     names = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
     names = [args.name_a or names[0], args.name_b or names[1], *names[2:]]
-    comparison = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, names=names, margin=args.margin / 100)
+    noise = read_noise(args.noise) if args.noise else None
+    settings: dict[str, Any] = {"margin": args.margin / 100, "declared": args.declare}
+    settings |= {"before": args.before, "peak": args.peak, "noise": noise, "noise_from": ", ".join(args.noise)}
+    comparison = compare_runs(arm_a, arm_b, names=names, **settings)
     _finish(args, "comparison", compare_report(comparison), compare_json(comparison))
+
+
+def run_power(args: argparse.Namespace) -> None:
+    """Print what a comparison of this size would see."""
+    from picochat.evidence.power import power_report
+
+    print(terminal(*power_report(**arguments_of(args, _POWER))))
 
 
 def _refuse_existing(args: argparse.Namespace, name: str, *others: str) -> None:
@@ -148,7 +162,8 @@ def _add_compare(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="compare two runs, or two arms of several runs, on the same eval rows",
-        description="Paired comparison of eval outputs per lane: difference B - A, 95 % interval, exact test, Holm.",
+        description="Paired comparison of eval outputs per lane: difference B - A, 95 % interval over problems and "
+        "runs, corrected p-value, and the smallest difference that could have been seen.",
         epilog="""examples:
   picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
   several seeds an arm, so that the intervals include the variation between runs:
@@ -168,10 +183,25 @@ def _add_compare(subparsers: Any) -> None:
         parser.add_argument(flag, nargs="+", default=[], metavar="DIR", help=text)
     parser.add_argument("--name-a", metavar="NAME", help="what arm A is called (default: after its folder)")
     parser.add_argument("--name-b", metavar="NAME", help="what arm B is called (default: after its folder)")
+    noise = "how much runs differ: earlier runs of one recipe, or a comparison.json with several runs an arm"
+    parser.add_argument("--noise", nargs="+", default=[], metavar="PATH", help=noise)
+    declared = "skills or categories that this comparison is made for; all others are explored (default: every skill)"
+    parser.add_argument("--declare", nargs="+", default=[], metavar="LANE", help=declared)
     parser.add_argument("--margin", type=float, default=2.0, help="points within which arms are equal (default: 2)")
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
     parser.set_defaults(run=run_compare)
+
+
+def _add_power(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "power",
+        help="the smallest difference that a comparison will be able to show",
+        description="The smallest difference that rows, problems and runs will show with 80 % power, before any work.",
+        epilog="example: picochat eval power --rows 246 --problems 95 --runs 3",
+    )
+    parser.add_parameters(_POWER)
+    parser.set_defaults(run=run_power)
 
 
 def _add_model_flags(parser: Parser, rows: str) -> None:

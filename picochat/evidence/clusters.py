@@ -13,17 +13,26 @@ Everything is two-sided, at 95 %. How well it holds what it says: benchmarks/cov
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, stdtr, stdtrit
 
 from picochat.evidence.runs import RunNoise, crossed_variance
-from picochat.evidence.stats import Z95, Interval, wilson
 
 Array = NDArray[np.float64]
 FEW = 10  # clusters; below that there is no interval, except where every row is its own cluster
 _FLIPS = 14  # clusters: up to so many all 2^14 signs are tried
+Z95 = NormalDist().inv_cdf(0.975)  # 1.959964
+
+
+class Interval(NamedTuple):
+    """Both ends of a 95 % interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,22 @@ class ClusteredDifference:
     freedom: float
     rows: int
     clusters: int
+
+
+def wilson(passed: float, n: float) -> Interval:
+    """Wilson's score interval for a share; it stays inside [0, 1] and is informative at 0 % and 100 % too.
+
+    Source: Wilson (1927), JASA 22, 209-212. `passed` may be a mean over runs, so it need not be whole.
+
+    >>> [round(end, 3) for end in wilson(50, 50)]
+    [0.929, 1.0]
+    """
+    if n == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = passed / n, Z95 * Z95
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return Interval(0.0 if passed == 0 else centre - half, 1.0 if passed == n else centre + half)
 
 
 def cluster_sums(values: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> tuple[Array, Array]:
@@ -196,3 +221,31 @@ def _lower_end(wins: float, losses: float, n: float) -> float:
         refused = wins - losses - n * middle > Z95 * math.sqrt(max(0.0, spread))
         low, high = (middle, high) if refused else (low, middle)
     return low
+
+
+def share_of_gain(
+    kept: float, kept_ends: Interval, gain: float, gain_ends: Interval, correlation: float = 0.0
+) -> Interval | None:
+    """Interval of kept / gain, both differences from the same start; None where the gain's interval touches 0.
+
+    Source: Donner and Zou (2012), Statistical Methods in Medical Research 21, 347-359: Fieller's equation with the
+    half-widths of the two intervals, here with their covariance.
+
+        kept 0.78 (0.70 to 0.85), gain 0.96 (0.90 to 0.98)   ─►   0.81 (0.73 to 0.90)
+
+    Args:
+        kept, kept_ends: the difference that is left, and its interval.
+        gain, gain_ends: the difference that was there, and its interval.
+        correlation: of the two estimates; 0 is the cautious choice for differences that go together.
+    """
+    if gain_ends.low <= 0:
+        return None
+
+    def end(half: float, sign: int) -> float:
+        # The far end of the gain: a larger gain makes a positive share smaller and a negative one less negative.
+        far = gain_ends.high - gain if (kept + sign * half > 0) == (sign < 0) else gain - gain_ends.low
+        # The roots of (kept - x gain)² = half² - 2 x covariance + x² far²
+        a, b, c = gain**2 - far**2, kept * gain - correlation * half * far, kept**2 - half**2
+        return (b + sign * math.sqrt(max(0.0, b * b - a * c))) / a
+
+    return Interval(end(kept - kept_ends.low, -1), end(kept_ends.high - kept, 1))

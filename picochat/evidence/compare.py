@@ -1,13 +1,18 @@
 """Paired comparison. In: folders of `eval chat`, one or more an arm. Out: a `Comparison`. Next: compare_report.
 
-Both arms answered the same rows, so a lane is compared row by row:
+Both arms answered the same rows, so a lane is compared row by row, and rows of one problem count once:
 
-    row      1  2  3  4  5  6        A passes 4/6, B passes 5/6, difference B - A = +1/6
-    A        ✓  ✓  ✓  ✗  ✓  ✗        only A: row 3; only B: rows 4 and 6; exact McNemar looks at these three
-    B        ✓  ✓  ✗  ✓  ✓  ✓        flips: 3 lost, 4 and 6 gained
+    problem  7x8     7x8     3x9         A passes 1/3, B passes 3/3, difference B - A = +2/3
+    A        no      no      yes         gained: rows 1 and 2, both of 7x8: one piece of evidence
+    B        yes     yes     yes         test and interval: evidence.clusters
 
-An arm of several runs (seeds) enters with each row's share of runs that passed, and the interval then includes how much
-the runs differ from each other. With one run an arm it cannot, which the report's notes say.
+An arm of several runs (seeds) enters with each row's share of runs that passed; how much runs differ is estimated from
+all arms and lanes together (evidence.noise), and interval and test then speak of recipes. With one run an arm they
+speak of these models, unless `noise` says how much runs differ.
+
+Lanes are *declared* (the skills, unless others are named) or *explored* (all others). Declared ones are corrected by
+Holm's method, explored ones by Benjamini and Hochberg's. A lane of the same rows as another is the same test: it is
+counted once.
 
 Two more arms on the same rows measure the retained gain, that is, how far a later training stage forgot what an earlier
 one taught (catastrophic forgetting):
@@ -16,47 +21,31 @@ one taught (catastrophic forgetting):
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import correlation, mean
+from statistics import correlation
 from typing import NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence import stats
+from picochat.evidence.arms import Arm, read_arms
+from picochat.evidence.clusters import (
+    ClusteredDifference,
+    ClusteredRate,
+    Interval,
+    cluster_sums,
+    clustered_difference,
+    clustered_rate,
+    share_of_gain,
+)
 from picochat.evidence.evaluation import Evaluation, RowFile
 from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
-from picochat.evidence.read_back import read_eval
-from picochat.evidence.stats import Interval
+from picochat.evidence.noise import Noise, noise_between
+from picochat.evidence.runs import RunNoise, corrected, smallest_visible
 
-SIGNIFICANT = 0.05  # a corrected p below this is called a difference
-_ONE_RUN = "exact McNemar"
-_SEVERAL_RUNS = "the larger p of an exact sign test over rows and Welch's t over runs"
+SIGNIFICANT = 0.05  # a corrected p below this, of an effect that could have been seen, is called a difference
 
 
-class Run(NamedTuple):
-    """One evaluation that was read back from its folder."""
-
-    folder: str
-    evaluation: Evaluation
-
-
-class Arm(NamedTuple):
-    """Runs that differ by their seed only; `name` is for the reader."""
-
-    name: str
-    runs: list[Run]
-
-    def rates(self, rows: Sequence[int]) -> list[float]:
-        """Each run's share of `rows` (indices) that passed."""
-        return [mean(run.evaluation.predictions[index].passed for index in rows) for run in self.runs]
-
-    def shares(self, rows: Sequence[int]) -> list[float]:
-        """Each row's share of runs that passed it."""
-        return [mean(run.evaluation.predictions[index].passed for run in self.runs) for index in rows]
-
-
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A share of a gain, with its interval."""
 
     share: float
@@ -65,59 +54,53 @@ class Kept:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the peak gained over the start, and the shares of it that A and B still have.
+    """What the peak gained over the start (of rate `before`), and the shares of it that A and B still have.
 
     The shares are None where no gain was shown, and `kept_a` also where A is the peak.
     """
 
-    rate_before: float
-    rate_peak: float
-    gain: float
-    ci95: Interval
-    p: float
+    before: float
+    change: ClusteredDifference
     kept_a: Kept | None
     kept_b: Kept | None
-    p_holm: float = 1.0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One lane, B minus A; `only_a` and `only_b` count rows, which several runs an arm make fractions.
+    """One lane.
 
-    `ci95_rows` is the interval over rows alone, `ci95` also over runs where an arm has several.
+    Attributes:
+        a, b: rates over all runs, with intervals over problems; `rates_a` and `rates_b` are of each run.
+        change: B minus A, over problems, and over runs where `noise` is known.
+        lost, gained: rows; several runs an arm make them fractions.
+        p_corrected: None where the variation of runs is unknown: a claim about two models is none about recipes.
+        declared: whether it is corrected by Holm's method, among what was declared.
+        visible: the smallest difference that the lane would have shown with 80 % power.
+        finding: see `_finding`.
     """
 
-    n: int
-    rate_a: float
-    rate_b: float
-    ci95_a: Interval
-    ci95_b: Interval
+    a: ClusteredRate
+    b: ClusteredRate
     rates_a: list[float]
     rates_b: list[float]
-    difference: float
-    ci95: Interval
-    ci95_rows: Interval
-    both: float
-    only_a: float
-    only_b: float
-    p: float
-    test: str
-    equal: bool
-    gain: Gain | None = None
-    p_holm: float = 1.0
-
-    @property
-    def finding(self) -> str:
-        """What interval and corrected test say together.
-
-        "equal": the whole interval lies within the margin. "different": both exclude no difference. "suggested": only
-        one of them does, as with six rows that all flip (+44.8 to +100.0, p = 0.06). "undecided": neither.
-        """
-        excluded = not self.ci95.low <= 0 <= self.ci95.high
-        return "equal" if self.equal else _FINDINGS[excluded + (self.p_holm < SIGNIFICANT)]
+    change: ClusteredDifference
+    noise: RunNoise | None
+    lost: float
+    gained: float
+    p_corrected: float | None
+    declared: bool
+    visible: float
+    finding: str
+    gain: Gain | None
 
 
-_FINDINGS = ("undecided", "suggested", "different")
+class _Lane(NamedTuple):
+    """Rows that are compared, as indices; several names may stand for the same rows."""
+
+    rows: list[int]
+    clusters: list[str]
+    noise: RunNoise | None
+    tests: int  # how many lanes are declared, if it is one of them; 0: it is explored
 
 
 class Flip(NamedTuple):
@@ -140,6 +123,7 @@ class Comparison:
     before: Arm | None
     peak: Arm | None
     margin: float
+    noise_from: str
     overall: Difference
     lanes: Mapping[str, Mapping[str, Difference]]
     flips: list[Flip]
@@ -158,6 +142,9 @@ def compare_runs(
     peak: Sequence[str | Path] = (),
     names: Sequence[str] = ("A", "B"),
     margin: float = 0.02,
+    noise: Noise | None = None,
+    noise_from: str = "",
+    declared: Sequence[str] = (),
 ) -> Comparison:
     """Compare two arms; the difference is always B - A.
 
@@ -167,127 +154,129 @@ def compare_runs(
         peak: runs of the model whose gain is meant; arm A where it is empty.
         names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
+        noise: how much runs differ (`noise.read_noise`), in place of the spread of these runs.
+        noise_from: where it comes from, for the reader.
+        declared: skills or categories that the comparison was made for; every skill by default.
 
     Raises:
         UserError: a margin out of range, one name for two arms, a folder without evaluation, runs on different eval
-            rows, the same run twice in an arm, or a peak without its start.
+            rows, the same run twice in an arm, a peak without its start, or an unknown declared lane.
     """
     if peak and not before:
         raise UserError("--peak needs --before: a gain has a start")
     if not 0 < margin <= 1:
         raise UserError(f"--margin must be above 0 and at most 100 points, not {100 * margin:g}")
-    groups = [list(map(str, group)) for group in (arm_a, arm_b, before, peak)]
-    called: dict[str, list[str]] = {}
-    named = list(zip([*names, *("before", "peak")[len(names) - 2 :]], groups, strict=True))
-    for name, group in named:
-        if group and called.setdefault(name, group) != group:  # A may be the peak as well
-            raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
-    arms = [Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None for name, group in named]
-    a, b, start, top = arms
+    a, b, start, top = read_arms((arm_a, arm_b, before, peak), [*names, *("before", "peak")[len(names) - 2 :]])
     if a is None or b is None:
         raise UserError("a comparison needs runs in both arms")
-    _check([arm for arm in arms if arm])
-
-    def lane(rows: Sequence[int]) -> Difference:
-        difference = _difference(rows, a, b, margin)
-        return replace(difference, gain=_gain(rows, start, top or a, a, b)) if start else difference
-
     first = a.runs[0].evaluation
-    lanes = {}
+    if noise is None:  # an arm that is given twice (A as the peak) is one arm
+        different = {tuple(run.folder for run in arm.runs): arm for arm in (a, b, start, top) if arm}.values()
+        noise = noise_between([[run.evaluation for run in arm.runs] for arm in different])
+        noise_from = "these runs"
+    lanes, place = _lanes(first, noise, declared)
+    gains = _gains(lanes, start, top or a, a, b) if start else [None] * len(lanes)
+    found = [_difference(*one, a, b, margin) for one in zip(lanes, _changes(lanes, a, b), gains, strict=True)]
+    groupings = {
+        grouping: {name: found[at] for (own, name), at in place.items() if own == grouping} for grouping in GROUPINGS
+    }
+    overall = found[place["overall", "overall"]]
+    return Comparison(first.pack, a, b, start, top, margin, noise_from, overall, groupings, _flips(a, b))
+
+
+def _lanes(first: Evaluation, noise: Noise, declared: Sequence[str]) -> tuple[list[_Lane], dict[tuple[str, str], int]]:
+    """The different lanes, and the place among them of each (grouping, lane); the declared ones come first."""
+    rows = {("by_skill", name): own for name, own in grouped(first.predictions, "by_skill").items()}
+    named = [("by_skill", name) for name in declared] or list(rows)
     for grouping in GROUPINGS:
-        members = grouped(first.predictions, grouping).items()
-        lanes[grouping] = _corrected({name: lane([row.index for row in rows]) for name, rows in members})
-    overall = _corrected({"overall": lane(range(len(first.predictions)))})["overall"]
-    return Comparison(first.pack, a, b, start, top, margin, overall, lanes, _flips(a, b))
+        rows |= {(grouping, name): own for name, own in grouped(first.predictions, grouping).items()}
+    rows["overall", "overall"] = list(first.predictions)
+    named = [key if key in rows else ("by_category", key[1]) for key in named]
+    for _, name in (key for key in named if key not in rows):
+        known = ", ".join(dict.fromkeys(name for own, name in rows if own in ("by_skill", "by_category")))
+        raise UserError(f"--declare {name}: these rows have no such skill or category, but {known}")
+    tests = len({tuple(row.index for row in rows[key]) for key in named})
+    lanes: list[_Lane] = []
+    place: dict[tuple[int, ...], int] = {}
+    for key in (*named, *rows):
+        indices = tuple(row.index for row in rows[key])
+        if place.setdefault(indices, len(lanes)) == len(lanes):
+            own = noise.get(key[0], {}).get(key[1])
+            lanes.append(_Lane(list(indices), [row.cluster for row in rows[key]], own, tests if key in named else 0))
+    return lanes, {key: place[tuple(row.index for row in own)] for key, own in rows.items()}
 
 
-def _check(arms: Sequence[Arm]) -> None:
-    """All runs answered the same rows, and no run is in an arm twice."""
-    first = arms[0].runs[0]
-    for arm in arms:
-        seen: dict[tuple[str, object], str] = {}
-        for folder, evaluation in arm.runs:
-            rows, others = first.evaluation.pack.sha256, evaluation.pack.sha256
-            if rows != others:
-                raise UserError(
-                    f"{first.folder} and {folder} answered different eval rows (sha256 {rows[:12]} and {others[:12]}); "
-                    "run `eval chat` with the same --input for both"
-                )
-            # The same weights may count twice only when sampling made the replies differ.
-            settings = evaluation.settings
-            key = (evaluation.model.sha256, settings["seed"] if settings["temperature"] else None)
-            if key in seen:
-                raise UserError(
-                    f"{seen[key]} and {folder} are the same weights; each run of an arm must be a training of its own"
-                )
-            seen[key] = folder
+def _changes(lanes: Sequence[_Lane], one: Arm, other: Arm) -> list[tuple[ClusteredDifference, float]]:
+    """`other` minus `one` in each lane, and the corrected p-value."""
+    found = [_between(lane, one, other) for lane in lanes]
+    p_values = corrected([change.p_value for change in found], [lane.tests > 0 for lane in lanes])
+    return list(zip(found, p_values, strict=True))
 
 
-def _difference(rows: Sequence[int], a: Arm, b: Arm, margin: float = 0.0) -> Difference:
-    """`b` minus `a` on some rows; see the module's drawing."""
-    n, rates_a, rates_b, shares_a, shares_b = len(rows), a.rates(rows), b.rates(rows), a.shares(rows), b.shares(rows)
-    pairs = list(zip(shares_a, shares_b, strict=True))
-    both = sum(x * y for x, y in pairs)
-    only_a, only_b = sum(shares_a) - both, sum(shares_b) - both
-    value, spread = mean(rates_b) - mean(rates_a), stats.run_spread(rates_a, rates_b)
-    over_rows = stats.paired_difference(both, only_b, only_a, max(0.0, n - both - only_a - only_b))
-    whole = stats.widen(value, over_rows, spread.half)
-    p_rows = stats.mcnemar_exact(sum(x > y for x, y in pairs), sum(x < y for x, y in pairs))
+def _between(lane: _Lane, one: Arm, other: Arm) -> ClusteredDifference:
+    return clustered_difference(one.scores[:, lane.rows], other.scores[:, lane.rows], lane.clusters, lane.noise)
+
+
+def _difference(
+    lane: _Lane, found: tuple[ClusteredDifference, float], gain: Gain | None, a: Arm, b: Arm, margin: float
+) -> Difference:
+    (change, p_value), (own_a, own_b) = found, (arm.scores[:, lane.rows] for arm in (a, b))
+    visible = smallest_visible(change.error, change.freedom, lane.tests or 1)
     return Difference(
-        n=n,
-        rate_a=mean(rates_a),
-        rate_b=mean(rates_b),
-        ci95_a=stats.wilson(sum(shares_a), n),
-        ci95_b=stats.wilson(sum(shares_b), n),
-        rates_a=rates_a,
-        rates_b=rates_b,
-        difference=value,
-        ci95=whole,
-        ci95_rows=over_rows,
-        both=both,
-        only_a=only_a,
-        only_b=only_b,
-        p=p_rows if spread.p_value is None else max(p_rows, spread.p_value),
-        test=_ONE_RUN if spread.p_value is None else _SEVERAL_RUNS,
-        equal=-margin <= whole.low and whole.high <= margin,
+        a=clustered_rate(own_a.mean(0), lane.clusters),
+        b=clustered_rate(own_b.mean(0), lane.clusters),
+        rates_a=own_a.mean(1).tolist(),
+        rates_b=own_b.mean(1).tolist(),
+        change=change,
+        noise=lane.noise,
+        lost=float((own_a.mean(0) * (1 - own_b.mean(0))).sum()),
+        gained=float((own_b.mean(0) * (1 - own_a.mean(0))).sum()),
+        p_corrected=p_value if lane.noise else None,
+        declared=lane.tests > 0,
+        visible=visible,
+        finding=_finding(change, p_value, visible, margin),
+        gain=gain,
     )
 
 
-def _gain(rows: Sequence[int], start: Arm, top: Arm, a: Arm, b: Arm) -> Gain:
-    gain = _difference(rows, start, top)
+def _finding(change: ClusteredDifference, p_value: float, visible: float, margin: float) -> str:
+    """What interval, corrected test and power say together.
 
-    def kept(arm: Arm) -> Kept | None:
-        if gain.ci95.low <= 0 or arm is top:
+    "equal": the whole interval lies within the margin. "different": the corrected test says so, of a difference that
+    the rows could be expected to show. "suggested": interval or test exclude none, but not all of that: no claim.
+    "undecided": nothing does.
+    """
+    if change.interval and -margin <= change.interval.low and change.interval.high <= margin:
+        return "equal"
+    if p_value < SIGNIFICANT and abs(change.value) >= visible:
+        return "different"
+    return "suggested" if change.p_value < SIGNIFICANT else "undecided"
+
+
+def _gains(lanes: Sequence[_Lane], start: Arm, top: Arm, a: Arm, b: Arm) -> list[Gain | None]:
+    """What `top` gained over `start`, and what A and B kept of it; nothing is kept of a gain that is not shown."""
+
+    def kept(arm: Arm, lane: _Lane, gain: ClusteredDifference) -> Kept | None:
+        left = _between(lane, start, arm)
+        if arm is top or left.interval is None or gain.interval is None:
             return None
-        left, before = _difference(rows, start, arm), start.shares(rows)
-        own = [x - y for x, y in zip(arm.shares(rows), before, strict=True)]
-        peak = [x - y for x, y in zip(top.shares(rows), before, strict=True)]
-        together = correlation(own, peak) if len(set(own)) > 1 and len(set(peak)) > 1 else 0.0
-        # The rows' errors go together, those of the runs do not: the more of a width comes from runs, the less they do.
-        for part in (left, gain):
-            together *= (part.ci95_rows.high - part.ci95_rows.low) / max(part.ci95.high - part.ci95.low, 1e-12)
-        ends = stats.share_of_gain(left.difference, left.ci95, gain.difference, gain.ci95, min(1.0, together))
-        return Kept(left.difference / gain.difference, ends) if ends else None
+        own = [(one.scores - start.scores.mean(0))[:, lane.rows].mean(0) for one in (arm, top)]
+        sums = cluster_sums(own, lane.clusters)[0]
+        # The errors of problems go together, those of runs do not.
+        together = correlation(*sums.tolist()) if lane.noise is None and sums.std(1).all() else 0.0
+        ends = share_of_gain(left.value, left.interval, gain.value, gain.interval, together)
+        return Kept(left.value / gain.value, ends) if ends else None
 
-    return Gain(gain.rate_a, gain.rate_b, gain.difference, gain.ci95, gain.p, kept(a), kept(b))
-
-
-def _corrected(lanes: Mapping[str, Difference]) -> dict[str, Difference]:
-    """The lanes with `p_holm`; nothing is said to be kept of a gain that is not significant."""
-    corrected = {}
-    p_gains = iter(stats.holm([lane.gain.p for lane in lanes.values() if lane.gain]))
-    for (name, lane), p_holm in zip(lanes.items(), stats.holm([lane.p for lane in lanes.values()]), strict=True):
-        gain = lane.gain and replace(lane.gain, p_holm=next(p_gains))
-        if gain and gain.p_holm >= SIGNIFICANT:
-            gain = replace(gain, kept_a=None, kept_b=None)
-        corrected[name] = replace(lane, p_holm=p_holm, gain=gain)
-    return corrected
+    gains: list[Gain | None] = []
+    for lane, (gain, p_value) in zip(lanes, _changes(lanes, start, top), strict=True):
+        shares = [kept(arm, lane, gain) if p_value < SIGNIFICANT else None for arm in (a, b)]
+        gains.append(Gain(float(start.scores[:, lane.rows].mean()), gain, *shares))
+    return gains
 
 
 def _flips(a: Arm, b: Arm) -> list[Flip]:
-    rows = range(len(a.runs[0].evaluation.predictions))
     flips = []
-    for index, share_a, share_b in zip(rows, a.shares(rows), b.shares(rows), strict=True):
+    for index, (share_a, share_b) in enumerate(zip(a.scores.mean(0).tolist(), b.scores.mean(0).tolist(), strict=True)):
         if abs(share_a - share_b) >= 0.5:
             gained = share_b > share_a
             reply_a, reply_b = (

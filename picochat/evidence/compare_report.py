@@ -6,7 +6,8 @@ from typing import Any
 
 import picochat
 from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Medium, Rate, Reply, Report, Text, percent
-from picochat.evidence.compare import Arm, Comparison, Difference, Flip
+from picochat.evidence.arms import Arm
+from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
 from picochat.evidence.report import breakdown, facts, replies
 from picochat.evidence.words import notes, p_text, points, readings, summary
@@ -22,6 +23,7 @@ def compare_json(comparison: Comparison) -> dict[str, Any]:
         "pack": asdict(comparison.pack),
         **{name: arm and {"name": arm.name, "runs": _runs_json(arm)} for name, arm in arms.items()},
         "margin": comparison.margin,
+        "noise_from": comparison.noise_from,
         "overall": asdict(comparison.overall),
         **groupings,
         "summary": summary(comparison),
@@ -37,14 +39,15 @@ def compare_report(comparison: Comparison) -> Report:
     others = [arm for arm in (comparison.before, comparison.peak) if arm]
     kept = ["gain kept"] if comparison.before else []
     arms = [arm.name for arm in (*others, a, b)]
-    columns = ("n", *arms, "difference", "95 % interval", "lost", "gained", "p", "p (Holm)", *kept)
+    found = ("difference", "95 % interval", "visible", "lost", "gained", "corrected p")
+    columns = ("rows", "problems", *arms, *found, *kept)
     bars = {
-        name: [Rate(lane.rate_b, *lane.ci95_b), Rate(lane.rate_a, *lane.ci95_a)]
+        name: [Rate(arm.rate, *(arm.interval or ())) for arm in (lane.b, lane.a)]
         for name, lane in comparison.lanes["by_category"].items()
     }
     blocks: list[Block] = [
         *_words(comparison, WRITTEN),
-        Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over rows"),
+        Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over problems"),
     ]
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
         lanes = {**comparison.lanes[grouping], "overall": comparison.overall}
@@ -60,7 +63,7 @@ def compare_report(comparison: Comparison) -> Report:
     origin = {
         "picochat": picochat.__version__,
         "eval rows": f"{pack.path} (sha256 {pack.sha256})",
-        "test": comparison.overall.test,
+        "run-to-run variation": comparison.noise_from if comparison.overall.noise else "unknown",
         **runs,
     }
     blocks += [
@@ -82,17 +85,18 @@ def _words(comparison: Comparison, media: Sequence[Medium]) -> list[Block]:
 
 
 def _cells(lane: Difference, comparison: Comparison) -> list[str]:
-    gain, (low, high) = lane.gain, map(points, lane.ci95)
-    others = [gain.rate_before, gain.rate_peak][: 1 + bool(comparison.peak)] if gain else []
+    gain, change = lane.gain, lane.change
+    others = [gain.before, gain.before + gain.change.value][: 1 + bool(comparison.peak)] if gain else []
     kept = [f"{round(100 * gain.kept_b.share)} %" if gain.kept_b else "–"] if gain else []
     return [
-        str(lane.n),
-        *map(percent, (*others, lane.rate_a, lane.rate_b)),
-        points(lane.difference),
-        f"{low} to {high}",
-        *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.only_a, lane.only_b)),
-        p_text(lane.p),
-        p_text(lane.p_holm),
+        str(change.rows),
+        str(change.clusters),
+        *map(percent, (*others, lane.a.rate, lane.b.rate)),
+        points(change.value),
+        f"{points(change.interval.low)} to {points(change.interval.high)}" if change.interval else "–",
+        f"{100 * lane.visible:.1f}",
+        *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
+        "–" if lane.p_corrected is None else p_text(lane.p_corrected),
         *kept,
     ]
 

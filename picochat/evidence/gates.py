@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from picochat.errors import UserError
+from picochat.evidence.clusters import Interval
 from picochat.evidence.lanes import Prediction, grouped, rate_of
-from picochat.evidence.stats import Interval
 
 PROFILES = ("release_behavior", "weak_skills", "full")
 DIAGNOSTIC = "full"

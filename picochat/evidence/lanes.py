@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from picochat.evidence.clusters import ClusteredRate, clustered_rate
+from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.stats import Interval
 from picochat.packs.rows import TAGS, Row
 
 UNTAGGED = "(untagged)"

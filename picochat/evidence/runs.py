@@ -123,19 +123,23 @@ def smallest_visible(error: float, freedom: float, tests: int = 1, power: float 
     return float(stdtrit(freedom, 1 - 0.025 / tests) + stdtrit(freedom, power)) * error
 
 
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given: those up to q hold a share of at most q false discoveries.
+def corrected(p_values: Sequence[float], declared: Sequence[bool]) -> list[float]:
+    """What was declared beforehand by Holm's step-down method, the rest by Benjamini and Hochberg's.
 
-    Source: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300.
+    Of the rest, those up to q hold a share of at most q false discoveries. Source: Benjamini and Hochberg (1995), JRSS
+    B 57, 289-300.
 
-    >>> benjamini_hochberg([0.01, 0.04, 0.03])
-    [0.03, 0.04, 0.04]
+    >>> corrected([0.01, 0.04, 0.03], [True] * 3), corrected([0.01, 0.04, 0.03], [False] * 3)
+    ([0.03, 0.06, 0.06], [0.03, 0.04, 0.04])
     """
-    adjusted, running, count = [0.0] * len(p_values), 1.0, len(p_values)
-    for rank, index in enumerate(sorted(range(count), key=lambda i: -p_values[i])):
-        running = min(running, p_values[index] * count / (count - rank))
-        adjusted[index] = running
-    return adjusted
+    from scipy.stats import false_discovery_control
+
+    values, first = np.array(p_values, dtype=float), np.array(declared, dtype=bool)
+    order = np.flatnonzero(first)[values[first].argsort()]
+    values[order] = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)).clip(max=1)
+    if not first.all():
+        values[~first] = false_discovery_control(values[~first])
+    return list(map(float, values))
 
 
 def _inverse_trigamma(value: float) -> float:

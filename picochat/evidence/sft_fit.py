@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import picochat
 from picochat.errors import UserError
-from picochat.evidence.clusters import ClusteredRate, clustered_rate, difference_of_sets
+from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate, difference_of_sets
 from picochat.evidence.evaluation import Answerer, Model, ModelAnswerer, RowFile, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, grouped, tags_of
 from picochat.evidence.scoring import check_row, score
-from picochat.evidence.stats import Interval
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, prompt_text, read_rows
 

@@ -7,18 +7,14 @@ reading   one lane of it, with every number that it rests on
 notes     what the intervals include and what they do not
 """
 
-import os
-import re
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection
 
 from picochat.blocks import interval, percent
-from picochat.evidence.clusters import FEW
+from picochat.evidence.clusters import FEW, Interval
 from picochat.evidence.compare import Comparison, Difference, Gain, Kept
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane, skill
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
-from picochat.evidence.stats import Interval
 
 SKILLS = {
     "math": "arithmetic",
@@ -36,6 +32,7 @@ _FIT_VERDICTS = {
     "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
 }
 _SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "precision")
+UNKNOWN = "run-to-run variation unknown: not a claim about recipes"
 NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said about transfer (use --eval-input)."
 
 
@@ -128,87 +125,69 @@ def fit_reading(name: str, lane: LaneFit) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """All skills in one sentence."""
+    """All declared lanes in one sentence."""
     parts = []
-    for name, lane in _skills(comparison).items():
-        low, high = map(points, lane.ci95)
-        size = f"{abs(100 * lane.difference):.1f} points {_more(lane)}"
+    for name, lane in _declared(comparison).items():
+        size = f"{abs(100 * lane.change.value):.1f} points {_more(lane)}"
         words = {
             "equal": f"{name} equal within {_margin(comparison)}",
             "different": f"{name} {size}",
-            "suggested": f"{name} perhaps {size} (p = {p_text(lane.p_holm)}, {low} to {high})",
-            "undecided": f"{name} undecided ({low} to {high} points)",
+            "suggested": f"{name} perhaps {size} ({spread(lane.change.interval)})",
+            "undecided": f"{name} undecided ({spread(lane.change.interval)})",
         }[lane.finding]
         kept = lane.gain and lane.gain.kept_b
         parts.append(f"{words}, {_how_much(kept.share)} of its gain kept" if kept else words)
-    return f"{comparison.b.name} against {comparison.a.name}: {'; '.join(parts)}"
+    unknown = "" if comparison.overall.noise else f"; {UNKNOWN}"
+    return f"{comparison.b.name} against {comparison.a.name}: {'; '.join(parts)}{unknown}"
 
 
 def readings(comparison: Comparison) -> list[str]:
-    """Each skill in words, with its numbers."""
-    return [_reading(name, lane, comparison) for name, lane in _skills(comparison).items()]
+    """Each declared lane in words, with its numbers."""
+    return [_reading(name, lane, comparison) for name, lane in _declared(comparison).items()]
 
 
 def notes(comparison: Comparison) -> list[str]:
     """What the intervals include, and what may disturb the comparison."""
-    settings = {arm.name: [run.evaluation.settings for run in arm.runs] for arm in comparison.arms}
-    single = [name for name, runs in settings.items() if len(runs) == 1]
-    lines = ["The intervals include the variation between rows and between runs (seeds)."]
-    if single:
-        which = " and ".join([", ".join(single[:-1]), single[-1]] if len(single) > 1 else single)
-        lines = [
-            f"{which}: a single run{' each' if len(single) > 1 else ''}. The intervals cover the variation between "
-            "rows, not the variation between training runs; another seed may give another result. Give several runs "
-            "an arm (--a … --b …) to include it."
-        ]
+    lines = [
+        f"Intervals and tests include the variation between runs (seeds), estimated from {comparison.noise_from}."
+        if comparison.overall.noise
+        else "Intervals and tests cover the variation between problems, not between training runs: another seed may "
+        "give another result. Give several runs an arm (--a … --b …), or how much runs differ (--noise)."
+    ]
     for field in _SAME_DECODING:
-        values = [run.get(field) for runs in settings.values() for run in runs]
+        values = [run.evaluation.settings.get(field) for arm in comparison.arms for run in arm.runs]
         shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
         if len(shown) > 1:
             lines.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")
-    return [*lines, "p-values are two-sided; within each table they are corrected over its lanes (Holm)."]
+    return [
+        *lines,
+        f"Declared: {', '.join(_declared(comparison))} (p corrected by Holm's method). All other lanes are explored: "
+        "leads, no claims (Benjamini and Hochberg).",
+        "Visible is the smallest difference that a lane shows with 80 % power; none below it is claimed.",
+    ]
 
 
-def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
-    """What arms are called after their folders: the last part of the path in which all of them differ.
-
-    runs/eval/base | runs/eval/sft          → base, sft
-    runs/base/eval | runs/sft/eval          → base, sft
-    eval/base-s1 eval/base-s2 | eval/sft    → base, sft     (several runs: what their names begin with)
-    """
-    parts = [[Path(folder).parts for folder in arm] for arm in arms]
-    different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
-    for depth in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
-        names = [_common([folder[-depth] for folder in arm]) for arm in parts]
-        if all(names) and len(set(names)) == different and names[0] != names[1]:
-            return names
-    return ["A", "B", "before", "peak"][: len(arms)]
-
-
-def _common(names: Sequence[str]) -> str:
-    if len(set(names)) == 1:
-        return names[0]
-    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", os.path.commonprefix(names))  # noqa: RUF071 - signs are meant
-
-
-def _skills(comparison: Comparison) -> dict[str, Difference]:
+def _declared(comparison: Comparison) -> dict[str, Difference]:
     lanes = comparison.lanes["by_skill"]
-    return {lane_name(name, lanes): lane for name, lane in lanes.items()}
+    found = {lane_name(name, lanes): lane for name, lane in lanes.items() if lane.declared}
+    for name, lane in comparison.lanes["by_category"].items():
+        if lane.declared and all(lane is not other for other in found.values()):
+            found[name] = lane
+    return found
 
 
 def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
     a, b = comparison.a.name, comparison.b.name
-    low, high = map(points, lane.ci95)
-    p_value = p_text(lane.p_holm)
-    p_value = f"corrected p {p_value if p_value.startswith('<') else f'= {p_value}'}"
-    measured = f"95 % interval {low} to {high}, n = {lane.n}, {p_value}"
-    size = f"{_more(lane)} than {a} by {abs(100 * lane.difference):.1f} points"
-    inside = f"within {_margin(comparison)} ({points(lane.difference)} points, {measured})"
+    p_value = UNKNOWN if lane.p_corrected is None else f"corrected p = {p_text(lane.p_corrected)}".replace("= <", "<")
+    rows = of_problems(lane.change.rows, lane.change.clusters)
+    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}; visible {100 * lane.visible:.1f} points"
+    size = f"{_more(lane)} than {a} by {abs(100 * lane.change.value):.1f} points"
+    inside = f"within {_margin(comparison)} ({points(lane.change.value)} points, {measured})"
     words = {
         "equal": f"equal {inside}",
         "different": f"{b} is {size} ({measured})",
-        "suggested": f"{b} is perhaps {size}: interval and corrected test disagree, so it is no claim ({measured})",
-        "undecided": f"no difference shown, and not enough rows to call them equal {inside}",
+        "suggested": f"{b} is perhaps {size}, which is no claim ({measured})",
+        "undecided": f"no difference shown, and too few problems or runs to call them equal {inside}",
     }[lane.finding]
     return f"{name}: {words}" + (_retained(lane.gain, comparison) if lane.gain and lane.gain.kept_b else "")
 
@@ -219,8 +198,8 @@ def _retained(gain: Gain, comparison: Comparison) -> str:
     kept = ", ".join(f"{arm.name} {'kept ' if arm is comparison.b else ''}{_kept(own)}" for arm, own in arms if own)
     top, start = comparison.peak or comparison.a, comparison.before
     return (
-        f"; of the {100 * gain.gain:.1f} points that {top.name} ({percent(gain.rate_peak)}) gained over "
-        f"{start.name if start else ''} ({percent(gain.rate_before)}), {kept}"
+        f"; of the {100 * gain.change.value:.1f} points that {top.name} ({percent(gain.before + gain.change.value)}) "
+        f"gained over {start.name if start else ''} ({percent(gain.before)}), {kept}"
     )
 
 
@@ -239,4 +218,4 @@ def _margin(comparison: Comparison) -> str:
 
 
 def _more(lane: Difference) -> str:
-    return "higher" if lane.difference > 0 else "lower"
+    return "higher" if lane.change.value > 0 else "lower"

@@ -21,8 +21,7 @@ from scipy.special import stdtr, stdtrit
 
 from picochat.errors import UserError
 from picochat.evidence import runs
-from picochat.evidence.clusters import cluster_sums
-from picochat.evidence.stats import Interval, holm
+from picochat.evidence.clusters import Interval, cluster_sums
 from picochat.study.design import Array, contrasts, noise_columns
 
 SURE, EXPLORED = 0.05, 0.10  # family-wise error of declared effects; share of false discoveries among the others
@@ -146,15 +145,15 @@ def _effect(lane: str, on: str, weights: Array, sums: Sums, noise: runs.RunNoise
 
 def _corrected(cells: list[Effect]) -> tuple[Effect, ...]:
     """The cells, each with its place among those that are corrected with it."""
-    for declared, method, level in ((True, holm, SURE), (False, runs.benjamini_hochberg, EXPLORED)):
-        group = [index for index, cell in enumerate(cells) if cell.declared == declared]
-        tests = len(group) if declared else 1
-        for index, corrected in zip(group, method([cells[index].p_value for index in group]), strict=True):
-            cell = cells[index]
-            seen = runs.smallest_visible(cell.error, cell.freedom, tests)
-            hidden = seen if cell.interval.low <= 0 <= cell.interval.high else None
-            cells[index] = replace(cell, corrected=corrected, found=corrected <= level, smallest_visible=hidden)
-    return tuple(cells)
+    p_values = runs.corrected([cell.p_value for cell in cells], [cell.declared for cell in cells])
+    tests = sum(cell.declared for cell in cells)
+    made = []
+    for cell, p_value in zip(cells, p_values, strict=True):
+        seen = runs.smallest_visible(cell.error, cell.freedom, tests if cell.declared else 1)
+        hidden = seen if cell.interval.low <= 0 <= cell.interval.high else None
+        found = p_value <= (SURE if cell.declared else EXPLORED)
+        made.append(replace(cell, corrected=p_value, found=found, smallest_visible=hidden))
+    return tuple(made)
 
 
 def _same_arm(signs: Array, scores: Mapping[str, Sums], noise: Mapping[str, runs.RunNoise]) -> tuple[int, int, int]:

@@ -203,7 +203,7 @@ def test_several_runs_an_arm_are_given_behind_a_and_b(
     main(["eval", "compare", "--a", *arms["base"], "--b", *arms["best_checkpoint"]])
     shown = capsys.readouterr().out
     assert "best_checkpoint against base: " in shown
-    assert "The intervals include the variation between rows and between runs (seeds)." in shown
+    assert "include the variation between runs (seeds), estimated from these runs." in shown
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_compare_reads_the_outputs_of_eval_chat(
     capsys.readouterr()
     main(["eval", "compare", a, b, "--name-a", "base", "--name-b", "sft", "--out-dir", str(tmp_path / "out")])
     shown = capsys.readouterr().out
-    assert re.search(r"bench_math_addition +4 +0.0 % +100.0 % +\+100.0", shown)
-    assert "base and sft: a single run each." in shown
+    assert re.search(r"bench_math_addition +4 +4 +0.0 % +100.0 % +\+100.0", shown)
+    assert "run-to-run variation unknown: not a claim about recipes" in shown
     assert shown.rstrip().splitlines()[-3].startswith("sft against base: ")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "comparison.html",
@@ -312,6 +312,10 @@ def test_compare_reads_the_outputs_of_eval_chat(
     shown = capsys.readouterr().out
     assert "best_checkpoint against base: " in shown  # called after their folders
     assert "gained over" not in shown  # four sums are too few to speak of a gain
+    main(["eval", "power", "--rows", "246", "--problems", "95", "--runs", "3"])
+    assert capsys.readouterr().out.startswith(
+        "246 rows of 95 problems, 3 runs an arm, at a rate of 90.0 %: differences"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,18 @@ from scipy.stats import betabinom
 from scipy.stats import t as student
 
 from picochat.evidence.clusters import (
+    Z95,
+    Interval,
     cluster_sums,
     clustered_difference,
     clustered_rate,
     design_effect,
+    difference_of_sets,
+    share_of_gain,
     sign_flip_test,
+    wilson,
 )
 from picochat.evidence.runs import RunNoise
-from picochat.evidence.stats import Z95, wilson
 
 BITS = st.lists(st.integers(0, 1), min_size=24, max_size=24)
 PROBLEMS = [row // 2 for row in range(24)]  # 12 clusters of two rows
@@ -182,3 +186,72 @@ def test_sampled_sign_flips_agree_with_the_binomial() -> None:
     # 15 clusters up, 5 down, each by one: |sum| >= 10 where at least 15 or at most 5 of 20 coins fall one way
     expected = 2 * sum(math.comb(20, heads) for heads in range(15, 21)) / 2**20
     assert sign_flip_test([1] * 15 + [-1] * 5) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("passed", "n", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_intervals(passed: int, n: int, low: float, high: float) -> None:
+    assert wilson(passed, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10
+        ((56, 70, 48, 80), 0.0524, 0.3339),
+        ((9, 10, 3, 10), 0.1705, 0.8090),
+        ((0, 10, 0, 10), -0.2775, 0.2775),
+        ((10, 10, 0, 10), 0.6075, 1.0000),
+    ],
+)
+def test_the_difference_of_two_sets_has_the_published_intervals(
+    counts: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    first, second = (
+        clustered_rate([1] * passed + [0] * (n - passed), range(n)) for passed, n in (counts[:2], counts[2:])
+    )
+    assert difference_of_sets(first, second) == pytest.approx((low, high), abs=1e-4)
+    assert difference_of_sets(first, clustered_rate([1] * 45, [row // 5 for row in range(45)])) is None
+
+
+def test_the_share_of_a_gain_by_hand() -> None:
+    # Fieller's equation with half-widths 0.08 and 0.02 (lower end), 0.07 and 0.06 (upper end):
+    # (0.78 - 0.96 x)² = 0.08² + 0.02² x²  ─►  0.9212 x² - 1.4976 x + 0.6020 = 0  ─►  x = 0.7278
+    # (0.78 - 0.96 x)² = 0.07² + 0.06² x²  ─►  0.9180 x² - 1.4976 x + 0.6035 = 0  ─►  x = 0.9048
+    ends = share_of_gain(0.78, Interval(0.70, 0.85), 0.96, Interval(0.90, 0.98))
+    assert ends == pytest.approx((0.7278, 0.9048), abs=1e-4)
+    # With correlation 0.5 the covariance 0.5 · 0.08 · 0.02 comes off the middle term twice: x = 0.7357
+    closer = share_of_gain(0.78, Interval(0.70, 0.85), 0.96, Interval(0.90, 0.98), 0.5)
+    assert closer is not None
+    assert closer.low == pytest.approx(0.7357, abs=1e-4)
+    assert share_of_gain(0.1, Interval(0.0, 0.2), 0.1, Interval(0.0, 0.2)) is None  # of a gain that may be none
+
+
+@settings(deadline=None)
+@given(st.floats(-0.9, 0.9), st.floats(0.01, 0.5), st.floats(0.01, 0.5), st.floats(0.1, 1.0), st.floats(0.01, 0.9))
+def test_the_share_lies_inside_its_interval(kept: float, low: float, high: float, gain: float, part: float) -> None:
+    half = part * gain
+    ends = share_of_gain(kept, Interval(kept - low, kept + high), gain, Interval(gain - half, gain + half))
+    assert ends is not None
+    assert ends.low <= kept / gain <= ends.high
+
+
+def test_the_interval_of_a_share_holds_the_truth_about_as_often_as_it_says() -> None:
+    # 200 rows: the start passes 2 %, the peak 90 %; of the peak's rows 80 % are kept, of the others 5 % pass
+    random, rows, held = np.random.default_rng(0), range(200), 0
+    truth = (0.9 * 0.8 + 0.1 * 0.05 - 0.02) / (0.9 - 0.02)
+    for _ in range(400):
+        start, peak = random.random(200) < 0.02, random.random(200) < 0.9
+        later = np.where(peak, random.random(200) < 0.8, random.random(200) < 0.05)
+        kept, gain = (clustered_difference(start, new, rows) for new in (later, peak))
+        assert kept.interval is not None and gain.interval is not None
+        together = float(np.corrcoef(later * 1.0 - start, peak * 1.0 - start)[0, 1])
+        ends = share_of_gain(kept.value, kept.interval, gain.value, gain.interval, together)
+        held += ends is not None and ends.low <= truth <= ends.high
+    assert 0.92 <= held / 400 <= 0.985

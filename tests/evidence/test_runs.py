@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from picochat.evidence.runs import (
     RunNoise,
-    benjamini_hochberg,
     cluster_variance,
+    corrected,
     crossed_variance,
     moderate,
     run_noise,
@@ -119,16 +119,21 @@ def test_an_effect_of_that_size_is_seen_four_times_in_five() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "adjusted"),
+    ("raw", "holm", "false_discoveries"),
     [
-        ([], []),
-        ([0.2], [0.2]),
-        ([0.01, 0.04, 0.03], [0.03, 0.04, 0.04]),  # 3·0.01; min(0.04, …); min(3/2·0.03, 0.04)
-        ([0.9, 0.001], [0.9, 0.002]),
+        ([], [], []),
+        ([0.2], [0.2], [0.2]),
+        # Holm: 3·0.01; 2·0.03; max(0.06, 1·0.04). BH: 3·0.01; min(0.04, …); min(3/2·0.03, 0.04)
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06], [0.03, 0.04, 0.04]),
+        ([0.5, 0.9], [1.0, 1.0], [0.9, 0.9]),
+        ([0.9, 0.001], [0.9, 0.002], [0.9, 0.002]),
     ],
 )
-def test_benjamini_hochberg_by_hand(raw: list[float], adjusted: list[float]) -> None:
-    assert benjamini_hochberg(raw) == pytest.approx(adjusted)
+def test_p_values_are_corrected_by_hand(raw: list[float], holm: list[float], false_discoveries: list[float]) -> None:
+    assert corrected(raw, [True] * len(raw)) == pytest.approx(holm)
+    assert corrected(raw, [False] * len(raw)) == pytest.approx(false_discoveries)
+    mixed = corrected([p for p in raw for _ in "ab"], [True, False] * len(raw))  # each family by itself
+    assert (mixed[::2], mixed[1::2]) == (pytest.approx(holm), pytest.approx(false_discoveries))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.99))
@@ -136,4 +141,4 @@ def test_adjusted_values_choose_what_the_step_up_rule_chooses(raw: list[float], 
     ordered = sorted(raw)
     passing = [rank for rank, p in enumerate(ordered, 1) if p * len(raw) / rank <= level]
     limit = ordered[max(passing) - 1] if passing else -math.inf
-    assert [p <= level for p in benjamini_hochberg(raw)] == [p <= limit for p in raw]
+    assert [p <= level for p in corrected(raw, [False] * len(raw))] == [p <= limit for p in raw]

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import t as student
 
 from picochat.errors import UserError
-from picochat.evidence.runs import benjamini_hochberg, smallest_visible
-from picochat.evidence.stats import holm
+from picochat.evidence.runs import corrected, smallest_visible
 from picochat.study.design import contrasts, make_design, noise_columns
 from picochat.study.effects import Effects, Result, by_lane, estimate
 
@@ -111,8 +110,9 @@ def test_declared_effects_are_corrected_by_holm_and_the_rest_by_false_discoverie
     declared = [cell for cell in found.cells if cell.declared]
     rest = [cell for cell in found.cells if not cell.declared]
     assert [(cell.lane, cell.on) for cell in declared] == [("l0", "l0"), ("l1", "l1"), ("l2", "other")]
-    assert [cell.corrected for cell in declared] == holm([cell.p_value for cell in declared])
-    assert [cell.corrected for cell in rest] == benjamini_hochberg([cell.p_value for cell in rest])
+    for group in (declared, rest):
+        p_values = [cell.p_value for cell in group]
+        assert [cell.corrected for cell in group] == corrected(p_values, [group is declared] * len(group))
     assert [cell.found for cell in declared] == [True, False, False]
     assert found.cells[0].value == pytest.approx(80, abs=12)
     for cell in found.cells:
