@@ -103,7 +103,8 @@ class _Lane(NamedTuple):
     tests: int  # how many lanes are declared, if it is one of them; 0: it is explored
 
 
-class Flip(NamedTuple):
+@dataclass(frozen=True)
+class Flip:
     """A row on which the arms differ by at least half of their runs, with a reply of either side."""
 
     direction: str  # "gained" or "lost", from A to B

@@ -10,7 +10,7 @@ from picochat.evidence.arms import Arm
 from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
 from picochat.evidence.report import breakdown, facts, replies
-from picochat.evidence.words import notes, p_text, points, readings, summary
+from picochat.evidence.words import notes, p_text, points, readings, summary, to
 
 
 def compare_json(comparison: Comparison) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def compare_json(comparison: Comparison) -> dict[str, Any]:
         "summary": summary(comparison),
         "readings": readings(comparison),
         "notes": notes(comparison),
-        "flips": [_flip_json(flip) for flip in comparison.flips],
+        "flips": list(map(asdict, comparison.flips)),
     }
 
 
@@ -93,7 +93,7 @@ def _cells(lane: Difference, comparison: Comparison) -> list[str]:
         str(change.clusters),
         *map(percent, (*others, lane.a.rate, lane.b.rate)),
         points(change.value),
-        f"{points(change.interval.low)} to {points(change.interval.high)}" if change.interval else "–",
+        to(change.interval),
         f"{100 * lane.visible:.1f}",
         *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
         "–" if lane.p_corrected is None else p_text(lane.p_corrected),
@@ -116,23 +116,6 @@ def _reply(flip: Flip, comparison: Comparison) -> Reply:
     lane, verdict = _kind(flip)
     fields = {"lane": [lane], "verdict": [verdict], "reason": [*flip.a.reasons, *flip.b.reasons]}
     return Reply(head, parts, fields, failed=flip.direction == "lost")
-
-
-def _flip_json(flip: Flip) -> dict[str, Any]:
-    return {
-        "index": flip.a.index,
-        "id": flip.a.id,
-        "category": flip.a.tag("category"),
-        "direction": flip.direction,
-        "prompt": flip.a.prompt,
-        "expected": flip.a.expected,
-        "reply_a": flip.a.reply,
-        "reply_b": flip.b.reply,
-        "reasons_a": flip.a.reasons,
-        "reasons_b": flip.b.reasons,
-        "share_a": flip.share_a,
-        "share_b": flip.share_b,
-    }
 
 
 def _runs_json(arm: Arm) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def fit_report(fit: Fit) -> Report:
             for own in (lane.train, lane.held_out)
         ]
         for name, lane in fit.lanes("by_category").items()
-        if lane.gap.verdict != "unknown"
+        if lane.verdict != "unknown"
     }
     words = [*_readings(fit), *([] if fit.held_out else [NO_HELD_OUT])]
     blocks: list[Block] = [

@@ -77,24 +77,18 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Train minus held-out in correct answers (None where a side has none to check), with its interval.
-
-    `verdict` is "transfers", "memorised", "not learnt", "undecided" or "unknown".
-    """
-
-    difference: float | None
-    ci95: Interval | None
-    verdict: str
-
-
-@dataclass(frozen=True)
 class LaneFit:
-    """Both sides of one lane; a side without rows is None."""
+    """Both sides of one lane; a side without rows is None.
+
+    `gap` is train minus held-out in correct answers (None where a side has none to check), with its interval; `verdict`
+    is "transfers", "memorised", "not learnt", "undecided" or "unknown".
+    """
 
     train: Side | None
     held_out: Side | None
-    gap: Gap
+    gap: float | None
+    ci95: Interval | None
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -224,13 +218,10 @@ def measure_rows(
 
 def compare_sides(rows: Sequence[FitRow]) -> LaneFit:
     """Both sides of a lane beside each other."""
-    train, held_out = (_side([row for row in rows if row.side == side]) for side in SIDES)
-    return LaneFit(train, held_out, _gap(train.correct if train else None, held_out.correct if held_out else None))
-
-
-def _gap(train: ClusteredRate | None, held_out: ClusteredRate | None) -> Gap:
+    sides = {side: _side([row for row in rows if row.side == side]) for side in SIDES}
+    train, held_out = (side.correct if side else None for side in sides.values())
     if train is None or held_out is None:
-        return Gap(None, None, "unknown")
+        return LaneFit(**sides, gap=None, ci95=None, verdict="unknown")
     ends = difference_of_sets(train, held_out)
     if ends is None:
         verdict = "undecided"
@@ -240,7 +231,7 @@ def _gap(train: ClusteredRate | None, held_out: ClusteredRate | None) -> Gap:
         verdict = "not learnt"
     else:
         verdict = "transfers" if ends.high < MARGIN else "undecided"
-    return Gap(train.rate - held_out.rate, ends, verdict)
+    return LaneFit(**sides, gap=train.rate - held_out.rate, ci95=ends, verdict=verdict)
 
 
 def _side(rows: Sequence[FitRow]) -> Side | None:

@@ -41,9 +41,14 @@ def points(share: float) -> str:
     return f"{100 * share + 0.0:+.1f}"
 
 
+def to(ends: Interval | None) -> str:
+    """Both ends of the interval of a difference: "+1.2 to +3.4"."""
+    return f"{points(ends.low)} to {points(ends.high)}" if ends else "–"
+
+
 def spread(ends: Interval | None) -> str:
-    """The 95 % interval of a difference in words."""
-    return f"95 % interval {points(ends.low)} to {points(ends.high)}" if ends else between(None)
+    """The same in words."""
+    return f"95 % interval {to(ends)}" if ends else between(None)
 
 
 def p_text(p_value: float) -> str:
@@ -107,36 +112,33 @@ def fit_reading(name: str, lane: LaneFit) -> str:
     """One category of a fit; generalisation is told from memorisation only by answers checked on both sides."""
     title = name if skill(name) in SKILLS else f"category {name}"
     sides = {name: getattr(lane, side) for side, name in SIDE_NAMES.items()}
-    if lane.gap.difference is None:
+    if lane.gap is None:
         lacking = next(side for side, own in sides.items() if not (own and own.correct))
-        forced = [
-            f"{side} {percent(own.token_accuracy)}"
-            for side, own in sides.items()
-            if own and own.token_accuracy is not None
-        ]
+        forced = [f"{side} {percent(own.token_accuracy)}" for side, own in sides.items() if own and own.tokens]
         more = f"; likeliest token right by teacher forcing: {', '.join(forced)}" if forced else ""
         return f"{title}: no answers to check on the {lacking} side{more}"
     rates = ", ".join(
         f"{side} {percent(own.correct.rate)} of {of_problems(own.correct.rows, own.correct.clusters)}"
         for side, own in sides.items()
     )
-    gap = f"gap {points(lane.gap.difference)} points, {spread(lane.gap.ci95)}"
-    return f"{title}: {_FIT_VERDICTS[lane.gap.verdict]} ({rates}, {gap})"
+    gap = f"gap {points(lane.gap)} points, {spread(lane.ci95)}"
+    return f"{title}: {_FIT_VERDICTS[lane.verdict]} ({rates}, {gap})"
 
 
 def summary(comparison: Comparison) -> str:
     """All declared lanes in one sentence."""
     parts = []
     for name, lane in _declared(comparison).items():
-        size = f"{abs(100 * lane.change.value):.1f} points {_more(lane)}"
+        size = f"{abs(100 * lane.change.value):.1f} points {'higher' if lane.change.value > 0 else 'lower'}"
         words = {
             "equal": f"{name} equal within {_margin(comparison)}",
             "different": f"{name} {size}",
-            "suggested": f"{name} perhaps {size} ({spread(lane.change.interval)})",
-            "undecided": f"{name} undecided ({spread(lane.change.interval)})",
+            "suggested": f"{name} perhaps {size} ({to(lane.change.interval)})",
+            "undecided": f"{name} undecided ({to(lane.change.interval)})",
         }[lane.finding]
         kept = lane.gain and lane.gain.kept_b
-        parts.append(f"{words}, {_how_much(kept.share)} of its gain kept" if kept else words)
+        share = kept and ("all" if kept.share >= 0.995 else f"{round(100 * kept.share)} %")
+        parts.append(f"{words}, {share} of its gain kept" if kept else words)
     unknown = "" if comparison.overall.noise else f"; {UNKNOWN}"
     return f"{comparison.b.name} against {comparison.a.name}: {'; '.join(parts)}{unknown}"
 
@@ -181,7 +183,7 @@ def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
     p_value = UNKNOWN if lane.p_corrected is None else f"corrected p = {p_text(lane.p_corrected)}".replace("= <", "<")
     rows = of_problems(lane.change.rows, lane.change.clusters)
     measured = f"{spread(lane.change.interval)}, {rows}, {p_value}; visible {100 * lane.visible:.1f} points"
-    size = f"{_more(lane)} than {a} by {abs(100 * lane.change.value):.1f} points"
+    size = f"{'higher' if lane.change.value > 0 else 'lower'} than {a} by {abs(100 * lane.change.value):.1f} points"
     inside = f"within {_margin(comparison)} ({points(lane.change.value)} points, {measured})"
     words = {
         "equal": f"equal {inside}",
@@ -193,7 +195,6 @@ def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
 
 
 def _retained(gain: Gain, comparison: Comparison) -> str:
-    """ "; of the 96.0 points that X gained over Y, B kept 81 % (…), A 3 % (…)"."""
     arms = ((comparison.b, gain.kept_b), (comparison.a, gain.kept_a))
     kept = ", ".join(f"{arm.name} {'kept ' if arm is comparison.b else ''}{_kept(own)}" for arm, own in arms if own)
     top, start = comparison.peak or comparison.a, comparison.before
@@ -204,18 +205,9 @@ def _retained(gain: Gain, comparison: Comparison) -> str:
 
 
 def _kept(kept: Kept) -> str:
-    digits = 1 if kept.ci95.high - kept.ci95.low < 0.02 else 0
-    share, low, high = (round(100 * part, digits) + 0.0 for part in (kept.share, *kept.ci95))
-    return f"{share:.{digits}f} % (95 % interval {low:.{digits}f} to {high:.{digits}f} %)"
-
-
-def _how_much(share: float) -> str:
-    return "all" if share >= 0.995 else f"{round(100 * share)} %"
+    share, low, high = (round(100 * part) for part in (kept.share, *kept.ci95))
+    return f"{share} % (95 % interval {low} to {high} %)"
 
 
 def _margin(comparison: Comparison) -> str:
     return f"±{100 * comparison.margin:g} points"
-
-
-def _more(lane: Difference) -> str:
-    return "higher" if lane.change.value > 0 else "lower"

@@ -75,13 +75,13 @@ def test_memorisation_is_told_from_generalisation() -> None:
     train, held_out = memorised.train, memorised.held_out
     assert train and train.exact and train.correct and train.exact.rate == train.correct.rate == 1.0
     assert held_out and held_out.correct and held_out.correct.passed == 5  # 45 to 49
-    assert (memorised.gap.verdict, memorised.gap.difference) == ("memorised", 0.875)
+    assert (memorised.verdict, memorised.gap) == ("memorised", 0.875)
     assert fit_reading("bench_math_addition", memorised) == (
         "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40 rows, held-out 12.5 % of 40 rows, "
         "gap +87.5 points, 95 % interval +71.3 to +94.5)"
     )
     learnt = compare_sides(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
-    assert learnt.gap.verdict == "transfers"
+    assert learnt.verdict == "transfers"
     assert learnt.train and learnt.train.exact and learnt.train.exact.rate == 0.0  # right, in words of its own
     assert "learnt, and any gap to held-out rows is below 10 points" in fit_reading("x", learnt)
     assert "not learnt yet" in fit_reading("x", compare_sides(measured(Parrot(lambda prompt: "no"))))
@@ -103,11 +103,11 @@ def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
         "(train 52.2 % of 23 rows, held-out 26.1 % of 23 rows, gap +26.1 points, 95 % interval -1.9 to +49.1)"
     )
     # nothing wrong on either side: Wilson's 3.84 / (n + 3.84) falls below 10 points at 35 rows
-    verdicts = [fit((n, n), (n, n)).gap.verdict for n in (1, 5, 34, 35)]
+    verdicts = [fit((n, n), (n, n)).verdict for n in (1, 5, 34, 35)]
     assert verdicts == ["undecided"] * 3 + ["transfers"]
-    assert fit((200, 200), (180, 200)).gap.verdict == "memorised"
-    assert fit((200, 200), (194, 200)).gap.verdict == "transfers"  # 3 points, surely above 0 and surely below 10
-    assert fit((90, 200), (90, 200)).gap.verdict == "not learnt"
+    assert fit((200, 200), (180, 200)).verdict == "memorised"
+    assert fit((200, 200), (194, 200)).verdict == "transfers"  # 3 points, surely above 0 and surely below 10
+    assert fit((90, 200), (90, 200)).verdict == "not learnt"
 
 
 def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
@@ -218,4 +218,4 @@ def test_the_three_forms_tell_the_same() -> None:
     assert "<script>" not in written
     assert html.count("<script>") == 1
     assert "&lt;script&gt;" in html
-    assert fit_json(fit)["by_category"]["bench_math_addition"]["gap"]["verdict"] == "memorised"
+    assert fit_json(fit)["by_category"]["bench_math_addition"]["verdict"] == "memorised"
