@@ -51,14 +51,6 @@ def test_rows_of_few_problems_tell_little_more_than_the_problems() -> None:
     assert found.interval.low < wilson(11, 13).low + 0.02
 
 
-def test_failures_spread_over_the_problems_cost_less_than_failures_in_one() -> None:
-    problems = [row // 19 for row in range(247)]
-    spread = clustered_rate([row % 19 != 0 for row in range(247)], problems)  # one failure in each
-    lumped = clustered_rate([not 19 <= row < 32 for row in range(247)], problems)  # as many, all in one
-    assert spread.rate == lumped.rate
-    assert lumped.effective_rows < spread.effective_rows / 4
-
-
 def test_the_design_effect_is_the_posterior_mean_of_a_beta_binomial_model() -> None:
     passed, sizes = [4, 0, 3, 1], [4, 4, 5, 2]
     weights = total = 0.0

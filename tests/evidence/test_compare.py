@@ -243,10 +243,6 @@ def test_both_ways_to_a_release_in_one_sentence(make_run: MakeRun) -> None:
     )
     assert "staged kept 81 % (95 % interval 7" in words_on("arithmetic", report)
     assert "direct -1 % (95 % interval -" in words_on("arithmetic", report)
-    blocks = compare_report(report)
-    for form in (terminal(*blocks.blocks), markdown_page(blocks), page(blocks)):
-        assert summary(report).split("; ")[1] in form.replace("&nbsp;", " ")
-        assert "capability" in form
     written = compare_json(report)
     assert [written[arm]["name"] for arm in ("a", "b", "before", "peak")] == ["direct", "staged", "base", "capability"]
 
@@ -261,21 +257,6 @@ def test_nothing_is_said_of_a_gain_that_is_not_significant(make_run: MakeRun) ->
     assert "kept" not in summary(report) + words_on("arithmetic", report)
     lost = compare_runs([base], [base], before=arms["peak"], peak=[make_run("none", set())])
     assert "kept" not in summary(lost)  # a loss is no gain either
-
-
-def test_runs_that_differ_widen_the_interval_of_what_was_kept(make_run: MakeRun) -> None:
-    base, peak = [make_run("base", set())], [make_run(f"peak{n}", sums(*range(n))) for n in (88, 90, 92)]
-
-    def kept(*passing: int) -> tuple[float, float, float]:
-        arm = [make_run(f"arm{n}", sums(*range(n))) for n in passing]
-        gain = math(compare_runs(peak, arm, before=base)).gain
-        assert gain is not None and gain.kept_b is not None
-        return gain.kept_b.share, *gain.kept_b.ci95
-
-    steady, shaky = kept(71, 72, 73), kept(66, 72, 78)
-    assert steady[0] == shaky[0] == pytest.approx(0.8)  # 72 / 90
-    assert shaky[1] < steady[1] < 0.75
-    assert shaky[2] > steady[2] > 0.85
 
 
 def test_a_peak_needs_its_start(make_run: MakeRun) -> None:
@@ -327,7 +308,8 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
         [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], before=[make_run("base", set())]
     )
     report = compare_report(comparison)
-    for form in (terminal(*report.blocks), markdown_page(report), page(report)):
+    for form in (terminal(*report.blocks), markdown_page(report), page(report).replace("&nbsp;", " ")):
+        assert summary(comparison) in form
         assert "+50.0" in form
         assert "arithmetic: B is higher than A by 50.0 points" in form
     assert "12 of 12 shown here. 24 of 150 rows: at most 12 of each lane and outcome" in markdown_page(report)

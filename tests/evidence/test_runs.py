@@ -111,13 +111,6 @@ def test_the_smallest_visible_effect_by_hand(error: float, freedom: float, tests
     assert smallest_visible(error, freedom, tests) == pytest.approx(visible, abs=2e-3)
 
 
-def test_an_effect_of_that_size_is_seen_four_times_in_five() -> None:
-    random = np.random.default_rng(1)
-    samples = random.normal(size=(20_000, 9)) + smallest_visible(1 / 3, 8)
-    seen = np.abs(samples.mean(1)) / (samples.std(1, ddof=1) / 3) > 2.306
-    assert seen.mean() == pytest.approx(0.8, abs=0.02)
-
-
 @pytest.mark.parametrize(
     ("raw", "holm", "false_discoveries"),
     [
