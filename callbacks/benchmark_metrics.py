@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,6 +29,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.blocks import Report, Table, clip, markdown_page
+from picochat.callbacks.best_checkpoint import averaged_weights
 from picochat.errors import UserError
 from picochat.evidence.evaluation import Answerer, ModelAnswerer, answer_rows, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction, count
@@ -121,7 +122,9 @@ class BenchmarkMetrics(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._rows and self.every_n_steps is None and not trainer.sanity_checking:
-            pl_module.log_dict(self._evaluate(trainer, pl_module), sync_dist=True)
+            callbacks: list[Callback] = cast(Any, trainer).callbacks
+            with averaged_weights(pl_module, callbacks[: callbacks.index(self)]):  # later ones still have them in
+                pl_module.log_dict(self._evaluate(trainer, pl_module), sync_dist=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -132,7 +135,7 @@ class BenchmarkMetrics(Callback):
         self._evaluated_at = step
         training = pl_module.training
         pl_module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), averaged_weights(pl_module, cast(Any, trainer).callbacks):
             rates = self._evaluate(trainer, pl_module)
         pl_module.train(training)
         pl_module.log_dict(rates, logger=False)  # for monitors; Lightning would log at its own steps, and repeat

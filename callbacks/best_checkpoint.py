@@ -16,11 +16,13 @@ override `export` to write anything else.
 
 import json
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from safetensors import SafetensorError
@@ -74,6 +76,13 @@ class BestCheckpoint(Callback):
         best = {"name": self.monitor, "best_value": self.best_value, "best_step": self.best_step}
         save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best})
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in cast(Any, trainer).callbacks):
+            raise UserError(
+                "StochasticWeightAveraging averages after the last validation, which measures other weights; use "
+                "WeightAveraging or EMAWeightAveraging"
+            )
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.default_root_dir) / BEST
         if trainer.is_global_zero:
@@ -114,7 +123,8 @@ class BestCheckpoint(Callback):
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         if not getattr(trainer, "fast_dev_run", False):
-            with getattr(pl_module, "whole_weights", nullcontext)():  # every rank helps to gather what is sharded
+            whole = getattr(pl_module, "whole_weights", nullcontext)  # every rank helps to gather what is sharded
+            with averaged_weights(pl_module, cast(Any, trainer).callbacks), whole():
                 if trainer.is_global_zero:
                     self.export(trainer, pl_module, Path(trainer.default_root_dir) / name)
         trainer.strategy.barrier(name)
@@ -126,6 +136,20 @@ class BestCheckpoint(Callback):
         self.best_value = state_dict["best_value"]
         self.best_step = state_dict["best_step"]
         self.waited = state_dict.get("waited", 0)
+
+
+@contextmanager
+def averaged_weights(pl_module: LightningModule, callbacks: Sequence[Callback]) -> Iterator[None]:
+    """While it lasts, the module has the weights that validation measures: averaged ones, if one of these averages.
+
+    Lightning's WeightAveraging swaps them in on_validation_epoch_start, and out again on_validation_epoch_end.
+    """
+    averaging = [one for one in callbacks if isinstance(one, WeightAveraging) and one._average_model is not None]
+    with ExitStack() as stack:
+        for callback in averaging:
+            callback._swap_models(pl_module)
+            stack.callback(callback._swap_models, pl_module)
+        yield
 
 
 def _step_of(folder: Path) -> int:

@@ -16,9 +16,11 @@ It works with any optimizer, and in place of a scheduler from `configure_optimiz
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
 from picochat.errors import UserError
@@ -50,7 +52,8 @@ class LRSchedule(Callback):
     """Write the rate of every parameter group before every optimizer step, and log it.
 
     Each group keeps its own base rate: the one its optimizer was built with in THIS process, so a learning rate changed
-    on resume takes effect and a restored one never does. The schedule has no state: the rate is a function of the step.
+    on resume takes effect and a restored one never does. The rate is a function of the step; its state in a checkpoint
+    only serves to say what resuming changes.
     Several optimizers (manual optimization) have to step in turn: Lightning counts the steps of all of them.
 
     Args:
@@ -61,11 +64,7 @@ class LRSchedule(Callback):
     """
 
     def __init__(
-        self,
-        warmup_steps: int = 20,
-        decay: Decay = "cosine",
-        min_lr_ratio: float = 0.1,
-        max_steps: int | None = None,
+        self, warmup_steps: int = 20, decay: Decay = "cosine", min_lr_ratio: float = 0.1, max_steps: int | None = None
     ) -> None:
         if warmup_steps < 0:
             raise UserError(f"warmup_steps is {warmup_steps}; use 0 for no warm-up, or the number of warm-up steps")
@@ -81,26 +80,47 @@ class LRSchedule(Callback):
         self.max_steps = max_steps
         self._base_rates: list[list[float]] = []  # [optimizer][group], read before a checkpoint is restored
         self._steps = 0
+        self._resumed: dict[str, Any] = {}  # the state of the run that wrote the checkpoint
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning restores optimizer states after this hook: these are still the rates of the present settings.
-        if trainer.lr_scheduler_configs:
-            raise UserError(
-                "LRSchedule and a scheduler from configure_optimizers would both set the rates; keep one of them"
-            )
+        if trainer.lr_scheduler_configs or _has(trainer, StochasticWeightAveraging):
+            other = "a scheduler from configure_optimizers, or StochasticWeightAveraging's,"
+            raise UserError(f"LRSchedule and {other} would both set the rates; keep one of them")
         self._base_rates = [
             [float(group["lr"]) for group in optimizer.param_groups] for optimizer in trainer.optimizers
         ]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here the loaders exist already, so asking for their length disturbs no resumed position.
-        total = self.max_steps or (trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches)
-        if math.isinf(total):
+        total = self.max_steps or trainer.estimated_stepping_batches
+        if not self.max_steps and trainer.max_steps > 0:  # Lightning counts the steps of all optimizers
+            total = min(total, trainer.max_steps // max(1, len(trainer.optimizers)))
+        elif math.isinf(total) or (not self.max_steps and _has(trainer, GradientAccumulationScheduler)):
             raise UserError("LRSchedule cannot know where the decay ends; set trainer.max_steps, or its own max_steps")
-        self._steps = int(total) if self.max_steps else int(total) // max(1, len(trainer.optimizers))
+        self._steps = int(total)
+        if self.warmup_steps > self._steps:
+            rank_zero_info(
+                f"LRSchedule: warmup_steps {self.warmup_steps} is more than the run's {self._steps} steps, so its rate "
+                f"ends at {self._steps / self.warmup_steps:.0%} of the base; set it lower"
+            )
+        step, now, then = self._next_step(trainer), self.state_dict(), self._resumed or self.state_dict()
+        if step > 1 and not math.isclose(rate := _rate(step, **now), before := _rate(step, **then)):
+            changes = ", ".join(f"{name} {then[name]} → {now[name]}" for name in now if now[name] != then[name])
+            rank_zero_info(
+                f"LRSchedule: resuming changes the rate of step {step} from {before:.3g} to {rate:.3g} ({changes})"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        base = max(map(max, self._base_rates), default=0.0)
+        names = ("warmup_steps", "decay", "min_lr_ratio")
+        return {"base": base, "max_steps": self._steps, **{name: getattr(self, name) for name in names}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._resumed = state_dict
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        step = trainer.global_step // max(1, len(trainer.optimizers)) + 1  # the step that this (micro-)batch is part of
+        step = self._next_step(trainer)
         factor = lr_factor(step, self.warmup_steps, self._steps, self.decay, self.min_lr_ratio)
         rates: dict[str, float] = {}
         for index, (optimizer, bases) in enumerate(zip(trainer.optimizers, self._base_rates, strict=True)):
@@ -109,6 +129,18 @@ class LRSchedule(Callback):
                 rates["/".join(["train/lr", *([str(index)] * (len(trainer.optimizers) > 1)), *name])] = base * factor
         # The group with the largest base stands for the schedule's shape under the plain name.
         pl_module.log_dict({"train/lr": max(rates.values()), **rates})
+
+    def _next_step(self, trainer: Trainer) -> int:
+        """The step that the present (micro-)batch is part of, from 1."""
+        return trainer.global_step // max(1, len(trainer.optimizers)) + 1
+
+
+def _rate(step: int, *, base: float, **schedule: Any) -> float:
+    return base * lr_factor(step, **schedule)
+
+
+def _has(trainer: Trainer, kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in cast(Any, trainer).callbacks)
 
 
 def _group_names(optimizer: Optimizer) -> list[list[str]]:

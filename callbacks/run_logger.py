@@ -48,7 +48,7 @@ class RunLogger(Logger):
         self.path = Path(save_dir) / "metrics.csv"
         self._fields: list[str] = []  # the header of the file as it is
         self._last: dict[str, str] = {}
-        self._fitting = False
+        self._fitting: bool | None = None  # not known until a trainer has shown itself
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The run's config.yaml is the record of its settings."""
@@ -62,6 +62,8 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self._fitting is None:
+            raise UserError("RunLogger needs a Trainer with enable_autolog_hparams true; use CSVLogger elsewhere")
         if not self._fitting:
             return
         # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.

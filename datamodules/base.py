@@ -13,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import Examples, whole_rows
-from picochat.datamodules.loaders import Loader
+from picochat.datamodules.loaders import Loader, check_trainer
 from picochat.datamodules.packing import PackingName
 from picochat.datamodules.prepare import ensure_task_pack, ensure_tokenizer, task_pack_paths
 from picochat.datamodules.sampling import ALPHAS
@@ -131,7 +132,7 @@ class ChatDataModule(StreamDataModule):
 
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
-        self.check_trainer()
+        check_trainer(self.trainer)
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
         if self.mixture and self.chat_input is None:
             settings, folder = self.task_pack, self.task_pack_dir
@@ -140,7 +141,7 @@ class ChatDataModule(StreamDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the tokens, decide the sides, and plan."""
-        self.check_trainer()
+        check_trainer(self.trainer)
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
         stores = self._stores(self.chat_tokenizer, verify=False)
         # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
@@ -243,6 +244,9 @@ class ChatDataModule(StreamDataModule):
         chosen = hashes / 2**32 < self.val_fraction
         if not chosen.any():
             chosen = hashes == hashes.min()  # a small set still gets a problem to validate on
+        if (hashes == hashes.min()).all():
+            rank_zero_info(f"no validation: the rows of {self._files()['chat']} are all of one problem")
+            return np.zeros(len(store), dtype=bool)
         if chosen.all():
             raise UserError(f"data.val_fraction={self.val_fraction} holds out every problem; set it lower, or to 0")
         return chosen

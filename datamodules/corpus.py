@@ -11,6 +11,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import split_rows
+from picochat.datamodules.loaders import check_trainer
 from picochat.datamodules.packing import PackingName
 from picochat.datamodules.prepare import corpus_of, ensure_dataset_pack, ensure_tokenizer
 from picochat.datamodules.store import TokenStore
@@ -76,13 +77,13 @@ class CorpusDataModule(StreamDataModule):
 
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, and the tokens of the documents."""
-        self.check_trainer()
+        check_trainer(self.trainer)
         ensure_dataset_pack(self.pack_path)
         self._store(ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size), verify=True)
 
     def setup(self, stage: str) -> None:
         """Open the tokens, decide the sides, split long documents, and plan."""
-        self.check_trainer()
+        check_trainer(self.trainer)
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
         self.lanes = ["corpus"]
         store = self._store(self.chat_tokenizer, verify=False)

@@ -14,14 +14,24 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from lightning import Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from picochat.datamodules.batches import Layout
 from picochat.datamodules.packing import Bins
 from picochat.datamodules.plan import DataPlan, Split
+from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
 
 T = TypeVar("T")
+_REFUSED = {  # callback of Lightning → why it cannot work here, and what does
+    "GradientAccumulationScheduler": "all steps of the data plan are alike; set trainer.accumulate_grad_batches",
+    "StochasticWeightAveraging": "the data has no epochs to average after; use WeightAveraging or EMAWeightAveraging",
+    "BatchSizeFinder": "config.yaml holds the batch size; set data.batch_size, and ask `picochat plan` what fits",
+    "LearningRateFinder": "config.yaml holds the rates; set model.optimizer.learning_rate, and compare runs",
+    "BaseFinetuning": "it freezes weights before there are any; do so in configure_model of a subclass of ChatModule",
+    "ModelPruning": "it renames weights, and a model folder has no masks; prune the finished model",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +137,25 @@ def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int
         counter.ready = counter.started = counter.processed = count
         counter.completed = count - open_batch
     progress.is_last_batch = False
+
+
+def check_trainer(trainer: Trainer | None) -> None:
+    """Raise UserError for a fit without an end, an epoch that ends inside an optimizer step, or a callback above."""
+    if trainer is None or trainer.state.fn != TrainerFn.FITTING:
+        return
+    anything: Any = trainer  # Lightning leaves some attributes out of its types
+    for callback in anything.callbacks:
+        for kind in type(callback).__mro__:
+            if kind.__name__ in _REFUSED:
+                raise UserError(f"{type(callback).__name__} does not work with this data: {_REFUSED[kind.__name__]}")
+    if trainer.max_steps < 1:
+        raise UserError("set trainer.max_steps, the number of optimizer steps: the data has no epochs of its own")
+    if anything.overfit_batches:
+        raise UserError("trainer.overfit_batches would not repeat its batches here; give a file of few rows")
+    limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
+    batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
+    if batches % accumulate and not anything.fast_dev_run:
+        raise UserError(
+            f"trainer.limit_train_batches={limit} ends inside an optimizer step; make it a multiple of "
+            f"trainer.accumulate_grad_batches={accumulate}"
+        )

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.blocks import Table, Text, terminal
 from picochat.datamodules.batches import Examples, Layout, render_row
-from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter
+from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter, check_trainer
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.prepare import dataset_pack_file
@@ -39,6 +39,7 @@ class StreamDataModule(LightningDataModule, ABC):
     lanes: list[str]
     plan: DataPlan
     val_names: list[str]
+    sampling_tag = "category"
 
     def __init__(
         self,
@@ -117,6 +118,11 @@ class StreamDataModule(LightningDataModule, ABC):
         )
 
     @property
+    def trained_lanes(self) -> list[str]:
+        """The lanes of the training rows; `lanes` holds those of the eval rows too."""
+        return self._train.store.tag(self.sampling_tag)[0]
+
+    @property
     def rank(self) -> tuple[int, int]:
         """(this rank, how many there are)."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -127,7 +133,7 @@ class StreamDataModule(LightningDataModule, ABC):
         batches = TrainBatches(self._layout(self._train), self.plan, split, self.rank[0])
         if trainer is None:
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
-        self.check_trainer()
+        check_trainer(self.trainer)
         if trainer.fit_loop.restarting:
             align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
         total = trainer.max_steps * split.accumulate
@@ -176,23 +182,6 @@ class StreamDataModule(LightningDataModule, ABC):
         self._resumed = state_dict
         self.plan = dataclasses.replace(self.plan, anchor=(state_dict["block"], state_dict["block_first_bin"]))
 
-    def check_trainer(self) -> None:
-        """Refuse a run without an end, and epochs that end inside an optimizer step."""
-        trainer = self.trainer
-        if trainer is None or trainer.state.fn != TrainerFn.FITTING:
-            return
-        if trainer.max_steps < 1:
-            raise UserError("set trainer.max_steps, the number of optimizer steps: the data has no epochs of its own")
-        if cast(Any, trainer).overfit_batches:
-            raise UserError("trainer.overfit_batches would not repeat its batches here; give a file of few rows")
-        limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
-        batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
-        if batches % accumulate and not cast(Any, trainer).fast_dev_run:
-            raise UserError(
-                f"trainer.limit_train_batches={limit} ends inside an optimizer step; make it a multiple of "
-                f"trainer.accumulate_grad_batches={accumulate}"
-            )
-
     @abstractmethod
     def summary(self) -> list[str]:
         """Lines about the rows, above the table of `describe`."""
@@ -208,6 +197,7 @@ class StreamDataModule(LightningDataModule, ABC):
         rows = [
             (lane, f"{rows:,}", f"{drawn:,}", *(f"{share:.1%}" for share in shares))
             for lane, rows, drawn, *shares in zip_longest(self.lanes, *columns, fillvalue=0)
+            if lane in self.trained_lanes
         ]
         table = Table(("lane", "rows", "drawn", "examples", "tokens", "packed rows"), rows)
         return terminal(Text([*self.summary(), plan]), table)
@@ -248,6 +238,7 @@ class _DescribeMixture(Callback):
             return  # resumed: it is in the log already
         rank_zero_info(self.data.describe())
         shares = self.data.shares().items()
-        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in shares for i, lane in enumerate(self.data.lanes)}
+        lanes = [(i, lane) for i, lane in enumerate(self.data.lanes) if lane in self.data.trained_lanes]
+        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in shares for i, lane in lanes}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=0)

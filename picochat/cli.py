@@ -114,8 +114,9 @@ def _run_trainer(words: list[str]) -> None:
             return
         except LookupError:
             pass  # a class of somebody else's, which jsonargparse imports
-    from picochat.commands.fit import run_trainer
+    from picochat.commands.fit import refuse_missing, run_trainer
 
+    refuse_missing(words)
     run_trainer(["--help" if word == "--help_all" else word for word in words])
 
 

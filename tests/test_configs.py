@@ -119,6 +119,15 @@ def test_base_has_the_same_defaults_through_both_doors(tmp_path: Path, monkeypat
     assert short == long
 
 
+def test_the_tokenizer_of_a_base_is_made_in_its_own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    before = (folder / "runs/tokenizer.json").stat().st_mtime_ns
+    size = "--hidden-size 16 --intermediate-size 16 --num-layers 1 --batch-size 2 --context-length 64 --device cpu"
+    main(f"train base --dataset-pack runs/data/dataset_pack.json --out-dir runs/small --steps 1 {size}".split())
+    assert (folder / "runs/small/tokenizer.json").is_file()
+    assert (folder / "runs/tokenizer.json").stat().st_mtime_ns == before
+
+
 def test_a_missing_base_is_one_sentence_with_the_command_that_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

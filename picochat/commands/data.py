@@ -78,10 +78,11 @@ def run_task_pack(args: argparse.Namespace) -> None:
 def run_inspect(args: argparse.Namespace) -> None:
     """Print what the file holds; bad lines make the command fail."""
     from picochat.errors import UserError
+    from picochat.evidence.scoring import check_row
     from picochat.packs.inspection import inspect_rows
     from picochat.packs.rows import no_rows
 
-    found = inspect_rows(args.file)
+    found = inspect_rows(args.file, check_row)
     print(found.summary())
     if found.bad:
         line, reason = found.bad[0]

@@ -1,4 +1,5 @@
-"""A mistake in a config or flag, in one sentence. In: jsonargparse's message. Out: the setting, and what it takes.
+"""A mistake in a config or flag, in one sentence. In: jsonargparse's message, or an error of Lightning's. Out: the
+setting, and what it takes.
 
 Parser key "data":                                        data: picochat.datamodules.CapabilityDataModule has no
   Does not validate against any of the Union subtypes     setting 'batchsize' (did you mean batch_size?)
@@ -14,7 +15,7 @@ import inspect
 import re
 
 from picochat.commands.settings import CALLBACKS
-from picochat.errors import nearest
+from picochat.errors import UserError, nearest
 
 _CLASSES = {"trainer": "lightning.Trainer", "model": "picochat.model.module.ChatModule", **CALLBACKS}
 _TOP = (*_CLASSES, "data", "seed_everything", "ckpt_path", "force", "config", "weights_only")
@@ -46,6 +47,21 @@ def explain_parse_error(message: str) -> str:
     if (match := re.search(r"(?:Got|Given) value: (.*)", message)) and (expected := _expected(message)):
         return f"{setting} is {match[1]}; use {expected}"
     return " ".join(message.split())
+
+
+def explain_refusal(error: BaseException) -> UserError:
+    """The first UserError in a chain of causes, else what the first cause says and the settings that it speaks of."""
+    while not isinstance(error, UserError) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    if isinstance(error, UserError):
+        return error
+    message = " ".join(str(error).split()).rstrip(".!")
+    if isinstance(error, ImportError):
+        return UserError(message if "pip install" in message else f"{message}; install what holds it")
+    named = [name for name in _parameters(_CLASSES["trainer"]) if re.search(rf"\b{name}\b", message)]
+    if not named and re.search("gpu|cuda|tpu|mps", message, re.IGNORECASE):
+        named = ["accelerator"]
+    return UserError(f"{message}; change {', '.join(f'trainer.{name}' for name in named)}" if named else message)
 
 
 def _nearest_setting(setting: str) -> str:

@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from enum import Enum
 from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
@@ -21,13 +22,14 @@ from jsonargparse import ArgumentError, get_loader, set_loader
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, GracefulStop, RunLogger, RunReport, Throughput
 from picochat.commands import run_folder
 from picochat.commands.configs import resolve_config_names
-from picochat.commands.explain import explain_parse_error
+from picochat.commands.explain import explain_parse_error, explain_refusal
 from picochat.commands.parser import HelpLayout
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
 from picochat.errors import UserError, nearest
@@ -84,7 +86,6 @@ class PicochatCLI(LightningCLI):
             parser.add_lightning_class_args(getattr(import_module(module), name), key)
 
     def before_instantiate_classes(self) -> None:
-        _refuse_missing(self.words)
         config = self.config[self.subcommand]
         trainer = config.trainer
         if trainer.precision is None:
@@ -126,11 +127,13 @@ class PicochatCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
-            raise _first_user_error(error) or UserError(_innermost(error)) from error
+            raise explain_refusal(error) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self._get(self.config_init, "trainer")
-        _refuse_keyed_callbacks(settings.get("callbacks") or [])
+        callbacks = settings.get("callbacks") or []
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        _refuse_keyed_callbacks(callbacks)
         plugins = settings.get("plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         logger = settings.get("logger")
@@ -140,7 +143,8 @@ class PicochatCLI(LightningCLI):
             kwargs["logger"] = [*own, *asked]
         kwargs["strategy"] = _strategy(settings.get("strategy"))
         if settings.get("enable_progress_bar") is None:
-            kwargs["enable_progress_bar"] = sys.stderr.isatty()
+            own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+            kwargs["enable_progress_bar"] = own_bar or sys.stderr.isatty()
         return super().instantiate_trainer(**kwargs)
 
     def after_predict(self) -> None:
@@ -181,6 +185,8 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
+    # Timer's `interval` is an Enum by default, which config.yaml cannot hold
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     yaml_load = get_loader("yaml")
     set_loader("picochat", lambda text: resolve_config_names(yaml_load(text)), exceptions=(yaml.YAMLError,))
     options = {"exit_on_error": False, "parser_mode": "picochat"}
@@ -202,12 +208,13 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
         )
     except ArgumentError as error:
         raise UserError(f"{words[0]}: {explain_parse_error(str(error))}; see `picochat {words[0]} --help`") from error
-    except MisconfigurationException as error:
-        message = " ".join(str(error).split())
-        raise UserError(f"{message} Change the trainer's settings, such as trainer.accelerator (--device)") from error
+    except (MisconfigurationException, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
+            raise  # no remedy of a library's, but a fault of somebody's code
+        raise explain_refusal(error) from error
 
 
-def _refuse_missing(words: Sequence[str]) -> None:
+def refuse_missing(words: Sequence[str]) -> None:
     """What a config names is made when it is missing; a path that somebody types must exist."""
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
@@ -230,8 +237,8 @@ def _take_from_checkpoint(data: Any, folder: Path) -> None:
         data.context_length = context
 
 
-def _refuse_keyed_callbacks(callbacks: Any) -> None:
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+def _refuse_keyed_callbacks(callbacks: list[Any]) -> None:
+    for callback in callbacks:
         for key, path in CALLBACKS.items():
             if type(callback).__name__ == path.rpartition(".")[2]:
                 raise UserError(
@@ -278,21 +285,7 @@ def _strategy(asked: Any) -> Any:
     return asked
 
 
-def _first_user_error(error: BaseException | None) -> UserError | None:
-    """The first in a chain of causes."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
-
-
-def _innermost(error: BaseException) -> str:
-    """What the first in a chain of causes says, on one line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    message = " ".join(str(error).split()).rstrip(".")
-    return f"{message}; change this setting, such as trainer.accelerator or trainer.logger, or install what it needs"
-
-
 def _is_about_this_run(record: logging.LogRecord) -> bool:
-    """False for Lightning's advertisements and for devices that are not used."""
-    return not record.getMessage().startswith(("💡 Tip", "TPU available", "GPU available: False"))
+    """False for Lightning's advertisements, for devices that are not used, and for what every run does."""
+    others = ("💡 Tip", "TPU available", "GPU available: False", "`Trainer(val_check_interval=")
+    return not record.getMessage().startswith(others)

@@ -10,7 +10,7 @@ from picochat.files import sha256_file
 
 CONFIG = "config.yaml"
 _LEFT_BY_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
-_FOLDER = "trainer.default_root_dir (`picochat train`: --out-dir)"
+_FOLDER = "trainer.default_root_dir"
 
 
 def find_checkpoint(asked: str | Path, root: Path) -> Path:
@@ -35,7 +35,7 @@ def delete_run(root: Path) -> None:
 def refuse_older_run(root: Path) -> None:
     """A run does not overwrite another one without being asked to."""
     if (root / "last.ckpt").exists():
-        remedy = f"resume it with --ckpt_path {root / 'last.ckpt'} (`picochat train`: --resume-from), "
+        remedy = f"resume it with --ckpt_path {root / 'last.ckpt'}, "
     elif (root / "best_checkpoint").exists():
         remedy = ""
     else:

@@ -23,6 +23,13 @@ PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "a
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}
 _SIZE = "model.decoder."  # what a checkpoint decides
 _PATHS = ("input", "eval_input", "tokenizer", "dataset_pack", "checkpoint", "resume_from")
+_OTHERS = {  # flag → setting of fit, beside the stage's own
+    "--seed": "seed_everything",
+    "--device": "trainer.accelerator",
+    "--precision": "trainer.precision",
+    "--out-dir": "trainer.default_root_dir",
+    "--resume-from": "--ckpt_path",
+}
 _VALIDATIONS = 8  # of a run, unless --eval-every says otherwise
 _COMMANDS = {
     "base": (
@@ -112,9 +119,10 @@ def _run(args: argparse.Namespace) -> None:
 
 def _with_flags(message: str, stage: str) -> str:
     """A message of `fit` with the flags of `train`: "data.on_long is …" → "--on-long is …"."""
-    for flag, setting in ALIASES[stage][2].items():
-        name = setting.rpartition(".")[2]
-        message = re.sub(rf"(?<![\w.-]){re.escape(setting)}(?![\w.])|^{name}(?= is )", flag, message)
+    for flag, setting in (*ALIASES[stage][2].items(), *_OTHERS.items()):
+        group, _, name = setting.removeprefix("model.").rpartition(".")
+        short = rf"{group}\.{name}" if group == "optimizer" else rf"^{name}(?= (?:is|[\d.]+) )"  # as a class says it
+        message = re.sub(rf"(?<![\w.-])(?:{re.escape(setting)}|{short})(?![\w.])", flag, message)
     return message
 
 

@@ -12,12 +12,13 @@ a query sees the keys of its own document up to itself:
     query 5  (0)            x         padding sees padding only; nothing reads the result
 
 `isolate` turns document_ids into an `Attend` once per batch; every layer calls it with its queries, keys and values.
-`backend` chooses by device and number format alone, so a run uses one throughout:
+`backend` chooses by device, number format and width of a head, so a run uses one throughout:
 
     causal    rows of one document each (no document_ids): the plain causal kernel
     segments  CPU: each document by itself, batched with others of about its length; no T × T mask, no work across
     varlen    CUDA from compute capability 8.0 in half precision: FlashAttention over the documents laid end to end
-    mask      a dense mask of [T, T] per row: MPS, older CUDA devices, float32 on CUDA, and the CPU when compiled
+    mask      a dense mask of [T, T] per row: MPS, older CUDA devices, float32 on CUDA, heads of a width that
+              FlashAttention refuses, and the CPU when compiled
 
 On the CPU attention computes in float32 under autocast too: the kernel's bfloat16 backward takes up to three times as
 long (benchmarks/profiles.py).
@@ -36,6 +37,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 Backend = Literal["causal", "mask", "segments", "varlen"]
 
+_FLASH_WIDTHS = {*range(8, 193, 8), *range(232, 257, 8)}  # from 200 to 224 some devices have no backward
 _ALIGN = 16  # lengths of segments are rounded up to a multiple of this, so that few kernel calls serve many lengths
 
 
@@ -139,11 +141,12 @@ class VarlenAttention:
         return cast(Tensor, mixed).view_as(query)
 
 
-def backend(device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> Backend:
-    """How to isolate documents on this device, with values in this number format."""
+def backend(device: torch.device, dtype: torch.dtype, head_dim: int, *, compiled: bool = False) -> Backend:
+    """How to isolate documents on this device, with values in this number format and heads of this width."""
     if device.type == "cpu" and not compiled:
         return "segments"  # compiled, every new set of segments would be a new program
-    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) and _has_varlen(device):
+    half = dtype in (torch.float16, torch.bfloat16)
+    if device.type == "cuda" and half and head_dim in _FLASH_WIDTHS and _has_varlen(device):
         return "varlen"
     return "mask"
 

@@ -106,7 +106,7 @@ class Decoder(nn.Module):
         weight = self.lm_head.weight
         autocast = torch.is_autocast_enabled(weight.device.type)
         dtype = torch.get_autocast_dtype(weight.device.type) if autocast else weight.dtype
-        return backend(weight.device, dtype, compiled=self._compiled)
+        return backend(weight.device, dtype, self.config.head_dim, compiled=self._compiled)
 
 
 class _Stack(nn.Module):

@@ -7,6 +7,8 @@ The head multiplies only gathered rows. Where rows × vocabulary would be large,
 again in the backward pass, so no more than one chunk of logits exists at any time.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
@@ -71,6 +73,10 @@ class LaneLoss(Metric):
         lane_ids = lane_ids.long()
         self.nll.index_add_(0, lane_ids, nll.to(self.nll.dtype))
         self.tokens.index_add_(0, lane_ids, torch.ones_like(nll, dtype=self.tokens.dtype))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> torch.nn.Module:
+        """Move the sums, and keep their format: in bfloat16 (`precision: bf16-true`) they would stop growing at 256."""
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), exclude_state)
 
     def compute(self) -> dict[str, Tensor]:
         """{"loss": nats per token, "loss/<lane>": …} with the lanes that had tokens."""

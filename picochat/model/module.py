@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -95,7 +96,14 @@ class ChatModule(LightningModule):
     @property
     def data(self) -> ChatData:
         """The datamodule of the running trainer."""
-        return cast(ChatData, cast(Any, self.trainer).datamodule)
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if data is None:
+            raise UserError(
+                "ChatModule takes its tokenizer, lanes and context from a datamodule: trainer.fit(module, datamodule="
+                "ChatDataModule(…)); with loaders alone or under Fabric train picochat.model.decoder.Decoder, and make "
+                "a model folder of a last.ckpt (`picochat export`)"
+            )
+        return cast(ChatData, data)
 
     @property
     def chat_tokenizer(self) -> ChatTokenizer:
@@ -133,6 +141,8 @@ class ChatModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what makes a model folder of the weights: `picochat export --checkpoint RUN/last.ckpt`."""
+        if self.decoder is None:  # OnExceptionCheckpoint, of a run that was refused before it began
+            return
         decoder, tokenizer = asdict(self.decoder.config), self.chat_tokenizer.content
         checkpoint["picochat"] = {"decoder": decoder, "tokenizer": tokenizer, "provenance": self.provenance()}
 
@@ -149,11 +159,11 @@ class ChatModule(LightningModule):
             if here != there:
                 raise UserError(
                     f"the checkpoint is of another model: {name} has {here} here and {there} there; resume with the "
-                    "settings of its run's config.yaml, or start a new run without --ckpt_path (`picochat train`: "
-                    "--resume-from)"
+                    "settings of its run's config.yaml, or start a new run without --ckpt_path"
                 )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        self.configure_model()  # a trainer has done so already; without one it says what is missing
         return build_optimizer(self.decoder, self.optimizer_config)
 
     def on_fit_start(self) -> None:
@@ -236,6 +246,8 @@ class ChatModule(LightningModule):
     def _shard(self, strategy: ModelParallelStrategy) -> None:
         if self.compile_decoder:
             raise UserError("model.compile is not supported with trainer.strategy fsdp2; set it to false")
+        if any(isinstance(callback, WeightAveraging) for callback in cast(Any, self.trainer).callbacks):
+            raise UserError("weight averaging copies whole models; leave it out, or trainer.strategy fsdp2")
         from picochat.model.sharding import shard  # half a second of imports, which other runs are spared
 
         mesh = strategy.device_mesh

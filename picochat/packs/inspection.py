@@ -4,6 +4,7 @@ The file is read line by line, and nothing in it, however broken, raises anythin
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,8 +50,10 @@ class Inspection:
         return terminal(Text(lines), Table(("length", "least", "median", "95 %", "most"), lengths), *tables, Text(bad))
 
 
-def inspect_rows(path: str | Path) -> Inspection:
+def inspect_rows(path: str | Path, check: Callable[[Row], object] | None = None) -> Inspection:
     """Read a whole file; a row is a chat row if it ends with the assistant, an eval row if it ends with the user.
+
+    ``check`` may refuse an eval row with a ValueError.
 
     Raises:
         UserError: the file cannot be read.
@@ -61,6 +64,8 @@ def inspect_rows(path: str | Path) -> Inspection:
         found.lines = number
         try:
             kind, row = _read(line)
+            if check and kind == "eval":
+                check(row)
         except ValueError as error:
             found.bad.append((number, str(error)))
         else:

@@ -102,7 +102,7 @@ CASES = {
     ),
     "an older run and no word about it": (
         f"{SFT} --input chat.jsonl --out-dir run",
-        "resume it with --ckpt_path run/last.ckpt .*--resume-from.*, start over with --force, or .*--out-dir",
+        "resume it with --resume-from run/last.ckpt, start over with --force, or .*--out-dir",
     ),
     "predictions that are not to be kept": (
         "predict --config run/config.yaml --data.eval_input=eval.jsonl --return_predictions=false",

@@ -34,7 +34,7 @@ def place(tmp_path: Path, refused: Refused) -> Path:
 
 
 FLAGS = {
-    "--learning-rate -1": "learning_rate is -1.0",
+    "--learning-rate -1": "error: --learning-rate is -1.0",
     "--batch-size 0": "--batch-size must be at least 1, not 0",
     "--grad-clip 0": "--grad-clip is 0.0",
     "--save-every 0": "--save-every is 0",
@@ -46,10 +46,11 @@ FLAGS = {
     "--early-stop-patience 0": "--early-stop-patience is 0; use a number of validations",
     "--early-stop-patience -3": "--early-stop-patience is -3; use a number of validations",
     "--early-stop-patience 2 --val-fraction 0": "--early-stop-patience waits .* and --val-fraction 0 holds nothing out",
-    "--seed -1": "seed_everything is -1; use a number from 0 to 4294967295",
-    "--seed 5000000000": "seed_everything is 5000000000",
+    "--seed -1": "--seed is -1; use a number from 0 to 4294967295",
+    "--seed 5000000000": "--seed is 5000000000",
     "--grad-accum-steps 0": "--grad-accum-steps is 0; use a number from 1",
     "--devices -2": "--devices is -2; use a number from 1, or -1 for all",
+    "--device mps": "MPSAccelerator.* not available.*; change --device$",
     "--context-length 8 --on-long drop": "chat.jsonl: no row that fits --context-length=8 is left to train on",
 }
 LINES = {
@@ -61,7 +62,9 @@ LINES = {
     "fit --config capability.yaml --data.sampling_alpha=-1000": "data.sampling_alpha must lie in -4…4, not -1000",
     "fit --config capability.yaml --data.sampling_alpha=.nan": "data.sampling_alpha must lie in -4…4, not nan",
     "fit --config base.yaml --trainer.accelerator foo": "You selected an invalid accelerator name: .*; change",
-    "fit --config base.yaml --trainer.num_nodes 0": "`num_nodes` must be a positive integer, but got 0; change this",
+    "fit --config base.yaml --trainer.num_nodes 0": "must be a positive integer, but got 0; change trainer.num_nodes",
+    "fit --config base.yaml --trainer.val_check_interval 0.5": "; change trainer.val_check_interval, trainer.check_val",
+    "fit --config base.yaml --trainer.callbacks BatchSizeFinder": "BatchSizeFinder does not work with .* set data.bat",
     "fit --config base.yaml --ckpt_path model": "ckpt_path: model is a folder, not a checkpoint",
     "plan --config base.yaml --set trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
 }
@@ -69,8 +72,12 @@ LINES = {
 
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.filterwarnings("ignore")  # Lightning advises before it is stopped
-def test_a_flag_of_train_that_no_run_can_have_is_refused(flags: str, place: Path, refused: Refused) -> None:
+def test_a_flag_of_train_that_no_run_can_have_is_refused(
+    flags: str, place: Path, refused: Refused, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     refused(*SFT.split(), *shlex.split(flags), says=FLAGS[flags])
+    assert "val_check_interval" not in caplog.text  # Lightning says of every run when it validates
 
 
 @pytest.mark.parametrize("line", LINES)

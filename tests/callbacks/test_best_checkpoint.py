@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 from safetensors.torch import load_file
 from tiny import Line, loader, trainer
 
-from picochat.callbacks import BestCheckpoint, LastCheckpoint
+from picochat.callbacks import BenchmarkMetrics, BestCheckpoint, LastCheckpoint
 from picochat.errors import UserError
 
 
@@ -19,6 +20,10 @@ class Scripted(Line):
         super().__init__()
         self.values = values
         self.at: list[float] = []
+        self.live: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.live.append(float(self.layer.weight.detach()))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         step = self.trainer.global_step
@@ -103,6 +108,32 @@ def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
         fit(tmp_path, module, [BestCheckpoint(monitor="val/loss"), LastCheckpoint()], 2)
     assert saved_weight(tmp_path) == saved_weight(tmp_path, "last_checkpoint") == module.at[1]
     assert "val/loss was never logged, so best_checkpoint holds the last weights" in caplog.text
+
+
+class Asked(BenchmarkMetrics):
+    """Notes the weight that would answer."""
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        self.weights = [*getattr(self, "weights", []), float(pl_module.state_dict()["layer.weight"])]
+        return {}
+
+
+@pytest.mark.parametrize(("place", "every"), [(0, None), (0, 1), (3, None)])  # place of the averaging callback
+def test_averaged_weights_are_saved_and_answer_wherever_they_are_validated(
+    tmp_path: Path, place: int, every: int | None
+) -> None:
+    (tmp_path / "eval.jsonl").write_text('{"prompt": "one?", "answer": "two"}')
+    asked, best = Asked(str(tmp_path / "eval.jsonl"), every), BestCheckpoint("val/score")
+    callbacks: list[Callback] = [asked, best, LastCheckpoint()]
+    callbacks.insert(place, EMAWeightAveraging(decay=0.5))
+    module = Scripted([2.0, 1.0, 3.0])
+    fit(tmp_path, module, callbacks, 3)
+    assert saved_weight(tmp_path) == module.at[1]
+    assert saved_weight(tmp_path, "last_checkpoint") == module.at[2] == float(module.layer.weight.detach())
+    assert asked.weights == module.at
+    assert module.at[1] != pytest.approx(module.live[1])
+    with pytest.raises(UserError, match="StochasticWeightAveraging averages after the last validation"):
+        fit(tmp_path, Line(), [best, StochasticWeightAveraging(0.01, swa_epoch_start=1)], 3)
 
 
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:

@@ -90,11 +90,6 @@ def test_the_datamodule_is_asked_for_the_rows_of_the_step(tmp_path: Path) -> Non
         trainer(tmp_path, [GradientClip(max_skipped=0), Telling()]).fit(module, loader())
 
 
-def test_two_clippers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="both clip"):
-        trainer(tmp_path, [GradientClip()], gradient_clip_val=1.0).fit(Line(), loader())
-
-
 @pytest.mark.parametrize("settings", [{"max_norm": 0.0}, {"max_norm": math.nan}, {"max_skipped": -1}])
 def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):

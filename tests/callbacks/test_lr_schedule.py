@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, LearningRateFinder, StochasticWeightAveraging
 from tiny import Line, loader, trainer
 
 from picochat.callbacks import LastCheckpoint, LRSchedule, lr_factor
@@ -42,7 +43,10 @@ def test_each_optimizer_step_uses_its_own_rate(tmp_path: Path) -> None:
     assert module.rates == pytest.approx([rate for rate in expected for _ in range(3)])
 
 
-def test_a_rate_changed_on_resume_takes_effect_and_a_restored_one_never_does(tmp_path: Path) -> None:
+def test_a_rate_changed_on_resume_takes_effect_and_a_restored_one_never_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     first = Line(lr=1.0)
     callbacks = lambda: [LRSchedule(0, "none"), LastCheckpoint(4)]  # noqa: E731
     trainer(tmp_path, callbacks(), max_steps=4, enable_checkpointing=True).fit(first, loader())
@@ -52,6 +56,34 @@ def test_a_rate_changed_on_resume_takes_effect_and_a_restored_one_never_does(tmp
     assert first.rates == [1.0] * 4
     assert resumed.rates == [0.25] * 2
     assert second.optimizers[0].state_dict()["state"][0]["step"] == 6  # the optimizer's state was restored
+    change = "LRSchedule: resuming changes the rate of step 5 from 1 to 0.25 (base 1.0 → 0.25, max_steps 4 → 6)"
+    assert [line for line in caplog.messages if "LRSchedule" in line] == [change]
+
+
+def test_more_steps_raise_a_decayed_rate_and_a_long_warm_up_never_ends_and_both_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for steps, schedule in (
+        (4, LRSchedule(0, "linear", 0.05)),
+        (8, LRSchedule(0, "linear", 0.05)),
+        (9, LRSchedule(18)),
+    ):
+        run = trainer(tmp_path, [schedule, LastCheckpoint(4)], max_steps=steps, enable_checkpointing=True)
+        last = tmp_path / "last.ckpt"
+        run.fit(Line(lr=1.0), loader(), ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    raised, short, *_ = [line for line in caplog.messages if "LRSchedule" in line]
+    assert raised == "LRSchedule: resuming changes the rate of step 5 from 0.05 to 0.406 (max_steps 4 → 8)"
+    assert short.endswith(
+        "warmup_steps 18 is more than the run's 9 steps, so its rate ends at 50% of the base; set it lower"
+    )
+
+
+def test_a_rate_that_lightnings_finder_sets_is_the_base(tmp_path: Path) -> None:
+    finder, module = LearningRateFinder(num_training_steps=20), Line(lr=1.0)
+    trainer(tmp_path, [LRSchedule(0, "none"), finder], max_steps=3).fit(module, loader())
+    assert finder.optimal_lr is not None and finder.optimal_lr.suggestion() == module.lr != 1.0
+    assert module.rates[-3:] == pytest.approx([module.lr] * 3)
 
 
 class TwoGroups(Line):
@@ -97,10 +129,14 @@ def test_two_optimizers_that_step_in_turn_share_one_schedule(tmp_path: Path) -> 
     assert [rate for rates in module.seen for rate in rates] == pytest.approx([r for rates in expected for r in rates])
 
 
-def test_epochs_without_max_steps_give_the_length(tmp_path: Path) -> None:
-    module = Line(lr=1.0)
-    trainer(tmp_path, [LRSchedule(0, "linear", 0.0)], max_steps=-1, max_epochs=2).fit(module, loader(rows=4))
+@pytest.mark.parametrize("max_steps", [-1, 100])
+def test_epochs_that_end_first_give_the_length(tmp_path: Path, max_steps: int) -> None:
+    module, two = Line(lr=1.0), TwoOptimizers()
+    for one in (module, two):
+        run = trainer(tmp_path, [LRSchedule(0, "linear", 0.0)], max_steps=max_steps, max_epochs=2)
+        run.fit(one, loader(rows=4))
     assert module.rates == pytest.approx([0.75, 0.5, 0.25, 0.0])
+    assert [first for first, _ in two.seen] == pytest.approx([0.3, 0.2, 0.1, 0.0])
 
 
 class Scheduled(Line):
@@ -110,8 +146,14 @@ class Scheduled(Line):
 
 
 def test_two_schedules_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="keep one of them"):
-        trainer(tmp_path, [LRSchedule()]).fit(Scheduled(), loader())
+    for module, others in ((Scheduled(), []), (Line(), [StochasticWeightAveraging(0.01)])):
+        with pytest.raises(UserError, match="keep one of them"):
+            trainer(tmp_path, [LRSchedule(), *others], max_epochs=2).fit(module, loader())
+    with pytest.raises(
+        UserError, match="cannot know where the decay ends"
+    ):  # as many steps as epochs have batches, or less
+        changing = GradientAccumulationScheduler({0: 4})
+        trainer(tmp_path, [LRSchedule(), changing], max_steps=-1, max_epochs=2).fit(Line(), loader())
 
 
 @pytest.mark.parametrize(

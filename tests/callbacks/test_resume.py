@@ -171,6 +171,8 @@ class FullDisk:
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_leftovers(tmp_path: Path) -> None:
     writer = AtomicCheckpointIO()
+    with pytest.raises(UserError, match=r"last.ckpt: No space left on device$"):  # the first save: nothing was before
+        writer.save_checkpoint({"state_dict": {}, "late": FullDisk()}, tmp_path / "last.ckpt")
     writer.save_checkpoint({"state_dict": {}, "step": 1}, tmp_path / "last.ckpt")
     with pytest.raises(UserError, match=r"last.ckpt: No space left on device; the previous one is intact"):
         writer.save_checkpoint({"state_dict": {}, "late": FullDisk()}, tmp_path / "last.ckpt")

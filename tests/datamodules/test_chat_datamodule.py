@@ -153,6 +153,23 @@ def test_describe_shows_rows_quota_and_realised_shares(files: dict[str, str]) ->
     assert tokens > 0.5  # long answers: a share of examples is not a share of tokens
 
 
+def test_the_mixture_leaves_out_lanes_of_eval_rows_alone(files: dict[str, str], tmp_path: Path) -> None:
+    row = {name: value for name, value in eval_row("add", 1, 3).items() if name != "category"}
+    dm = ready({**files, "eval_input": str(write_jsonl(tmp_path / "eval.jsonl", [row]))})
+    assert dm.lanes == ["add", "identity", "spell", "untagged"]
+    assert "untagged" not in dm.describe()
+
+
+def test_rows_of_one_problem_are_all_trained_on(
+    files: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    rows = [{**chat_row("add", 1, words), "key": "add:1"} for words in (2, 3, 4)]
+    dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))})
+    assert (len(dm._train), dm.val_names) == (3, ["eval"])
+    assert "no validation: the rows of" in caplog.text
+
+
 def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
     with pytest.warns(UserWarning, match=r"no draw for identity \(16 rows\), spell \(36 rows\); raise"):
         ready(files, val_fraction=0, block_size=1, sampling="category_balanced")

@@ -147,10 +147,16 @@ def test_half_precision_keeps_the_format_of_the_values(choice: Backend, lengths:
 
 def test_the_backend_follows_from_device_format_and_compilation() -> None:
     cpu = torch.device("cpu")
-    assert backend(cpu, torch.bfloat16) == backend(cpu, torch.float32) == "segments"
-    assert backend(cpu, torch.float32, compiled=True) == "mask"
-    assert backend(torch.device("mps"), torch.float32) == "mask"
-    assert backend(torch.device("cuda"), torch.float32) == "mask"
+    assert backend(cpu, torch.bfloat16, 12) == backend(cpu, torch.float32, 64) == "segments"
+    assert backend(cpu, torch.float32, 64, compiled=True) == "mask"
+    assert backend(torch.device("mps"), torch.float32, 64) == "mask"
+    assert backend(torch.device("cuda"), torch.float32, 64) == "mask"
+
+
+def test_heads_that_flash_attention_refuses_fall_back_to_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picochat.model.attention._has_varlen", lambda device: True)
+    widths = {8: "varlen", 12: "mask", 192: "varlen", 224: "mask", 256: "varlen", 264: "mask"}
+    assert {width: backend(torch.device("cuda"), torch.bfloat16, width) for width in widths} == widths
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -158,7 +164,7 @@ def test_the_backend_follows_from_device_format_and_compilation() -> None:
 def test_cuda_backends_equal_the_reference(layout: str) -> None:
     document_ids = LAYOUTS[layout]
     device, dtype = torch.device("cuda"), torch.bfloat16
-    for choice in {"mask", "segments", backend(device, dtype)}:
+    for choice in {"mask", "segments", backend(device, dtype, 8)}:
         attend = isolate(document_ids.to(device), choice)  # type: ignore[arg-type]
 
         def there(query: Tensor, key: Tensor, value: Tensor, attend: Attend = attend) -> Tensor:

@@ -34,7 +34,8 @@ def beside(module: ChatModule, context_length: int = 128, device: str = "cpu") -
 def test_validation_sums_have_a_format_that_the_device_knows(device: str, dtype: torch.dtype) -> None:
     module = beside(ChatModule(), device=device)
     module.setup("fit")
-    metric = cast(LaneLoss, module.lane_losses[0])
+    module.bfloat16()  # as `precision: bf16-true` does
+    metric = cast(LaneLoss, module.lane_losses[0].to(torch.bfloat16))
     metric.update(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0, 0, 1], dtype=torch.int16))
     assert metric.nll.dtype == metric.tokens.dtype == dtype
     assert {name: float(value) for name, value in metric.compute().items()} == {

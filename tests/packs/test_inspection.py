@@ -38,6 +38,13 @@ def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys
     assert re.search(r"^assistant words +1 +1 +2 +2$", said, re.MULTILINE)
 
 
+def test_a_check_that_eval_chat_cannot_apply_is_a_bad_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = lines(tmp_path, {"prompt": "x", "must_include": "y"}, {"user": "x", "assistant": "y", "must_include": "y"})
+    with pytest.raises(SystemExit):
+        main(["data", "inspect", str(path)])
+    assert "1 of 2 lines are bad, the first is line 1: 'must_include' must be a list" in capsys.readouterr().err
+
+
 def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
