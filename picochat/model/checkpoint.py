@@ -1,11 +1,11 @@
 """A model on disk is a Hugging Face folder. In: a folder, or a decoder to keep. Out: the other one. Next: evidence.
 
-    config.json              size and shape, as Qwen3ForCausalLM writes it     model.safetensors       the weights
+    config.json              size and shape, as transformers writes it         model.safetensors       the weights
     generation_config.json   ids at which a reply ends                         tokenizer.json          the vocabulary
     tokenizer_config.json    control tokens and the chat template              picochat.json           provenance
 
-transformers, vLLM and llama.cpp read it without code of ours; a Qwen3 folder that transformers wrote (sharded,
-bfloat16, untied) is read here. Nothing is ever unpickled.
+transformers, vLLM and llama.cpp read it without code of ours; a folder of a known family that transformers wrote
+(sharded, bfloat16, untied) is read here. Nothing is ever unpickled.
 """
 
 from dataclasses import dataclass
@@ -178,7 +178,7 @@ def _check_weights(folder: Path, config: DecoderConfig, state: dict[str, Tensor]
         if not bool(state[name].isfinite().all()):
             raise UserError(f"{folder}: {name} holds NaN or infinity; take an earlier checkpoint, or train it again")
     if unknown := sorted(state.keys() - expected.keys()):
-        raise UserError(f"{folder} holds the weight {unknown[0]}, which a Qwen3 model of its config.json does not have")
+        raise UserError(f"{folder} holds the weight {unknown[0]}, which a model of its config.json does not have")
 
 
 def _require(folder: Path, name: str, state: dict[str, Tensor]) -> None:

@@ -1,29 +1,61 @@
-"""Size and shape of a decoder, and the config.json of a model folder; no torch. Next: decoder, checkpoint, sizes."""
+"""Size and shape of a decoder, and the config.json of a model folder; no torch. Next: decoder, checkpoint, sizes.
+
+family     architecture         what differs in the one decoder
+qwen3      Qwen3ForCausalLM     RMSNorm on the queries and keys of each head
+qwen2      Qwen2ForCausalLM     biases of the query, key and value projections; Qwen2.5 too
+llama      LlamaForCausalLM     neither; SmolLM2 and TinyLlama too
+mistral    MistralForCausalLM   as llama, without a sliding window
+smollm3    SmolLM3ForCausalLM   as llama, some layers without rotary positions
+"""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from picochat.errors import UserError
 from picochat.strict_json import json_kind, read_json_object
 
-# What Qwen3's own config means where it is silent.
+Family = Literal["qwen3", "qwen2", "llama", "mistral", "smollm3"]
+
+# What a config.json means where it is silent: in every family, and where one differs.
 _DEFAULTS = {
-    "head_dim": 128,
     "max_position_embeddings": 32_768,
+    "rope_theta": 10_000.0,
     "rms_norm_eps": 1e-6,
     "initializer_range": 0.02,
     "tie_word_embeddings": False,
 }
+_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen3": ("Qwen3ForCausalLM", {"head_dim": 128}),
+    "qwen2": ("Qwen2ForCausalLM", {}),
+    "llama": ("LlamaForCausalLM", {"max_position_embeddings": 2048}),
+    "mistral": ("MistralForCausalLM", {"max_position_embeddings": 131_072, "sliding_window": 4096}),
+    "smollm3": ("SmolLM3ForCausalLM", {"rope_theta": 2_000_000.0, "tie_word_embeddings": True}),
+}
 # What the decoder computes: a folder that says otherwise would be read wrongly.
-_FIXED = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False, "quantization_config": None}
+_FIXED = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "use_sliding_window": False,
+    "partial_rotary_factor": 1.0,
+    "quantization_config": None,
+}
+_ROPES = {  # rope_type → numbers that it needs, and those that it may have
+    "linear": (("factor",), ()),
+    "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"), ()),
+    "yarn": (
+        ("factor", "original_max_position_embeddings"),
+        ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"),
+    ),
+}
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Size and shape; the names are those of a Qwen3 ``config.json``.
+    """Size and shape; the names are those of a ``config.json``.
 
     Args:
         vocab_size: tokens of the tokenizer. A fresh model in training takes it from the data.
@@ -38,6 +70,10 @@ class DecoderConfig:
         rms_norm_eps: added to the mean square in RMSNorm.
         tie_word_embeddings: the head shares the embedding's weights.
         initializer_range: standard deviation of fresh embeddings.
+        model_type: family of models that the decoder computes as; see the table of picochat/model/config.py.
+        rope_scaling: stretched rotary positions of rope_type linear, llama3 or yarn, as a config.json has them; null
+            for plain ones.
+        no_rope_layers: of smollm3, for each layer 1 where it has rotary positions and 0 where not; null is 1 for all.
 
     Raises:
         UserError: sizes that do not fit together.
@@ -55,12 +91,14 @@ class DecoderConfig:
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
+    model_type: Family = "qwen3"
+    rope_scaling: dict[str, Any] | None = None
+    no_rope_layers: list[int] | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "tie_word_embeddings" and not value > 0:
-                raise UserError(f"{field.name} is {value}; it must be above 0")
+        for name in _NUMBERS:
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be above 0")
         heads, shared = self.num_attention_heads, self.num_key_value_heads
         if heads % shared:
             fitting = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
@@ -69,10 +107,30 @@ class DecoderConfig:
             )
         if self.head_dim % 2:
             raise UserError(f"head_dim is {self.head_dim}; rotary positions turn pairs, so it must be even")
+        if self.rope_scaling is not None:
+            _check_rope(self.rope_scaling)
+        turned = self.no_rope_layers
+        if turned is not None and (self.model_type != "smollm3" or len(turned) != self.num_hidden_layers):
+            raise UserError("no_rope_layers needs model_type smollm3 and a 1 or 0 for each of the num_hidden_layers")
+
+    @property
+    def qk_norm(self) -> bool:
+        """Whether each head's queries and keys are normed."""
+        return self.model_type == "qwen3"
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Whether query, key and value projections have biases."""
+        return self.model_type == "qwen2"
+
+    @property
+    def rotary_layers(self) -> list[bool]:
+        """For each layer, whether it has rotary positions."""
+        return [bool(turned) for turned in self.no_rope_layers or [1] * self.num_hidden_layers]
 
     def parameters(self, ranks: int = 1) -> dict[str, int]:
-        """Numbers in matrices, embeddings and norms that a rank keeps, ⌈rows / ranks⌉ rows of each tensor; a tied head
-        is the embedding."""
+        """Numbers in matrices, embeddings and norms (with biases) that a rank keeps, ⌈rows / ranks⌉ rows of each
+        tensor; a tied head is the embedding."""
         width, inner, layers = self.hidden_size, self.intermediate_size, self.num_hidden_layers
         queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         tensors = {  # part → (rows, columns, how many), of a block but for the embeddings
@@ -84,7 +142,12 @@ class DecoderConfig:
                 (width, inner, 1),
             ],
             "embeddings": [(self.vocab_size, width, 1 if self.tie_word_embeddings else 2)],
-            "norms": [(width, 1, 2), (self.head_dim, 1, 2)],
+            "norms": [
+                (width, 1, 2),
+                (self.head_dim, 1, 2 * self.qk_norm),
+                (queries, 1, self.qkv_bias),
+                (keys, 1, 2 * self.qkv_bias),
+            ],
         }
         kept = {part: sum(ceil(r / ranks) * c * n for r, c, n in those) for part, those in tensors.items()}
         last_norm = ceil(width / ranks)
@@ -109,42 +172,56 @@ class DecoderConfig:
         return 6.0 * (self.parameters()["matrices"] + head + attention)
 
 
+_NUMBERS = tuple(name for name, kind in DecoderConfig.__annotations__.items() if kind in (int, float))
+
+
 def read_config(folder: str | Path) -> DecoderConfig:
     """The size and shape that a folder's config.json names.
 
     Raises:
-        UserError: no config.json, another architecture, or a variant of Qwen3 that the decoder does not compute.
+        UserError: no config.json, another architecture, or a variant that the decoder does not compute.
     """
     file = Path(folder) / "config.json"
     if not file.is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json; name one such as RUN/best_checkpoint")
     content = read_json_object(file)
-    if content.get("model_type") != "qwen3":
+    family = content.get("model_type")
+    if not isinstance(family, str) or family not in _FAMILIES:
         names = content.get("architectures")
         named = ", ".join(map(str, names)) if names and isinstance(names, list) else "no architecture named"
-        model_type = content.get("model_type") or "unknown"
         raise UserError(
-            f"{folder} holds a model of type {model_type} ({named}); picochat reads dense Qwen3 models only"
+            f"{folder} holds a model of type {family or 'unknown'} ({named}); picochat reads {', '.join(_FAMILIES)}"
         )
+    content = {**_FAMILIES[family][1], **content}
     for name, supported in _FIXED.items():
-        if content.get(name, supported) != supported:
+        if content.get(name) not in (None, supported):
             raise UserError(
                 f"{file}: {name} is {json.dumps(content[name])}; picochat computes {json.dumps(supported)} only"
             )
     layers = content.get("layer_types") or []
     if not isinstance(layers, list) or any(layer != "full_attention" for layer in layers):
         raise UserError(f"{file}: layer_types names other layers than full_attention, which picochat does not compute")
-    values = {**_DEFAULTS, **{name: content[name] for name in DecoderConfig.__dataclass_fields__ if name in content}}
-    values["rope_theta"] = _rope_theta(file, content)
-    if values.get("num_key_value_heads") is None:
-        values["num_key_value_heads"] = values.get("num_attention_heads")
-    if missing := DecoderConfig.__dataclass_fields__.keys() - values.keys():
+    own = {name: content[name] for name in DecoderConfig.__dataclass_fields__ if content.get(name) is not None}
+    values = {**_DEFAULTS, **own, **_rope(file, content)}
+    heads, width = values.get("num_attention_heads"), values.get("hidden_size")
+    values.setdefault("num_key_value_heads", heads)
+    if isinstance(heads, int) and isinstance(width, int) and heads > 0:
+        values.setdefault("head_dim", width // heads)
+    every = content.get("no_rope_layer_interval", 4)
+    if family != "smollm3":
+        values.pop("no_rope_layers", None)
+    elif "no_rope_layers" not in values and isinstance(values.get("num_hidden_layers"), int) and isinstance(every, int):
+        values["no_rope_layers"] = [int(n % every != 0) for n in range(1, values["num_hidden_layers"] + 1)]
+    if missing := {*_NUMBERS} - values.keys():
         raise UserError(f"{file} does not say {', '.join(sorted(missing))}")
-    for name, wanted in DecoderConfig.__annotations__.items():
-        value = values[name]
-        if isinstance(value, bool) != (wanted is bool) or not isinstance(value, int | wanted):
+    for name in ("tie_word_embeddings", *_NUMBERS):
+        wanted = DecoderConfig.__annotations__[name]
+        if isinstance(values[name], bool) != (wanted is bool) or not isinstance(values[name], int | wanted):
             needed = {bool: "true or false", int: "a whole number", float: "a number"}[wanted]
-            raise UserError(f"{file}: {name} must be {needed}, not {json.dumps(value)[:60]}")
+            raise UserError(f"{file}: {name} must be {needed}, not {json.dumps(values[name])[:60]}")
+    window = content.get("sliding_window") if family == "mistral" else None
+    if window is not None and not (isinstance(window, int) and window >= values["max_position_embeddings"]):
+        raise UserError(f"{file}: sliding_window is {json.dumps(window)}; picochat computes full attention only")
     try:
         return DecoderConfig(**values)
     except UserError as error:
@@ -152,23 +229,23 @@ def read_config(folder: str | Path) -> DecoderConfig:
 
 
 def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[str, Any]:
-    """What ``config.json`` holds, as Qwen3ForCausalLM writes it.
+    """What ``config.json`` holds, as transformers writes it.
 
     Args:
         dtype: number format of the weights, such as "float32".
         ids: the tokenizer's bos_token_id, eos_token_id and pad_token_id.
     """
+    sizes = {name: value for name, value in asdict(config).items() if value is not None}
+    plain = {"rope_type": "default", "rope_theta": config.rope_theta}
     return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        **asdict(config),
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "architectures": [_FAMILIES[config.model_type][0]],
+        **sizes,
+        "rope_parameters": {**plain, **(config.rope_scaling or {})},
         "hidden_act": "silu",
         "attention_bias": False,
         "attention_dropout": 0.0,
         "use_sliding_window": False,
         "sliding_window": None,
-        "max_window_layers": config.num_hidden_layers,
         "use_cache": True,
         "dtype": dtype,
         **ids,
@@ -178,7 +255,7 @@ def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[
 def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
     """Raise UserError where a wanted size is not the checkpoint's."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings")  # a default here is not a wish
+    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings", "model_type")  # a default here is not a wish
     for field in (*sizes, *shapes):
         value = getattr(wanted or own, field)
         if value != getattr(own, field) and (field in sizes or value != getattr(DecoderConfig, field)):
@@ -188,13 +265,33 @@ def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoi
             )
 
 
-def _rope_theta(file: Path, content: dict[str, Any]) -> Any:
-    """transformers 5 moved rope_theta into rope_parameters; 4 had rope_theta beside rope_scaling."""
+def _rope(file: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """rope_theta and rope_scaling: transformers 5 has both in rope_parameters, 4 had them side by side."""
     for name in ("rope_scaling", "rope_parameters"):
         if not isinstance(content.get(name), dict | None):
             raise UserError(f"{file}: {name} must be an object, not {json_kind(content[name])}")
     rope = {**(content.get("rope_scaling") or {}), **(content.get("rope_parameters") or {})}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type != "default":
-        raise UserError(f"{file}: rope_type is '{rope_type}'; picochat computes plain rotary positions only")
-    return rope.get("rope_theta", content.get("rope_theta", 10_000.0))
+    rope = {name: value for name, value in rope.items() if value is not None}
+    rope_type = rope.setdefault("rope_type", rope.pop("type", "default"))
+    rope.pop("type", None)
+    theta = rope.pop("rope_theta", content.get("rope_theta", _DEFAULTS["rope_theta"]))
+    if rope.get("partial_rotary_factor") == 1:
+        del rope["partial_rotary_factor"]
+    if rope_type in ("llama3", "yarn"):
+        trained = content.get("original_max_position_embeddings", content.get("max_position_embeddings"))
+        rope.setdefault("original_max_position_embeddings", trained)
+    return {"rope_theta": theta, "rope_scaling": None if rope == {"rope_type": "default"} else rope}
+
+
+def _check_rope(rope: dict[str, Any]) -> None:
+    """Refuse positions that the decoder does not compute."""
+    needed, allowed = _ROPES.get(str(rope.get("rope_type")), ((), ()))
+    if not needed:
+        raise UserError(
+            f"rope_type is {json.dumps(rope.get('rope_type'))}; picochat computes default, {', '.join(_ROPES)}"
+        )
+    for name in rope.keys() - {"rope_type"} | {*needed}:
+        value = rope.get(name)
+        if name not in (*needed, *allowed) or not isinstance(value, int | float) or (name in needed and not value > 0):
+            found = json.dumps(value) if name in rope else "missing"
+            raise UserError(f"{name} of the rope_type {rope['rope_type']} is {found}, which picochat does not compute")

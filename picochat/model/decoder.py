@@ -1,8 +1,9 @@
-"""The network: Qwen3's dense architecture. In: packed ids. Out: hidden states, and logits of chosen ones. Next: loss.
+"""The network: the dense Llama form and its relatives. In: packed ids. Out: hidden states, and logits of chosen ones.
+Next: loss.
 
-Parameter names, shapes and arithmetic are those of Qwen3ForCausalLM, so a state dict of one is one of the other.
-Pre-norm residual blocks: RMSNorm, grouped-query attention with per-head RMSNorm on queries and keys and rotary
-positions, SwiGLU; no biases; the head may share the embedding.
+Parameter names, shapes and arithmetic are those of the family's class in transformers (config.py), so a state dict of
+one is one of the other. Pre-norm residual blocks: RMSNorm, grouped-query attention with rotary positions, SwiGLU; the
+head may share the embedding. Qwen3 norms the queries and keys of each head, Qwen2 adds biases to q, k and v.
 
 Initialisation, with s = ``initializer_range`` (0.02) and L layers:
 
@@ -10,7 +11,7 @@ Initialisation, with s = ``initializer_range`` (0.02) and L layers:
     embed_tokens, lm_head              normal(0, s)            logits start near zero: the first loss is log(vocabulary)
     q, k, v, gate, up projections      normal(0, 1/√fan_in)    keeps the scale of its input, at every width
     o, down projections                normal(0, 1/√(2L·fan_in))  2L of them add up in the residual stream
-    norms                              1
+    norms, biases                      1, 0
 """
 
 import math
@@ -65,6 +66,8 @@ class Decoder(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 parameter.fill_(1.0)
+            elif name.endswith(".bias"):
+                parameter.zero_()
             elif parameter is self.lm_head.weight or parameter is self.model.embed_tokens.weight:
                 parameter.normal_(0.0, config.initializer_range)
             else:
@@ -120,8 +123,8 @@ class _Stack(nn.Module):
     def forward(self, input_ids: Tensor, position_ids: Tensor, attend: Attend) -> Tensor:
         rotation = rotary_table(position_ids, self.config)
         hidden: Tensor = self.embed_tokens(input_ids)
-        for layer in self.layers:
-            hidden = layer(hidden, rotation, attend)
+        for layer, turned in zip(self.layers, self.config.rotary_layers, strict=True):
+            hidden = layer(hidden, rotation if turned else None, attend)
         return cast(Tensor, self.norm(hidden))
 
 
@@ -134,7 +137,7 @@ class _Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.recompute = False
 
-    def forward(self, hidden: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
+    def forward(self, hidden: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
             # Inside of the block: where FSDP2 shards it, its hooks stand outside and gather the weights once.
             # Nothing here is random, so no generator's state is kept.
@@ -142,7 +145,7 @@ class _Block(nn.Module):
             return cast(Tensor, checkpoint(self._compute, hidden, rotation, attend, **settings))
         return self._compute(hidden, rotation, attend)
 
-    def _compute(self, hidden: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
+    def _compute(self, hidden: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
         hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotation, attend)
         return hidden + cast(Tensor, self.mlp(self.post_attention_layernorm(hidden)))
 
@@ -153,17 +156,19 @@ class _Attention(nn.Module):
         self.head_dim = config.head_dim
         width = config.hidden_size
         queries, keys = config.num_attention_heads * self.head_dim, config.num_key_value_heads * self.head_dim
-        self.q_proj = nn.Linear(width, queries, bias=False)
-        self.k_proj = nn.Linear(width, keys, bias=False)
-        self.v_proj = nn.Linear(width, keys, bias=False)
+        self.q_proj = nn.Linear(width, queries, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(width, keys, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(width, keys, bias=config.qkv_bias)
         self.o_proj = nn.Linear(queries, width, bias=False)
-        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
-        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
-    def forward(self, hidden: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
+    def forward(self, hidden: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
         heads = (-1, self.head_dim)
-        query = rotate(self.q_norm(self.q_proj(hidden).unflatten(-1, heads)), *rotation)
-        key = rotate(self.k_norm(self.k_proj(hidden).unflatten(-1, heads)), *rotation)
+        query = self.q_norm(self.q_proj(hidden).unflatten(-1, heads))
+        key = self.k_norm(self.k_proj(hidden).unflatten(-1, heads))
+        if rotation is not None:
+            query, key = rotate(query, *rotation), rotate(key, *rotation)
         value = self.v_proj(hidden).unflatten(-1, heads)
         return cast(Tensor, self.o_proj(attend(query, key, value).flatten(-2)))
 
@@ -226,10 +231,44 @@ def rotary_table(position_ids: Tensor, config: DecoderConfig) -> Rotation:
 
     Made for every batch from the positions: there is no table that a conversion to half precision could spoil.
     """
-    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=position_ids.device)
-    frequencies = 1.0 / (config.rope_theta ** (pairs / config.head_dim))
+    frequencies, scale = _frequencies(config, position_ids.device)
     angles = (position_ids[..., None].float() * frequencies).unsqueeze(-2)
-    return angles.cos(), angles.sin()
+    return angles.cos() * scale, angles.sin() * scale
+
+
+def _frequencies(config: DecoderConfig, device: torch.device) -> tuple[Tensor, float]:
+    """[head_dim / 2] radians a position, and a factor on cos and sin.
+
+    Scaling divides slow frequencies by ``factor`` and leaves fast ones; ``fast`` runs from 0 to 1 between. Llama 3
+    tells them apart by turns within the trained context, YaRN (Peng et al. 2023) by the number of the pair.
+    """
+    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device)
+    frequencies = 1.0 / (config.rope_theta ** (pairs / config.head_dim))
+    rope = config.rope_scaling
+    if rope is None:
+        return frequencies, 1.0
+    factor, trained, scale = rope["factor"], rope.get("original_max_position_embeddings", 0), 1.0
+    fast: Tensor | float = 0.0
+    if rope["rope_type"] == "llama3":
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        fast = ((trained * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
+    elif rope["rope_type"] == "yarn":
+
+        def pair(turns: float) -> float:  # whose frequency makes so many turns within the trained context
+            return config.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+
+        first, last = pair(rope.get("beta_fast") or 32), pair(rope.get("beta_slow") or 1)
+        if rope.get("truncate", True):
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, config.head_dim - 1)
+        fast = 1 - ((pairs / 2 - first) / max(last - first, 0.001)).clamp(0, 1)
+
+        def growth(weight: float) -> float:
+            return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+        over, under = rope.get("mscale"), rope.get("mscale_all_dim")
+        scale = rope.get("attention_factor") or (growth(over) / growth(under) if over and under else growth(1))
+    return frequencies * (fast + (1 - fast) / factor), float(scale)
 
 
 def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

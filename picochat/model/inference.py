@@ -28,7 +28,9 @@ from picochat.model.decoder import Decoder, rotary_table
 class _Layer(NamedTuple):
     norm: Tensor  # [W]
     qkv: Tensor  # [(H + 2K) · D, W]
-    head_norm: Tensor  # [H + K, D]
+    bias: Tensor | None  # [(H + 2K) · D]
+    head_norm: Tensor | None  # [H + K, D]
+    rotary: bool
     out: Tensor  # [W, H · D]
     mlp_norm: Tensor  # [W]
     gate_up: Tensor  # [2 · inner, W]
@@ -49,17 +51,23 @@ class Weights:
         self.norm = decoder.model.norm.weight
         self.head = decoder.lm_head.weight
         named: dict[str, Tensor] = dict(decoder.named_parameters())
-        self.layers = [_layer(named, f"model.layers.{i}.", config) for i in range(config.num_hidden_layers)]
+        self.layers = [
+            _layer(named, f"model.layers.{number}.", config, rotary)
+            for number, rotary in enumerate(config.rotary_layers)
+        ]
 
 
-def _layer(named: dict[str, Tensor], at: str, config: DecoderConfig) -> _Layer:
+def _layer(named: dict[str, Tensor], at: str, config: DecoderConfig, rotary: bool) -> _Layer:
     attention = [named[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"]
-    query_norm = named[f"{at}self_attn.q_norm.weight"].expand(config.num_attention_heads, -1)
-    key_norm = named[f"{at}self_attn.k_norm.weight"].expand(config.num_key_value_heads, -1)
+    biases = [named[f"{at}self_attn.{name}_proj.bias"] for name in "qkv" if config.qkv_bias]
+    heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
+    norms = [named[f"{at}self_attn.{name}_norm.weight"].expand(n, -1) for name, n in heads.items() if config.qk_norm]
     return _Layer(
         norm=named[f"{at}input_layernorm.weight"],
         qkv=torch.cat(attention),
-        head_norm=torch.cat((query_norm, key_norm)),
+        bias=torch.cat(biases) if biases else None,
+        head_norm=torch.cat(norms) if norms else None,
+        rotary=rotary,
         out=named[f"{at}self_attn.o_proj.weight"],
         mlp_norm=named[f"{at}post_attention_layernorm.weight"],
         gate_up=torch.cat([named[f"{at}mlp.gate_proj.weight"], named[f"{at}mlp.up_proj.weight"]]),
@@ -144,9 +152,12 @@ class Session:
         config = self._weights.config
         queries, keys, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         eps, turned = config.rms_norm_eps, (queries + keys) * size
-        qkv = F.linear(torch.rms_norm(hidden, (config.hidden_size,), layer.norm, eps), layer.qkv)
-        heads = torch.rms_norm(qkv[:, :turned].view(len(hidden), -1, size), (size,), None, eps) * layer.head_norm
-        heads = torch.addcmul(heads * cos, heads.roll(size // 2, -1), sin)
+        qkv = F.linear(torch.rms_norm(hidden, (config.hidden_size,), layer.norm, eps), layer.qkv, layer.bias)
+        heads = qkv[:, :turned].view(len(hidden), -1, size)
+        if layer.head_norm is not None:
+            heads = torch.rms_norm(heads, (size,), None, eps) * layer.head_norm
+        if layer.rotary:
+            heads = torch.addcmul(heads * cos, heads.roll(size // 2, -1), sin)
         return heads[:, :queries], heads[:, queries:], qkv[:, turned:].view(len(hidden), -1, size)
 
     def _mix(self, query: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:

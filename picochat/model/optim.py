@@ -25,6 +25,7 @@ from picochat.errors import UserError
 from picochat.model.hardware import preferred_dtype
 
 _STACKED = 2**23  # elements of one stack: few enough that stacking large matrices needs little memory
+_VECTORS = ("norm.weight", ".bias")  # endings of their names
 _MATRIX_RATIO = 5.0  # 0.02 to 0.004, the pair that the demo was tuned with
 
 
@@ -70,8 +71,8 @@ def build_optimizer(decoder: nn.Module, config: OptimizerConfig) -> Optimizer:
         UserError: Muon over parameters that are not whole matrices (flattened ones).
     """
     trainable = [(name, weight) for name, weight in decoder.named_parameters() if weight.requires_grad]
-    norms = [weight for name, weight in trainable if name.endswith("norm.weight")]
-    matrices = [weight for name, weight in trainable if ".layers." in f".{name}" and not name.endswith("norm.weight")]
+    norms = [weight for name, weight in trainable if name.endswith(_VECTORS)]
+    matrices = [weight for name, weight in trainable if ".layers." in f".{name}" and not name.endswith(_VECTORS)]
     apart = {id(weight) for weight in (*norms, *matrices)}
     embeddings = [weight for _, weight in trainable if id(weight) not in apart]
     group: dict[str, Any] = {"params": matrices, "name": "matrices"}

@@ -65,7 +65,7 @@ def activations(config: DecoderConfig, setup: Setup) -> int:
     heads, shared = config.num_attention_heads, config.num_key_value_heads
     queries, keys = heads * config.head_dim, shared * config.head_dim
     norm = _FULL * (width + 1)  # of a token: normed states and their scale
-    norms = 2 * norm + _FULL * (queries + keys + heads + shared)
+    norms = 2 * norm + config.qk_norm * _FULL * (queries + keys + heads + shared)
     # Autocast makes a half-precision input anew for each product that reads it: three for q, k, v, two for gate, up.
     products = narrow * ((5 if setup.half else 2) * width + queries + inner)
     attention = (_PADDED * _FULL if setup.device == "cpu" else narrow) * 2 * (queries + keys) + _FULL * heads

@@ -93,14 +93,14 @@ def test_a_damaged_file_of_a_model_folder_is_refused(file: str, case: str, model
 
 CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "another architecture": (
-        {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
-        r"holds a model of type llama \(LlamaForCausalLM\); picochat reads dense Qwen3",
+        {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"]},
+        r"holds a model of type gemma3_text \(Gemma3ForCausalLM\); picochat reads qwen3, qwen2, llama",
     ),
     "a layer more": ({"num_hidden_layers": 2}, r"lacks the weight model\.layers\.1\."),
     "biases": ({"attention_bias": True}, "attention_bias is true; picochat computes false only"),
     "below zero": ({"hidden_size": -1}, "config.json: hidden_size is -1; it must be above 0"),
     "a fraction": ({"hidden_size": 16.5}, "config.json: hidden_size must be a whole number, not 16.5"),
-    "null": ({"hidden_size": None}, "hidden_size must be a whole number, not null"),
+    "null": ({"hidden_size": None}, "config.json does not say hidden_size"),
     "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
     "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
     "wider than any tensor": ({"hidden_size": 10**18}, "config.json names sizes that no tensor can have"),
@@ -110,7 +110,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
     "theta zero": ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0"),
     "rope a list": ({"rope_parameters": []}, "rope_parameters must be an object, not a list"),
-    "another rope": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
+    "another rope": ({"rope_parameters": {"rope_type": "longrope"}}, 'rope_type is "longrope"'),
     "tied a string": ({"tie_word_embeddings": "no"}, 'tie_word_embeddings must be true or false, not "no"'),
     "untied": ({"tie_word_embeddings": False}, "lacks the weight lm_head.weight"),
     "quantised": ({"quantization_config": {"bits": 4}}, "quantization_config is"),

@@ -1,0 +1,159 @@
+"""Folders that transformers wrote, in every family and form: the same numbers, and back again without a difference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from picochat.errors import UserError
+from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+from picochat.model.config import read_config
+from picochat.model.decoder import Decoder
+from picochat.model.engine import Decoding
+from picochat.model.generation import decode
+from picochat.model.inference import Weights
+from picochat.model.vocabulary import train_tokenizer
+
+SIZE = {
+    "vocab_size": 264,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,  # scores that differ
+    "bos_token_id": 0,
+    "eos_token_id": 5,
+    "pad_token_id": 1,
+}
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+YARN = {"factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 4.0}
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen3": ("Qwen3", {"head_dim": 10}),
+    "qwen3-yarn": ("Qwen3", {"head_dim": 8, "rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, **YARN}}),
+    "qwen2-tied": ("Qwen2", {"tie_word_embeddings": True}),
+    "qwen2-linear": ("Qwen2", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}),
+    "llama": ("Llama", {"rms_norm_eps": 1e-5}),
+    "llama3": ("Llama", {"head_dim": 12, "rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, **LLAMA3}}),
+    "mistral": ("Mistral", {"sliding_window": None}),
+    "smollm3": ("SmolLM3", {"no_rope_layers": [1, 0, 1]}),
+    "smollm3-interval": ("SmolLM3", {"no_rope_layer_interval": 3, "tie_word_embeddings": False}),
+}
+
+
+def write(folder: Path, form: str) -> Any:
+    import transformers
+
+    family, settings = FORMS[form]
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{family}ForCausalLM")(getattr(transformers, f"{family}Config")(**SIZE, **settings))
+    for name, parameter in model.named_parameters():
+        if name.endswith(("norm.weight", ".bias")):  # else 1 and 0, which would hide that one is left out
+            torch.nn.init.normal_(parameter, 1.0, 0.3)
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+def ids(*shape: int) -> Tensor:
+    return torch.randint(6, 264, shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_of_transformers_is_read_and_written_back_without_a_difference(form: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    theirs = write(tmp_path / "theirs", form)
+    decoder = load_checkpoint(tmp_path / "theirs").decoder
+    assert decoder.config.num_parameters == theirs.num_parameters() == sum(p.numel() for p in decoder.parameters())
+    input_ids = ids(2, 120)
+    with torch.no_grad():
+        logits = theirs(input_ids).logits
+        assert (decoder.logits(decoder(input_ids)) - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max()))
+
+    tokenizer = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
+    save_checkpoint(tmp_path / "ours", decoder, tokenizer, {})
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    assert type(again) is type(theirs)
+    with torch.no_grad():
+        assert torch.equal(again(input_ids).logits, logits)
+    assert read_config(tmp_path / "ours") == decoder.config
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_cached_greedy_decoding_takes_the_same_64_tokens(form: str, tmp_path: Path) -> None:
+    theirs = write(tmp_path, form)
+    theirs.generation_config.eos_token_id = None  # neither side ends
+    decoder = load_checkpoint(tmp_path).decoder
+    prompts = [ids(1, 9)[0].tolist(), ids(2, 30)[1].tolist()]
+    steps = [made for _, made in decode(Weights(decoder), prompts, [0, 1], Decoding(max_new_tokens=64), [])]
+    for prompt, own in zip(prompts, torch.stack(steps, 1).tolist(), strict=True):
+        read = torch.tensor([prompt])
+        settings = {"do_sample": False, "max_new_tokens": 64, "pad_token_id": 1}
+        expected = theirs.generate(read, attention_mask=torch.ones_like(read), **settings)[0, len(prompt) :].tolist()
+        assert own == expected and len(own) == 64
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_on_packed_rows_are_those_of_the_documents_alone(form: str, tmp_path: Path) -> None:
+    theirs = write(tmp_path, form)
+    decoder = load_checkpoint(tmp_path).decoder.train()
+    one, other = ids(1, 20), ids(2, 12)[1:]
+    positions = torch.cat([torch.arange(20), torch.arange(12)])[None]
+    documents = torch.tensor([[1] * 20 + [2] * 12])
+    decoder.logits(decoder(torch.cat([one, other], 1), positions, documents)).square().mean().backward()
+    scores = torch.cat([theirs(document).logits for document in (one, other)], 1)
+    scores.square().mean().backward()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in decoder.named_parameters():
+        assert parameter.grad is not None
+        scale = float(expected[name].grad.abs().max())
+        assert (parameter.grad - expected[name].grad).abs().max() <= 3e-5 * scale, name
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "said"),
+    [
+        ("llama", {"model_type": "gemma3_text"}, "a model of type gemma3_text .*; picochat reads qwen3, qwen2, llama"),
+        ("llama", {"attention_bias": True}, "attention_bias is true; picochat computes false only"),
+        ("llama", {"mlp_bias": True}, "mlp_bias is true"),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, 'rope_type is "dynamic"'),
+        ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 2.0}}, "of the rope_type llama3 is missing"),
+        ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope_type is|partial_rotary_factor"),
+        ("mistral", {"sliding_window": 64}, "sliding_window is 64; picochat computes full attention only"),
+        ("smollm3", {"no_rope_layers": [1, 0]}, "no_rope_layers needs"),
+        ("qwen2-tied", {"use_sliding_window": True}, "use_sliding_window is true"),
+    ],
+)
+def test_what_the_decoder_does_not_compute_is_refused_by_name(
+    form: str, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    write(tmp_path, form)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**content, **changes}))
+    with pytest.raises(UserError, match=said):
+        read_config(tmp_path)
+
+
+def test_what_an_older_writer_left_out_means_what_it_means_to_transformers(tmp_path: Path) -> None:
+    write(tmp_path, "llama3")
+    content = json.loads((tmp_path / "config.json").read_text())
+    named = read_config(tmp_path)
+    rope = content.pop("rope_parameters")
+    content["rope_theta"] = rope.pop("rope_theta")
+    content["rope_scaling"] = {"type": rope.pop("rope_type"), **rope}
+    content["sliding_window"] = 8  # of no meaning to a Llama
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert read_config(tmp_path) == named
+
+
+def test_a_fresh_model_of_another_family_starts_and_names_it(tmp_path: Path) -> None:
+    from picochat.model.config import DecoderConfig
+
+    decoder = Decoder(DecoderConfig(vocab_size=264, num_hidden_layers=2, model_type="qwen2"))
+    assert not decoder.state_dict()["model.layers.1.self_attn.q_proj.bias"].any()
+    save_checkpoint(tmp_path, decoder, train_tokenizer(["a cat and a dog and a cat "] * 9, 264), {})
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["Qwen2ForCausalLM"]
