@@ -20,11 +20,12 @@ from picochat.evidence.clusters import Z95, cluster_sums, clustered_difference, 
 from picochat.evidence.runs import moderate, run_noise
 
 Array = NDArray[np.float64]
-SHAPES = {  # rows of each problem
-    "246 rows of 13 products": [19] * 12 + [18],
-    "250 rows of 50 problems": [5] * 50,
-    "130 rows of 54 situations": [1] * 18 + [2] * 16 + [3] * 7 + [4] * 9 + [5] + [6] * 3,
-    "201 rows of 201 words": [1] * 201,
+SHAPES = {  # rows of a problem → so many problems: lanes of the demo's packs; at first products came from one table
+    "246 rows of 13 products": {18: 1, 19: 12},
+    "246 rows of 95 products": {1: 41, 2: 41, 9: 7, 10: 6},
+    "130 rows of 64 situations": {1: 35, 2: 11, 3: 6, 4: 8, 5: 1, 6: 3},
+    "738 rows of 146 questions": {1: 13, 2: 8, 3: 13, 4: 23, 5: 29, 6: 22, 7: 18, 8: 11, 9: 5, 10: 2, 11: 2},
+    "201 rows of 201 words": {1: 201},
 }
 CORRELATIONS = (0.0, 0.1, 0.3, 0.6)
 RATES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--draws", type=int, default=1000, help="simulated lanes for each shape, ICC and rate")
     draws = parser.parse_args().draws
-    cases = [(name, icc) for name, sizes in SHAPES.items() for icc in (CORRELATIONS if max(sizes) > 1 else (0.0,))]
+    cases = [(name, icc) for name, sizes in SHAPES.items() for icc in (CORRELATIONS if len(sizes) > 1 else (0.0,))]
     span = f"Lowest and highest over the rates {', '.join(map(str, RATES))}; {draws} draws each."
     record(
         "coverage-rate",
@@ -138,7 +139,7 @@ def between_runs(runs: int, alike: float, studies: int) -> list[str]:
 
 def setting(name: str, icc: float, rate: float) -> tuple[np.random.Generator, Array, NDArray[np.int64]]:
     """Randomness of a cell, rows of each cluster, cluster of each row."""
-    sizes = np.array(SHAPES[name])
+    sizes = np.repeat([*SHAPES[name]], [*SHAPES[name].values()])
     random = np.random.default_rng([len(sizes), round(100 * icc), round(100 * rate)])
     return random, sizes.astype(float), np.repeat(np.arange(len(sizes)), sizes)
 

@@ -1,6 +1,7 @@
-"""Results of benchmarks, and the page that shows them. In: benchmarks/results/*.json. Out: docs/benchmarks.md.
+"""Results of benchmarks, and the pages that show them. In: benchmarks/results/*.json. Out: docs/benchmarks.md and the
+tables of docs/evidence.md, each after a line <!-- name of the result -->.
 
-    python benchmarks/report.py        writes docs/benchmarks.md from the results that exist
+    python benchmarks/report.py        writes both from the results that exist
 
 A benchmark ends with `record`, which prints its table and stores it under the instruction set that it ran on:
 
@@ -11,6 +12,7 @@ The page shows results of several instruction sets side by side, one column each
 
 import ast
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from run import FULL
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+EVIDENCE = PAGE.with_name("evidence.md")
 Result = dict[str, Any]
 
 
@@ -125,6 +128,17 @@ def page() -> str:
     return "\n\n".join([*parts, MISSING])
 
 
+def with_tables(text: str) -> str:
+    """A page whose marked tables are those of the results; what chance decides is the same on any machine."""
+
+    def current(mark: re.Match[str]) -> str:
+        found = json.loads((RESULTS / f"{mark[2]}.json").read_text("utf-8"))
+        newest = max(found.values(), key=lambda one: one["machine"]["day"])
+        return mark[1] + "\n".join(table(newest["columns"], newest["rows"], newest["keys"])) + "\n"
+
+    return re.sub(r"(<!-- ([\w-]+) -->\n\n)(?:\|.*\n)*", current, text)
+
+
 def _command() -> str:
     script = Path(sys.argv[0])
     return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
@@ -138,4 +152,5 @@ def _shown(cell: Any) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    EVIDENCE.write_text(with_tables(EVIDENCE.read_text("utf-8")), encoding="utf-8")
+    print(f"wrote {PAGE} and the tables of {EVIDENCE}")

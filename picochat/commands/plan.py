@@ -28,6 +28,7 @@ DEVICES = {
     "rtx4090": (165e12, 24e9),
 }
 _SAMPLE = {"sft_rows": 2000, "eval_rows": 32, "vocab_size": 512}  # the most that a sample asks for
+_RUNS = (1, 3)  # of each arm, in a later comparison
 _ENOUGH = 20.0  # tokens per parameter of a compute-optimal base model (Hoffmann et al. 2022)
 
 
@@ -114,6 +115,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
         "mfu": args.mfu,
         "seconds": flops * repeated / (ranks * DEVICES[args.device][0] * args.mfu),
         "estimated_from_a_sample": source.sampled,
+        "visible_differences": [] if source.sampled else _visible(data),
     }
     return {**figures, "warnings": _warnings(figures, args.max_replays, fresh=model.checkpoint is None)}
 
@@ -158,6 +160,15 @@ def _open(config: Any) -> _Source:
         vocabulary = settings["vocab_size"] if fresh else sample.chat_tokenizer.vocab_size
         rows = settings.get("sft_rows")
         return _Source(sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, sampled=True)
+
+
+def _visible(data: Any) -> list[dict[str, Any]]:
+    """What a comparison of such runs will be able to show on the eval rows; nothing where there are none."""
+    from picochat.evidence.power import visible_by_skill
+    from picochat.packs.rows import read_rows
+
+    path = getattr(data, "eval_path", None)
+    return visible_by_skill(read_rows(path, "eval"), _RUNS) if path else []
 
 
 def _config(model: Any, source: _Source) -> DecoderConfig:
@@ -223,6 +234,15 @@ def _page(figures: dict[str, Any]) -> str:
         (c["name"], f"{c['rows']:,}", f"{c['share']:.1%}", f"{c['epoch_steps']:,.1f}", f"{c['replays']:.2f}")
         for c in f["categories"]
     ]
+    visible = [
+        (
+            own["skill"],
+            str(own["rows"]),
+            str(own["problems"]),
+            *(f"{100 * at:.1f}" if at else "–" for at in own["visible"]),
+        )
+        for own in f["visible_differences"]
+    ]
     estimated = "rows that do not exist yet are estimated from a small sample and a vocabulary of up to 512:"
     return terminal(
         Text(aligned([*facts.items()], left=2).splitlines()),
@@ -234,6 +254,11 @@ def _page(figures: dict[str, Any]) -> str:
             ("category", "rows", "share", "steps per epoch", "draws per row"),
             lanes,
             title=estimated if f["estimated_from_a_sample"] else "",
+        ),
+        Table(
+            ("skill", "eval rows", "problems", *(f"{n} run{'s' * (n > 1)} an arm" for n in _RUNS)),
+            visible,
+            title="smallest difference that a comparison would show (points, 80 % power; see eval power)",
         ),
         Text([f"warning: {line}" for line in f["warnings"]]),
     )

@@ -10,7 +10,7 @@ from picochat.evidence.arms import Arm
 from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
 from picochat.evidence.report import breakdown, facts, replies
-from picochat.evidence.words import notes, p_text, points, readings, summary, to
+from picochat.evidence.words import notes, p_text, points, readings, summary, to, visible
 
 
 def compare_json(comparison: Comparison) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _cells(lane: Difference, comparison: Comparison) -> list[str]:
         *map(percent, (*others, lane.a.rate, lane.b.rate)),
         points(change.value),
         to(change.interval),
-        f"{100 * lane.visible:.1f}",
+        visible(lane),
         *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
         "–" if lane.p_corrected is None else p_text(lane.p_corrected),
         *kept,

@@ -7,11 +7,16 @@ the problems decide; once there are enough problems, the runs do.
 """
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from picochat.blocks import Block, Table, Text, percent
 from picochat.errors import UserError
 from picochat.evidence.clusters import FEW
+from picochat.evidence.lanes import UNTAGGED, skill
 from picochat.evidence.runs import smallest_visible
+from picochat.packs.rows import Row, cluster_of
 
 OWN = 0.3  # of the variance of a problem's difficulty: the arm's own; the rest is shared, and cancels
 
@@ -51,6 +56,24 @@ def visible_difference(
     freedom = 2 * (runs - 1) * pooled_lanes or math.inf  # of one run an arm: as well known as can be
     together = (own + shared) ** 2 / (own**2 / freedom + shared**2 / (problems - 1) + 1e-30)
     return smallest_visible(math.sqrt(own + shared), together, tests)
+
+
+def visible_by_skill(rows: Sequence[Row], runs: Sequence[int]) -> list[dict[str, Any]]:
+    """For each skill of these eval rows its rows, problems, and the differences visible with so many `runs` an arm.
+
+    All skills count as declared, as in `eval compare`; lanes of too few problems show nothing (None).
+    """
+    clusters: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        clusters[skill(row.get("category") or UNTAGGED)].append(cluster_of(row))
+    found = []
+    for name, own in sorted(clusters.items()):
+        n, problems = len(own), len(set(own))
+        seen = [
+            visible_difference(n, problems, each, tests=len(clusters)) if problems >= FEW else None for each in runs
+        ]
+        found.append({"skill": name, "rows": n, "problems": problems, "visible": seen})
+    return found
 
 
 def power_report(rows: int, problems: int, runs: int = 1, **more: float) -> list[Block]:

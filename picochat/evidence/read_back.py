@@ -17,7 +17,6 @@ from picochat.files import sha256_file
 from picochat.strict_json import read_json_object
 
 _READ = {  # what is read of a report → the types it may have; Python's bool is no int here
-    "kind": (str,),
     "predictions_sha256": (str,),
     "pack.path": (str,),
     "pack.sha256": (str,),
@@ -39,7 +38,8 @@ def read_eval(folder: str | Path) -> Evaluation:
     try:
         return _read(Path(folder) / "eval_report.json", Path(folder) / "predictions.jsonl")
     except UserError as error:
-        raise UserError(f"{error}; {folder} must be a folder that `eval chat` wrote: run it again") from error
+        fault = str(error).removeprefix("cannot read ")
+        raise UserError(f"cannot read {fault}; run it again with `picochat eval chat`") from error
 
 
 def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
@@ -59,25 +59,25 @@ def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
 
 def _read(report_path: Path, predictions_path: Path) -> Evaluation:
     report = read_json_object(report_path)
+    if report.get("kind") != "eval chat":
+        raise UserError(f"{report_path}: kind is {str(report.get('kind'))[:60]!r}, not 'eval chat'")
     for name, types in _READ.items():
         part, _, field = name.rpartition(".")
         section = report.get(part) if part else report
         value = section.get(field) if isinstance(section, dict) else None
         if type(value) not in types:
             raise UserError(f"{report_path}: {name} is {'missing' if value is None else 'of another kind'}")
-    if report["kind"] != "eval chat":
-        raise UserError(f"{report_path} is a report of another kind, {report['kind']!r}")
     try:
         content = predictions_path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {predictions_path}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
-        raise UserError(f"{predictions_path} does not hold the replies that {report_path.name} was made of")
+        raise UserError(f"{predictions_path}: does not hold the replies that {report_path.name} was made of")
     lines = map(json.loads, content.decode().split("\n")[:-1])
     try:
         predictions = [Prediction(**{**line, "reasons": tuple(line["reasons"])}) for line in lines]
     except TypeError as error:
-        raise UserError(f"{predictions_path} was written by another version of picochat") from error
+        raise UserError(f"{predictions_path}: was written by another version of picochat") from error
     pack, model = report["pack"], report["model"]
     return Evaluation(
         RowFile(pack["path"], pack["sha256"], pack["rows"]),

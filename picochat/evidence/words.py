@@ -32,13 +32,19 @@ _FIT_VERDICTS = {
     "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
 }
 _SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "precision")
+FEW_RUNS = 2  # degrees of freedom of the runs' variation, below which intervals are wide for that alone
 UNKNOWN = "run-to-run variation unknown: not a claim about recipes"
 NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said about transfer (use --eval-input)."
 
 
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: 0.123 → "+12.3"."""
-    return f"{100 * share + 0.0:+.1f}"
+    return f"{100 * share:+z.1f}"
+
+
+def visible(lane: Difference) -> str:
+    """The smallest difference that a lane would have shown, in points."""
+    return f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100"
 
 
 def to(ends: Interval | None) -> str:
@@ -156,6 +162,8 @@ def notes(comparison: Comparison) -> list[str]:
         else "Intervals and tests cover the variation between problems, not between training runs: another seed may "
         "give another result. Give several runs an arm (--a … --b …), or how much runs differ (--noise)."
     ]
+    if (noise := comparison.overall.noise) and noise.freedom < FEW_RUNS:
+        lines.append("Two runs tell next to nothing of how much runs differ: one more makes intervals much narrower.")
     for field in _SAME_DECODING:
         values = [run.evaluation.settings.get(field) for arm in comparison.arms for run in arm.runs]
         shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
@@ -182,7 +190,7 @@ def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
     a, b = comparison.a.name, comparison.b.name
     p_value = UNKNOWN if lane.p_corrected is None else f"corrected p = {p_text(lane.p_corrected)}".replace("= <", "<")
     rows = of_problems(lane.change.rows, lane.change.clusters)
-    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}; visible {100 * lane.visible:.1f} points"
+    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}; visible {visible(lane)} points"
     size = f"{'higher' if lane.change.value > 0 else 'lower'} than {a} by {abs(100 * lane.change.value):.1f} points"
     inside = f"within {_margin(comparison)} ({points(lane.change.value)} points, {measured})"
     words = {

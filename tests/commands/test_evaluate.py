@@ -212,7 +212,10 @@ def test_several_runs_an_arm_are_given_behind_a_and_b(
         (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
         (["--top-p", "0"], "(--top-p) is 0.0; it must be above 0"),
         (["--device", "abacus"], "--device abacus is not available"),
-        (["--before", "nowhere"], "must be a folder that `eval chat` wrote"),
+        (
+            ["--before", "nowhere"],
+            "cannot read nowhere/eval_report.json: No such file or directory; run it again with `picochat eval chat`",
+        ),
         (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["--chekpoint", "x"], "did you mean --checkpoint?"),
     ],

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from small_rows import chat_row, write_jsonl
+from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.cli import main
+from picochat.evidence.power import visible_difference
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
@@ -71,6 +72,20 @@ def test_a_plan_counts_what_the_run_would_take(folder: Path, capsys: pytest.Capt
     assert found["memory_per_rank_total"] == sum(found["memory_per_rank"].values())
     assert not found["estimated_from_a_sample"]
     assert not (folder / "runs").exists()
+
+
+def test_a_plan_says_what_a_comparison_on_the_eval_rows_would_show(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [eval_row("add", n // 2, 3) for n in range(40)] + [eval_row("spell", n, 3) for n in range(9)]
+    write_jsonl(folder / "eval.jsonl", rows)
+    words = ["--config", "run.yaml", "--set", "data.eval_input=eval.jsonl"]
+    add, spell = planned(words, capsys)["visible_differences"]
+    assert (add["skill"], add["rows"], add["problems"]) == ("add", 40, 20)
+    assert add["visible"] == [visible_difference(40, 20, runs, tests=2) for runs in (1, 3)]
+    assert spell["visible"] == [None, None]  # nine problems
+    main(["plan", *words])
+    assert f"add           40        20          {100 * add['visible'][0]:.1f}" in capsys.readouterr().out
 
 
 def test_rows_that_are_drawn_too_often_and_packs_too_small_for_a_step_are_warned_of(
