@@ -26,7 +26,8 @@ from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
-from picochat.packs.rows import Row, read_rows
+from picochat.packs.formats import read_rows
+from picochat.packs.rows import Row
 
 
 def eval_rows(count: int) -> list[Row]:

@@ -86,12 +86,13 @@ def chat_rows(size: int, folder: Path) -> tuple[Path, list[str]]:
 
 def tokens(size: int, folder: Path) -> Run:
     """Rows into a token store."""
+    from picochat.datamodules.inputs import Input
     from picochat.datamodules.tokenise import tokens_of_rows
     from picochat.model.vocabulary import train_tokenizer
 
     rows, lines = chat_rows(size, folder)
     tokenizer = train_tokenizer(lines, 400)
-    return lambda: tokens_of_rows(rows, "chat", tokenizer, folder / "tokens", verify=False)
+    return lambda: tokens_of_rows([Input(rows)], "chat", tokenizer, folder / "tokens", verify=False)
 
 
 def tokenizer(size: int, folder: Path) -> Run:

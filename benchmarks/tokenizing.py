@@ -23,11 +23,13 @@ from typing import Any
 
 from report import record
 
+from picochat.datamodules.inputs import Input
 from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
-from picochat.packs.rows import conversation, iter_rows
+from picochat.packs.formats import iter_rows
+from picochat.packs.rows import conversation
 
 
 def write_rows(folder: Path, count: int) -> tuple[Path, ChatTokenizer]:
@@ -68,7 +70,7 @@ def main() -> None:
         path, tokenizer = write_rows(Path(name), args.rows)
 
         def store() -> int:
-            return len(tokens_of_rows(path, "chat", tokenizer, path.parent / "cache", verify=True).tokens)
+            return len(tokens_of_rows([Input(path)], "chat", tokenizer, path.parent / "cache", verify=True).tokens)
 
         def loop() -> int:
             return sum(len(tokenizer.render(conversation(row) or []).ids) for _, row in iter_rows(path, "chat"))

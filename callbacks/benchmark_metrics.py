@@ -36,7 +36,8 @@ from picochat.evidence.lanes import UNTAGGED, Prediction, count
 from picochat.files import write_files
 from picochat.model.engine import Decoding
 from picochat.packs.quotas import spread_evenly
-from picochat.packs.rows import Row, parse_lines
+from picochat.packs.records import parse_lines
+from picochat.packs.rows import Row
 from picochat.strict_json import parse_json
 
 METRICS = ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")
@@ -109,7 +110,8 @@ class BenchmarkMetrics(Callback):
         self._rows = []
         if path is None or self.rows_per_lane == 0:
             return
-        rows = _fitting(load_eval_rows(path), data, path)
+        read = data.eval_rows if path == getattr(data, "eval_path", None) and hasattr(data, "eval_rows") else None
+        rows = _fitting(load_eval_rows(path, read=read), data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows = spread(rows, self.rows_per_lane)
 

@@ -8,28 +8,30 @@ Next: picochat.model.module.
 
 import json
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import Examples, whole_rows
+from picochat.datamodules.inputs import Input, parse_inputs
 from picochat.datamodules.loaders import Loader, check_trainer
 from picochat.datamodules.packing import PackingName
 from picochat.datamodules.prepare import ensure_task_pack, ensure_tokenizer, task_pack_paths
+from picochat.datamodules.row_files import RowFiles
 from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
-from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.dataset_pack import load_dataset_pack
+from picochat.packs.formats import Reading
 from picochat.packs.mixture_file import load_profile
-from picochat.packs.rows import LANE_FIELDS, Kind, Row, read_rows
+from picochat.packs.rows import LANE_FIELDS, Kind, Row
 
 
 class ChatDataModule(StreamDataModule):
@@ -38,8 +40,11 @@ class ChatDataModule(StreamDataModule):
     Args:
         profile: the mixture to make rows of: a mixture file (my_mixture.yaml), release, capability, balanced, benchmark
             or another name of `picochat list profiles`. Null: the class's own, if it has one.
-        chat_input: JSONL file of chat rows; null takes those of the profile, or else those that the dataset pack names.
-        eval_input: JSONL file of eval rows, for the loss on them and for `test` and `predict`.
+        chat_input: file of chat rows, anybody's: .jsonl, .json, .csv or .parquet, also .gz or .zst. Several are lanes
+            with shares of the draws: NAME=SHARE:FILE, or FILE for what the others leave. Null takes those of the
+            profile, or else those that the dataset pack names.
+        eval_input: file of eval rows, for the loss on them and for `test` and `predict`.
+        reading: how chat_input is read: its form, what is learnt of it, what becomes of rows that cannot be.
         tokenizer: tokenizer.json or model folder; trained on the corpus and written there if the file does not exist.
             Null: in `fit` the checkpoint's, else tokenizer.json beside the dataset pack.
         dataset_pack: dataset_pack.json; made there with a corpus of stories if it does not exist. Null: one in the
@@ -52,9 +57,11 @@ class ChatDataModule(StreamDataModule):
             share for each category). The unit is examples, before packing.
         sampling_alpha: exponent of a category's rows in its share, in place of `sampling`: 1 uniform, 0.5 root, 0 same.
         sampling_tag: the tag of the rows that names the category: category, mixture_component, stage, …
+        shares: share of categories in the draws, in place of `sampling`; those left out share the rest by their rows.
         block_size: examples that are drawn and packed at a time. Null: all, at most 65,536.
         seed: order of the rows.
         val_fraction: share of the chat rows that is held out for `val/loss`; rows of one problem stay on one side.
+        allow_overlap: train although eval rows ask what training rows ask; else that is refused.
         on_long: what becomes of rows that do not fit the context: error (they are listed) or drop (they are counted).
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
         vocab_size: size of the tokenizer, if it is trained here.
@@ -75,8 +82,9 @@ class ChatDataModule(StreamDataModule):
         self,
         *,
         profile: str | None = None,
-        chat_input: str | None = None,
+        chat_input: list[str] | str | None = None,
         eval_input: str | None = None,
+        reading: Reading | None = None,
         tokenizer: str | None = None,
         dataset_pack: str | None = None,
         work_dir: str | None = None,
@@ -86,9 +94,11 @@ class ChatDataModule(StreamDataModule):
         sampling: Literal["uniform", "category_sqrt", "category_balanced"] = "category_sqrt",
         sampling_alpha: float | None = None,
         sampling_tag: str = "category",
+        shares: dict[str, float] | None = None,
         block_size: int | None = None,
         seed: int = 42,
         val_fraction: float = 0.05,
+        allow_overlap: bool = False,
         on_long: Literal["error", "drop"] = "error",
         num_workers: int = 0,
         vocab_size: int = 512,
@@ -110,7 +120,16 @@ class ChatDataModule(StreamDataModule):
             raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
         self.profile = profile or self.profile
         self.mixture = load_profile(self.profile) if self.profile else None
-        self.chat_input, self.eval_input = chat_input, eval_input
+        self.chat_input, self.eval_input, self.allow_overlap = chat_input, eval_input, allow_overlap
+        self.inputs = [] if chat_input is None else parse_inputs(chat_input)
+        if any(one.share for one in self.inputs):
+            if shares or sampling_tag not in ("category", "mixture_component"):
+                raise UserError(
+                    "data.chat_input names shares of its files; leave data.shares and data.sampling_tag out"
+                )
+            sampling_tag, shares = "mixture_component", {str(one.lane): one.share for one in self.inputs if one.share}
+        self.lane_shares = shares
+        self.reading = reading or Reading()
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
         self.sampling_tag = sampling_tag
         self.on_long = on_long
@@ -125,10 +144,11 @@ class ChatDataModule(StreamDataModule):
         self._refuse_unused()
         self.dropped: dict[str, int] = {}
         self.without_reference = 0
+        self._said: list[str] = []
 
     def absent(self) -> list[Path]:
         """The files that `prepare_data` would make, or miss."""
-        return [path for path in (self.tokenizer_path, *self._files().values()) if not path.exists()]
+        return [path for path in (self.tokenizer_path, *self.files.paths) if not path.exists()]
 
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
@@ -137,85 +157,95 @@ class ChatDataModule(StreamDataModule):
         if self.mixture and self.chat_input is None:
             settings, folder = self.task_pack, self.task_pack_dir
             ensure_task_pack(self.mixture, folder, self.pack_path, settings, replace=self.in_cache)
-        self._stores(tokenizer, verify=True)
+        own_pack = self.mixture is not None and not self.inputs and self.eval_input is None  # compared when it was made
+        self.files.prepare(tokenizer, compare=not own_pack)
+        if (said := self.files.overlap()) and not self.allow_overlap:
+            raise UserError(
+                f"{said}; take them out of one of the files, or set data.allow_overlap to train all the same"
+            )
 
     def setup(self, stage: str) -> None:
         """Open the tokens, decide the sides, and plan."""
         check_trainer(self.trainer)
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
-        stores = self._stores(self.chat_tokenizer, verify=False)
+        stores = self.files.stores(self.chat_tokenizer, verify=False)
         # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
         self.lanes = list(dict.fromkeys(v for s in stores.values() for v in sorted(s.tag(self.sampling_tag)[0])))
-        self.dropped = {}
+        self.dropped, self._said = {}, stores["chat"].header["said"]
         fitting = {kind: self._fitting(kind, store) for kind, store in stores.items()}
         chat = fitting["chat"]
         held_out = self._held_out(chat.store)[chat.rows]
         train, sides = chat.take(~held_out), {"val": chat.take(held_out)}
         if not len(train):
             raise UserError(
-                f"{self._files()['chat']}: no row that fits data.context_length={self.context_length} is left to train "
-                "on; set it higher, or data.val_fraction lower"
+                f"{self.files.names}: no row that fits data.context_length={self.context_length} is left "
+                "to train on; set it higher, or data.val_fraction lower"
             )
         if "eval" in fitting:
             self.without_reference = stores["eval"].header["without_reference"]
             sides["eval"] = fitting["eval"]
-        self.start_stream(train, sides, self.alpha)
+            self._said = [*self._said, *filter(None, [self.files.overlap()])]
+        self.start_stream(train, sides, self.alpha, self.lane_shares)
 
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
         if "eval" not in self.val_names:
-            raise UserError(f"{self._eval_file()}: no row has a gold reply that fits the context, so there is no loss")
+            raise UserError(
+                f"{self.eval_path or 'data.eval_input'}: no row has a gold reply that fits the context, so there is no "
+                "loss"
+            )
         return self.eval_loader("eval")
 
     def predict_dataloader(self) -> Loader[list[Row]]:
         """The eval rows themselves, in lists of `batch_size`; rank r of W has the rows r, r + W, r + 2·W, …"""
         rank, world = self.rank
-        rows = read_rows(self._eval_file(), "eval")[rank::world]
+        rows = [row for _, row in self.eval_rows][rank::world]
         lists = [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
         return Loader(lists, len(lists))
 
     @property
+    def eval_rows(self) -> list[tuple[int, Row]]:
+        """The eval rows with their lines."""
+        return self.files.eval_rows
+
+    @property
+    def trained_on(self) -> list[dict[str, Any]]:
+        """What a model's provenance says of the chat rows."""
+        return self.files.trained_on
+
+    @property
     def eval_path(self) -> Path | None:
         """The file of eval rows, if there is one."""
-        return self._files().get("eval")
+        return self.files.evaluation
 
     def summary(self) -> list[str]:
         """Rows and where they come from, for `describe`."""
-        files = self._files()
-        lines = [f"train  {len(self._train):,} rows of {files['chat']}"]
+        lines = [f"train  {len(self._train):,} rows of {self.files.names}"]
         for name in self.val_names:
-            source = f"held out of them by problem ({self.val_fraction:g})" if name == "val" else str(files["eval"])
+            source = f"held out of them by problem ({self.val_fraction:g})" if name == "val" else str(self.eval_path)
             lines.append(f"{name:<5}  {len(self._evaluations[name]):,} rows, {source}")
+        lines += [f"       {said}" for said in self._said]
         if self.without_reference:
             lines.append(f"       {self.without_reference:,} eval rows name no gold reply and have no loss")
         if self.dropped:
             lines.append(f"dropped, longer than {self.context_length}: {_counts(self.dropped)}")
-        return [*lines, f"sampling by {self.sampling_tag}, alpha {self.alpha:g}"]
+        return [*lines, f"sampling by {self.sampling_tag}, {'shares' if self.lane_shares else f'alpha {self.alpha:g}'}"]
 
-    def _files(self) -> dict[Kind, Path]:
-        """The files of rows that there are, by kind."""
+    @cached_property
+    def files(self) -> RowFiles:
+        """The files of rows; those that are made need not be there yet."""
         pack = load_dataset_pack(self.pack_path) if self.chat_input is None and self.mixture is None else None
         chat, evaluation = (pack.chat_path, pack.eval_path) if pack else (None, None)
-        if self.chat_input is not None:
-            chat = Path(self.chat_input)
-        elif self.mixture is not None:
+        if self.mixture is not None and not self.inputs:
             chat, evaluation = task_pack_paths(self.mixture, self.task_pack_dir)
         evaluation = Path(self.eval_input) if self.eval_input is not None else evaluation
-        if chat is None:
+        inputs = self.inputs or ([] if chat is None else [Input(chat)])
+        if not inputs:
             raise UserError(
                 f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "
                 "(`picochat data task-pack`), or name a mixture with data.profile"
             )
-        return {"chat": chat, "eval": evaluation} if evaluation is not None else {"chat": chat}
-
-    def _eval_file(self) -> Path:
-        if self.eval_path is None:
-            raise UserError("there are no eval rows; give data.eval_input")
-        return self.eval_path
-
-    def _stores(self, tokenizer: ChatTokenizer, *, verify: bool) -> dict[Kind, TokenStore]:
-        cache, files = self.work_dir / "tokens", self._files().items()
-        return {kind: tokens_of_rows(path, kind, tokenizer, cache, verify=verify) for kind, path in files}
+        return RowFiles(inputs, evaluation, self.reading, self.work_dir / "tokens")
 
     def _fitting(self, kind: Kind, store: TokenStore) -> Examples:
         """The rows that fit the context; what does not is refused or counted, never cut."""
@@ -226,11 +256,11 @@ class ChatDataModule(StreamDataModule):
         if long.any():
             counts = Counter(self.lanes[lane] for lane in lanes[long].tolist())
             if self.on_long == "error":
-                file, lines = self._files()[kind], store.lines[long].tolist()
-                places = ", ".join(f"{file}:{line}" for line in lines[:3])
+                rows = np.flatnonzero(long).tolist()
+                places = ", ".join(map(store.place, rows[:3]))
                 raise UserError(
-                    f"{len(lines):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
-                    f"{places}{', …' if len(lines) > 3 else ''}); set it to {examples.lengths.max()}, or set "
+                    f"{len(rows):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
+                    f"{places}{', …' if len(rows) > 3 else ''}); set it to {examples.lengths.max()}, or set "
                     "data.on_long=drop"
                 )
             self.dropped = dict(Counter(self.dropped) + counts)
@@ -244,8 +274,8 @@ class ChatDataModule(StreamDataModule):
         chosen = hashes / 2**32 < self.val_fraction
         if not chosen.any():
             chosen = hashes == hashes.min()  # a small set still gets a problem to validate on
-        if (hashes == hashes.min()).all():
-            rank_zero_info(f"no validation: the rows of {self._files()['chat']} are all of one problem")
+        if hashes.min() == hashes.max():
+            self._said = [*self._said, "all rows ask the same: none is held out for validation"]
             return np.zeros(len(store), dtype=bool)
         if chosen.all():
             raise UserError(f"data.val_fraction={self.val_fraction} holds out every problem; set it lower, or to 0")

@@ -20,6 +20,7 @@ import bisect
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
@@ -66,6 +67,7 @@ class DataPlan:
         capacity: places in a row, that is the context length.
         seed: another seed, another order of everything.
         alpha: exponent of the sampling, see sampling.py.
+        shares: [lanes] the share of each in the draws, in place of what alpha makes of their rows.
         packing: ``bos_bestfit`` or ``separate``.
         block_size: examples a block; None takes all examples, at most 65,536.
         anchor: (number, first bin) of a block from which to count, so that a resumed run need not pack what lies
@@ -78,6 +80,7 @@ class DataPlan:
     capacity: int
     seed: int = 42
     alpha: float = 0.5
+    shares: tuple[Fraction, ...] | None = None
     packing: PackingName = "bos_bestfit"
     block_size: int | None = None
     anchor: tuple[int, int] = (0, 0)
@@ -95,7 +98,7 @@ class DataPlan:
     @cached_property
     def quotas(self) -> IntArray:
         """[lanes] examples that every block draws from each lane."""
-        return quotas(self.counts, self.alpha, self.draws)
+        return quotas(self.counts, self.alpha, self.draws, self.shares)
 
     @cached_property
     def counts(self) -> IntArray:
@@ -120,7 +123,7 @@ class DataPlan:
     def fingerprint(self) -> str:
         """Two plans with the same fingerprint are the same stream."""
         settings = (self.capacity, self.seed, float(self.alpha), self.packing, self.draws)
-        digest = hashlib.sha256(repr(settings).encode())
+        digest = hashlib.sha256(repr(settings if self.shares is None else (*settings, self.shares)).encode())
         for column in (self.lengths, self.supervised, self.lanes):
             for piece in _pieces_of(column):
                 digest.update(np.ascontiguousarray(piece, dtype=np.int32).data)

@@ -20,6 +20,7 @@ The order of a large category is computed where it is needed, never stored: `_sh
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -43,15 +44,16 @@ def shares(counts: IntArray, alpha: float) -> list[Fraction]:
     return [weight / total for weight in weights]
 
 
-def quotas(counts: IntArray, alpha: float, draws: int) -> IntArray:
+def quotas(counts: IntArray, alpha: float, draws: int, given: Sequence[Fraction] | None = None) -> IntArray:
     """Split `draws` by largest remainder; of equal remainders the category that comes first is served first.
 
     Args:
         counts: [categories] rows of each.
         alpha: 1 uniform over rows, 0.5 square root, 0 the same for every category.
         draws: examples in a block.
+        given: [categories] shares in place of those that alpha makes.
     """
-    parts = largest_remainder(draws, dict(enumerate(shares(counts, alpha))))
+    parts = largest_remainder(draws, dict(enumerate(given or shares(counts, alpha))))
     return np.array(list(parts.values()), dtype=np.int64)
 
 

@@ -26,9 +26,10 @@ import numpy.typing as npt
 from picochat.errors import UserError
 from picochat.files import atomic_folder, locked_folder, sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.records import file_kind
 from picochat.strict_json import parse_json
 
-FORMAT = 2  # raise it whenever the arrays or the way they are made change
+FORMAT = 4  # raise it whenever the arrays or the way they are made change
 
 IntArray = npt.NDArray[np.integer]
 
@@ -79,6 +80,15 @@ class TokenStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenStore, (self.folder,)
 
+    def place(self, row: int) -> str:
+        """Where a row stood, FILE:LINE."""
+        first = 0
+        for file, rows in self.header["files"]:
+            if row < first + rows:
+                return f"{file}:{self.lines[row]}"
+            first += rows
+        raise IndexError(row)
+
     def tag(self, field: str) -> tuple[list[str], IntArray]:
         """(values, index of its value for each row [rows]) of a tag."""
         if not len(self):  # nothing was tagged
@@ -98,7 +108,7 @@ def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str
     """The name's hash. A corpus is read as its files' suffixes say, so they count, too."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
     try:
-        parts += [sha256_file(file) + ("" if kind != "corpus" else file.suffix.lower()) for file in files]
+        parts += [sha256_file(file) + (file_kind(file) if kind == "corpus" else "") for file in files]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
     return sha256_text("\n".join(parts))[:20]

@@ -3,7 +3,10 @@ state of a run, a description of the mixture. Next: the trainer.
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +22,10 @@ from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, alig
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.prepare import dataset_pack_file
-from picochat.errors import UserError
+from picochat.errors import UserError, nearest
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.quotas import exact
 
 
 class StreamDataModule(LightningDataModule, ABC):
@@ -79,8 +83,15 @@ class StreamDataModule(LightningDataModule, ABC):
         self.vocab_size = vocab_size
         self._resumed: dict[str, Any] = {}
 
-    def start_stream(self, train: Examples, evaluations: dict[str, Examples], alpha: float) -> None:
-        """Plan the training side, sampled with `alpha`, and take the examples of each evaluation that has some."""
+    def start_stream(
+        self,
+        train: Examples,
+        evaluations: dict[str, Examples],
+        alpha: float,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
+        """Plan the training side, sampled with `alpha` or by `shares` of the lanes, and take the examples of each
+        evaluation that has some."""
         self._train, self._evaluations = train, {name: side for name, side in evaluations.items() if len(side)}
         self.val_names = list(self._evaluations)
         self.plan = DataPlan(
@@ -90,6 +101,7 @@ class StreamDataModule(LightningDataModule, ABC):
             capacity=self.context_length,
             seed=self.seed,
             alpha=alpha,
+            shares=None if shares is None else self._exact_shares(train, shares),
             packing=self.packing,
             block_size=self.block_size,
         )
@@ -103,6 +115,28 @@ class StreamDataModule(LightningDataModule, ABC):
             rank_zero_warn(
                 f"blocks of {self.plan.draws} examples leave no draw for {', '.join(unused)}; raise data.block_size"
             )
+
+    def _exact_shares(self, train: Examples, shares: Mapping[str, float]) -> tuple[Fraction, ...]:
+        """[lanes] the shares; lanes that they do not name share the rest by their rows."""
+        counts = np.bincount(train.lanes).tolist()
+        own = {lane: rows for lane, rows in zip(self.lanes, counts, strict=False) if rows}
+        if unknown := [lane for lane in shares if lane not in own]:
+            raise UserError(f"data.shares names {unknown[0]}{nearest(unknown[0], own)}; the lanes are {', '.join(own)}")
+        left = 1 - sum(map(exact, shares.values()))
+        others = sum(rows for lane, rows in own.items() if lane not in shares)
+        if min(shares.values()) <= 0 or left < 0 or bool(left) != bool(others):
+            rest = f" with a rest for the lanes {', '.join(own.keys() - shares)}" if others else ""
+            raise UserError(f"data.shares must be above 0 and sum to 1{rest}, not to {float(1 - left):g}")
+        parts = {lane: exact(shares[lane]) if lane in shares else left * rows / others for lane, rows in own.items()}
+        return tuple(parts.get(lane, Fraction(0)) for lane in self.lanes[: len(counts)])
+
+    def steps_of(self, epochs: float, split: Split) -> int:
+        """The optimizer steps in which as many examples are drawn as there are, so many times."""
+        left, rows, block = round(epochs * len(self._train)), 0, 0
+        while left > 0:
+            rows += math.ceil(len(self.plan.block(block).bins) * min(left / self.plan.draws, 1))
+            left, block = left - self.plan.draws, block + 1
+        return max(1, math.ceil(rows / split.rows))
 
     @property
     def split(self) -> Split:

@@ -12,12 +12,15 @@ All of these are faults here, each in words that continue "FILE:LINE: ".
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from picochat.errors import UserError
 
 _MOST_DIGITS = 100
+_SPACE = " \t\r\n"
 
 
 class JSONFaultError(ValueError):
@@ -28,24 +31,42 @@ class JSONFaultError(ValueError):
         self.line = line
 
 
-def parse_json(content: bytes | str, *, nul: bool = False) -> Any:
-    """The value of a JSON text in UTF-8; `nul` says whether texts may hold NUL, as what a model says may.
+def parse_json(content: bytes | str, *, nul: bool = False, nan: Callable[[], None] | None = None) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Args:
+        nul: whether texts may hold NUL, as what a model says may.
+        nan: called for each NaN, which is then read as null; None refuses it.
 
     Raises:
         JSONFaultError: anything that is not JSON, or could not be written again as JSON in UTF-8.
     """
     text = decode_utf8(content) if isinstance(content, bytes) else content
     try:
-        value = _DECODER.decode(text)
+        value, end = parse_json_at(text, len(text) - len(text.lstrip(_SPACE)), nan)
+        if rest := text[end:].lstrip(_SPACE):
+            raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
     except json.JSONDecodeError as error:
         if text.startswith("\ufeff"):
             raise JSONFaultError("is not JSON: it begins with a byte order mark, which only a file may") from None
         raise JSONFaultError(f"is not JSON: {error.msg} at column {error.colno}", error.lineno) from None
+    if "\\u" in text:  # the only way to write what is refused here
+        refuse_unwritable(value, nul)
+    return value
+
+
+def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, and where it ends; what its texts hold is not looked at.
+
+    Raises:
+        json.JSONDecodeError: there is none, or it goes on beyond the text.
+        JSONFaultError: a value that is JSON, and refused.
+    """
+    try:
+        found: tuple[Any, int] = _decoder(nan).raw_decode(text, start)
     except RecursionError:
         raise JSONFaultError("is nested too deeply") from None
-    if "\\u" in text:  # the only way to write what is refused here
-        _refuse_unwritable(value, nul)
-    return value
+    return found
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
@@ -70,15 +91,30 @@ def decode_utf8(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        place = error.start - content.rfind(b"\n", 0, error.start)
-        message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8"
-        raise JSONFaultError(message, content.count(b"\n", 0, error.start) + 1) from None
+        raise not_utf8(error) from None
+
+
+def not_utf8(error: UnicodeDecodeError) -> JSONFaultError:
+    """The same in words: which byte, and what the text looks like."""
+    content, start = error.object, error.start
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in content[:64]:
+        remedy = " (it looks like UTF-16: `iconv -f UTF-16 -t UTF-8 OLD > NEW`)"
+    elif content.startswith(b"\x1f\x8b"):
+        remedy = " (it looks like gzip: let its name end with .gz)"
+    else:
+        latin = min(content[:4096], default=9) >= 9  # no control signs: a text
+        remedy = " (it looks like Latin-1: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`)" if latin else ""
+    place = start - content.rfind(b"\n", 0, start)
+    message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8{remedy}"
+    return JSONFaultError(message, content.count(b"\n", 0, start) + 1)
 
 
 def text_fault(text: str, nul: bool = False) -> str | None:
     """Why a text cannot be written as UTF-8 or holds NUL, in words that continue "FILE:LINE: "."""
     if "\x00" in text and not nul:
         return "holds a NUL character"
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -118,12 +154,16 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_no_duplicate_keys, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
-)
+@cache
+def _decoder(nan: Callable[[], None] | None) -> json.JSONDecoder:
+    def constant(name: str) -> None:
+        nan() if nan and name == "NaN" else _no_constant(name)
+
+    hooks: dict[str, Any] = {"parse_constant": constant, "parse_float": _finite, "parse_int": _whole}
+    return json.JSONDecoder(object_pairs_hook=_no_duplicate_keys, **hooks)
 
 
-def _refuse_unwritable(value: Any, nul: bool) -> None:
+def refuse_unwritable(value: Any, nul: bool = False) -> None:
     """Look for NUL and halves of surrogate pairs in all keys and texts, without recursion."""
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:

@@ -78,6 +78,27 @@ def test_a_documented_run_is_a_config(
         assert parsed_config(resolve_names(words)).trainer.max_steps > 0
 
 
+def test_mix_your_own_data_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From an empty folder to a report per lane, block after block."""
+    monkeypatch.chdir(tmp_path)
+    text = re.sub(r"\\\n\s*", "", (ROOT / "docs/howto/mix.md").read_text("utf-8"))
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        if kind == "yaml":
+            Path("shop.yaml").write_text(block)
+        elif kind == "python":
+            exec(block, {})
+        else:
+            for line in block.splitlines():
+                main(shlex.split(line)[1:])
+    printed = capsys.readouterr().out
+    assert re.search(r"train rows: 8\d\d of the 2,000 rows that were asked for; .* support/parcels\n", printed)
+    assert re.search(r"4 epochs of \d+ examples are \d+ optimizer steps\n", printed)
+    assert re.search(r"\nsupport: refunds +≥ 90\.0 % ", printed)
+    assert Path("runs/shop/eval/eval_report.html").is_file()
+
+
 def test_pages_link_to_pages_that_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from picochat.cli import main
-from picochat.packs.rows import read_rows
+from picochat.packs.formats import read_rows
 
 SMALL = [
     "--hidden-size",

@@ -18,7 +18,8 @@ from picochat.commands.decoding import DECODING, LOADING, require_text
 from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
 from picochat.model.engine import Decoding, load_model
-from picochat.packs.rows import Message, read_rows, validate_row, write_rows
+from picochat.packs.formats import read_rows
+from picochat.packs.rows import Message, validate_row, write_rows
 
 if TYPE_CHECKING:
     from picochat.model.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""`picochat data import | task-pack | inspect | export-lm-eval`: files in, files out. Next: `picochat tok`, `train`."""
+"""`picochat data …`: files in, files out. Next: `picochat tok`, `train`."""
 
 import argparse
 import gc
@@ -10,7 +10,10 @@ from picochat.commands.parser import arguments_of
 
 _IMPORT = "picochat.packs.corpus.import_corpus"
 _TASK_PACK = "picochat.packs.mixture.build_task_pack"
+_IMPORT_ROWS = "picochat.packs.formats.import_rows"
+_READING = "picochat.packs.formats.Reading"
 _EXPORT = "picochat.evidence.lm_eval_export.export_lm_eval"
+_ROWS = "rows of any form: .jsonl, .json, .csv or .parquet; also .gz, .zst"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,6 +30,17 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run_import)
 
     parser = subparsers.add_parser(
+        "import-rows",
+        help="write anybody's rows in our form, as JSONL",
+        description="Read rows of any known form (messages, ShareGPT, Alpaca, prompt + completion, …) and write ours.",
+        epilog="example: picochat data import-rows tickets.csv --map title=prompt,body=completion --out tickets.jsonl",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=_ROWS)
+    parser.add_parameters(_IMPORT_ROWS, "out", "force")
+    parser.add_parameters(_READING)
+    parser.set_defaults(run=run_import_rows)
+
+    parser = subparsers.add_parser(
         "task-pack",
         help="make the training and eval rows of a profile",
         description="Make training and eval rows with problems held out by the hash of their key, and a report.",
@@ -38,11 +52,13 @@ def add_parser(subparsers: Any) -> None:
 
     parser = subparsers.add_parser(
         "inspect",
-        help="count and check the rows of a JSONL file",
-        description="Count rows, roles, lengths and lanes of a file of chat or eval rows, and list its bad lines.",
+        help="count and check the rows of a file",
+        description="Count rows, turns, lengths and lanes of a file of chat or eval rows, and list its bad lines.",
         epilog="example: picochat data inspect runs/data/chat_task_mixture_capability.jsonl",
     )
-    parser.add_argument("file", metavar="FILE", help="rows (JSONL): messages, user + assistant, or prompt + completion")
+    parser.add_argument("file", metavar="FILE", help=_ROWS)
+    parser.add_argument("--tokenizer", metavar="FILE", help="tokenizer.json or model folder, to count tokens with")
+    parser.add_parameters(_READING)
     parser.set_defaults(run=run_inspect)
 
     parser = subparsers.add_parser(
@@ -65,6 +81,16 @@ def run_import(args: argparse.Namespace) -> None:
     print(f"wrote {pack.path}")
 
 
+def run_import_rows(args: argparse.Namespace) -> None:
+    """Write the rows and say what there is to say of each file."""
+    from picochat.packs.formats import Reading, import_rows
+
+    done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, _READING)))
+    for path, (rows, tally) in done.items():
+        print("\n    ".join((f"{path}: {rows:,} rows", *tally.said())))
+    print(f"wrote {args.out}: {sum(rows for rows, _ in done.values()):,} rows")
+
+
 def run_task_pack(args: argparse.Namespace) -> None:
     """Write the pack and print its summary."""
     from picochat.packs.mixture import build_task_pack
@@ -79,15 +105,20 @@ def run_inspect(args: argparse.Namespace) -> None:
     """Print what the file holds; bad lines make the command fail."""
     from picochat.errors import UserError
     from picochat.evidence.scoring import check_row
+    from picochat.packs.formats import Reading, no_rows
     from picochat.packs.inspection import inspect_rows
-    from picochat.packs.rows import no_rows
 
-    found = inspect_rows(args.file, check_row)
+    render = None
+    if args.tokenizer:
+        from picochat.model.tokenizer import ChatTokenizer
+
+        render = ChatTokenizer.load(args.tokenizer).render
+    found = inspect_rows(args.file, Reading(**arguments_of(args, _READING)), check_row, render)
     print(found.summary())
     if found.bad:
         line, reason = found.bad[0]
         raise UserError(
-            f"{args.file}: {len(found.bad)} of {found.lines} lines are bad, the first is line {line}: {reason}"
+            f"{args.file}: {len(found.bad)} of {found.tally.lines} lines are bad, the first is line {line}: {reason}"
         )
     if not found.rows:
         raise no_rows(args.file)

@@ -11,11 +11,13 @@ from picochat.commands.parser import Parser, arguments_of
 from picochat.errors import UserError, one_line
 from picochat.files import refuse_existing
 from picochat.model.engine import Decoding
+from picochat.packs.formats import Reading, Tally
 
 if TYPE_CHECKING:
     from picochat.evidence.curves import Curves
 
 _POWER = "picochat.evidence.power.visible_difference"
+_READING = "picochat.packs.formats.Reading"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,17 +32,19 @@ def run_chat(args: argparse.Namespace) -> None:
     """Answer the rows, write the report, print it."""
     from picochat.evidence.eval_report import eval_json, eval_report
     from picochat.evidence.evaluation import evaluate_checkpoint
-    from picochat.evidence.gates import limits_with
+    from picochat.evidence.gates import limits_of, limits_with
     from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.read_back import read_before
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
     if args.model_card and not args.force:
         check_card_place(args.checkpoint)
-    limits = limits_with(args.gate)
+    limits = limits_with(args.gate, limits_of(args.input))
     before = read_before(args.before, args.input) if args.before else None
     curves = _curves_beside(args.checkpoint)
-    evaluation = evaluate_checkpoint(args.input, args.checkpoint, limits=limits, **_model_settings(args))
+    settings = {**_settings(args), "allow_overlap": args.allow_overlap}
+    evaluation = evaluate_checkpoint(args.input, args.checkpoint, limits=limits, **settings)
+    _say(settings["tally"])
     report = eval_report(evaluation, curves, before)
     _finish(args, "eval_report", report, eval_json(evaluation), evaluation.predictions)
     if args.model_card:
@@ -54,7 +58,9 @@ def run_sft_fit(args: argparse.Namespace) -> None:
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
     rows = {"eval_input": args.eval_input, "max_rows": args.max_rows}
-    fit = measure_fit(args.input, args.checkpoint, **rows, **_model_settings(args))
+    settings = _settings(args)
+    fit = measure_fit(args.input, args.checkpoint, **rows, **settings)
+    _say(settings["tally"])
     _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows)
 
 
@@ -106,9 +112,15 @@ def _finish(args: argparse.Namespace, name: str, report: Report, data: Any, rows
         print(f"\nwrote {Path(args.out_dir) / name}.html, {beside}")
 
 
-def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
+def _say(tally: Tally) -> None:
+    for sentence in tally.said():
+        print(sentence, file=sys.stderr)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
     settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
-    return {**settings, "decoding": Decoding(**arguments_of(args, DECODING)), "progress": True}
+    tally, decoding = Tally(Reading(**arguments_of(args, _READING))), Decoding(**arguments_of(args, DECODING))
+    return {**settings, "tally": tally, "decoding": decoding, "progress": True}
 
 
 def _curves_beside(checkpoint: str) -> "Curves | None":
@@ -131,9 +143,10 @@ def _add_chat(subparsers: Any) -> None:
         epilog="example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability",
     )
-    _add_model_flags(parser, "eval rows (JSONL)")
+    _add_model_flags(parser, "eval rows, or chat rows with an answer: .jsonl, .json, .csv or .parquet; also .gz, .zst")
     gates = "change a gate, such as math=0.5 (identity, refusal, choice, math, spelling, echo); may be repeated"
     parser.add_argument("--gate", action="append", default=[], metavar="NAME=SHARE", help=gates)
+    parser.add_parameters("picochat.evidence.evaluation.evaluate_checkpoint", "allow_overlap")
     parser.add_argument(
         "--before", metavar="DIR", help="an earlier eval output on the same rows, drawn beside this one"
     )
@@ -151,7 +164,7 @@ def _add_sft_fit(subparsers: Any) -> None:
         epilog="example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit",
     )
-    _add_model_flags(parser, "the chat rows that were trained on (JSONL)")
+    _add_model_flags(parser, "the chat rows that were trained on", "learn")
     held_out = "held-out rows (default: the eval file beside the input that belongs to it)"
     parser.add_argument("--eval-input", metavar="FILE", help=held_out)
     parser.add_argument("--max-rows", type=int, default=512, help="rows of each side, spread over lanes (default: 512)")
@@ -204,8 +217,9 @@ def _add_power(subparsers: Any) -> None:
     parser.set_defaults(run=run_power)
 
 
-def _add_model_flags(parser: Parser, rows: str) -> None:
+def _add_model_flags(parser: Parser, rows: str, *more: str) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help=rows)
+    parser.add_parameters(_READING, *more, "format", "map", "on_unsupported", "on_bad", "strip_control")
     parser.add_parameters(LOADING)
     parser.add_parameters(DECODING)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")

@@ -94,7 +94,7 @@ class PicochatCLI(LightningCLI):
         if trainer.max_steps > 0:
             trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
         if config.model.checkpoint is not None:
-            _take_from_checkpoint(config.data.init_args, Path(config.model.checkpoint))
+            take_from_checkpoint(config.data.init_args, Path(config.model.checkpoint))
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if config.ckpt_path is not None:
@@ -226,7 +226,7 @@ def refuse_missing(words: Sequence[str]) -> None:
                 )
 
 
-def _take_from_checkpoint(data: Any, folder: Path) -> None:
+def take_from_checkpoint(data: Any, folder: Path) -> None:
     """Set the tokenizer and the context of the data to the checkpoint's where neither config nor flag names them."""
     if "tokenizer" in data and data.tokenizer is None:
         data.tokenizer = str(folder)

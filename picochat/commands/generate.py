@@ -11,7 +11,8 @@ from picochat.commands.parser import arguments_of
 from picochat.errors import UserError
 from picochat.files import refuse_existing
 from picochat.model.engine import Decoding, load_model
-from picochat.packs.rows import Message, Row, dump_rows, read_rows, write_rows
+from picochat.packs.formats import read_rows
+from picochat.packs.rows import Message, Row, dump_rows, write_rows
 
 if TYPE_CHECKING:
     from picochat.evidence.evaluation import Reply as Said

@@ -90,7 +90,7 @@ class Parser(HelpLayout):
             options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:
             options |= {"type": _TYPES.get(kind, str), "required": required or declared.default is None}
-            options |= {"nargs": "+"} if "Sequence" in kind else {}
+            options |= {"nargs": "+"} if "Sequence" in kind else {"action": "append"} if "list[" in kind else {}
             options |= {"choices": declared.choices} if declared.choices else {"metavar": _metavar(declared.name, kind)}
         self.add_argument(*flags.split(), **options)
 

@@ -79,7 +79,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     trainer, model = settings.trainer, settings.model
     if trainer.max_steps < 1:
         raise UserError("set trainer.max_steps, the number of optimizer steps: --set trainer.max_steps=6000")
-    ranks, micro_batches = args.gpus or _ranks(trainer), trainer.accumulate_grad_batches
+    ranks, micro_batches = args.gpus or ranks_of(trainer), trainer.accumulate_grad_batches
     source = _open(settings.data)
     data, config = source.data, _config(model, source)
     split = Split(data.batch_size, micro_batches, ranks)
@@ -181,7 +181,8 @@ def _config(model: Any, source: _Source) -> DecoderConfig:
     return replace(own, max_position_embeddings=source.data.context_length)
 
 
-def _ranks(trainer: Any) -> int:
+def ranks_of(trainer: Any) -> int:
+    """Processes of a run, over all machines."""
     devices = len(trainer.devices) if isinstance(trainer.devices, list) else trainer.devices
     if not str(devices).isdigit():
         raise UserError(f"trainer.devices is {devices}, which only the machine can tell; say --gpus N")

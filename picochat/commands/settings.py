@@ -38,6 +38,7 @@ _CLASSES = {
     "model": "picochat.model.module.ChatModule",
     "model.optimizer": "picochat.model.optim.OptimizerConfig",
     "model.decoder": "picochat.model.decoder.DecoderConfig",
+    "data.reading": "picochat.packs.formats.Reading",
     **CALLBACKS,
 }
 SHARED = {
@@ -87,6 +88,13 @@ ALIASES = {  # command → shipped config, datamodule, flags
             "--sampling": "data.sampling",
             "--sampling-tag": "data.sampling_tag",
             "--on-long": "data.on_long",
+            "--allow-overlap": "data.allow_overlap",
+            "--format": "data.reading.format",
+            "--map": "data.reading.map",
+            "--learn": "data.reading.learn",
+            "--on-unsupported": "data.reading.on_unsupported",
+            "--on-bad": "data.reading.on_bad",
+            "--strip-control": "data.reading.strip_control",
             **SHARED,
         },
     ),

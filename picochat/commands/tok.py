@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> None:
 
 def _texts(sources: Iterable[str | Path]) -> Iterator[str]:
     """Documents, and what is said in chat rows."""
-    from picochat.packs.documents import corpus_files, iter_documents
-    from picochat.packs.rows import holds_chat_rows, iter_rows
+    from picochat.packs.documents import corpus_files, holds_rows, iter_documents
+    from picochat.packs.formats import iter_rows
 
     for source in sources:
         for file in corpus_files(source):
-            if holds_chat_rows(file):
+            if holds_rows(file):
                 for _, row in iter_rows(file, "chat"):
                     yield "\n".join(message["content"] for message in row["messages"])
             else:

@@ -9,7 +9,9 @@ training path: `picochat fit --config <run>/config.yaml` repeats the run.
 """
 
 import argparse
+import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import yaml
 
 from picochat.commands.configs import shipped_configs
 from picochat.commands.settings import ALIASES, parameter
+from picochat.datamodules.inputs import parse_inputs
 from picochat.errors import UserError
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "auto": "null"}
@@ -81,7 +84,7 @@ def fit_words(args: argparse.Namespace) -> list[str]:
                 f"{flag} and --checkpoint contradict each other: a checkpoint has its own size; leave one out"
             )
         if value is not None:
-            settings[setting] = str(value).lower() if isinstance(value, bool) else value
+            settings[setting] = json.dumps(value) if isinstance(value, bool | list) else value
     if args.checkpoint:  # its size, tokenizer and context in place of the shipped config's
         settings["model.decoder"] = "null"
         settings = {"data.tokenizer": "null", "data.context_length": "null", **settings}
@@ -101,20 +104,42 @@ def fit_words(args: argparse.Namespace) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> None:
-    for name in ("steps", "eval_every"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    for name, least in (("steps", 1), ("eval_every", 1), ("epochs", 0.001)):
+        if (value := getattr(args, name)) is not None and not least <= value < 1e9:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     for name in _PATHS:
-        path = getattr(args, name, None)
-        if path is not None and not Path(path).exists():
-            raise UserError(f"--{name.replace('_', '-')}: {path} does not exist; correct the path, or make it first")
-    words = fit_words(args)
+        given = getattr(args, name, None)
+        for path in [one.path for one in parse_inputs(given)] if name == "input" and given else [given]:
+            if path is not None and not Path(path).exists():
+                raise UserError(
+                    f"--{name.replace('_', '-')}: {path} does not exist; correct the path, or make it first"
+                )
     from picochat.commands.fit import run_trainer
 
     try:
-        run_trainer(words)
+        args.steps = args.steps or _steps_of(args)
+        run_trainer(fit_words(args))
     except UserError as error:
         raise UserError(_with_flags(str(error), args.stage)) from error
+
+
+def _steps_of(args: argparse.Namespace) -> int:
+    """The optimizer steps of so many epochs, printed; the run's data module makes what is missing to know them."""
+    from picochat.commands.fit import parsed_config, take_from_checkpoint
+    from picochat.commands.plan import ranks_of
+    from picochat.datamodules.plan import Split
+
+    config = parsed_config(fit_words(argparse.Namespace(**{**vars(args), "steps": 1})))
+    if args.checkpoint:
+        take_from_checkpoint(config.data.init_args, Path(args.checkpoint))
+    module, _, name = config.data.class_path.rpartition(".")
+    data = getattr(import_module(module), name)(**config.data.init_args.as_dict())
+    data.prepare_data()
+    data.setup("fit")
+    split = Split(data.batch_size, config.trainer.accumulate_grad_batches, ranks_of(config.trainer))
+    steps: int = data.steps_of(args.epochs, split)
+    print(f"{args.epochs:g} epochs of {len(data.plan.lengths):,} examples are {steps:,} optimizer steps")
+    return steps
 
 
 def _with_flags(message: str, stage: str) -> str:
@@ -136,7 +161,9 @@ def _default(setting: str, config: Any, source: str | None) -> Any:
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="the run's folder")
-    parser.add_argument("--steps", "--max-steps", type=int, required=True, metavar="INT", help="optimizer steps")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", "--max-steps", type=int, metavar="INT", help="optimizer steps")
+    length.add_argument("--epochs", type=float, metavar="X", help="draws of each example on average, in place of steps")
     parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help="where to train (default: auto)")
     parser.add_argument(
         "--precision", choices=tuple(PRECISIONS), default="auto", help="auto: bf16 where the hardware has it"

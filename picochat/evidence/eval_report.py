@@ -28,6 +28,7 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "kind": "eval chat",
         **origin_json(evaluation),
+        "overlap": evaluation.overlap,
         "predictions_sha256": sha256_text(jsonl(evaluation.predictions)),
         "overall": asdict(evaluation.overall),
         **{name: {lane: asdict(own) for lane, own in evaluation.lanes(name).items()} for name in GROUPINGS},
@@ -59,6 +60,7 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
     gates = list(map(_gate, evaluation.gates))
     blocks: list[Block] = [
         Text([result(overall)], "lead", media=WRITTEN),
+        Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
         Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
         lane_table(evaluation),
         Text([choice_sentence(overall.choice)] if overall.choice else []),

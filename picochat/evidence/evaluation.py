@@ -5,7 +5,8 @@
 Anything may answer: a checkpoint, the module that is being trained, a dictionary in a test.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,10 @@ from picochat.errors import UserError
 from picochat.evidence.gates import LIMITS, Claim, Gate, check_gates, claims
 from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
 from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
+from picochat.evidence.trained_on import met_in_training
 from picochat.files import sha256_file, sha256_text
-from picochat.packs.rows import Message, Row, cluster_of, prompt_text, read_rows
+from picochat.packs.formats import Tally, read_rows
+from picochat.packs.rows import Message, Row, cluster_of, prompt_text
 
 if TYPE_CHECKING:
     from picochat.model.decoder import Decoder
@@ -130,6 +133,7 @@ class Evaluation:
     settings: Mapping[str, Any]
     predictions: Sequence[Prediction]
     limits: Mapping[str, float] = field(default_factory=lambda: LIMITS)
+    overlap: str = ""  # with the training rows of the model
     picochat: str = picochat.__version__
 
     @cached_property
@@ -160,19 +164,31 @@ def evaluate_checkpoint(
     decoding: "Decoding | None" = None,
     device: str = "auto",
     precision: "Precision" = "auto",
+    tally: Tally | None = None,
     limits: Mapping[str, float] = LIMITS,
+    allow_overlap: bool = False,
     progress: bool = False,
 ) -> Evaluation:
-    """Evaluate a model folder on an eval file.
+    """Evaluate a model folder on an eval file; `tally` says how it is read, and gets what is to be said of it.
+
+    Args:
+        allow_overlap: evaluate although the model was trained on what eval rows ask; else that is refused.
 
     Raises:
         UserError: an unreadable input or checkpoint, or a tokenizer that is not the checkpoint's.
     """
     from picochat.model.engine import Decoding, load_model
 
-    rows = load_eval_rows(input_path)
+    rows = load_eval_rows(input_path, tally)
     decoding = decoding or Decoding()
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
+    overlap, gone = met_in_training(input_path, rows, loaded.provenance)
+    if overlap and not allow_overlap:
+        raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
+    if gone:
+        print(
+            f"(not compared with what the model was trained on: {', '.join(gone)} changed, or is gone)", file=sys.stderr
+        )
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
     return Evaluation(
         pack=RowFile.of(input_path, len(rows)),
@@ -180,16 +196,26 @@ def evaluate_checkpoint(
         settings={**asdict(decoding), "device": device, "precision": precision},
         predictions=answer_rows(rows, answerer),
         limits=limits,
+        overlap=overlap,
     )
 
 
-def load_eval_rows(path: str | Path) -> list[Row]:
-    """Read an eval file whose every check can be applied.
+def load_eval_rows(
+    path: str | Path, tally: Tally | None = None, read: Iterable[tuple[int, Row]] | None = None
+) -> list[Row]:
+    """Read an eval file whose every check can be applied; `read` are its rows with their lines, where they are at hand.
 
     Raises:
         UserError: no such file, no rows, or a bad row, named by file and line.
     """
-    return read_rows(path, "eval", check_row)
+    if read is None:
+        return read_rows(path, "eval", check_row, tally)
+    for line, row in read:
+        try:
+            check_row(row)
+        except ValueError as error:
+            raise UserError(f"{path}:{line}: {error}") from error
+    return [row for _, row in read]
 
 
 def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:

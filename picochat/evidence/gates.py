@@ -8,10 +8,12 @@ of a public claim.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import Interval
 from picochat.evidence.lanes import Prediction, grouped, rate_of
+from picochat.packs.pack_report import report_of
 
 PROFILES = ("release_behavior", "weak_skills", "full")
 DIAGNOSTIC = "full"
@@ -58,21 +60,30 @@ class Claim:
     gates: list[Gate]
 
 
-def limits_with(changes: Sequence[str]) -> dict[str, float]:
-    """`LIMITS`, some of them changed by texts such as "math=0.5".
+def limits_of(pack: str | Path) -> dict[str, float]:
+    """`LIMITS`, and the gates of the mixture that an eval file was made of, where the report of that lies beside it."""
+    limits, report = dict(LIMITS), report_of(pack) or {}
+    for component in report.get("mixture", {}).get("components", []):
+        limits |= {name: lane["gate"] for name, lane in component["lanes"].items() if "gate" in lane}
+        limits |= component.get("gate", {})
+    return limits
+
+
+def limits_with(changes: Sequence[str], limits: Mapping[str, float] = LIMITS) -> dict[str, float]:
+    """The limits, some of them changed by texts such as "math=0.5".
 
     Raises:
         UserError: a text of another form, or a gate that there is not.
     """
-    limits = dict(LIMITS)
+    known, limits = limits, dict(limits)
     for change in changes:
         name, _, share = change.partition("=")
         try:
-            limits[name] = float(share) if name in LIMITS else -1.0
+            limits[name] = float(share) if name in known else -1.0
         except ValueError:
             limits[name] = -1.0
         if not 0 <= limits[name] <= 1:
-            raise UserError(f"--gate {change} is not NAME=SHARE with a share from 0 to 1; names: {', '.join(LIMITS)}")
+            raise UserError(f"--gate {change} is not NAME=SHARE with a share from 0 to 1; names: {', '.join(known)}")
     return limits
 
 

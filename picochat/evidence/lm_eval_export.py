@@ -116,6 +116,8 @@ def _check_of(row: Row) -> str:
         return "with choices of which one begins another" if begins else "choice"  # of these lm-eval takes the shorter
     if row.get("answer") is None or row.get("answerable") is False:
         return "checked by phrases, boundaries or length"
+    if row.get("accept"):
+        return "with several answers"
     style = row.get("answer_style")
     if style in ("direct", "scratchpad"):
         return str(style)

@@ -99,7 +99,7 @@ def is_choice(row: Row) -> bool:
 
 def check_row(row: Row) -> None:
     """Raise ValueError, in words that continue "FILE:LINE: ", when a check of the row cannot be applied."""
-    for field in ("must_include", "must_not_include", "steps", "choice_labels"):
+    for field in ("accept", "must_include", "must_not_include", "steps", "choice_labels"):
         if field in row and not _is_texts(row[field]):
             raise ValueError(f"'{field}' must be a list of strings")
     groups = row.get("must_include_any", [])
@@ -199,7 +199,7 @@ def _check_content(row: Row, reply: str) -> tuple[str | None, set[str]]:
         candidate = _candidate(row, reply)
         if candidate is None:
             reasons.add("no_final_answer")
-        elif normalise(candidate) != normalise(row["answer"]):
+        elif normalise(candidate) not in map(normalise, [row["answer"], *row.get("accept", [])]):
             reasons.add("wrong_answer")
     groups = row.get("must_include_any", [])
     if groups and isinstance(groups[0], str):

@@ -27,7 +27,8 @@ from picochat.evidence.evaluation import Answerer, Model, ModelAnswerer, RowFile
 from picochat.evidence.lanes import UNTAGGED, grouped, tags_of
 from picochat.evidence.scoring import check_row, score
 from picochat.packs.dataset_pack import load_dataset_pack
-from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, prompt_text, read_rows
+from picochat.packs.formats import Tally, read_rows
+from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, learns, prompt_text
 
 if TYPE_CHECKING:
     from picochat.model.engine import Decoding, Precision
@@ -129,6 +130,7 @@ def measure_fit(
     decoding: "Decoding | None" = None,
     device: str = "auto",
     precision: "Precision" = "auto",
+    tally: Tally | None = None,
     progress: bool = False,
 ) -> Fit:
     """Measure both sides.
@@ -137,6 +139,7 @@ def measure_fit(
         input_path: the chat rows of the training.
         checkpoint: a model folder.
         eval_input: held-out rows; None looks for the eval file that belongs to the input (`held_out_beside`).
+        tally: how the chat rows are read, as the training did, and what is to be said of them.
         max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
         tokenizer, decoding, device, precision, progress: as for `evaluation.evaluate_checkpoint`.
 
@@ -150,7 +153,9 @@ def measure_fit(
         raise UserError(f"--max-rows must be at least 1, not {max_rows}")
     decoding = decoding or Decoding()
     held_out = Path(eval_input) if eval_input else held_out_beside(input_path)
-    rows = {"train": read_rows(input_path, "chat", check_row), "held_out": load_eval_rows(held_out) if held_out else []}
+    trained = read_rows(input_path, "chat", check_row, tally)
+    trained = [row for row in trained if row["messages"][-1]["role"] == "assistant" and learns(row["messages"])]
+    rows = {"train": trained, "held_out": load_eval_rows(held_out) if held_out else []}
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
 

@@ -241,6 +241,7 @@ class ChatModule(LightningModule):
             "max_steps": self.trainer.max_steps,
             "optimizer": asdict(self.optimizer_config),
             "config": "config.yaml",
+            "trained_on": getattr(getattr(self.trainer, "datamodule", None), "trained_on", []),
         }
 
     def _shard(self, strategy: ModelParallelStrategy) -> None:

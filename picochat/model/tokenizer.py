@@ -112,11 +112,12 @@ class ChatTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
-    def render(self, messages: Sequence[dict[str, str]], add_generation_prompt: bool = False) -> Rendered:
+    def render(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = False) -> Rendered:
         """Turn a conversation into ids and their loss mask.
 
         Args:
             messages: ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.
+                Replies are learnt, unless a message's ``weight`` (0 or 1) says otherwise. One "text" is a document.
             add_generation_prompt: end with the opening of an assistant turn, ready to be continued.
 
         Raises:
@@ -126,7 +127,7 @@ class ChatTokenizer:
         return self._assemble(messages, contents, add_generation_prompt)
 
     def render_batch(
-        self, conversations: Iterable[Sequence[dict[str, str]]], add_generation_prompt: bool = False
+        self, conversations: Iterable[Sequence[dict[str, Any]]], add_generation_prompt: bool = False
     ) -> list[Rendered]:
         """`render` for many conversations at once, on all cores."""
         conversations = list(conversations)
@@ -163,16 +164,19 @@ class ChatTokenizer:
         write_files({Path(path): self.content})
 
     def _assemble(
-        self, messages: Sequence[dict[str, str]], contents: list[list[int]], add_generation_prompt: bool
+        self, messages: Sequence[dict[str, Any]], contents: list[list[int]], add_generation_prompt: bool
     ) -> Rendered:
         parts = [(self._start, False)]
         for index, (message, content) in enumerate(zip(messages, contents, strict=True)):
             role = message["role"]
+            learnt = bool(message.get("weight", role in ("assistant", "text")))
+            if role == "text":  # it stands alone
+                parts = [(self._document_start, False), (content, learnt), (self._document_end, learnt)]
+                continue
             if role not in self._opening or (role == "system" and index > 0):
                 known = "system (first only), user, assistant"
                 raise UserError(f"message {index + 1} has the role '{role}'; roles are {known}")
-            reply = role == "assistant"
-            parts += [(self._opening[role], False), (content, reply), (self._end, reply), (self._after, False)]
+            parts += [(self._opening[role], False), (content, learnt), (self._end, learnt), (self._after, False)]
         if add_generation_prompt:
             parts.append((self._opening["assistant"], False))
         ids: list[int] = []

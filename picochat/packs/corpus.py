@@ -11,6 +11,7 @@ shards of a hub data set are kept beside the corpus until it is done: an import 
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,7 @@ from picochat.files import atomic_file, refuse_existing, sha256_file, write_file
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
 from picochat.packs.documents import Document, corpus_files, iter_documents
 from picochat.packs.hub import HubCorpus
+from picochat.packs.records import file_kind
 from picochat.packs.stories import story
 
 CORPUS_NAME = "corpus.jsonl"
@@ -44,8 +46,8 @@ def import_corpus(
     """Write ``out_dir/corpus.jsonl`` and the ``dataset_pack.json`` that names it.
 
     Args:
-        source: stories; or files and folders (.txt, .jsonl, .parquet); or hub:OWNER/NAME (hub:OWNER/NAME:CONFIG,
-            hub:./FOLDER).
+        source: stories; or files and folders (.txt, .md, .jsonl, .json, .parquet, also .gz and .zst); or hub:OWNER/NAME
+            (hub:OWNER/NAME:CONFIG, hub:./FOLDER).
         out_dir: gets corpus.jsonl and dataset_pack.json; other files in it are left alone.
         documents: take the first N; null takes 20,000 stories, or all of the files.
         seed: which stories are told; files are taken as they are.
@@ -69,8 +71,9 @@ def import_corpus(
     }
     inputs = [record for one in sources for record in ([hub[one].record] if one in hub else _provenance(one))]
     limit = DEFAULT_STORIES if documents is None and sources == ["stories"] else documents
-    with contextlib.closing(_all_documents(sources, seed, text_field, hub)) as found:
-        counts = _write(corpus, found, limit)
+    skipped: Counter[str] = Counter()
+    with contextlib.closing(_all_documents(sources, seed, text_field, hub, skipped)) as found:
+        counts = {**_write(corpus, found, limit), **{f"{name}_skipped": count for name, count in skipped.items()}}
     provenance = {
         "made_by": f"picochat {__version__} data import",
         "seed": seed,
@@ -79,6 +82,7 @@ def import_corpus(
         "sources": inputs,
     }
     description = f"{counts['documents']} documents from {', '.join(sources)}"
+    description += "".join(f", {count} {name} skipped" for name, count in skipped.items())
     name = Path(out_dir).resolve().name
     text = dataset_pack_text(name=name, description=description, corpus=CORPUS_NAME, provenance=provenance)
     write_files({pack: text})
@@ -106,7 +110,7 @@ def _fault(
         return f"shards is {shards}; it is a number from 1 up, and for hub: sources only"
     if hub_dir is not None and not any(from_hub):
         return "--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME"
-    if text_field is not None and all(one == "stories" or one.lower().endswith(".txt") for one in sources):
+    if text_field is not None and all(one == "stories" or file_kind(one) in (".txt", ".md") for one in sources):
         return "--text-field is for rows and tables; stories and .txt files have no fields: leave it out"
     return None
 
@@ -133,7 +137,11 @@ def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> di
 
 
 def _all_documents(
-    sources: Sequence[str], seed: int, text_field: str | None, hub: Mapping[str, HubCorpus]
+    sources: Sequence[str],
+    seed: int,
+    text_field: str | None,
+    hub: Mapping[str, HubCorpus],
+    skipped: Counter[str],
 ) -> Generator[Document, None, None]:
     for source in sources:
         if source == "stories":
@@ -141,7 +149,7 @@ def _all_documents(
         elif source in hub:
             yield from hub[source].documents()
         else:
-            yield from iter_documents(source, text_field=text_field)
+            yield from iter_documents(source, text_field=text_field, skipped=skipped)
 
 
 def _provenance(source: str) -> list[dict[str, Any]]:

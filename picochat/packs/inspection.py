@@ -1,18 +1,22 @@
-"""What a file of rows holds. In: a JSONL file, anyone's. Out: counts, lengths, bad lines. Next: the reader.
+"""What a file of rows holds. In: a file, anyone's. Out: counts, lengths, bad lines, sample rows. Next: its owner.
 
-The file is read line by line, and nothing in it, however broken, raises anything but a line in the list of bad ones.
+The file is read row by row, and nothing in it, however broken, raises anything but a line in the list of bad ones.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from picochat.blocks import Table, Text, clip, terminal
-from picochat.packs.rows import LANE_FIELDS, Kind, Row, iter_lines, parse_row
+from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows
+from picochat.packs.rows import LANE_FIELDS, Message, Row, conversation, validate_row
 
 SHOWN = 20
 """So many bad lines are listed; all are counted."""
+SAMPLES = 2
+"""So many rows are shown."""
 
 
 @dataclass
@@ -22,24 +26,33 @@ class Inspection:
     Attributes:
         counts: of kinds, roles and each tag: label → rows, or turns of the role.
         lengths: of each role's turns, in characters and words.
-        bad: line number from 1, and what is wrong.
         repeated: rows whose messages stood in an earlier line.
+        samples: the first rows, as they are read.
+        tally: what the reader has to say.
     """
 
     path: Path
-    lines: int = 0
+    tally: Tally
     rows: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     lengths: dict[str, list[int]] = field(default_factory=dict)
-    bad: list[tuple[int, str]] = field(default_factory=list)
     repeated: int = 0
+    samples: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> list[tuple[int, str]]:
+        """Line number from 1, and what is wrong."""
+        return self.tally.bad or []
 
     def summary(self) -> str:
         """What `picochat data inspect` prints."""
-        lines = [f"{self.path}: {self.rows} rows in {self.lines} lines, {len(self.bad)} bad"]
+        lines = [
+            f"{self.path}: {self.rows} rows in {self.tally.lines} lines, {len(self.bad)} bad",
+            *self.tally.said(),
+        ]
         if self.repeated:
             lines.append(f"{self.repeated} rows have the messages of an earlier row")
-        lengths = [(name, *map(str, _quantiles(numbers))) for name, numbers in self.lengths.items()]
+        lengths = [(name, *map(str, (*_quantiles(found), sum(found)))) for name, found in self.lengths.items()]
         tables = [
             Table((name, "number"), [(clip(label), str(found[label])) for label in sorted(found)])
             for name, found in self.counts.items()
@@ -47,39 +60,55 @@ class Inspection:
         bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:SHOWN]]
         if len(self.bad) > SHOWN:
             bad.append(f"… and {len(self.bad) - SHOWN} more")
-        return terminal(Text(lines), Table(("length", "least", "median", "95 %", "most"), lengths), *tables, Text(bad))
+        sizes = Table(("length", "least", "median", "95 %", "most", "sum"), lengths)
+        return terminal(Text(lines), sizes, *tables, Text(self.samples), Text(bad))
 
 
-def inspect_rows(path: str | Path, check: Callable[[Row], object] | None = None) -> Inspection:
+def inspect_rows(
+    path: str | Path,
+    reading: Reading = AS_IT_IS,
+    check: Callable[[Row], object] | None = None,
+    render: Callable[[Sequence[Message]], Any] | None = None,
+) -> Inspection:
     """Read a whole file; a row is a chat row if it ends with the assistant, an eval row if it ends with the user.
 
-    ``check`` may refuse an eval row with a ValueError.
+    Args:
+        path: the file.
+        reading: how it is read.
+        check: refuses an eval row with a ValueError.
+        render: makes of messages their ``ids`` and which of them are ``supervised``, to be counted.
 
     Raises:
         UserError: the file cannot be read.
     """
-    found = Inspection(Path(path))
+    found = Inspection(Path(path), Tally(reading, bad=[]))
     seen: set[int] = set()
-    for number, line in iter_lines(path):
-        found.lines = number
-        try:
-            kind, row = _read(line)
-            if check and kind == "eval":
+
+    def checked(row: Row) -> None:
+        if row["messages"][-1]["role"] == "user":
+            validate_row(row, "eval")
+            if check:
                 check(row)
-        except ValueError as error:
-            found.bad.append((number, str(error)))
-        else:
-            _count(found, kind, row)
-            same = hash(tuple((message["role"], message["content"]) for message in row["messages"]))
-            found.repeated += same in seen
-            seen.add(same)
+
+    for number, row in iter_rows(path, None, found.tally, checked):
+        _count(found, row)
+        if render and (messages := conversation(row)):
+            rendered = render(messages)
+            found.lengths.setdefault("tokens", []).append(len(rendered.ids))
+            found.lengths.setdefault("tokens learnt", []).append(sum(rendered.supervised))
+        same = hash(tuple((message["role"], message["content"]) for message in row["messages"]))
+        found.repeated += same in seen
+        seen.add(same)
+        if found.rows <= SAMPLES:
+            found.samples += [f"line {number}", *(_shown(message) for message in row["messages"])]
     return found
 
 
-def _count(found: Inspection, kind: Kind, row: Row) -> None:
+def _count(found: Inspection, row: Row) -> None:
     found.rows += 1
+    kind = "eval" if row["messages"][-1]["role"] == "user" else "chat"
     tags = [(name, row[name]) for name in (*LANE_FIELDS, "source_dataset", "knowledge") if row.get(name)]
-    for name, label in [("kind", kind), *(("role", message["role"]) for message in row["messages"]), *tags]:
+    for name, label in [("kind", kind), *(("role", _role(message)) for message in row["messages"]), *tags]:
         if isinstance(label, str):
             found.counts.setdefault(name, Counter())[label] += 1
     for message in row["messages"]:
@@ -88,16 +117,13 @@ def _count(found: Inspection, kind: Kind, row: Row) -> None:
                 found.lengths.setdefault(f"{message['role']} {unit}", []).append(length)
 
 
-def _read(line: bytes) -> tuple[Kind, Row]:
-    """A row and its kind; what is wrong is said about the kind that it seems to be."""
-    try:
-        return "chat", parse_row(line, "chat")
-    except ValueError as as_chat:
-        try:
-            return "eval", parse_row(line, "eval")
-        except ValueError as as_eval:
-            asks = "must end with the assistant" in str(as_chat) or "but no text in" in str(as_chat)
-            raise ValueError(str(as_eval if asks else as_chat)) from None
+def _role(message: Message) -> str:
+    learnt = {0: " (not learnt)", 1: " (learnt)"}
+    return str(message["role"]) + (learnt[message["weight"]] if "weight" in message else "")
+
+
+def _shown(message: Message) -> str:
+    return f"    {_role(message)}: {clip(message['content'], 200)}"
 
 
 def _quantiles(numbers: list[int]) -> list[int]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from picochat.blocks import EVERYWHERE, WRITTEN, Block, Report, Table, Text, markdown_page, percent, terminal
+from picochat.files import sha256_file
 from picochat.packs.rows import Row, cluster_of, tag_name
+from picochat.strict_json import parse_json
 
 _FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
 ICC = 0.3  # of replies to rows of one problem, where a design effect is told before there are replies
@@ -70,6 +72,25 @@ class TaskPackReport:
             Text([f"contamination: {_contamination_line(found)}"], "lead"),
             Text(found["examples"], "list", media=WRITTEN),
         ]
+
+
+def report_of(rows: str | Path) -> dict[str, Any] | None:
+    """The report of the task pack that a file of rows belongs to, where it lies beside it."""
+    for place in sorted(Path(rows).parent.glob("task_mixture_*.json")):
+        try:
+            said = parse_json(place.read_bytes())
+            if sha256_file(rows) in [file["sha256"] for file in said["files"]]:
+                return dict(said)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # the report of something else
+    return None
+
+
+def in_one_pack(rows: str | Path, hashes: Sequence[str]) -> bool:
+    """Whether files of these sha256 belong to the task pack of a file of eval rows, which was found free of overlap."""
+    report = report_of(rows)
+    named = {file["sha256"] for file in report["files"]} if report else set()
+    return report is not None and set(hashes) <= named and report["contamination"]["status"] == "ready"
 
 
 def counts(rows: Sequence[Row]) -> dict[str, Any]:

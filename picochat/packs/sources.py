@@ -22,11 +22,11 @@ from typing import Any, Literal
 from picochat.errors import UserError
 from picochat.packs.hub import snapshot_folder, why_unreachable
 from picochat.packs.quotas import Side, largest_remainder
+from picochat.packs.shapes import rows_of
 from picochat.packs.tasks.base import Draw, Problem
 
 LONGEST = 1000
 """Characters of prompt and reply together; longer rows would not fit a small model's context."""
-_LABELS = ("A", "B", "C", "D", "E")
 _POOL = 10_000  # the records that rows are chosen from, at least (a split may have fewer) …
 _TRIES = 20  # … and at least so many for each row wanted
 Record = dict[str, Any]
@@ -34,7 +34,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class HubSource:
-    """One split of one data set and how to read it."""
+    """One split of one data set."""
 
     dataset: str
     config: str | None
@@ -42,7 +42,6 @@ class HubSource:
     side: Side
     skill: str
     category: str
-    read: Callable[[Record], Problem | None]
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.dataset, self.config, self.split) if part)
@@ -79,7 +78,7 @@ class SourceReader:
             for source, wanted in largest_remainder(total // 2, dict.fromkeys(sources, 1)).items() if sources else ():
                 rows, failure = 0, None
                 try:
-                    problems = _problems(source, self._records(source, wanted, draw))
+                    problems = _problems(self._records(source, wanted, draw))
                     for problem in islice(filter(accept, problems), wanted):
                         rows += 1
                         yield source, problem
@@ -137,13 +136,22 @@ def _load(folder: Path | None, dataset: str, config: str | None, split: str, mos
         raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
 
 
-def _problems(source: HubSource, records: Iterable[Record]) -> Iterator[Problem]:
+def _problems(records: Iterable[Record]) -> Iterator[Problem]:
+    """The first question of each record and its reply, where they are short enough."""
     for record in records:
         try:
-            problem = source.read(record)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise _UnavailableError(f"a record is not in the known form ({type(error).__name__}: {error})") from error
-        if problem and len(problem.prompt) + len(problem.scratchpad) <= LONGEST:
+            (row,) = rows_of(record)
+        except ValueError as error:
+            raise _UnavailableError(f"a record is not in the known form: {error}") from error
+        turns = [(turn["role"], turn["content"].strip()) for turn in row["messages"] if turn["role"] != "system"][:2]
+        roles, (prompt, reply) = [role for role, _ in turns], [text for _, text in (*turns, ("", ""), ("", ""))][:2]
+        if roles != ["user", "assistant"] or not prompt or not reply:
+            continue
+        label = row.get("correct_choice")
+        checks = {name: row[name] for name in ("choice_labels", "correct_choice") if label}
+        answer = label or row.get("answer", "")
+        problem = Problem(prompt, answer or reply, answer, tuple(row.get("steps", ())), checks)
+        if len(problem.prompt) + len(problem.scratchpad) <= LONGEST:
             yield problem
 
 
@@ -164,53 +172,12 @@ def _files(folder: Path, dataset: str, config: str | None, split: str) -> list[s
     return files
 
 
-def _chat(record: Record) -> Problem | None:
-    """smol-smoltalk: the first question and its reply."""
-    turns = [turn for turn in record["messages"] if turn["role"] != "system"]
-    roles = [turn["role"] for turn in turns[:2]]
-    if roles != ["user", "assistant"] or not all(turn["content"].strip() for turn in turns[:2]):
-        return None
-    return Problem(turns[0]["content"].strip(), turns[1]["content"].strip())
-
-
-def _mmlu(record: Record) -> Problem | None:
-    """MMLU: question, choices, answer as an index; auxiliary_train may be nested under "train"."""
-    record = record.get("train", record)
-    return _options(record["question"], record["choices"], int(record["answer"]))
-
-
-def _arc(record: Record) -> Problem | None:
-    """ARC: choices as two lists, labels A to E or 1 to 5."""
-    choices = record["choices"]
-    return _options(record["question"], choices["text"], list(choices["label"]).index(record["answerKey"]))
-
-
-def _options(question: str, choices: Iterable[str], right: int) -> Problem | None:
-    texts = [str(text).strip() for text in choices]
-    labels = list(_LABELS[: len(texts)])
-    if not 2 <= len(texts) <= len(_LABELS) or not question.strip():
-        return None
-    lines = [question.strip(), *(f"{label}. {text}" for label, text in zip(labels, texts, strict=True))]
-    prompt, label = "\n".join((*lines, "Answer with the letter.")), labels[right]
-    return Problem(prompt, label, label, checks={"choice_labels": labels, "correct_choice": label})
-
-
-def _gsm8k(record: Record) -> Problem | None:
-    """GSM8K: the solution's lines, then "#### 42"; "<<6*7=42>>" are a calculator's notes."""
-    worked, mark, answer = record["answer"].partition("####")
-    answer = answer.strip().replace(",", "")
-    lines = tuple(line for line in re.sub(r"<<.*?>>", "", worked).strip().splitlines() if line.strip())
-    if not mark or not answer or not lines:
-        return None
-    return Problem(record["question"].strip(), answer, answer, lines)
-
-
 SOURCES = (
-    HubSource("HuggingFaceTB/smol-smoltalk", None, "train", "train", "spelling", "bench_chat_smoltalk", _chat),
-    HubSource("cais/mmlu", "all", "auxiliary_train", "train", "choice", "bench_choice_mmlu", _mmlu),
-    HubSource("openai/gsm8k", "main", "train", "train", "math", "bench_math_gsm8k", _gsm8k),
-    HubSource("allenai/ai2_arc", "ARC-Easy", "test", "eval", "choice", "bench_choice_arc_easy", _arc),
-    HubSource("allenai/ai2_arc", "ARC-Challenge", "test", "eval", "choice", "bench_choice_arc_challenge", _arc),
-    HubSource("cais/mmlu", "all", "test", "eval", "choice", "bench_choice_mmlu", _mmlu),
-    HubSource("openai/gsm8k", "main", "test", "eval", "math", "bench_math_gsm8k", _gsm8k),
+    HubSource("HuggingFaceTB/smol-smoltalk", None, "train", "train", "spelling", "bench_chat_smoltalk"),
+    HubSource("cais/mmlu", "all", "auxiliary_train", "train", "choice", "bench_choice_mmlu"),
+    HubSource("openai/gsm8k", "main", "train", "train", "math", "bench_math_gsm8k"),
+    HubSource("allenai/ai2_arc", "ARC-Easy", "test", "eval", "choice", "bench_choice_arc_easy"),
+    HubSource("allenai/ai2_arc", "ARC-Challenge", "test", "eval", "choice", "bench_choice_arc_challenge"),
+    HubSource("cais/mmlu", "all", "test", "eval", "choice", "bench_choice_mmlu"),
+    HubSource("openai/gsm8k", "main", "test", "eval", "math", "bench_math_gsm8k"),
 )

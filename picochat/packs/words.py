@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from picochat.errors import UserError
-from picochat.packs.rows import parse_lines
+from picochat.packs.records import parse_lines
 from picochat.strict_json import decode_utf8
 
 MIN_WORDS = 100  # of a user's list: with fewer, neither side of the train/eval split has words enough to show anything

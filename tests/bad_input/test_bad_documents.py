@@ -1,5 +1,6 @@
 """Corpora that are broken in one way each, and one case of each kind through the commands that read them."""
 
+import gzip
 import json
 import os
 import struct
@@ -24,9 +25,23 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     "empty rows": ("a.jsonl", b"", "holds no text"),
     "blank documents": ("a.jsonl", b'{"text": " \\n"}\n', "holds no text"),
     "broken JSON": ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
-    "a list": ("a.jsonl", b"[]", "a.jsonl:1: holds a list; an object with the field 'text'"),
+    "a list": ("a.jsonl", b"[[]]", "a.jsonl:1: holds a list; an object with the field 'text'"),
+    "eval rows": (
+        "a.jsonl",
+        b'{"prompt": "2 + 2?", "answer": "4"}',
+        "a.jsonl:1: holds a chat or eval row and no document",
+    ),
+    "chat rows": ("a.jsonl", b'{"text": "x", "messages": []}', "a.jsonl:1: holds a chat or eval row and no document"),
+    "200 MB in a line": (
+        "a.jsonl",
+        b'{"text": "' + b"x" * 17_000_000,
+        "a.jsonl:1: holds 17,000,010 bytes; 16,777,216 are",
+    ),
+    "no gzip": ("a.txt.gz", b"hello", "cannot read a.txt.gz: Not a gzipped file"),
+    "half a gzip": ("a.txt.gz", gzip.compress(b"hello" * 99)[:-9], "cannot read a.txt.gz: it is damaged or cut short"),
+    "no zstandard": ("a.txt.zst", b"hello", "cannot read a.txt.zst: it is damaged or cut short"),
     "text a number": ("a.jsonl", b'{"text": 5}', "a.jsonl:1: has no text in 'text'"),
-    "other field": ("a.jsonl", b'{"body": "x"}', r"a.jsonl:1: has no text in 'text'; .* reads another \(body\)"),
+    "other field": ("a.jsonl", b'{"bodies": "x"}', r"a.jsonl:1: has no text in 'text'; .* reads another \(bodies\)"),
     "5,000 fields": ("a.jsonl", json.dumps({f"k{n}": 1 for n in range(5000)}).encode(), r"\(k0, .*k11, …\)"),
     "NUL in a document": ("a.jsonl", b'{"text": "a\\u0000"}', "a.jsonl:1: holds a NUL character"),
     "surrogate in a document": ("a.jsonl", b'{"text": "\\ud800"}', "a.jsonl:1: holds half of a surrogate pair"),
@@ -43,7 +58,7 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
         b"PAR1" + b"\0" * 20 + struct.pack("<I", 2**31) + b"PAR1",
         "a.parquet: cannot be read as parquet",
     ),
-    "another format": ("a.json", b"{}", r"a.json: is not a .jsonl, .txt or .parquet file; convert it"),
+    "another format": ("a.pdf", b"{}", r"a.pdf: is not a .jsonl, .json, .txt, .md or .parquet file, or one packed as"),
 }
 
 
@@ -79,15 +94,15 @@ def test_pipes_missing_files_and_empty_folders_are_refused(command: str, refused
     Path("folder").mkdir()
     refused(*command.split(), "endless.txt", says="endless.txt: is a device or a pipe; name a file or a folder")
     refused(*command.split(), "none.txt", says="none.txt: no such file or folder")
-    refused(*command.split(), "folder", says="folder: the folder holds no .jsonl, .txt or .parquet file")
+    refused(*command.split(), "folder", says="folder: the folder holds no .jsonl, .txt, .md or .parquet file")
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b'{"name":\n "x"', "dataset_pack.json:2: is not JSON.*; a dataset_pack.json is expected"),
-        (b'{"corpus": "../../../../../../../../etc/passwd"}', "passwd: is not a .jsonl, .txt"),
-        (b'{"corpus": "/etc/passwd"}', "/etc/passwd: is not a .jsonl, .txt"),
+        (b'{"corpus": "../../../../../../../../etc/passwd"}', "passwd: is not a .jsonl, .json"),
+        (b'{"corpus": "/etc/passwd"}', "/etc/passwd: is not a .jsonl, .json"),
         (b'{"corpus": "/dev/zero"}', "/dev/zero: is a device or a pipe"),
     ],
 )

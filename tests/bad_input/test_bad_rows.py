@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from refusing import Refused
 
 from picochat.cli import main
+from picochat.errors import UserError
 from picochat.evidence.scoring import check_row
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.vocabulary import train_tokenizer
-from picochat.packs.rows import parse_row
+from picochat.packs.formats import iter_rows, read_rows
 
 USER, REPLY = '{"role": "user", "content": "2 + 2?"}', '{"role": "assistant", "content": "4"}'
 
@@ -45,19 +46,18 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "carriage returns alone": (GOOD + b"\r" + GOOD, "is not JSON: Extra data"),
     "HTML": (b"<html><body>404</body></html>", "is not JSON"),
     "a NUL byte": (b"\x00", "is not JSON"),
-    "NaN": (row(USER, "REPLY", fields='"weight": NaN, '), "holds NaN, which is not JSON"),
+    "NaN as text": (asks("NaN"), r"messages\[0\] must be .* its content is null"),
     "Infinity": (row(USER, "REPLY", fields='"weight": Infinity, '), "holds Infinity, which is not JSON"),
     "a float without end": (row(USER, "REPLY", fields='"weight": 1e999, '), "holds the number 1e999, which"),
     "5,000 digits": (row(USER, "REPLY", fields='"n": ' + "9" * 5000 + ", "), "holds a number of 5,000 digits"),
     "deep list": (DEEP, "is nested too deeply"),
     "deep in a field": (b'{"extra": ' + DEEP + b", " + GOOD[1:], "is nested too deeply"),
-    "10 MB without an end": (b'{"messages": "' + b"x" * 10_000_000, "is not JSON"),
-    "10 MB of key": (b'{"' + b"k" * 10_000_000 + b'": 1}', "needs 'messages'"),
+    "10 MB without an end": (b'{"messages": "' + b"x" * 10_000_000, "holds 10,000,014 bytes; 1,048,576 are allowed"),
+    "1 MB of key": (b'{"' + b"k" * 1_000_000 + b'": 1}', "needs 'messages'"),
     "Latin-1": (asks('"café"').decode().encode("latin-1"), r"is not UTF-8 \(byte \d+ of the line\)"),
     "UTF-16": (GOOD.decode().encode("utf-16")[:-1], r"is not UTF-8 \(byte 1"),
     "gzip": (b"\x1f\x8b\x08\x00\x00", "is not UTF-8"),
     "a pickle": (b"\x80\x04K\x01.", "is not UTF-8"),
-    "BOM in the middle": (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
     "key twice": (b'{"messages": [], ' + GOOD[1:], "has the key 'messages' twice"),
     "role twice": (row('{"role": "user", "role": "user", "content": "x"}', "REPLY"), "has the key 'role' twice"),
     "NUL in content": (asks('"a\\u0000b"'), r"holds a NUL character in 'content'"),
@@ -67,47 +67,49 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "surrogate as key": (b'{"\\ud800": 1, ' + GOOD[1:], "half of a surrogate pair .* in a key"),
     "surrogate in a tag": (row(USER, "REPLY", fields='"category": "\\ud800", '), "in 'category'"),
     "surrogate in an unknown field": (row(USER, "REPLY", fields='"x": [{"y": "\\ud800"}], '), "in 'y'"),
-    "a list": (b"[]", "holds a list; an object is expected"),
+    "a list in a list": (b"[[]]", "holds a list; an object is expected"),
+    "a list that is broken off": (b"[", "is not JSON"),
     "a string": (b'"messages"', "holds a string; an object"),
     "null": (b"null", "holds null; an object"),
     "no messages": (b"{}", "needs 'messages'"),
-    "messages null": (b'{"messages": null}', "'messages' must be a non-empty list"),
+    "messages null": (b'{"messages": null}', "needs 'messages'"),
     "messages a string": (b'{"messages": "hi"}', "'messages' must be a non-empty list"),
+    "form of another": (b'{"title": "Hi", "body": "Ho"}', "has title, body; name the fields with map, such as title="),
+    "a document": (b'{"text": "One day."}', "holds a document; `picochat train base` learns those"),
+    "a template's text": (b'{"text": "<|im_start|>user\\nHi<|im_end|>"}', "a chat template wrote out as one text"),
     "messages an object": (b'{"messages": {"role": "user"}}', "'messages' must be a non-empty list"),
     "messages empty": (b'{"messages": []}', "'messages' must be a non-empty list"),
     "message a number": (row("1"), r"messages\[0\] must be an object"),
     "no content": (row('{"role": "user"}', "REPLY"), r"messages\[0\] must be an object with the strings"),
     "content null": (row('{"role": "user", "content": null}', "REPLY"), r"messages\[0\] must be an object"),
-    "content in parts": (asks('[{"type": "text", "text": "x"}]'), r"messages\[0\] must be an object"),
-    "unknown role": (row('{"role": "tool", "content": "x"}', "REPLY"), r"messages\[0\] has the role 'tool'; known"),
-    "role in capitals": (row('{"role": "User", "content": "x"}', "REPLY"), "has the role 'User'"),
+    "unknown role": (row('{"role": "narrator", "content": "x"}', "REPLY"), r"messages\[0\] has the role 'narrator'; k"),
     "role that colours the terminal": (row('{"role": "\\u001b[31m", "content": "x"}'), r"has the role '\\x1b\[31m'"),
     "role of a megabyte": (row('{"role": "' + "r" * 1_000_000 + '", "content": "x"}'), "has the role 'rrr"),
     "system in the middle": (row(USER, '{"role": "system", "content": "x"}'), r"messages\[1\]: a system message"),
     "system alone": (row('{"role": "system", "content": "x"}'), "must end with the (assistant|user)"),
     "two user turns": (row(USER, USER, "REPLY"), r"messages\[1\]: two user turns follow each other"),
     "empty question": (asks('""'), r"messages\[0\]: the user turn is empty"),
-    "category a number": (row(USER, "REPLY", fields='"category": 5, '), "'category' must be a string, not a number"),
-    "id true": (row(USER, "REPLY", fields='"id": true, '), "'id' must be a string, not true"),
-    "style a number": (row(USER, "REPLY", fields='"answer_style": 1.5, '), "'answer_style' must be a string"),
-    "user a number": (b'{"user": 1, "assistant": "x"}', "needs 'messages'"),
-    "prompt a list": (b'{"prompt": [{"role": "user", "content": "x"}], "completion": []}', "needs 'messages'"),
+    "category a list": (row(USER, "REPLY", fields='"category": [], '), "'category' must be a string, not a list"),
+    "id an object": (row(USER, "REPLY", fields='"id": {}, '), "'id' must be a string, not an object"),
+    "user a number": (b'{"user": 1, "assistant": "x"}', "'user' must be text or a list of messages, not a number"),
+    "prompt an object": (b'{"prompt": {"x": 1}, "completion": "x"}', "'prompt' must be text"),
+    "two system prompts": (row('{"role": "system", "content": "x"}', USER, "REPLY", fields='"system": "y", '), "and"),
 }  # fmt: skip
 CHAT_ONLY: dict[str, tuple[bytes, str]] = {
     "no reply": (row(USER), "a chat row must end with the assistant, this one ends with the user"),
     "no question": (row("REPLY"), "holds a reply and no question"),
     "two replies": (row(USER, "REPLY", "REPLY"), "two assistant turns follow each other"),
     "empty reply": (row(USER, '{"role": "assistant", "content": ""}'), r"messages\[1\]: the assistant turn is empty"),
-    "user without assistant": (b'{"user": "x"}', "has 'user' but no text in 'assistant'"),
-    "prompt with null": (b'{"prompt": "x", "completion": null}', "has 'prompt' but no text in 'completion'"),
+    "user without assistant": (b'{"user": "x"}', "must end with the assistant, this one ends with the user"),
+    "prompt with null": (b'{"prompt": "x", "completion": null}', "must end with the assistant"),
 }
 EVAL_ONLY: dict[str, tuple[bytes, str]] = {
-    "ends with a reply": (row(USER, REPLY), "must end with the user, this one ends with the assistant"),
+    "a text to go on with": (b'{"prompt": "", "completion": "x"}', "must end with the user, this one ends with"),
     "no check": (row(USER).replace(b'"answer": "4", ', b""), "an eval row needs at least one check"),
     "answer null": (row(USER).replace(b'"4"', b"null"), "an eval row needs at least one check"),
     "must_include empty": (row(USER).replace(b'"answer": "4"', b'"must_include": []'), "needs at least one check"),
     "no group to include": (row(USER).replace(b'"answer": "4"', b'"must_include_any": []'), "needs at least one check"),
-    "answer a number": (row(USER).replace(b'"4"', b"4"), "'answer' must be a string, not a number"),
+    "answer an object": (row(USER).replace(b'"4"', b"{}"), "'answer' must be a string, not an object"),
     "must_include a string": (row(USER, fields='"must_include": "x", '), "'must_include' must be a list of strings"),
     "must_include_any mixed": (row(USER, fields='"must_include_any": [["a"], "b"], '), "'must_include_any' must be"),
     "max_words a string": (row(USER, fields='"max_words": "5", '), "'max_words' must be a whole number from 1"),
@@ -132,19 +134,25 @@ def write(name: str, *lines: bytes) -> None:
 
 
 @pytest.mark.parametrize("case", [*BROKEN, *CHAT_ONLY])
-def test_a_broken_chat_row_is_refused_in_words(case: str) -> None:
+def test_a_broken_chat_row_is_refused_in_words(case: str, tmp_path: Path) -> None:
     line, says = {**BROKEN, **CHAT_ONLY}[case]
-    assert parse_row(chat(GOOD), "chat")
-    with pytest.raises(ValueError, match=says):
-        parse_row(chat(line), "chat")
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(chat(GOOD))
+    assert read_rows(file, "chat")
+    file.write_bytes(chat(line))
+    with pytest.raises(UserError, match=rf"rows.jsonl:1: .*{says}"):
+        read_rows(file, "chat")
 
 
 @pytest.mark.parametrize("case", [*BROKEN, *EVAL_ONLY])
-def test_a_broken_eval_row_is_refused_in_words(case: str) -> None:
+def test_a_broken_eval_row_is_refused_in_words(case: str, tmp_path: Path) -> None:
     line, says = {**BROKEN, **EVAL_ONLY}[case]
-    check_row(parse_row(question(GOOD), "eval"))
-    with pytest.raises(ValueError, match=says):
-        check_row(parse_row(question(line), "eval"))
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(question(GOOD))
+    assert read_rows(file, "eval", check_row)
+    file.write_bytes(question(line))
+    with pytest.raises(UserError, match=rf"rows.jsonl:1: .*{says}"):
+        read_rows(file, "eval", check_row)
 
 
 COMMANDS = {
@@ -191,17 +199,23 @@ def test_a_bom_at_the_start_crlf_and_blank_lines_are_understood(
     assert "3 rows in" in capsys.readouterr().out
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(st.binary(max_size=300) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["messages", "role", "content", "user", "prompt", "id", "answer"]), inner),
+    | st.dictionaries(st.sampled_from([
+        *("messages", "role", "content", "user", "prompt", "id", "answer", "conversations", "from", "value", "weight"),
+        *("question", "choices", "instruction", "output", "instances", "message_id", "parent_id", "text", "replies"),
+    ]), inner),
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
-def test_whatever_a_line_holds_it_is_a_row_or_a_fault_in_words(line: bytes) -> None:
-    for kind in ("chat", "eval"):
+def test_whatever_a_file_holds_it_is_rows_or_a_fault_in_words(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(line)
+    for kind in ("chat", "eval", None):
         try:
-            found = parse_row(line, kind)  # type: ignore[arg-type]
-        except ValueError as fault:
+            found = list(iter_rows(tmp_path / "rows.jsonl", kind))  # type: ignore[arg-type]
+        except UserError as fault:
             assert str(fault)
         else:
-            assert json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode()) == found
+            assert json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode()) == list(map(list, found))

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[str, str]] = {
     "snapshots for no public part": (f"{TASK_PACK} --source auto --out-dir t --hub-dir .", "--hub-dir is for --source"),
     "a corpus with another field": (
         "tok train --dataset-pack other_pack.json --out t/tokenizer.json",
-        r"other.jsonl:1: has no text in 'text'; `picochat data import --text-field NAME` reads another \(content\)",
+        r"other.jsonl:1: has no text in 'text'; `picochat data import --text-field NAME` reads another \(contents\)",
     ),
 }
 
@@ -64,7 +64,7 @@ def test_a_command_line_that_cannot_be_meant_is_refused(case: str, refused: Refu
     Path("words.txt").write_text("cat\nmat\n")
     Path("eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
     Path("other_pack.json").write_text(json.dumps({"corpus": "other.jsonl"}))
-    Path("other.jsonl").write_text('{"content": "the cat sat on the mat"}\n')
+    Path("other.jsonl").write_text('{"contents": "the cat sat on the mat"}\n')
     Path("dir").mkdir()
     Path("link").symlink_to(".")
     command, says = CASES[case]

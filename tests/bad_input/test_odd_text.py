@@ -14,7 +14,9 @@ from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.turns import CHATML, PICOCHAT, SPECIAL_TOKENS
 from picochat.model.vocabulary import train_tokenizer
-from picochat.packs.rows import dump_rows, parse_row
+from picochat.packs.rows import dump_rows
+from picochat.packs.shapes import rows_of
+from picochat.strict_json import parse_json
 
 ODD = {
     "emoji": "👍🏽 👩‍👩‍👧‍👦 🏴‍☠️",
@@ -56,7 +58,7 @@ def tokenizer() -> ChatTokenizer:
 def test_odd_text_is_learnt_and_said_as_it_is(name: str, tokenizer: ChatTokenizer) -> None:
     text = ODD[name]
     messages = [{"role": role, "content": text} for role in ("system", "user", "assistant")]
-    assert parse_row(dump_rows([{"messages": messages}]), "chat")["messages"] == messages
+    assert rows_of(parse_json(dump_rows([{"messages": messages}])))[0]["messages"] == messages
     ids, supervised = tokenizer.render(messages)
     assert [token for token in ids if token < 6] == [0, 2, 5, 3, 5, 4, 5]  # bos, and each turn's opening and end alone
     assert tokenizer.decode([token for token, learnt in zip(ids, supervised, strict=True) if learnt][:-1]) == text

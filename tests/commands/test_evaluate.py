@@ -20,7 +20,8 @@ from picochat.model.decoder import Decoder
 from picochat.model.loss import supervised_nll
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
-from picochat.packs.rows import Row, conversation, read_rows, write_rows
+from picochat.packs.formats import read_rows
+from picochat.packs.rows import Row, conversation, write_rows
 
 ROWS = read_rows(Path(__file__).parent / "eight_rows.jsonl", "eval")
 CHECKS = ("steps", "must_include", "choice_labels", "correct_choice", "answerable", "reference")

@@ -110,7 +110,7 @@ def test_what_cannot_be_answered_is_one_sentence_and_writes_nothing(
     expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    turns = [{"role": "system", "content": "a"}]
     Path("bad.jsonl").write_text('{"prompt": "x"}\n' + json.dumps({"messages": turns}) + "\n")
     assert expected in refusal(capsys, "generate", *model, *words)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning import LightningModule, Trainer
 from small_rows import chat_row, eval_row, write_jsonl
 
-from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule
+from picochat.callbacks import BenchmarkMetrics
+from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule, row_files, tokenise
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
+from picochat.packs import formats
+from picochat.packs.formats import Reading, iter_rows
 
 
 def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
@@ -160,14 +164,11 @@ def test_the_mixture_leaves_out_lanes_of_eval_rows_alone(files: dict[str, str], 
     assert "untagged" not in dm.describe()
 
 
-def test_rows_of_one_problem_are_all_trained_on(
-    files: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
+def test_rows_of_one_problem_are_all_trained_on(files: dict[str, str], tmp_path: Path) -> None:
     rows = [{**chat_row("add", 1, words), "key": "add:1"} for words in (2, 3, 4)]
     dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))})
     assert (len(dm._train), dm.val_names) == (3, ["eval"])
-    assert "no validation: the rows of" in caplog.text
+    assert "all rows ask the same: none is held out for validation" in dm.describe()
 
 
 def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
@@ -224,3 +225,46 @@ def test_a_step_is_described_by_its_lanes_and_the_lines_of_its_rows(files: dict[
     ]
     assert sorted(keys_there) == sorted(lanes)
     assert dm.describe_step(2) != said
+
+
+def test_turns_and_rows_of_weight_0_are_not_learnt_and_that_is_said(files: dict[str, str], tmp_path: Path) -> None:
+    asked, said = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
+    rows = [
+        {"messages": [asked, {**said, "train": False}, asked, said]},
+        {"messages": [asked, said], "weight": 0.0},
+        {"messages": [asked, {**said, "content": ""}]},
+        {"prompt": "", "completion": "4</s>"},
+    ]
+    chat = str(write_jsonl(tmp_path / "rows.jsonl", rows))
+    with pytest.raises(UserError, match=r"rows.jsonl:3: messages\[1\]: the assistant turn is empty"):
+        ready({**files, "chat_input": chat}, val_fraction=0)
+    dm = ready({**files, "chat_input": chat}, val_fraction=0, reading=Reading(on_bad="drop", strip_control=True))
+    four = len(dm.chat_tokenizer.encode("4")) + 1  # and the end of the turn, or of the document
+    assert sorted(dm._train.supervised.tolist()) == [four, four]
+    description = dm.describe()
+    for line in ("rows dropped, not in order: 1", "no turn is learnt (weight 0): 1", "</s> 1 (taken out)"):
+        assert line in description
+    dm = ready({**files, "chat_input": chat}, val_fraction=0, reading=Reading(on_bad="drop"))
+    assert "</s> 1 (read as text" in dm.describe()  # another reading, another store
+    with pytest.raises(UserError, match=r"zero.jsonl: holds no rows \(rows of which no turn is learnt"):
+        ready({**files, "chat_input": str(write_jsonl(tmp_path / "zero.jsonl", rows[1:2]))})
+
+
+def test_eval_rows_are_read_once_for_tokens_metrics_and_predictions(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: Path, kind: str, *rest: Any, **more: Any) -> Any:
+        read.append(kind)  # when the first row is asked for, as a generator does
+        yield from iter_rows(path, kind, *rest, **more)  # type: ignore[arg-type]
+
+    for module in (row_files, tokenise, formats):  # wherever it is asked for
+        monkeypatch.setattr(module, "iter_rows", counted)
+    dm = ready(files, work_dir=str(tmp_path))
+    trainer = Trainer(accelerator="cpu", logger=False)
+    trainer.datamodule = dm  # type: ignore[attr-defined]
+    metrics = BenchmarkMetrics()
+    metrics.setup(trainer, LightningModule(), "fit")
+    assert len(metrics._rows) == len([row for rows in dm.predict_dataloader() for row in rows]) == 20
+    assert sorted(read) == ["chat", "eval"]

@@ -12,6 +12,7 @@ import pytest
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.datamodules import tokenise
+from picochat.datamodules.inputs import Input
 from picochat.datamodules.store import TokenStore, store_key
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
@@ -26,7 +27,7 @@ def tokenizer(files: dict[str, str]) -> ChatTokenizer:
 
 
 def open_rows(path: Path, tokenizer: ChatTokenizer, verify: bool = True) -> TokenStore:
-    return tokenise.tokens_of_rows(path, "chat", tokenizer, path.parent / "cache", verify=verify)
+    return tokenise.tokens_of_rows([Input(path)], "chat", tokenizer, path.parent / "cache", verify=verify)
 
 
 def test_a_store_holds_tokens_supervision_lines_and_tags(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
@@ -106,9 +107,11 @@ def test_a_store_travels_to_workers_as_its_path(tmp_path: Path, tokenizer: ChatT
 BUILD = """
 import sys
 from pathlib import Path
+from picochat.datamodules.inputs import Input
 from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.model.tokenizer import ChatTokenizer
-print(len(tokens_of_rows(Path("chat.jsonl"), "chat", ChatTokenizer.load(sys.argv[1]), Path("cache"), verify=True)))
+rows = [Input(Path("chat.jsonl"))]
+print(len(tokens_of_rows(rows, "chat", ChatTokenizer.load(sys.argv[1]), Path("cache"), verify=True)))
 """
 
 
@@ -138,7 +141,7 @@ def test_eval_rows_are_completed_by_their_reference_and_counted_without(
     silent = {key: value for key, value in eval_row("add", 2, 3).items() if key not in ("reference", "answer")}
     rows = [{**eval_row("add", 1, 3), "reference": "Ten."}, {**silent, "must_include": ["x"]}]
     path = write_jsonl(tmp_path / "eval.jsonl", rows)
-    store = tokenise.tokens_of_rows(path, "eval", tokenizer, tmp_path / "cache", verify=True)
+    store = tokenise.tokens_of_rows([Input(path)], "eval", tokenizer, tmp_path / "cache", verify=True)
     assert len(store) == 1
     assert store.header["without_reference"] == 1
     assert tokenizer.decode(store.tokens.tolist()).endswith("Ten.")

@@ -9,8 +9,9 @@ import pytest
 from picochat.evidence.refusals import asks_about_the_speaker
 from picochat.evidence.scoring import check_row, is_choice, normalise, score, score_choice
 from picochat.packs.content import content
+from picochat.packs.formats import read_rows
 from picochat.packs.mixture import build_task_pack
-from picochat.packs.rows import Row, prompt_text, read_rows
+from picochat.packs.rows import Row, prompt_text
 
 PACKS = [("balanced", "scratchpad"), ("balanced", "direct"), ("release", "direct"), ("capability", "scratchpad")]
 

@@ -50,6 +50,18 @@ def test_a_conversation_is_turns_without_anything_between_and_only_the_reply_is_
     assert rendered.supervised == [False] * (len(asked) + 4) + [True] * (len(sat) + 1)
 
 
+def test_weights_say_which_turns_are_learnt_and_a_text_is_a_document() -> None:
+    turns = [{"role": role, "content": content, "weight": weight} for role, content, weight in (
+        ("user", "5", 1), ("assistant", "6", 0), ("user", "7", 0), ("assistant", "8", 1)
+    )]  # fmt: skip
+    ids, supervised = TOKENIZER.render(turns)
+    learnt = [token for token, flag in zip(ids, supervised, strict=True) if flag]
+    assert learnt == [*TOKENIZER.encode("5"), END, *TOKENIZER.encode("8"), END]
+    document = TOKENIZER.render([{"role": "text", "content": "12"}])
+    assert document.ids == TOKENIZER.document("12")
+    assert document.supervised == [False, True, True, True]
+
+
 def test_generation_prompt_is_the_prefix_of_the_full_conversation() -> None:
     prompt = TOKENIZER.render(ASKED, add_generation_prompt=True)
     assert prompt.ids == TOKENIZER.render(ANSWERED).ids[: len(prompt.ids)]

@@ -5,6 +5,8 @@ import random
 import pytest
 
 from picochat.packs.contamination import Contamination, Entry, Screen, check
+from picochat.packs.overlap import Overlap
+from picochat.packs.rows import Row
 
 STORY = "Ana has 27 apples and gets 15 more. Then Ana gives 18 away. How many are left?"
 HILL = "Please tell me in a few words what the small red house on the hill was built for"
@@ -65,6 +67,24 @@ def test_the_corpus_is_searched_for_whole_problems() -> None:
     result = found(train, held_out, ["once Ana gets 15 more and then Ana gives 18 away"])
     assert (result.corpus_ngrams, result.status) == (0, "ready")
     assert found(train, held_out).corpus_ngrams is None
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "met"),
+    [
+        ({}, {}, True),  # without a key the words decide
+        ({"key": "add:27+15"}, {}, True),
+        ({"key": "add:27+15"}, {"key": "add:27+16"}, False),  # two problems, whatever their words have in common
+        ({"key": "asked:1"}, {"key": "asked:2"}, True),  # keys that are made of the words
+    ],
+)
+def test_keys_tell_near_copies_from_other_problems(train: Row, evaluation: Row, met: bool) -> None:
+    def row(text: str, **more: str) -> Row:
+        return {"messages": [{"role": "user", "content": text}], **more}
+
+    overlap = Overlap("eval.jsonl", [(1, row(HILL + "?", **evaluation))])
+    overlap.meet("train.jsonl:1", row(HILL + " once?", **train))
+    assert bool(overlap.said()) == met
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -90,8 +90,9 @@ def test_a_folder_is_read_in_order_of_names_hidden_and_other_files_left_out(tmp_
     (tmp_path / "a.jsonl").write_text('{"text": "first"}\n')
     write_parquet(tmp_path / "sub" / "c.parquet", {"text": ["third"]})
     (tmp_path / "sub" / ".git" / "d.txt").write_text("hidden")
-    (tmp_path / "e.md").write_text("other")
-    assert texts(tmp_path) == ["first", "second", "third"]
+    (tmp_path / "e.md").write_text("fourth")
+    (tmp_path / "settings.json").write_text("{}")
+    assert texts(tmp_path) == ["first", "second", "fourth", "third"]
 
 
 @pytest.mark.parametrize(("module", "suffix"), [("pyarrow", "parquet"), ("datasets", "hub")])

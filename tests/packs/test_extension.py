@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from picochat.cli import main
-from picochat.packs.rows import read_rows
+from picochat.packs.formats import read_rows
 
 MY_TASKS = """
 from picochat.packs import Component, Draw, Problem, Profile, Task

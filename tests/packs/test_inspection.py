@@ -34,8 +34,8 @@ def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys
     assert "1 rows have the messages of an earlier row" in said
     for line in ("chat 3", "eval 1", "assistant 3", "system 1", "greeting 1"):
         assert re.search(rf"^{line.replace(' ', ' +')}$", said, re.MULTILINE), line
-    assert re.search(r"^user characters +4 +7 +13 +13$", said, re.MULTILINE)
-    assert re.search(r"^assistant words +1 +1 +2 +2$", said, re.MULTILINE)
+    assert re.search(r"^user characters +4 +7 +13 +13 +31$", said, re.MULTILINE)
+    assert re.search(r"^assistant words +1 +1 +2 +2 +4$", said, re.MULTILINE)
 
 
 def test_a_check_that_eval_chat_cannot_apply_is_a_bad_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_no_bytes_make_it_fail(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.jsonl"
     path.write_bytes(content)
     found = inspect_rows(path)
-    assert found.rows + len(found.bad) <= found.lines
+    assert found.rows + len(found.bad) <= found.tally.lines
     assert found.summary().startswith(f"{path}: ")
 
 

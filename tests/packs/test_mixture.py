@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from picochat.errors import UserError
 from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack, generation
+from picochat.packs.formats import read_rows
 from picochat.packs.mixture_file import built_in_profiles
 from picochat.packs.quotas import split_of
-from picochat.packs.rows import Row, prompt_text, read_rows
+from picochat.packs.rows import Row, prompt_text
 from picochat.packs.tasks.registry import load_task
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from picochat.errors import UserError
 from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
+from picochat.packs.formats import read_rows
 from picochat.packs.mixture_file import built_in_profiles, load_profile, read_mixture
 from picochat.packs.quotas import split_of
-from picochat.packs.rows import Row, normalised, prompt_text, read_rows
+from picochat.packs.rows import Row, normalised, prompt_text
 
 TOWNS = ["Bergen", "Cusco", "Dakar", "Espoo", "Fargo", "Gdansk", "Hobart", "Izmir", "Jaipur", "Kyoto"]
 MIXTURE = """

@@ -8,7 +8,7 @@ import pytest
 
 from picochat.errors import UserError
 from picochat.packs import build_task_pack, generation
-from picochat.packs.rows import read_rows
+from picochat.packs.formats import read_rows
 from picochat.packs.words import common_words, load_words
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from picochat.cli import main
-from picochat.packs.rows import read_rows
+from picochat.packs.formats import read_rows
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "picochat-roman"
 BROKEN = """

@@ -1,0 +1,297 @@
+"""The reader of rows, anybody's. In: files. Out: rows in our form, and what is to be said of them. Next: datamodules,
+evidence, mixtures.
+
+    file ──records──► a record ──shapes──► messages ──here──► marks obeyed, tags as text ──rows──► checked
+
+    a row of others                                                        becomes
+    {"conversations": [{"from": "human", "value": "Hi"}, …], "weight": 0}  messages, of which none is learnt
+    {"system": "Be brief.", "prompt": "2 + 2?", "completion": "4"}         system, user and assistant
+    {"messages": […, {"role": "assistant", …}], "answer": 4}               evaluation: the reply is the ``reference``
+
+Nothing vanishes in silence: what picochat cannot express is refused, or dropped and counted by a `Tally`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from picochat.errors import UserError
+from picochat.files import atomic_file, refuse_existing
+from picochat.packs.records import BrokenError, Numbered, iter_records
+from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, validate_row
+from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, json_text, mark, rows_of
+from picochat.strict_json import json_kind
+
+Check = Callable[[Row], object]
+"""Refuses a row with a ValueError."""
+_SYSTEM = ("system", "system_prompt")
+_BESIDE = frozenset((*_SYSTEM, *MARKS))  # fields of a row that say something about its messages
+_TEXTS = (*TAGS, "id", "key", "cluster", "answer", "reference")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows of others are read. What is not asked for is refused.
+
+    Args:
+        format: the form of the rows; null recognises it.
+        map: what fields are called here, as THEIRS=OURS: "title=prompt,body=completion"; null leaves their names.
+        learn: which replies of a row are learnt, all or the last.
+        on_unsupported: rows with tool calls, images, reasoning or preference pairs: error, or drop (they are counted).
+        on_bad: rows that are not in order, such as those with an empty reply: error, or drop (they are counted).
+        strip_control: take control tokens of other tools out of the texts, such as <|endoftext|>, </s> and [INST].
+    """
+
+    format: (
+        Literal["messages", "sharegpt", "alpaca", "dolly", "prompt", "user", "question", "choices", "oasst"] | None
+    ) = None
+    map: str | None = None
+    learn: Literal["all", "last"] = "all"
+    on_unsupported: Literal["error", "drop"] = "error"
+    on_bad: Literal["error", "drop"] = "error"
+    strip_control: bool = False
+
+    def __post_init__(self) -> None:
+        if self.map is not None and not all(part.count("=") == 1 for part in self.map.split(",")):
+            raise UserError(f"map is {self.map!r}; give THEIRS=OURS, such as title=prompt,body=completion")
+
+    @property
+    def names(self) -> dict[str, str]:
+        """{"title": "prompt"}."""
+        return dict(part.strip().split("=") for part in self.map.split(",")) if self.map else {}
+
+
+AS_IT_IS = Reading()
+
+
+@dataclass(eq=False)
+class Tally:
+    """What was met in the rows of a file, and is to be said of it.
+
+    Attributes:
+        reading: how they are read.
+        bad: gets (line, fault) of each row that is refused; where it is None, a refusal is a UserError.
+        counts: sentence → how many rows, or values, it is true of.
+        control: control token of another tool → how often a text holds it.
+        first_bad: the first row that was left out because it was not in order.
+        lines: where the last row stood.
+    """
+
+    reading: Reading = AS_IT_IS
+    bad: list[tuple[int, str]] | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    control: Counter[str] = field(default_factory=Counter)
+    first_bad: str = ""
+    lines: int = 0
+
+    def refuse(self, path: str | Path, line: int, fault: ValueError) -> None:
+        """Leave a row out and count it, where that was asked; else raise or collect its fault."""
+        name = fault.name if isinstance(fault, UnsupportedError) else ""
+        asked = self.reading.on_unsupported if name else self.reading.on_bad
+        if asked == "drop" and not isinstance(fault, BrokenError):
+            self.counts[f"rows dropped, {name or 'not in order'}"] += 1
+            self.first_bad = self.first_bad or ("" if name else f"line {line}: {fault}"[:200])
+        elif self.bad is None:
+            raise UserError(f"{path}:{line}: {fault}") from fault
+        else:
+            self.bad.append((line, str(fault)))
+
+    def said(self) -> list[str]:
+        """Sentences, none where nothing is to be said."""
+        tokens = ", ".join(f"{token} {count:,}" for token, count in self.control.most_common(6))
+        read = "taken out" if self.reading.strip_control else "read as text; strip_control takes them out"
+        return [
+            *(f"{sentence}: {count:,}" for sentence, count in self.counts.items() if count),
+            *([f"the first that was not in order: {self.first_bad}"] if self.first_bad else []),
+            *([f"control tokens of other tools: {tokens} ({read})"] if tokens else []),
+        ]
+
+
+def read_rows(path: str | Path, kind: Kind, check: Check | None = None, tally: Tally | None = None) -> list[Row]:
+    """Read and validate a whole file.
+
+    Raises:
+        UserError: no such file, a file without rows, or a bad row; the message names file and line.
+    """
+    tally = tally or Tally()
+    rows = [row for _, row in iter_rows(path, kind, tally, check)]
+    if not rows:
+        raise no_rows(path, tally.said())
+    return rows
+
+
+def no_rows(path: str | Path, said: Sequence[str] = ()) -> UserError:
+    """What is said of a file of which nothing is left."""
+    return UserError(f"{path}: holds no rows ({'; '.join(said) or 'one JSON object per line is expected'})")
+
+
+def iter_rows(
+    path: str | Path,
+    kind: Kind | None,
+    tally: Tally | None = None,
+    check: Check | None = None,
+    records: Numbered | None = None,
+) -> Iterator[tuple[int, Row]]:
+    """Yield (line from 1, row); one record may give several.
+
+    Args:
+        path: the file.
+        kind: of the rows; None takes those that end with the assistant, and those that are to be answered.
+        tally: says how they are read, and gets what is to be said of them.
+        check: may refuse a row.
+        records: those of another source, which `path` names, in place of the file's.
+
+    Raises:
+        UserError: the file cannot be read, or a row is refused.
+    """
+    tally = tally or Tally()
+    names, met = tally.reading.names, set[str]()
+
+    def nan() -> None:
+        tally.counts["NaN, read as null"] += 1
+
+    for line, record in _with_trees(records or iter_records(path, nan)):
+        tally.lines = line
+        try:
+            if isinstance(record, ValueError):
+                raise record
+            if names and isinstance(record, dict):
+                met |= names.keys() & record.keys()
+                record = _renamed(record, names)
+            for row in rows_of(record, tally.reading.format):
+                row = _finished(row, kind, tally)
+                if check:
+                    check(row)
+                yield line, row
+        except ValueError as error:
+            tally.refuse(path, line, error)
+    if missing := names.keys() - met:
+        raise UserError(f"{path}: no row has the field '{min(missing)}' that map names")
+
+
+def import_rows(
+    files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
+) -> dict[str, tuple[int, Tally]]:
+    """Write the rows of files in our form, as JSONL.
+
+    Args:
+        files: files of rows, anybody's.
+        out: the JSONL file to write.
+        force: replace it if it exists.
+        reading: how they are read.
+
+    Returns:
+        Of each file how many rows it has, and what is to be said of it.
+    """
+    refuse_existing([Path(out)], force=force)
+    done = {}
+    with atomic_file(out) as writing:
+        for path in files:
+            rows, tally = 0, Tally(reading)
+            for _, row in iter_rows(path, None, tally):
+                writing.write(dump_rows([row]))
+                rows += 1
+            if not rows:
+                raise no_rows(path, tally.said())
+            done[str(path)] = (rows, tally)
+    return done
+
+
+def _renamed(record: Row, names: dict[str, str]) -> Row:
+    for theirs, ours in names.items():
+        if theirs in record and ours in record.keys() - names.keys():
+            raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
+    return {names.get(name, name): value for name, value in record.items()}
+
+
+def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:
+    """A row with `messages`, made one of ours: what stands beside the messages is obeyed, and it is validated."""
+    for name in _TEXTS:
+        if (value := row.get(name)) is not None and type(value) is not str:
+            row = {**row, **(_answers(value) if name == "answer" else {name: _text(value, name)})}
+    messages: list[Message] = row["messages"]
+    if not _BESIDE.isdisjoint(row):
+        row = dict(row)
+        messages = _obeyed(row, messages)
+    messages = _cleaned(messages, tally)
+    if tally.reading.learn == "last":
+        messages = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in messages[:-1]] + messages[-1:]
+    if messages is not row["messages"]:
+        row = {**row, "messages": messages}
+    if kind in ("eval", "prompt") and messages[-1]["role"] == "assistant":  # the gold reply is no part of the question
+        reply = validate_row(row, "chat").get("reference")
+        row = {**row, "messages": messages[:-1], "reference": messages[-1]["content"] if reply is None else reply}
+    last = row["messages"][-1]["role"]
+    row = validate_row(row, kind or ("prompt" if last == "user" else "chat"))
+    if last != "user" and not learns(messages):
+        tally.counts["rows of which no turn is learnt (weight 0)"] += 1
+    return row
+
+
+def _obeyed(row: Row, messages: list[Message]) -> list[Message]:
+    """The messages with the system prompt and the weight that stand beside them; both are taken out of the row."""
+    for name in _SYSTEM:
+        if (told := row.pop(name, None)) in (None, ""):
+            continue
+        if not isinstance(told, str):
+            raise ValueError(f"'{name}' must be a string, not {json_kind(told)}")
+        if messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": told}, *messages]
+        elif messages[0]["content"] != told:
+            raise ValueError(f"has '{name}' and another system message")
+    if mark(row, "") == 0:
+        messages = [{**m, "weight": 0} if m["role"] in ("assistant", "text") else m for m in messages]
+    return messages
+
+
+def _answers(found: Any) -> Row:
+    """5 → "5"; true → "true"; ["Paris", "Paris, France"] → the first, and all of them to be accepted."""
+    if not isinstance(found, list) or not found:
+        return {"answer": _text(found, "answer")}
+    answers = [_text(one, "answer") for one in found]
+    return {"answer": answers[0], "accept": answers}
+
+
+def _text(value: Any, name: str) -> str:
+    """The value of a tag; many data sets number what they have."""
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError(f"'{name}' must be a string, not {json_kind(value)}")
+    return value if isinstance(value, str) else json_text(value)
+
+
+def _cleaned(messages: list[Message], tally: Tally) -> list[Message]:
+    """Count what other tools wrote into the texts; the messages, without control tokens where that was asked."""
+    text = "\n".join([message["content"] for message in messages])
+    if "{{" in text:
+        tally.counts["rows with placeholders such as {{name}}"] += 1
+    if not ("<" in text or "INST]" in text or "### END" in text):  # looking for the pattern takes ten times as long
+        return messages
+    found = CONTROL.findall(text)
+    tally.control.update(found)
+    if not (found and tally.reading.strip_control):
+        return messages
+    return [{**message, "content": CONTROL.sub("", message["content"]).strip()} for message in messages]
+
+
+def _with_trees(records: Numbered) -> Numbered:
+    """OASST's messages, each below the one that it answers, become the tree that they are; other records pass."""
+    first, tree, nodes = 0, Row(), dict[str, Row]()
+    for line, record in records:
+        if not (isinstance(record, dict) and {"parent_id", "message_id", "text"} <= record.keys()):
+            yield line, record
+            continue
+        name, parent, node = str(record["message_id"]), str(record["parent_id"]), {**record, "replies": []}
+        if record["parent_id"] is None:
+            if tree:
+                yield first, tree
+            first, nodes, tree = line, {}, {"message_tree_id": record.get("message_tree_id") or name, "prompt": node}
+        elif parent not in nodes:
+            yield line, ValueError(f"answers the message {parent!r}, which is not above it in its tree")
+            continue
+        else:
+            nodes[parent]["replies"].append(node)
+        nodes[name] = node
+    if tree:
+        yield first, tree

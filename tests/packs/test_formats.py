@@ -1,0 +1,372 @@
+"""Rows of other people: each form, what rows say about learning, kinds of files, and what is refused or said."""
+
+import csv
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from picochat.cli import main
+from picochat.errors import UserError
+from picochat.evidence.scoring import check_row, score
+from picochat.packs import build_task_pack, records
+from picochat.packs.formats import Reading, Tally, import_rows, iter_rows, read_rows
+from picochat.packs.records import LARGEST, iter_records
+from picochat.packs.rows import Row, dump_rows, learns
+from picochat.packs.shapes import FORMS, MARKS, UNSUPPORTED
+
+ASK, SAY = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
+TREE = {"text": "2 + 2?", "role": "prompter", "replies": [{"text": "4", "role": "assistant", "replies": []}]}
+# Every form says the same: "2 + 2?" and "4"; the last field of each holds what the last turn says, or is.
+SAME: dict[str, dict[str, Any]] = {
+    "messages": {"messages": [ASK, SAY]},
+    "messages as text": {"messages": json.dumps([ASK, SAY])},
+    "parts": {"messages": [{"role": "User", "content": [{"type": "text", "text": "2 +"}, {"value": " 2?"}]}, SAY]},
+    "sharegpt": {"conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]},
+    "conversation": {"conversation": [{"role": "prompter", "content": "2 + 2?"}, {"role": "Model", "content": "4"}]},
+    "prompt": {"prompt": "2 + 2?", "completion": "4"},
+    "response": {"prompt": "2 + 2?", "response": "4"},
+    "TRL": {"prompt": [ASK], "completion": [SAY]},
+    "user": {"user": "2 + 2?", "assistant": "4"},
+    "alpaca": {"instruction": "2 + 2?", "input": "", "output": "4"},
+    "self-instruct": {"instruction": "2 + 2?", "instances": [{"input": "", "output": "4"}]},
+    "dolly": {"instruction": "2 + 2?", "context": None, "response": "4"},
+    "question": {"question": " 2 + 2?", "answer": "4"},
+    "number": {"question": "2 + 2?", "answer": 4},
+    "question and response": {"question": "2 + 2?", "response": "4"},
+    "oasst": {"message_tree_id": "t", "prompt": TREE},
+}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Row]:
+    """One row of a record; a ValueError's words come as a UserError."""
+
+    def one(record: Any, kind: Any = "chat", **reading: Any) -> Row:
+        return read_rows(write(tmp_path / "row.jsonl", record), kind, check_row, Tally(Reading(**reading)))[0]
+
+    return one
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_every_form_becomes_the_same_messages(form: str, read: Callable[..., Row]) -> None:
+    assert read(SAME[form])["messages"] == [ASK, SAY]
+
+
+def test_the_choices_of_format_are_the_forms() -> None:
+    assert {*get_args(get_args(get_type_hints(Reading)["format"])[0])} == {name for name, _, _ in FORMS}
+
+
+CONTEXT = [{"role": "user", "content": "Who?\n\nBob came."}, {"role": "assistant", "content": "Bob"}]
+GOLD = "6 * 7 = 42\nSo 42.\nFinal answer: 1042"
+LETTERS = "Which is a metal?\nA. wood\nB. iron\nAnswer with the letter."
+
+
+@pytest.mark.parametrize(("record", "expected"), [
+    ({"instruction": "Who?", "input": "Bob came.", "output": "Bob"}, {"messages": CONTEXT}),
+    ({"instruction": "Who?", "context": "Bob came.", "response": "Bob"}, {"messages": CONTEXT}),
+    ({"question": "Who?", "context": "Bob came.", "answer": "Bob"}, {"messages": CONTEXT}),
+    (
+        {"instruction": "2 + 2?", "output": "4", "history": [["Hi", "Ho"], ["So", "Yes"]]},
+        {"messages": [dict(ASK, content="Hi"), dict(SAY, content="Ho"), dict(ASK, content="So"),
+                      dict(SAY, content="Yes"), ASK, SAY]},
+    ),
+    (
+        {"question": "Packs?", "answer": "6 * 7 = <<6*7=42>>42\n\nSo 42.\n#### 1,042"},
+        {"answer": "1042", "steps": ["6 * 7 = 42", "So 42."], "answer_style": "scratchpad",
+         "messages": [dict(ASK, content="Packs?"), dict(SAY, content=GOLD)]},
+    ),
+    *(({**record, "question": "Which is a metal?", "choices": choices}, {
+        "choice_labels": ["A", "B"], "correct_choice": "B",
+        "messages": [dict(ASK, content=LETTERS), dict(SAY, content="B")],
+    }) for record, choices in (
+        ({"answer": 1}, ["wood", "iron"]),
+        ({"answer": "B"}, ["wood", "iron"]),
+        ({"answer": "iron"}, ["wood", "iron"]),
+        ({"answerKey": "2"}, {"text": ["wood", "iron"], "label": ["1", "2"]}),
+        ({"answerKey": 2}, [{"text": "wood", "label": 1}, {"text": "iron", "label": 2}]),
+    )),
+    ({"prompt": "", "completion": "Once."}, {"messages": [{"role": "text", "content": "Once."}]}),
+    ({"messages": [ASK, SAY], "category": 3, "id": 7, "answer": 4},
+     {"messages": [ASK, SAY], "category": "3", "id": "7", "answer": "4"}),
+])  # fmt: skip
+def test_a_record_becomes_a_row(record: Row, expected: Row, read: Callable[..., Row]) -> None:
+    assert {name: value for name, value in read(record).items() if name in expected} == expected
+
+
+def test_stems_of_arc_and_mmlu_in_train_are_read(read: Callable[..., Row]) -> None:
+    choices = [{"text": "wood", "label": "A"}, {"text": "iron", "label": "B"}]
+    stem = {"question": {"stem": "Which is a metal?", "choices": choices}, "answerKey": "B"}
+    mmlu = {"train": {"question": "Which is a metal?", "choices": ["wood", "iron"], "answer": 1}}
+    assert read(stem)["messages"] == read(mmlu)["messages"] == [dict(ASK, content=LETTERS), dict(SAY, content="B")]
+
+
+def test_each_reply_of_a_tree_is_learnt_once_whether_nested_or_flat(tmp_path: Path) -> None:
+    flat = [("q", None, "prompter"), ("a", "q", "assistant"), ("b", "q", "assistant"), ("q2", "a", "prompter"),
+            ("c", "q2", "assistant"), ("d", "q2", "assistant"), ("e", "b", "prompter"), ("x", None, "prompter"),
+            ("y", "x", "assistant")]  # fmt: skip
+    nodes = [{"message_id": i, "parent_id": p, "role": r, "text": i, "message_tree_id": "T"} for i, p, r in flat]
+    rows = read_rows(write(tmp_path / "flat.jsonl", *nodes), "chat")
+    told = [[(turn["content"], turn.get("weight", 1)) for turn in row["messages"][1::2]] for row in rows]
+    assert told == [[("a", 1), ("c", 1)], [("a", 0), ("d", 1)], [("b", 1)], [("y", 1)]]
+    assert {row["key"] for row in rows} == {"oasst:T"}  # validation takes a tree whole
+    with pytest.raises(UserError, match=r"lost.jsonl:2: answers the message 'zz', which is not above it"):
+        read_rows(write(tmp_path / "lost.jsonl", nodes[0], {**nodes[1], "parent_id": "zz"}), "chat")
+
+
+# Fields that mean something wherever they stand, with what becomes of the row; walked through every form.
+OBEYED: dict[str, tuple[Any, Callable[[Row], bool]]] = {
+    **{name: ("Be brief.", lambda row: row["messages"][0] == {"role": "system", "content": "Be brief."})
+       for name in ("system", "system_prompt")},
+    **{name: (value, lambda row: not learns(row["messages"])) for name in MARKS for value in (0,)},
+    "category": ("maths", lambda row: row["category"] == "maths"),
+    "note": ("unknown", lambda row: row["note"] == "unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_no_known_field_vanishes_in_any_form(form: str, read: Callable[..., Row]) -> None:
+    for name, (value, is_obeyed) in OBEYED.items():
+        assert is_obeyed(read({**SAME[form], name: value})), name
+        assert read({**SAME[form], name: None})["messages"] == [ASK, SAY], name
+    for name in UNSUPPORTED:
+        with pytest.raises(
+            UserError, match=rf"row.jsonl:1: has the field '{name}'; picochat learns no .*on_unsupported"
+        ):
+            read({**SAME[form], name: ["something"]})
+        assert read({**SAME[form], name: []})["messages"] == [ASK, SAY], name
+
+
+TURNS = {"messages": "messages", "sharegpt": "conversations", "TRL": "completion"}
+
+
+@pytest.mark.parametrize("form", TURNS)
+def test_no_known_field_of_a_turn_vanishes(form: str, read: Callable[..., Row]) -> None:
+    def with_turn(**fields: Any) -> Row:
+        turns = SAME[form][TURNS[form]]
+        return {**SAME[form], TURNS[form]: [*turns[:-1], {**turns[-1], **fields}]}
+
+    for name in MARKS:
+        for value in (0, 0.0, False, "0"):
+            assert read(with_turn(**{name: value}))["messages"][-1] == {**SAY, "weight": 0}
+        for value in (1, 1.0, True, None):
+            assert read(with_turn(**{name: value}))["messages"] == [ASK, SAY]
+        with pytest.raises(UserError, match=rf"has the {name} 0.5, which is not 0 or 1; picochat learns no fractions"):
+            read(with_turn(**{name: 0.5}))
+    for name in UNSUPPORTED:
+        with pytest.raises(UserError, match=rf"\[\d\] has the field '{name}'; picochat learns no"):
+            read(with_turn(**{name: {"x": 1}}))
+    assert read(with_turn(name="Ann"))["messages"][-1] == {**SAY, "name": "Ann"}
+
+
+@pytest.mark.parametrize(("turn", "says"), [
+    ({"role": "tool", "content": "12 C"}, "has the role 'tool'; picochat learns no tool calls"),
+    ({"from": "function_call", "value": "{}"}, "has the role 'function_call'; picochat learns no tool calls"),
+    ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "content of the type image_url"),
+    ({"role": "assistant", "content": None}, r"must be an object with .* its content is null"),
+    ({"role": "assistant", "content": ""}, "the assistant turn is empty"),
+])  # fmt: skip
+def test_a_turn_that_cannot_be_learnt_is_named(turn: Row, says: str, read: Callable[..., Row]) -> None:
+    with pytest.raises(UserError, match=rf"row.jsonl:1: messages\[1\].*{says}"):
+        read({"messages": [ASK, turn, SAY]})
+
+
+def test_rows_are_dropped_and_counted_when_asked(tmp_path: Path) -> None:
+    empty, call = {"messages": [ASK, dict(SAY, content=" ")]}, {**SAME["prompt"], "tools": [{"name": "w"}]}
+    large = {"prompt": "x", "completion": "y" * LARGEST}
+    file = write(tmp_path / "rows.jsonl", empty, SAME["prompt"], call, call, large, "{", SAME["alpaca"])
+    for reading, line in ((Reading(), 1), (Reading(on_bad="drop"), 3), (Reading(on_unsupported="drop"), 1)):
+        with pytest.raises(UserError, match=rf"rows.jsonl:{line}: "):
+            list(iter_rows(file, "chat", Tally(reading)))
+    tally = Tally(Reading(on_bad="drop", on_unsupported="drop"))
+    assert [line for line, _ in iter_rows(file, "chat", tally)] == [2, 7]
+    assert tally.counts == {"rows dropped, not in order": 3, "rows dropped, tool calls": 2}
+    assert tally.first_bad == "line 1: messages[1]: the assistant turn is empty"
+
+
+def test_control_tokens_placeholders_nan_and_rows_without_learning_are_said(tmp_path: Path) -> None:
+    rows = [{"prompt": "2 + 2?", "completion": "4</s><|endoftext|>"}, {"prompt": "[INST] Hi [/INST]", "response": "Yo"},
+            {"prompt": "Who?", "completion": "I am {{name}}."}, {**SAME["prompt"], "weight": 0}]  # fmt: skip
+    file = write(tmp_path / "rows.jsonl", *rows, '{"prompt": "a", "completion": "b < c", "score": NaN}')
+    said, stripped = Tally(), Tally(Reading(strip_control=True))
+    kept = [row["messages"][-1]["content"] for _, row in iter_rows(file, "chat", said)]
+    assert kept == ["4</s><|endoftext|>", "Yo", "I am {{name}}.", "4", "b < c"]
+    assert said.control == {"</s>": 1, "<|endoftext|>": 1, "[INST]": 1, "[/INST]": 1}
+    assert said.said()[:3] == [
+        "rows with placeholders such as {{name}}: 1",
+        "rows of which no turn is learnt (weight 0): 1",
+        "NaN, read as null: 1",
+    ]
+    cleaned = [[turn["content"] for turn in row["messages"]] for _, row in iter_rows(file, "chat", stripped)]
+    assert cleaned[:2] == [["2 + 2?", "4"], ["Hi", "Yo"]]
+    assert Tally().said() == []
+
+
+def test_the_last_reply_alone_is_learnt_on_request(read: Callable[..., Row]) -> None:
+    messages = read({"messages": [ASK, SAY, ASK, SAY]}, learn="last")["messages"]
+    assert [turn.get("weight") for turn in messages] == [None, 0, None, None]
+
+
+def test_fields_are_renamed_and_a_name_that_no_row_has_is_refused(read: Callable[..., Row]) -> None:
+    row = read({"title": "2 + 2?", "body": "4", "prompt_id": "p"}, map="title=prompt, body=completion")
+    assert row == {"prompt_id": "p", "messages": [ASK, SAY]}
+    for names, says in (
+        ("titel=prompt", "no row has the field 'titel' that map names"),
+        ("note=prompt", "has 'prompt' a"),
+    ):
+        with pytest.raises(UserError, match=says):
+            read({**SAME["prompt"], "note": "x"}, map=names)
+    with pytest.raises(UserError, match=r"map is 'title'; give THEIRS=OURS"):
+        Reading(map="title")
+    both = {**SAME["alpaca"], "messages": [ASK, SAY]}
+    assert read(both, format="alpaca")["messages"] == [ASK, SAY]
+    with pytest.raises(UserError, match=r"is not of the form oasst, which has message_tree_id \+ prompt"):
+        read(both, format="oasst")
+
+
+@pytest.mark.parametrize(("record", "expected"), [
+    ({"prompt": "2 + 3?", "answer": 5}, {"answer": "5"}),
+    ({"prompt": "Metal?", "answer": True}, {"answer": "true"}),
+    ({"prompt": "Capital?", "answer": ["Paris", "Paris, F"]}, {"answer": "Paris", "accept": ["Paris", "Paris, F"]}),
+    ({"messages": [ASK, SAY], "answer": "4"}, {"answer": "4", "reference": "4", "messages": [ASK]}),
+    ({"question": "Capital?", "answer": "Paris"}, {"answer": "Paris", "reference": "Paris"}),
+])  # fmt: skip
+def test_eval_rows_of_others_are_read(record: Row, expected: Row, read: Callable[..., Row]) -> None:
+    row = read(record, "eval")
+    assert {name: row[name] for name in expected} == expected
+    for answer in row.get("accept", [row["answer"]]):
+        assert score(row, answer).passed
+    assert not score(row, "Rome").passed
+
+
+ROWS = [{"prompt": f"Say {n}, é", "completion": f"{n}"} for n in range(3)]
+
+
+def pack(path: Path) -> Path:
+    text = json.dumps(ROWS[0]) + "\n\n" + "\r\n".join(map(json.dumps, ROWS[1:]))
+    kind = path.name.partition(".")[2]
+    if kind == "parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+    elif kind == "csv":
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            table = csv.DictWriter(file, ["prompt", "completion"])
+            table.writeheader()
+            table.writerows(ROWS)
+    else:
+        text = {"json": json.dumps(ROWS), "values.json": "\n".join(json.dumps(row, indent=1) for row in ROWS)}.get(
+            kind, text
+        )
+        data = b"\xef\xbb\xbf" + text.encode()
+        if kind.endswith("zst"):
+            import zstandard
+
+            data = zstandard.compress(data[:40]) + zstandard.compress(data[40:])
+        path.write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "values.json", "csv", "parquet", "jsonl.gz", "jsonl.zst", "rows"])
+def test_every_kind_of_file_gives_the_same_rows(kind: str, tmp_path: Path) -> None:
+    file = pack(tmp_path / f"a.{kind}")
+    assert [row["messages"][0]["content"] for row in read_rows(file, "chat")] == [row["prompt"] for row in ROWS]
+
+
+@pytest.mark.parametrize(("name", "content", "says"), [
+    ("a.json", "[\n {},\n {\"prompt\": \"x\"", "a.json:3: is not JSON"),
+    ("a.json", "[{\"prompt\": \"" + "x" * (2 * LARGEST), "a.json:1: is not JSON, or holds more than 1,048,576 bytes"),
+    ("a.csv", "prompt,completion\nx,\"y\nz\"\nx,y,z\n", "a.csv:4: has more fields than the header"),
+    ("a.csv", "prompt,completion\nx,\"" + "y\n" * LARGEST, r"a.csv:\d+: is not CSV: field larger than field limit"),
+    ("a.csv", "question;answer\nx;y\n", "a.csv:2: needs 'messages', or another .* has question;answer; name"),
+    ("a.parquet", "x", "a.parquet: cannot be read as parquet"),
+])  # fmt: skip
+def test_a_file_that_is_broken_or_too_large_is_refused_even_where_rows_are_dropped(
+    name: str, content: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=says):
+        tally = Tally(Reading(on_bad="drop" if "not JSON" in says else "error"))
+        list(iter_rows(tmp_path / name, "chat", tally))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv"])
+def test_a_row_that_is_too_large_is_never_held(name: str, tmp_path: Path) -> None:
+    start, end = ("prompt,completion\nx,", "\n") if name == "a.csv" else ('[{"prompt": "x", "completion": "', '"}]')
+    content = (start.lstrip("[" if "jsonl" in name else "") + "y" * 30_000_000 + end).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content, 1) if name.endswith("gz") else content)
+    del content
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"{name}:[12]: .*1,048,576"):
+            list(iter_rows(tmp_path / name, "chat"))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=40), max_size=3), max_size=6),
+    st.sampled_from([None, 0, 2]), st.integers(1, 40),
+)  # fmt: skip
+def test_a_list_is_read_whatever_its_layout_and_wherever_it_is_cut(
+    tmp_path: Path, rows: list[dict[str, str]], indent: int | None, chunk: int
+) -> None:
+    rows = [{k.replace("\x00", ""): v.replace("\x00", "") for k, v in row.items()} for row in rows]
+    file = tmp_path / "list.json"
+    file.write_text("\n" + json.dumps(rows, indent=indent, ensure_ascii=bool(chunk % 2)), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_CHUNK", chunk)
+        assert [row for _, row in iter_records(file)] == rows
+
+
+def test_rows_are_imported_in_our_form_and_stay_as_they_are_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write(tmp_path / "a.jsonl", *SAME.values()), tmp_path / "out.jsonl"
+    main(["data", "import-rows", str(file), str(pack(tmp_path / "a.csv")), "--out", str(out)])
+    assert f"wrote {out}: {len(SAME) + 3} rows" in capsys.readouterr().out
+    assert [row["messages"] for row in read_rows(out, "chat")] == [[ASK, SAY]] * len(SAME) + [
+        [dict(ASK, content=row["prompt"]), dict(SAY, content=row["completion"])] for row in ROWS
+    ]
+    import_rows([out], tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == out.read_bytes()
+    with pytest.raises(UserError, match="exists already"):
+        import_rows([file], out)
+
+
+@pytest.mark.parametrize("profile", ["capability", "release"])
+def test_rows_of_task_packs_pass_through_to_the_byte(profile: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset_pack.json").write_text("{}")
+    report = build_task_pack(tmp_path, profile=profile, sft_rows=200, eval_rows=60, promote=False)
+    for path, kind in ((report.chat_path, "chat"), (report.eval_path, "eval")):
+        assert dump_rows(read_rows(path, kind, check_row)).encode() == Path(path).read_bytes()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields", ['"must_include": "5"', '"choice_labels": [1, 2], "correct_choice": 1', '"max_words": 0']
+)
+def test_inspect_refuses_what_an_evaluation_refuses_in_the_same_words(
+    fields: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "eval.jsonl"
+    file.write_text('{"prompt": "2 + 3?", "answer": "5", ' + fields + "}\n")
+    said = []
+    for words in ("data inspect", "eval chat --checkpoint none --out-dir out --input"):
+        with pytest.raises(SystemExit):
+            main([*words.split(), str(file)])
+        said.append(capsys.readouterr().err.rpartition(": ")[2])
+    assert said[0] == said[1] != ""
