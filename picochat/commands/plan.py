@@ -165,10 +165,8 @@ def _open(config: Any) -> _Source:
 def _visible(data: Any) -> list[dict[str, Any]]:
     """What a comparison of such runs will be able to show on the eval rows; nothing where there are none."""
     from picochat.evidence.power import visible_by_skill
-    from picochat.packs.rows import read_rows
 
-    path = getattr(data, "eval_path", None)
-    return visible_by_skill(read_rows(path, "eval"), _RUNS) if path else []
+    return visible_by_skill([row for _, row in data.eval_rows], _RUNS) if getattr(data, "eval_path", None) else []
 
 
 def _config(model: Any, source: _Source) -> DecoderConfig:
