@@ -93,12 +93,16 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Matrix(Block):
-    """A table whose cells have shades on a page, from -1 (bad) over 0 to 1 (good); `corner` names what rows are."""
+    """A table whose cells have shades on a page, from -1 (bad) over 0 to 1 (good); `corner` names what rows are.
+
+    `hints` are shown of a cell that the mouse points to.
+    """
 
     corner: str
     columns: Sequence[str]
     rows: Mapping[str, Sequence[str]]
     shades: Sequence[Sequence[float]]
+    hints: Sequence[Sequence[str]] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from picochat import __version__
 from picochat.commands.help import SUBCOMMANDS, class_help, trainer_help
 from picochat.commands.parser import Parser
 from picochat.errors import UserError, nearest, one_line
-from picochat.signals import ended_by
+from picochat.signals import PARENT, end_with_parent, ended_by
 
 GROUPS = {  # command group → (module, what it is for)
     "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
     "tok": ("picochat.commands.tok", "train a tokenizer"),
     "train": ("picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
     "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
+    "study": ("picochat.commands.study", "which lane of a mixture caused what: designed sets of runs"),
 }
 COMMANDS = {  # command that is not a group → the same
     "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
@@ -44,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
             141 if nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if os.environ.get(PARENT) == str(os.getppid()):
+        end_with_parent(grace=0.0)
     try:
         with ended_by(signal.SIGTERM):
             _dispatch(words)

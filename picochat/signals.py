@@ -34,10 +34,14 @@ def ended_by(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, before)
 
 
+PARENT = "PICOCHAT_PARENT"  # environment variable: the process that starts this one and is to be outlived by no second
+
+
 def end_with_parent(grace: float = 20.0) -> None:
     """End this process with status 1 when the one that started it is gone, after as many seconds to end by itself.
 
-    For ranks that rank 0 started: one that has not met it yet, or waits in a collective, would wait half an hour.
+    For ranks that rank 0 started: one that has not met it yet, or waits in a collective, would wait half an hour; and
+    for runs of a study.
     """
     parent = os.getppid()
 
@@ -45,7 +49,7 @@ def end_with_parent(grace: float = 20.0) -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
         time.sleep(grace)
-        os.write(2, b"picochat: rank 0 has ended, and so does this rank\n")
+        os.write(2, b"picochat: the process that started this one has ended, and so does this one\n")
         os._exit(1)  # the main thread may be inside a collective and hears nothing
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -2,7 +2,7 @@
 
 commands ─► datamodules ─► model ─► packs.rows        everybody: picochat.blocks, .errors, .files,
          └► callbacks ─► evidence ─┘                  .plugins, .strict_json;
-         └► study ─► evidence                         datamodules also: all of packs
+         └► study ─► evidence, model.tokenizer        datamodules also: all of packs
 """
 
 import ast
@@ -24,7 +24,7 @@ ALLOWED = {  # room → what its files may import from picochat, at any depth of
     "packs": ("packs",),
     "model": ("model", "packs"),
     "evidence": ("evidence", "model", "packs"),
-    "study": ("study", "evidence", "packs"),
+    "study": ("study", "evidence", "model", "packs"),
     "datamodules": ("datamodules", "model", "packs"),
     "callbacks": ("callbacks", "evidence", "model", "packs"),
     "commands": ("commands", "cli", "study", "datamodules", "callbacks", "evidence", "model", "packs", "configs"),

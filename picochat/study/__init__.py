@@ -2,3 +2,7 @@
 
 design ─► (runs) ─► effects            arms that tell all lanes apart at once ─► on - off with intervals
 """
+
+from picochat.study.study import Study
+
+__all__ = ["Study"]

@@ -1,0 +1,87 @@
+"""`picochat study plan | run | status | report | check | bundle`: which lane caused what. Calls picochat.study."""
+
+import argparse
+import ast
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from picochat.blocks import Table, Text, terminal
+from picochat.commands.signatures import read_signature
+from picochat.errors import UserError
+
+if TYPE_CHECKING:
+    from picochat.study import Study
+
+_STUDY = "picochat.study.settings.Settings"
+_COMMANDS = {
+    "plan": "runs, lanes and precision, before anything trains",
+    "run": "train and evaluate every run that is not finished, then report",
+    "status": "which runs are finished, running, waiting",
+    "report": "the report of a study whose runs are finished",
+    "check": "whether all runs are finished, with their files as they left them, under the plan as it is",
+    "bundle": "plan, replies, verdicts and report in one file, without weights",
+}
+
+
+_FLAGS = (
+    *("out_dir", "profile", "chat_input", "eval_input", "checkpoint", "dataset_pack", "sft_rows", "eval_rows"),
+    *("steps", "budget", "train", "evaluate", "slots"),
+)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands to the group ``study``."""
+    declared = read_signature(_STUDY).parameters
+    for command, purpose in _COMMANDS.items():
+        parser: Any = subparsers.add_parser(
+            command,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=f"example: picochat study {command} study.yaml",
+        )
+        parser.add_argument("file", nargs="?", metavar="FILE", help="a study file; flags replace its settings")
+        parser.add_argument("--lanes", metavar="A,B,…", help="categories, or components as one lane (default: all)")
+        parser.add_argument("--arms", type=int, metavar="N", help="8, 16, 24 or 32 (default: the fewest that suffice)")
+        for name in _FLAGS:  # no default here, which would replace the file's setting
+            default = ast.literal_eval(declared[name].default or "None")
+            parser.add_declared(f"--{name.replace('_', '-')}", declared[name], dest=name, shown=default)
+        parser.set_defaults(run=_run, study_command=command)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from picochat.study import Study
+
+    more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}
+    if args.lanes and args.lanes != "all":
+        more["lanes"] = args.lanes.split(",")
+    study = Study.read(args.file, **more)
+    if args.study_command in ("run", "report"):
+        report = study.run() if args.study_command == "run" else study.report()
+        print(f"{terminal(*report.blocks)}\n\nwrote {study.folder}/study.html, .md, .json and effects.csv")
+    elif args.study_command == "bundle":
+        print(f"wrote {study.bundle()}")
+    elif args.study_command == "plan":
+        print(_plan(study))
+    else:
+        states = Counter(study.status().values())
+        print(", ".join(f"{states[state]} {state}" for state in sorted(states)) + f" of {len(study.runs)} runs")
+        if args.study_command == "check" and set(states) != {"finished"}:
+            raise UserError(f"{study.folder}: not all runs are finished, with their files as they left them")
+
+
+def _plan(study: "Study") -> str:
+    lanes = [(n, f"{one.rows:,}", f"{one.share:.1%}", f"{one.tokens:.1%}") for n, one in study.lane_rows.items()]
+    seen = [
+        (lane, str(study.eval_lanes[lane]), *(f"{value:.1f}" for value in (one.error, one.one_test, one.holm)))
+        for lane, one in study.planned.items()
+    ]
+    arms = len(set(study.design.signs))
+    return terminal(
+        Text([f"{len(study.runs)} runs of {arms} arms, {study.optimizer_steps:,} optimizer steps in {study.folder}"]),
+        Table(("lane", "rows", "of draws", "of tokens"), lanes),
+        Table(
+            ("eval lane", "problems", "standard error", "visible alone", f"visible among {len(study.cells)}"),
+            seen,
+            title=f"In points, at 80 % power, if runs differ by {study.sigma:g} points and half of the rows pass:",
+        ),
+    )

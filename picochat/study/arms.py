@@ -1,0 +1,154 @@
+"""The runs of a study as command lines. In: a design, chat rows by lane. Out: `Run`s. Next: runner.
+
+A lane that is out leaves its share of the draws to a placebo: corpus text, each row of as many tokens as a row of it.
+
+    in           --input spelling=0.25:spelling.jsonl
+    out          --input placebo-spelling=0.25:placebo-spelling.jsonl
+    half of it   --input spelling=0.125:spelling.jsonl --input placebo-spelling=0.125:placebo-spelling.jsonl
+
+With the budget `rows` it leaves nothing: the run has fewer steps, and of the other lanes as many rows as before. With
+`pro_rata` it leaves its share to them: as many steps, and more of the others.
+"""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, cycle
+from pathlib import Path
+from typing import NamedTuple
+
+from picochat.errors import UserError
+from picochat.files import write_files
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.documents import iter_documents
+from picochat.packs.formats import iter_rows
+from picochat.packs.rows import Row, dump_rows
+from picochat.study.design import Design
+from picochat.study.settings import Settings
+
+REST = "rest"  # rows of no lane of the study: in every run
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, from a checkpoint to evaluated replies.
+
+    Attributes:
+        name: of its arm; runs of one arm differ by their seeds.
+        start: the model folder that it starts from.
+        stages: `picochat train` or `picochat fit` lines, without folders and starting checkpoints.
+        evaluate: the `picochat eval chat` line, without checkpoint and folder.
+    """
+
+    name: str
+    seed: int
+    start: str
+    stages: tuple[tuple[str, ...], ...]
+    evaluate: tuple[str, ...]
+
+
+class LaneRows(NamedTuple):
+    """The rows of a lane, and what a run draws of it: its share of the draws, and of their tokens."""
+
+    rows: int
+    share: float
+    tokens: float
+
+
+def lane_of(tags: Mapping[str, str], lanes: Sequence[str]) -> str | None:
+    """The lane of a row: its category, or its component where the study has that as one lane; None outside of both."""
+    named = (tags.get("category"), tags.get("mixture_component"))
+    return next((name for name in named if name in lanes), None)
+
+
+def all_lanes(chat: Path) -> list[str]:
+    """The categories of chat rows, in the order in which they come."""
+    found = dict.fromkeys(row.get("category") for _, row in iter_rows(chat, "chat"))
+    if None in found:
+        raise UserError(f"{chat} has rows without a category; name the study's lanes, or tag the rows")
+    return list(map(str, found))
+
+
+def lane_files(chat: Path, corpus: Path, tokenizer: Path, lanes: Sequence[str], folder: Path) -> dict[str, LaneRows]:
+    """Write the rows of each lane into LANE.jsonl of a folder, and its placebo into placebo-LANE.jsonl.
+
+    Rows of no lane are those of `REST`, which every run has and no placebo replaces.
+    """
+    reader, by_lane = ChatTokenizer.load(tokenizer), defaultdict[str, list[Row]](list)
+    for _, row in iter_rows(chat, "chat"):
+        by_lane[lane_of(row, lanes) or REST].append(row)
+    if missing := [lane for lane in lanes if lane not in by_lane]:
+        raise UserError(f"{chat} has no rows of {missing[0]}; the study's lanes are categories or components of it")
+    text = chain.from_iterable(reader.encode(document.text) for document in cycle(iter_documents(corpus)))
+    tokens = {}
+    for lane, rows in by_lane.items():
+        tokens[lane] = sum(len(one.ids) for one in reader.render_batch(row["messages"] for row in rows))
+        write_files({folder / f"{lane}.jsonl": dump_rows(rows)})
+        if lane != REST:
+            write_files({folder / f"placebo-{lane}.jsonl": dump_rows(_placebo(row, text, reader) for row in rows)})
+    rows_of_all, tokens_of_all = sum(map(len, by_lane.values())), sum(tokens.values())
+    return {
+        lane: LaneRows(len(by_lane[lane]), len(by_lane[lane]) / rows_of_all, own / tokens_of_all)
+        for lane, own in tokens.items()
+    }
+
+
+def make_runs(study: Settings, design: Design, files: Mapping[str, LaneRows], folder: Path, rows: Path) -> list[Run]:
+    """A run for each row of the design.
+
+    Args:
+        study: what each run has in common.
+        design: the lanes of each run, or its arm.
+        files: what `lane_files` wrote into the folder; of no use where arms are command lines.
+        rows: the eval rows.
+    """
+    evaluate, runs = ("eval", "chat", "--input", str(rows), *shlex.split(study.evaluate)), []
+    for number, (signs, own_seed) in enumerate(zip(design.signs, design.seeds, strict=True)):
+        seed = study.seed + own_seed
+        if isinstance(study.arms, dict):
+            name = list(study.arms)[number // study.seeds]
+            stages = tuple(_seeded(name, line, seed) for line in study.arms[name])
+        else:
+            name = "".join({1: "+", 0: "0", -1: "-"}[sign] for sign in signs)
+            line = _with_inputs(study, dict(zip(design.lanes, signs, strict=True)), files, folder)
+            stages = ((*line, f"--seed={seed}"),) if line else ()
+        runs.append(Run(name, seed, study.checkpoint, stages, evaluate))
+    return runs
+
+
+def _with_inputs(
+    study: Settings, signs: Mapping[str, int], files: Mapping[str, LaneRows], folder: Path
+) -> tuple[str, ...]:
+    """The training of a run that has these lanes; nothing where it has no rows, and the start itself is evaluated."""
+    parts = {lane: (1 + sign) / 2 for lane, sign in signs.items()} | ({REST: 1.0} if REST in files else {})
+    drawn, steps = {lane: part * files[lane].share for lane, part in parts.items()}, study.steps
+    if study.budget == "placebo":
+        drawn |= {f"placebo-{lane}": (1 - part) * files[lane].share for lane, part in parts.items()}
+    elif study.budget == "rows":
+        steps = round(steps * sum(part * files[lane].tokens for lane, part in parts.items()))
+    drawn = {name: share for name, share in drawn.items() if share > 0}
+    if not drawn or not steps:
+        return ()
+    inputs = [
+        f"--input={name}={share / sum(drawn.values()):.6f}:{folder / name}.jsonl" for name, share in drawn.items()
+    ]
+    last = [*drawn][-1]  # takes what rounding leaves
+    inputs[-1] = f"--input={last}={folder / last}.jsonl"
+    return ("train", "sft", "--val-fraction=0", *shlex.split(study.train), *inputs, f"--steps={steps}")
+
+
+def _seeded(arm: str, line: str, seed: int) -> tuple[str, ...]:
+    words = shlex.split(line.removeprefix("picochat "))
+    flags = {"train": [f"--seed={seed}"], "fit": [f"--data.seed={seed}", f"--seed_everything={seed}"]}
+    if not words or words[0] not in flags:
+        raise UserError(f"arms: the stage {line!r} of {arm} begins with neither `train` nor `fit`")
+    return (*words, *flags[words[0]])
+
+
+def _placebo(row: Row, text: Iterator[int], tokenizer: ChatTokenizer) -> Row:
+    """The row with text of as many tokens in place of each message, to within a letter that is cut in two."""
+    ids = [[next(text) for _ in tokenizer.encode(turn["content"])] for turn in row["messages"]]
+    said = [tokenizer.decode(piece).replace("\ufffd", "") for piece in ids]
+    turns = [{**turn, "content": one if one.strip() else "."} for turn, one in zip(row["messages"], said, strict=True)]
+    return {"messages": turns}

@@ -1,0 +1,197 @@
+"""Every run of a study, once. In: `Run`s. Out: a folder for each, finished and verified. Next: report.
+
+    runs/3f2a01bc…/run.json     what it is, and the plan that was written before it began
+                   .claim       locked by whoever runs it
+                   log.txt      what its commands printed
+                   0/ 0.ended   run folder of the first training stage, and that it ended
+                   eval/        replies and verdicts
+                   done.json    sha256 of the files that count: finished, and verified whenever it is asked for
+
+The folder's name is a hash of the command lines, of the content of each file that they name, and of picochat's code:
+what is the same is trained once, what changed is trained again. A run that was killed goes on from its last.ckpt.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, as_completed
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+from picochat.files import locked_folder, sha256_file, sha256_text, write_json
+from picochat.signals import PARENT
+from picochat.strict_json import read_json_object
+from picochat.study.arms import Run
+
+_FLAGS = {  # command → its flags for the run's folder, the starting checkpoint, and the one to resume from
+    "train": ("--out-dir", "--checkpoint", "--resume-from"),
+    "fit": ("--trainer.default_root_dir", "--model.checkpoint", "--ckpt_path"),
+}
+_COUNT = ("eval/predictions.jsonl", "eval/eval_report.json")
+_CHILDREN: set["subprocess.Popen[bytes]"] = set()
+_STOPPING = threading.Event()
+
+
+def run_key(run: Run) -> str:
+    """The name of a run's folder."""
+    lines = [*map(_contents, run.stages), _contents(run.evaluate), _content(run.start), str(run.seed), _code()]
+    return sha256_text("\n".join(lines))[:16]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run is finished, and its files are as it left them."""
+    if not (folder / "done.json").exists():
+        return False
+    files: dict[str, str] = read_json_object(folder / "done.json")["files"]
+    return all((folder / name).exists() and sha256_file(folder / name) == hashed for name, hashed in files.items())
+
+
+def is_running(folder: Path) -> bool:
+    """Whether somebody has claimed a run."""
+    try:
+        with locked_folder(folder, ".claim"):
+            return False
+    except UserError:
+        return True
+
+
+def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool) -> float | None:
+    """Train and evaluate, or go on where that stopped.
+
+    Args:
+        run: what to do.
+        folder: where; it holds the run alone.
+        plan: the sha256 of the study's plan.
+        threads: of each command.
+        wait: until it is done, where somebody else has claimed it.
+
+    Returns: seconds; None where somebody else has claimed it.
+    """
+    if not wait and is_running(folder):
+        return None
+    with locked_folder(folder, ".claim", wait=True):
+        if is_finished(folder):
+            return 0.0
+        began = time.monotonic()
+        if not (folder / "run.json").exists():
+            write_json(folder / "run.json", {**vars(run), "plan": plan})
+        checkpoint = run.start
+        for number, words in enumerate(run.stages):
+            place, ended = folder / str(number), folder / f"{number}.ended"
+            if not ended.exists():
+                out, start, resume = _FLAGS[words[0]]
+                needs = number or (words[1] == "sft" and not any(word.startswith(start) for word in words))
+                with locked_folder(place, wait=True):
+                    pass  # what a killed launcher left running ends within a second
+                last = place / "last.ckpt"
+                more = [f"{resume}={last}"] if last.exists() else ["--force"]
+                _call([*words, *([f"{start}={checkpoint}"] if needs else []), f"{out}={place}", *more], folder, threads)
+                ended.touch()
+            checkpoint = str(place / "last_checkpoint")
+        _call([*run.evaluate, "--checkpoint", checkpoint, "--out-dir", f"{folder}/eval", "--force"], folder, threads)
+        seconds = time.monotonic() - began
+        write_json(folder / "done.json", {"seconds": seconds, "files": {n: sha256_file(folder / n) for n in _COUNT}})
+        for left in folder.glob("*/last.ckpt"):
+            left.unlink()  # half of a run's disk space, for a resume that will not come
+        return seconds
+
+
+def execute_all(
+    runs: Mapping[Path, Run], executor: Executor, plan: str, threads: int, say: Callable[[str], None]
+) -> None:
+    """Finish every run.
+
+    Raises:
+        UserError: some failed; the others are finished.
+    """
+    _STOPPING.clear()
+    left, failed = [folder for folder in runs if not is_finished(folder)], list[str]()
+    say(f"{len(runs) - len(left)} of {len(runs)} runs are finished")
+    try:
+        for wait in (False, True):  # those that somebody else runs come last
+            began, claimed = time.monotonic(), list[Path]()
+            futures = {executor.submit(execute, runs[one], one, plan, threads, wait): one for one in left}
+            for number, future in enumerate(as_completed(futures), start=1):
+                folder = futures[future]
+                try:
+                    if future.result() is None:
+                        claimed.append(folder)
+                except UserError as error:
+                    failed.append(f"{folder}: {error}")
+                minutes = (time.monotonic() - began) / number * (len(left) - number) / 60
+                say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}; about {minutes:.0f} min left")
+            left = claimed
+    except BaseException:  # Ctrl-C, SIGTERM: what runs saves its state and ends
+        _STOPPING.set()
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in list(_CHILDREN):
+            child.terminate()
+        executor.shutdown()
+        raise
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, such as {failed[0]}; start again to go on")
+
+
+def _call(words: list[str], folder: Path, threads: int) -> None:
+    """One picochat command in a process of its own, which ends with this one."""
+    cores = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    if _STOPPING.is_set():
+        raise UserError("stopped")
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "picochat", *words],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, **cores, PARENT: str(os.getpid())},
+        )  # fmt: skip
+        _CHILDREN.add(child)
+        try:
+            status = child.wait()
+        finally:
+            _CHILDREN.discard(child)
+    if status:
+        said = (folder / "log.txt").read_text("utf-8", "replace").strip().splitlines()[-1:]
+        raise UserError(f"picochat {' '.join(words[:2])} ended with status {status}: {''.join(said)}")
+
+
+def _contents(words: tuple[str, ...]) -> str:
+    return " ".join(map(_content, words))
+
+
+def _content(word: str) -> str:
+    """A word with the hash of what is in the file or folder that it names, as in "add=0.5:rows.jsonl"."""
+    for start in (0, *(match.end() for match in re.finditer("[=:]", word))):
+        path = Path(word[start:])
+        if word[start:].strip("./") and path.exists():
+            files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")]) if path.is_dir() else [path]
+            return word[:start] + " ".join(_hash(file, file.stat().st_mtime_ns) for file in files)
+    return word
+
+
+@cache
+def _hash(file: Path, changed: int) -> str:
+    if file.suffix not in (".yaml", ".yml"):
+        return sha256_file(file)
+    return "".join(map(_content, re.split(r"([\s'\"\[\]{},]+)", file.read_text("utf-8"))))  # files that it names
+
+
+@cache
+def _code() -> str:
+    """The hash of what decides about weights and verdicts: picochat's sources and data, but for studies."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[1]
+    for folder, names, files in os.walk(root, followlinks=True):
+        names[:] = sorted(name for name in names if name not in ("study", "__pycache__"))
+        for name in sorted(files):
+            digest.update(Path(folder, name).read_bytes())
+    return digest.hexdigest()
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """What a run's folder says of it."""
+    return read_json_object(folder / "run.json")

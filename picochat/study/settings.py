@@ -1,0 +1,119 @@
+"""What a study file says. In: YAML, or arguments. Out: `Settings`, checked. Next: arms, study.
+
+profile: capability                          # which lane of it helps which? (or chat_input and eval_input)
+checkpoint: runs/base/best_checkpoint        # where every run starts
+steps: 700
+train: --optimizer muon --learning-rate 0.004
+declared: [[bench_spelling_spaced, bench_spelling_reverse]]
+
+arms:                                        # or: which of these is better? (in place of profile, lanes and steps)
+  from base: [train sft --input release.jsonl --steps 150]
+  from capability: [train sft --input capability.jsonl --steps 700, train sft --input release.jsonl --steps 150]
+eval_input: eval.jsonl
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from picochat.errors import UserError, nearest
+from picochat.strict_yaml import read_yaml
+
+Budget = Literal["placebo", "rows", "pro_rata"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which lane causes what, or which of several arms is better.
+
+    Args:
+        out_dir: where everything goes, and whence an interrupted study goes on; null takes runs/study/NAME.
+        profile: the mixture whose lanes are studied, a name or a mixture file.
+        chat_input: chat rows in place of a profile's.
+        eval_input: eval rows, the same for all runs; null takes the profile's.
+        checkpoint: the model folder that every run starts from.
+        dataset_pack: its corpus is the placebo, and task packs are made for it.
+        sft_rows: chat rows of the profile's pack.
+        eval_rows: eval rows of the profile's pack.
+        lanes: categories, or components as one lane each; null takes every category.
+        steps: optimizer steps of a run.
+        arms: 8 for up to 4 lanes, 16 for 8, 24 for 12, 32 for 16 (null: the fewest); or in place of a design, by name,
+            the command lines of an arm's training stages.
+        interactions: effects of pairs of lanes, too, which takes more arms.
+        centre: further runs with half of every lane.
+        full: further runs with all lanes.
+        seeds: runs of each arm that is given by command lines.
+        seed: the first of all seeds.
+        budget: what becomes of the share of a lane that is out: placebo, rows (fewer steps), pro_rata (the others').
+        declared: pairs of lane and eval lane whose effect is asked for, besides each lane's on itself.
+        train: further flags of `picochat train sft`.
+        evaluate: further flags of `picochat eval chat`.
+        sigma: points by which runs are expected to differ for their seeds alone; for the plan.
+        slots: runs at a time; they share the cores.
+        executor: path of a concurrent.futures.Executor, such as executorlib.SlurmClusterExecutor; null runs here.
+        executor_args: its arguments.
+    """
+
+    out_dir: str | None = None
+    profile: str | None = None
+    chat_input: str | None = None
+    eval_input: str | None = None
+    checkpoint: str = "runs/base/best_checkpoint"
+    dataset_pack: str = "runs/data/dataset_pack.json"
+    sft_rows: int = 20_000
+    eval_rows: int = 1200
+    lanes: list[str] | None = None
+    steps: int = 700
+    arms: int | dict[str, list[str]] | None = None
+    interactions: bool = False
+    centre: int = 2
+    full: int = 2
+    seeds: int = 3
+    seed: int = 42
+    budget: Budget = "placebo"
+    declared: list[list[str]] = field(default_factory=list)
+    train: str = ""
+    evaluate: str = ""
+    sigma: float = 2.0
+    slots: int = 1
+    executor: str | None = None
+    executor_args: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: str | Path | None, **more: Any) -> Self:
+        """The settings of a study file, and `more` in place of them, checked.
+
+        Raises:
+            UserError: one sentence with the file and the key at fault.
+        """
+        table = {} if file is None else read_yaml(Path(file))
+        if not isinstance(table, dict):
+            raise UserError(f"{file}: is not a study; write settings into it, such as `profile: capability`")
+        table, hints = {**table, **more}, get_type_hints(cls)
+        for name, value in table.items():
+            if name not in hints:
+                raise UserError(f"{file}: unknown key {name}{nearest(str(name), hints)}; known are {', '.join(hints)}")
+            if not _fits(value, hints[name]):
+                raise UserError(f"{file or 'study'}: {name} is {value!r}; {_shown(hints[name])} is expected")
+        return cls(**{"out_dir": f"runs/study/{Path(file).stem}" if file else None, **table})
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a file is of a type: int | None, list[str], a Literal, …"""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if isinstance(value, bool) or kind is Any:
+        return kind in (bool, Any)
+    if kind is dict and isinstance(value, dict):
+        return all(_fits(one, inner[1]) for one in value.values())
+    if kind is list and isinstance(value, list):
+        return all(_fits(one, inner[0]) for one in value)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _shown(hint: Any) -> str:
+    return str(getattr(hint, "__name__", hint)).replace("typing.", "")

@@ -1,0 +1,226 @@
+"""A study: its plan, its runs, its report. In: `Settings`. Out: files in its folder. Next: commands.study.
+
+plan.json     what is fixed before the first run, lanes/ the rows by lane, pack/ those of a profile
+runs/         a folder a run (runner)
+study.html    .md, .json, effects.csv: the report, the same to the byte however often it was interrupted
+"""
+
+import json
+import os
+import tarfile
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from picochat.blocks import Report
+from picochat.errors import UserError
+from picochat.evidence.read_back import read_eval
+from picochat.evidence.report import write_report
+from picochat.files import sha256_file, sha256_text, write_files, write_json
+from picochat.packs.dataset_pack import load_dataset_pack
+from picochat.packs.formats import iter_rows
+from picochat.packs.mixture import build_task_pack
+from picochat.packs.mixture_file import load_profile
+from picochat.packs.rows import cluster_of
+from picochat.plugins import load_named
+from picochat.strict_json import read_json_object
+from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs
+from picochat.study.design import Design, Precision, make_design, precision
+from picochat.study.effects import Result, by_lane
+from picochat.study.report import POINTS, Measured, study_report
+from picochat.study.runner import execute_all, is_finished, is_running, run_key
+from picochat.study.settings import Settings
+
+_QUESTIONS = {
+    "placebo": "A lane that is out leaves its share to corpus text of as many tokens: what does having it do?",
+    "rows": "A run without a lane is shorter, and has as many rows of the others: what does adding it do?",
+    "pro_rata": "A lane that is out leaves its share to the others: what does it do that they would not?",
+}
+_IDLE = ("out_dir", "slots", "executor", "executor_args")  # settings that change no result
+
+
+@dataclass(frozen=True)
+class Study(Settings):
+    """Which lane causes what, or which of several arms is better. `Study.read("study.yaml").run()` does it all."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        return Path(self.out_dir or f"runs/study/{Path(self.profile or 'study').stem}")
+
+    @cached_property
+    def files(self) -> tuple[Path, Path]:
+        """Chat rows and eval rows; those of a profile are made where they are missing."""
+        if self.profile is None:
+            if self.eval_input is None or not (self.chat_input or isinstance(self.arms, dict)):
+                raise UserError("a study needs `profile`, or eval_input and chat_input (or `arms` with command lines)")
+            return Path(self.chat_input or ""), Path(self.eval_input)
+        mixture, pack = load_profile(self.profile), self.folder / "pack"
+        sizes: Any = {"sft_rows": self.sft_rows, "eval_rows": self.eval_rows}
+
+        def make() -> list[str]:
+            places: Any = {"out_dir": pack, "promote": False, "force": True}
+            made = build_task_pack(self.dataset_pack, profile=mixture, **sizes, **places)
+            return [made.chat_path.name, made.eval_path.name]
+
+        chat, evaluation = _kept(pack / "made.json", [sizes, mixture.described()], make)
+        return pack / chat, Path(self.eval_input or pack / evaluation)
+
+    @cached_property
+    def design(self) -> Design:
+        """Which run has which lane; an arm of command lines is a lane that only its own runs have."""
+        if isinstance(self.arms, dict):
+            own = [tuple(1 if one == arm else -1 for one in list(self.arms)[1:]) for arm in self.arms]
+            signs = tuple(signs for signs in own for _ in range(self.seeds))
+            return Design(tuple(self.arms)[1:], signs, tuple(range(self.seeds)) * len(own))
+        centre = 0 if self.budget == "pro_rata" else self.centre  # half of everything is everything
+        return make_design(
+            self.lanes or all_lanes(self.files[0]),
+            arms=self.arms, interactions=self.interactions, centre=centre, full=self.full,
+        )  # fmt: skip
+
+    @cached_property
+    def lane_rows(self) -> dict[str, LaneRows]:
+        """What there is of each lane, in files of the folder `lanes`; empty where arms are command lines."""
+        if isinstance(self.arms, dict):
+            return {}
+        corpus, tokenizer = load_dataset_pack(self.dataset_pack).corpus_path, Path(self.checkpoint) / "tokenizer.json"
+        if corpus is None:
+            raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
+        key = [[sha256_file(file) for file in (self.files[0], corpus, tokenizer)], self.design.lanes]
+        made = _kept(
+            self.folder / "lanes/made.json",
+            key,
+            lambda: lane_files(self.files[0], corpus, tokenizer, self.design.lanes, self.folder / "lanes"),
+        )
+        return {lane: LaneRows(*values) for lane, values in made.items()}
+
+    @cached_property
+    def runs(self) -> dict[Path, Run]:
+        """Every run by its folder."""
+        found = make_runs(self, self.design, self.lane_rows, self.folder / "lanes", self.files[1])
+        return {self.folder / "runs" / run_key(run): run for run in found}
+
+    @cached_property
+    def eval_lanes(self) -> dict[str, int]:
+        """The problems of each eval lane."""
+        problems = defaultdict[str, set[str]](set)
+        for _, row in iter_rows(self.files[1], "eval"):
+            problems[self._eval_lane(row)].add(cluster_of(row))
+        return {lane: len(own) for lane, own in problems.items()}
+
+    @cached_property
+    def cells(self) -> list[tuple[str, str]]:
+        """The declared effects; all of them where arms are command lines."""
+        if isinstance(self.arms, dict):
+            return [(arm, on) for arm in self.design.lanes for on in self.eval_lanes]
+        own = [(lane, lane) for lane in self.design.lanes if lane in self.eval_lanes]
+        return list(dict.fromkeys([*own, *((lane, on) for lane, on in self.declared)]))
+
+    @cached_property
+    def planned(self) -> dict[str, Precision]:
+        """What will be seen of each eval lane, in points, if half of its rows pass: where their luck is largest."""
+        sigmas = {lane: (self.sigma**2 + 50**2 / problems) ** 0.5 for lane, problems in self.eval_lanes.items()}
+        return {lane: precision(self.design, sigma, len(self.cells)) for lane, sigma in sigmas.items()}
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """All that is fixed before the first run."""
+        settings = {name: value for name, value in asdict(self).items() if name not in _IDLE}
+        runs = [{**vars(run), "folder": folder.name} for folder, run in self.runs.items()]
+        planned = {lane: asdict(own) for lane, own in self.planned.items()}
+        return {"study": settings, "declared": self.cells, "runs": runs, "planned": planned}
+
+    def run(self, say: Callable[[str], None] = print) -> Report:
+        """Train and evaluate what is not finished, and report."""
+        write_json(self.folder / "plan.json", self.plan)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        executor: Executor = ThreadPoolExecutor(self.slots)
+        if self.executor:
+            executor = load_named(self.executor, "picochat.executors", "executor")(**self.executor_args)
+        with executor:
+            execute_all(self.runs, executor, self._plan_hash, max(1, cores // self.slots), say)
+        return self.report()
+
+    def status(self) -> dict[Path, str]:
+        """Each run's state: finished, running or waiting."""
+        return {
+            one: "finished" if is_finished(one) else "running" if is_running(one) else "waiting" for one in self.runs
+        }
+
+    def report(self) -> Report:
+        """Read all runs back, estimate, and write study.html, .md, .json and effects.csv.
+
+        Raises:
+            UserError: a run is not finished, or its files are not as it left them.
+        """
+        if waiting := [folder for folder in self.runs if not is_finished(folder)]:
+            raise UserError(f"{len(waiting)} of {len(self.runs)} runs are not finished; `picochat study run` goes on")
+        results = [
+            Result(run, self._eval_lane(one.tags), one.cluster, str(one.index), 100.0 * one.passed)
+            for run, folder in enumerate(self.runs)
+            for one in read_eval(folder / "eval").predictions
+        ]
+        measured = Measured(
+            f"Study {self.folder.name}",
+            self.design,
+            [run.name for run in self.runs.values()],
+            {POINTS: by_lane(results, len(self.runs))},
+            self.cells,
+            self.planned,
+            next(iter(self.arms)) if isinstance(self.arms, dict) else None,
+            self._facts(),
+            self.interactions,
+        )
+        report, data, table = study_report(measured)
+        write_report(self.folder, "study", report, data)
+        write_files({self.folder / "effects.csv": table})
+        return report
+
+    def bundle(self) -> Path:
+        """Plan, replies, verdicts and report in one file, without weights."""
+        files = [
+            *self.folder.glob("*.*"),
+            *(self.folder / "runs").glob("*/*.json"),
+            *(self.folder / "runs").glob("*/eval/*"),
+        ]
+        target = self.folder.with_suffix(".tar.gz")
+        with tarfile.open(target, "w:gz") as archive:
+            for file in sorted(files):
+                archive.add(file, file.relative_to(self.folder.parent))
+        return target
+
+    @cached_property
+    def _plan_hash(self) -> str:
+        return sha256_text(json.dumps(self.plan))
+
+    def _eval_lane(self, tags: Any) -> str:
+        return lane_of(tags, self.design.lanes) or tags.get("category") or "untagged"
+
+    def _facts(self) -> list[str]:
+        plans = [read_json_object(folder / "run.json")["plan"] for folder in self.runs]
+        later, steps = sum(plan != self._plan_hash for plan in plans), self.optimizer_steps
+        older = f"The plan (sha256 {self._plan_hash[:12]}) is older than the first checkpoint: every run names it"
+        changed = f"{later} of {len(plans)} runs began under another plan than this one (sha256 {self._plan_hash[:12]})"
+        first = f"{older}." if not later else f"{changed}: what is declared was not declared before them."
+        cost = f"Cost: {len(plans)} runs, {steps:,} optimizer steps, {sum(self.eval_lanes.values()):,} problems each."
+        return [first, cost, *([] if isinstance(self.arms, dict) else [_QUESTIONS[self.budget]])]
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Of all runs together."""
+        words = [word for run in self.runs.values() for stage in run.stages for word in stage]
+        flags = [word.split("=") for word in " ".join(words).replace("--steps ", "--steps=").split()]
+        return sum(int(flag[1]) for flag in flags if flag[0] in ("--steps", "--max-steps", "--trainer.max_steps"))
+
+
+def _kept(file: Path, key: Any, make: Callable[[], Any]) -> Any:
+    """What `make` gave for this key before, else now; JSON values."""
+    hashed = sha256_text(json.dumps(key))
+    if not file.exists() or read_json_object(file)["key"] != hashed:
+        write_json(file, {"key": hashed, "value": make()})
+    return read_json_object(file)["value"]

@@ -1,0 +1,86 @@
+"""Runs as command lines: which rows a run draws, in which shares, for how long."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import LANES, world
+
+from picochat.errors import UserError
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.formats import read_rows
+from picochat.study.arms import LaneRows, lane_files, make_runs
+from picochat.study.design import Design
+from picochat.study.settings import Settings
+
+FILES = {"a": LaneRows(50, 0.5, 0.6), "b": LaneRows(30, 0.3, 0.1), "rest": LaneRows(20, 0.2, 0.3)}
+
+
+def inputs(signs: tuple[int, ...], files: dict[str, LaneRows] = FILES, **settings: Any) -> tuple[list[str], list[str]]:
+    """(inputs, other flags) of a run with these lanes."""
+    study = Settings(steps=1000, train="--optimizer muon", **settings)
+    (run,) = make_runs(study, Design(("a", "b"), (signs,), (3,)), files, Path("F"), Path("eval.jsonl"))
+    assert run.evaluate == ("eval", "chat", "--input", "eval.jsonl")
+    words = [word for line in run.stages for word in line]
+    given = [word.removeprefix("--input=") for word in words if word.startswith("--input=")]
+    return given, [word for word in words if not word.startswith("--input=")]
+
+
+def test_a_lane_that_is_out_leaves_its_share_to_its_placebo_and_half_a_lane_half_of_it() -> None:
+    whole, flags = inputs((1, 1))
+    assert whole == ["a=0.500000:F/a.jsonl", "b=0.300000:F/b.jsonl", "rest=F/rest.jsonl"]
+    assert flags == ["train", "sft", "--val-fraction=0", "--optimizer", "muon", "--steps=1000", "--seed=45"]
+    assert inputs((1, -1))[0] == ["a=0.500000:F/a.jsonl", "rest=0.200000:F/rest.jsonl", "placebo-b=F/placebo-b.jsonl"]
+    assert inputs((0, 1))[0] == [
+        *("a=0.250000:F/a.jsonl", "b=0.300000:F/b.jsonl", "rest=0.200000:F/rest.jsonl"),
+        "placebo-a=F/placebo-a.jsonl",
+    ]
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("rows", 900), ("pro_rata", 1000)])
+def test_without_a_placebo_the_others_keep_their_proportions(budget: Any, steps: int) -> None:
+    """Lane b is a tenth of the tokens: what adds it takes a tenth of the steps."""
+    given, flags = inputs((1, -1), budget=budget)
+    assert given == [f"a={0.5 / 0.7:.6f}:F/a.jsonl", "rest=F/rest.jsonl"]
+    assert flags[-2] == f"--steps={steps}"
+
+
+@pytest.mark.parametrize("budget", ["rows", "pro_rata"])
+def test_a_run_without_rows_is_the_start_itself(budget: Any) -> None:
+    lanes = {lane: FILES[lane] for lane in ("a", "b")}
+    assert inputs((-1, -1), lanes, budget=budget) == ([], [])
+    assert inputs((-1, -1), lanes)[0] == ["placebo-a=0.625000:F/placebo-a.jsonl", "placebo-b=F/placebo-b.jsonl"]
+
+
+def test_arms_of_command_lines_get_their_seeds_and_are_otherwise_left_as_they_are() -> None:
+    arms = {"short": ["train sft --input x.jsonl --steps 5"], "long": ["picochat fit --config 'my run.yaml'"]}
+    study = Settings(arms=arms, seeds=2, seed=7)
+    runs = make_runs(study, Design(("long",), ((-1,), (-1,), (1,), (1,)), (0, 1, 0, 1)), {}, Path("F"), Path("e"))
+    assert [(run.name, run.seed) for run in runs] == [("short", 7), ("short", 8), ("long", 7), ("long", 8)]
+    assert runs[1].stages == (("train", "sft", "--input", "x.jsonl", "--steps", "5", "--seed=8"),)
+    assert runs[2].stages == (("fit", "--config", "my run.yaml", "--data.seed=7", "--seed_everything=7"),)
+    with pytest.raises(UserError, match="the stage 'data import' of odd begins with neither"):
+        make_runs(Settings(arms={"odd": ["data import"]}), Design((), ((),), (0,)), {}, Path("F"), Path("e"))
+
+
+def test_a_placebo_has_row_for_row_as_many_tokens_of_corpus_text(tmp_path: Path) -> None:
+    folder = world(tmp_path, rows=40)
+    lanes, tokenizer = ["copy", "noise"], folder / "base/tokenizer.json"
+    files = lane_files(folder / "chat.jsonl", folder / "corpus.jsonl", tokenizer, lanes, tmp_path / "lanes")
+    assert {lane: (one.rows, one.share) for lane, one in files.items()} == {
+        "copy": (10, 0.25), "rest": (20, 0.5), "noise": (10, 0.25),
+    }  # fmt: skip
+    assert sum(one.tokens for one in files.values()) == pytest.approx(1)
+    reader = ChatTokenizer.load(tokenizer)
+    rows, placebo = (read_rows(tmp_path / "lanes" / name, "chat") for name in ("copy.jsonl", "placebo-copy.jsonl"))
+    assert {row["category"] for row in rows} == {"copy"}
+    for row, other in zip(rows, placebo, strict=True):
+        assert [len(one.ids) for one in (reader.render(row["messages"]), reader.render(other["messages"]))] in (
+            [len(reader.render(row["messages"]).ids)] * 2,
+        )
+    corpus = " ".join(json.loads(line)["text"] for line in (folder / "corpus.jsonl").read_text().splitlines())
+    assert all(turn["content"].strip() in corpus for other in placebo[:5] for turn in other["messages"])
+    with pytest.raises(UserError, match="has no rows of spelling"):
+        lane_files(folder / "chat.jsonl", folder / "corpus.jsonl", tokenizer, ["spelling"], tmp_path / "lanes")
+    assert set(LANES) == {row["category"] for row in read_rows(folder / "chat.jsonl", "chat")}

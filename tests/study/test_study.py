@@ -1,0 +1,158 @@
+"""Studies through the command line: planned, run, interrupted, reported; a tiny model stands in for a real one."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from world import world
+
+from picochat.cli import main
+from picochat.errors import UserError
+from picochat.files import locked_folder
+from picochat.study import Study, runner
+
+COMMON = {
+    "eval_input": "eval.jsonl",
+    "checkpoint": "base",
+    "dataset_pack": "dataset_pack.json",
+    "evaluate": "--max-new-tokens 6 --device cpu",
+}
+FLAGS = "--batch-size 4 --context-length 64 --device cpu --learning-rate 0.01 --optimizer muon"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> Path:
+    """A world in the current folder, with a study of lanes and one of arms."""
+    world(tmp_path, rows=80, asked=40)
+    lanes = {**COMMON, "chat_input": "chat.jsonl", "lanes": ["copy", "noise"], "steps": 4, "train": FLAGS}
+    (tmp_path / "lanes.yaml").write_text(yaml.safe_dump({**lanes, "centre": 0, "full": 1}))
+    lines = [f"train sft --input chat.jsonl --val-fraction 0 --steps {steps} {FLAGS}" for steps in (2, 6)]
+    arms = {"short": lines[:1], "long": lines[1:], "both": lines}
+    (tmp_path / "arms.yaml").write_text(yaml.safe_dump({**COMMON, "arms": arms, "seeds": 2}, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["study", *words])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def written(study: Path) -> dict[str, bytes]:
+    return {name: (study / name).read_bytes() for name in ("study.html", "study.md", "study.json", "effects.csv")}
+
+
+def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["study", "plan", "lanes.yaml"])
+    said = capsys.readouterr().out
+    assert "9 runs of 4 arms, 36 optimizer steps in runs/study/lanes" in said
+    assert not Path("runs/study/lanes/runs").exists()
+    assert "not finished" in refusal(capsys, "report", "lanes.yaml")
+    main(["study", "run", "lanes.yaml"])
+    said = capsys.readouterr().out
+    assert "9 of 9: " in said
+    assert "is older than the first checkpoint: every run names it" in said
+    found = json.loads(Path("runs/study/lanes/study.json").read_text())
+    assert {(cell["lane"], cell["on"]) for cell in found["effects"]["points"]} == {
+        (lane, on) for lane in ("copy", "noise") for on in ("copy", "same", "first", "noise")
+    }
+    declared = [(cell["lane"], cell["on"]) for cell in found["effects"]["points"] if cell["declared"]]
+    assert declared == [("copy", "copy"), ("noise", "noise")]
+    with Path("runs/study/lanes/effects.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 8
+    main(["study", "check", "lanes.yaml"])
+    assert "9 finished of 9 runs" in capsys.readouterr().out
+    # Another effect is declared after the fact: nothing is trained again, and the report says so.
+    settings = yaml.safe_load(Path("lanes.yaml").read_text())
+    Path("lanes.yaml").write_text(yaml.safe_dump({**settings, "declared": [["copy", "same"]]}))
+    main(["study", "run", "lanes.yaml"])
+    assert "9 of 9 runs are finished" in (said := capsys.readouterr().out)
+    assert "9 of 9 runs began under another plan" in said
+
+
+def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_change_no_byte(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["study", "run", "arms.yaml"])
+    assert "points: less short" in capsys.readouterr().out
+    study, before = Path("runs/study/arms"), written(Path("runs/study/arms"))
+    runs = {json.loads((run / "run.json").read_text())["name"]: run for run in sorted((study / "runs").iterdir())}
+    assert len(list((study / "runs").iterdir())) == 6
+    assert (runs["both"] / "1/last_checkpoint").is_dir()
+    # As kills leave them: before the evaluation, in the second stage, before anything.
+    (runs["both"] / "done.json").unlink()
+    (runs["both"] / "1.ended").unlink()
+    shutil.rmtree(runs["both"] / "1")
+    (runs["long"] / "done.json").unlink()
+    shutil.rmtree(runs["long"] / "eval")
+    shutil.rmtree(runs["short"])
+    shutil.rmtree(study / "lanes", ignore_errors=True)
+    main(["study", "run", "arms.yaml"])
+    assert "3 of 6 runs are finished" in capsys.readouterr().out
+    assert written(study) == before
+    # A reply that somebody changed is noticed, and made again.
+    replies = runs["long"] / "eval/predictions.jsonl"
+    replies.write_text(replies.read_text().replace("false", "true"))
+    assert "1 of 6 runs are not finished" in refusal(capsys, "report", "arms.yaml")
+    main(["study", "run", "arms.yaml"])
+    assert written(study) == before
+    main(["study", "bundle", "arms.yaml"])
+    assert Path("runs/study/arms.tar.gz").stat().st_size < 10**6
+
+
+def test_a_run_is_named_after_its_flags_files_and_weights(folder: Path) -> None:
+    def folders() -> set[str]:
+        runner._hash.cache_clear()
+        return {path.name for path in Study.read("arms.yaml").runs}
+
+    first = folders()
+    assert folders() == first
+    Path("chat.jsonl").write_text(Path("chat.jsonl").read_text() + Path("chat.jsonl").read_text().splitlines()[0])
+    assert not folders() & first
+    second = folders()
+    shutil.copy("base/config.json", "base/other.json")
+    assert not folders() & second
+
+
+def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = yaml.safe_load(Path("arms.yaml").read_text())
+    arms["arms"] = {"good": arms["arms"]["short"], "bad": ["train sft --input gone.jsonl --steps 1"]}
+    Path("bad.yaml").write_text(yaml.safe_dump({**arms, "seeds": 1}, sort_keys=False))
+    said = refusal(capsys, "run", "bad.yaml")
+    assert "1 of 2 runs failed" in said
+    assert "gone.jsonl does not exist" in said
+    main(["study", "status", "bad.yaml"])
+    assert "1 finished, 1 waiting of 2 runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"lane": ["a"]}, r"study.yaml: unknown key lane \(did you mean lanes\?\)"),
+        ({"steps": "many"}, "study.yaml: steps is 'many'; int is expected"),
+        ({"budget": "free"}, "study.yaml: budget is 'free'"),
+        ({"declared": [["a", 1]]}, "study.yaml: declared is "),
+        ({}, "a study needs `profile`, or eval_input and chat_input"),
+    ],
+)
+def test_a_faulty_study_file_is_refused_in_one_sentence(
+    settings: dict[str, object], expected: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match=expected):
+        _ = Study.read(file).files
+
+
+def test_what_somebody_else_runs_is_left_to_them(tmp_path: Path) -> None:
+    assert not runner.is_running(tmp_path / "run")
+    with locked_folder(tmp_path / "run", ".claim"):
+        assert (tmp_path / "run/.claim").exists()
+    assert not (tmp_path / "run").exists()
