@@ -66,10 +66,9 @@ def run_sft_fit(args: argparse.Namespace) -> None:
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare two arms of evaluations on the same rows."""
-    from picochat.evidence.arms import arm_names
+    from picochat.evidence.arms import arm_names, read_noise
     from picochat.evidence.compare import compare_runs
     from picochat.evidence.compare_report import compare_json, compare_report
-    from picochat.evidence.noise import read_noise
 
     if args.runs and (args.a or args.b):
         raise UserError("give either two folders, or --a and --b, not both")

@@ -1,22 +1,34 @@
-"""The runs of a comparison. In: folders of `eval chat`, one or more an arm. Out: `Arm`s on the same rows.
+"""The runs of a comparison. In: folders of `eval chat`. Out: `Arm`s on the same rows, and how much runs differ.
 
-Next: evidence.compare.
+    eval compare --a a1 a2 --b b1 b2        from the runs that are compared, all arms together
+    eval compare a b --noise r1 r2 r3       from earlier runs of one recipe, which differ by their seed only
+    eval compare a b --noise FILE           from the comparison.json of a comparison with several runs an arm
+
+Each lane's variance between runs is pulled towards what the categories share (runs.moderate): two runs say little about
+one lane. Next: evidence.compare.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picochat.errors import UserError
+from picochat.evidence.clusters import cluster_sums
 from picochat.evidence.evaluation import Evaluation
+from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
 from picochat.evidence.read_back import read_eval
+from picochat.evidence.runs import RunNoise, moderate, run_noise
+from picochat.strict_json import read_json_object
+
+Noise = Mapping[str, Mapping[str, RunNoise]]
+"""Grouping → lane → noise; all rows are the lane "overall" of the grouping "overall"."""
 
 
 class Run(NamedTuple):
@@ -57,6 +69,39 @@ def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> l
     ]
     _check([arm for arm in arms if arm])
     return arms
+
+
+def read_noise(paths: Sequence[str | Path]) -> Noise:
+    """The noise of earlier runs of one recipe: folders that `eval chat` wrote, or one comparison.json.
+
+    Raises:
+        UserError: a single folder, as `read_arms`, or a file without noise.
+    """
+    if len(paths) == 1 and not Path(paths[0]).is_dir():
+        return _noise_in(Path(paths[0]))
+    arms = read_arms([paths], ["noise"])
+    if len(paths) < 2:
+        raise UserError("--noise needs two or more runs of one recipe with different seeds, or one comparison.json")
+    return noise_between([arm for arm in arms if arm])
+
+
+def noise_between(arms: Sequence[Arm]) -> Noise:
+    """The noise of arms that answered the same rows; empty where no arm has two runs."""
+    design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
+    scores = np.concatenate([arm.scores for arm in arms])
+
+    def raw(rows: Sequence[Prediction]) -> RunNoise | None:
+        sums, sizes = cluster_sums(scores[:, [row.index for row in rows]], [row.cluster for row in rows])
+        return run_noise(sums, sizes, design)
+
+    rows = arms[0].runs[0].evaluation.predictions
+    lanes = {name: {lane: raw(own) for lane, own in grouped(rows, name).items()} for name in GROUPINGS}
+    lanes["overall"] = {"overall": raw(rows)}
+    shared = [own for own in lanes["by_category"].values() if own]
+    return {
+        name: {lane: moderate([*(one for one in shared if one != own), own])[-1] for lane, own in found.items() if own}
+        for name, found in lanes.items()
+    }
 
 
 def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
@@ -100,3 +145,19 @@ def _check(arms: Sequence[Arm]) -> None:
                     f"{seen[key]} and {folder} are the same weights; each run of an arm must be a training of its own"
                 )
             seen[key] = folder
+
+
+def _noise_in(path: Path) -> Noise:
+    report = read_json_object(path)
+    lanes: dict[str, Any] = {name: report.get(name) for name in GROUPINGS}
+    lanes["overall"] = {"overall": report.get("overall")}
+    try:
+        noise = {
+            name: {lane: RunNoise(**own["noise"]) for lane, own in found.items() if own["noise"]}
+            for name, found in lanes.items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the comparison.json of an `eval compare`") from error
+    if not any(noise.values()):
+        raise UserError(f"{path}: each arm was a single run, which tells nothing about how much runs differ")
+    return noise

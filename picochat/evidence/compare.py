@@ -7,7 +7,7 @@ Both arms answered the same rows, so a lane is compared row by row, and rows of 
     B        yes     yes     yes         test and interval: evidence.clusters
 
 An arm of several runs (seeds) enters with each row's share of runs that passed; how much runs differ is estimated from
-all arms and lanes together (evidence.noise), and interval and test then speak of recipes. With one run an arm they
+all arms and lanes together (evidence.arms), and interval and test then speak of recipes. With one run an arm they
 speak of these models, unless `noise` says how much runs differ.
 
 Lanes are *declared* (the skills, unless others are named) or *explored* (all others). Declared ones are corrected by
@@ -27,7 +27,7 @@ from statistics import correlation
 from typing import NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.arms import Arm, read_arms
+from picochat.evidence.arms import Arm, Noise, noise_between, read_arms
 from picochat.evidence.clusters import (
     ClusteredDifference,
     ClusteredRate,
@@ -39,7 +39,6 @@ from picochat.evidence.clusters import (
 )
 from picochat.evidence.evaluation import Evaluation, RowFile
 from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
-from picochat.evidence.noise import Noise, noise_between
 from picochat.evidence.runs import RunNoise, corrected, smallest_visible
 
 SIGNIFICANT = 0.05  # a corrected p below this, of an effect that could have been seen, is called a difference
@@ -155,7 +154,7 @@ def compare_runs(
         peak: runs of the model whose gain is meant; arm A where it is empty.
         names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
-        noise: how much runs differ (`noise.read_noise`), in place of the spread of these runs.
+        noise: how much runs differ (`arms.read_noise`), in place of the spread of these runs.
         noise_from: where it comes from, for the reader.
         declared: skills or categories that the comparison was made for; every skill by default.
 
@@ -173,7 +172,7 @@ def compare_runs(
     first = a.runs[0].evaluation
     if noise is None:  # an arm that is given twice (A as the peak) is one arm
         different = {tuple(run.folder for run in arm.runs): arm for arm in (a, b, start, top) if arm}.values()
-        noise = noise_between([[run.evaluation for run in arm.runs] for arm in different])
+        noise = noise_between([*different])
         noise_from = "these runs"
     lanes, place = _lanes(first, noise, declared)
     gains = _gains(lanes, start, top or a, a, b) if start else [None] * len(lanes)

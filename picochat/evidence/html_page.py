@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from picochat.blocks import Bars, Block, Charts, Replies, Report, Table, Text
-from picochat.evidence.drawing import HEIGHT, WIDTH, draw
+from picochat.evidence.curves import HEIGHT, WIDTH, draw
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FIRST = 3  # replies of each kind that are shown before a filter is chosen, and that are printed

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import polygamma, psi, stdtrit
 
 Array = NDArray[np.float64]
@@ -76,7 +77,7 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
     logs = np.log(known) - psi(d / 2) + np.log(d / 2)
     excess = float(logs.var(ddof=1) - polygamma(1, d / 2))
     if excess > 1e-6:
-        prior = 2 * _inverse_trigamma(excess)
+        prior = 2 * np.exp(brentq(lambda log: polygamma(1, np.exp(log)) - excess, -10, 14))  # trigamma's inverse
         centre = float(np.exp(logs.mean() + psi(prior / 2) - np.log(prior / 2)))
     else:  # no more spread than chance makes: one variance for all
         prior, centre = np.inf, float(known.mean())
@@ -140,15 +141,6 @@ def corrected(p_values: Sequence[float], declared: Sequence[bool]) -> list[float
     if not first.all():
         values[~first] = false_discovery_control(values[~first])
     return list(map(float, values))
-
-
-def _inverse_trigamma(value: float) -> float:
-    """x with trigamma(x) = value, by bisection of log x; trigamma falls."""
-    low, high = -10.0, 14.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if polygamma(1, np.exp(middle)) > value else (low, middle)
-    return float(np.exp(low))
 
 
 def _squared_correlation(lanes: Sequence[RunNoise]) -> float:

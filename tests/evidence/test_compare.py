@@ -11,13 +11,12 @@ from students import Parrot, complete, eval_row
 
 from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
-from picochat.evidence.arms import arm_names
+from picochat.evidence.arms import Noise, arm_names, read_noise
 from picochat.evidence.compare import Comparison, Difference, compare_runs
 from picochat.evidence.compare_report import compare_json, compare_report
 from picochat.evidence.eval_report import eval_json, eval_report
 from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.html_page import page
-from picochat.evidence.noise import Noise, read_noise
 from picochat.evidence.report import write_report
 from picochat.evidence.runs import RunNoise
 from picochat.evidence.words import lane_name, notes, p_text, points, readings, summary
@@ -197,7 +196,7 @@ def test_how_much_runs_differ_is_taken_from_earlier_runs_or_a_comparison_of_them
         (["no.json"], "tells nothing about how much runs differ"),
         (["old/eval_report.json"], "is not the comparison.json"),
         (["old"], "two or more runs of one recipe"),
-        (["old", "old"], "with different seeds"),
+        (["old", "old"], "the same weights"),
         (["old", "z"], "different eval rows"),
     ):
         make_run("z", set(), sha256="cd" * 32)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from students import HOSTILE, Parrot, complete, perfect
 
 from picochat.blocks import Bars, Block, Chart, Charts, Matrix, Rate, Replies, Reply, Report, Table, Text
-from picochat.evidence.drawing import Curve, draw
+from picochat.evidence.curves import draw
 from picochat.evidence.eval_report import eval_report
 from picochat.evidence.evaluation import Evaluation, answer_rows
 from picochat.evidence.html_page import page
@@ -150,7 +150,9 @@ def test_bars_show_both_runs_in_words_and_widths() -> None:
     ]
 
 
-def drawing(curves: dict[str, Curve], scale: Literal["linear", "log", "share"] = "linear") -> dict[str, Any]:
+def drawing(
+    curves: dict[str, list[tuple[float, float]]], scale: Literal["linear", "log", "share"] = "linear"
+) -> dict[str, Any]:
     found = draw(Chart("Loss", curves, scale))
     assert found is not None
     return found
