@@ -57,7 +57,8 @@ class ChatDataModule(StreamDataModule):
             share for each category). The unit is examples, before packing.
         sampling_alpha: exponent of a category's rows in its share, in place of `sampling`: 1 uniform, 0.5 root, 0 same.
         sampling_tag: the tag of the rows that names the category: category, mixture_component, stage, …
-        shares: share of categories in the draws, in place of `sampling`; those left out share the rest by their rows.
+        shares: of some categories in the draws: {"identity": 0.3, "refusal": 0}; the others share the rest as
+            `sampling` says. With 0 a lane is left out; a placebo is a lane of texts (`reading.format` text).
         block_size: examples that are drawn and packed at a time. Null: all, at most 65,536.
         seed: order of the rows.
         val_fraction: share of the chat rows that is held out for `val/loss`; rows of one problem stay on one side.
@@ -122,12 +123,13 @@ class ChatDataModule(StreamDataModule):
         self.mixture = load_profile(self.profile) if self.profile else None
         self.chat_input, self.eval_input, self.allow_overlap = chat_input, eval_input, allow_overlap
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
-        if any(one.share for one in self.inputs):
+        if any(one.share is not None for one in self.inputs):
             if shares or sampling_tag not in ("category", "mixture_component"):
                 raise UserError(
                     "data.chat_input names shares of its files; leave data.shares and data.sampling_tag out"
                 )
-            sampling_tag, shares = "mixture_component", {str(one.lane): one.share for one in self.inputs if one.share}
+            sampling_tag = "mixture_component"
+            shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares
         self.reading = reading or Reading()
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha

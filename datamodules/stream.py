@@ -22,6 +22,7 @@ from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, alig
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.prepare import dataset_pack_file
+from picochat.datamodules.sampling import shares as shares_of
 from picochat.errors import UserError, nearest
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
@@ -101,7 +102,7 @@ class StreamDataModule(LightningDataModule, ABC):
             capacity=self.context_length,
             seed=self.seed,
             alpha=alpha,
-            shares=None if shares is None else self._exact_shares(train, shares),
+            shares=None if shares is None else self._exact_shares(train, shares, alpha),
             packing=self.packing,
             block_size=self.block_size,
         )
@@ -110,29 +111,32 @@ class StreamDataModule(LightningDataModule, ABC):
             if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
                 callbacks.append(_DescribeMixture(self))
         lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
-        unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn]
+        left_out = {lane for lane, share in (shares or {}).items() if not share}
+        unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn and lane not in left_out]
         if unused:
             rank_zero_warn(
                 f"blocks of {self.plan.draws} examples leave no draw for {', '.join(unused)}; raise data.block_size"
             )
 
-    def _exact_shares(self, train: Examples, shares: Mapping[str, float]) -> tuple[Fraction, ...]:
-        """[lanes] the shares; lanes that they do not name share the rest by their rows."""
-        counts = np.bincount(train.lanes).tolist()
-        own = {lane: rows for lane, rows in zip(self.lanes, counts, strict=False) if rows}
-        if unknown := [lane for lane in shares if lane not in own]:
+    def _exact_shares(self, train: Examples, given: Mapping[str, float], alpha: float) -> tuple[Fraction, ...]:
+        """[lanes] the shares; lanes that they do not name share the rest as `alpha` says."""
+        counts = np.bincount(train.lanes)
+        own = [lane for lane, rows in zip(self.lanes, counts.tolist(), strict=False) if rows]
+        if unknown := [lane for lane in given if lane not in own]:
             raise UserError(f"data.shares names {unknown[0]}{nearest(unknown[0], own)}; the lanes are {', '.join(own)}")
-        left = 1 - sum(map(exact, shares.values()))
-        others = sum(rows for lane, rows in own.items() if lane not in shares)
-        if min(shares.values()) <= 0 or left < 0 or bool(left) != bool(others):
-            rest = f" with a rest for the lanes {', '.join(own.keys() - shares)}" if others else ""
-            raise UserError(f"data.shares must be above 0 and sum to 1{rest}, not to {float(1 - left):g}")
-        parts = {lane: exact(shares[lane]) if lane in shares else left * rows / others for lane, rows in own.items()}
-        return tuple(parts.get(lane, Fraction(0)) for lane in self.lanes[: len(counts)])
+        left, others = 1 - sum(map(exact, given.values())), [lane for lane in own if lane not in given]
+        if min(given.values()) < 0 or left < 0 or bool(left) != bool(others):
+            rest = f" with a rest for the lanes {', '.join(others)}" if others else ""
+            raise UserError(f"data.shares must not be negative, and sum to 1{rest}, not to {float(1 - left):g}")
+        lanes = self.lanes[: len(counts)]  # those after them are of eval rows alone
+        unnamed = (
+            shares_of(np.where(np.isin(lanes, [*given]), 0, counts), alpha) if others else [Fraction()] * len(lanes)
+        )
+        return tuple(exact(given.get(lane, 0)) + left * part for lane, part in zip(lanes, unnamed, strict=True))
 
     def steps_of(self, epochs: float, split: Split) -> int:
-        """The optimizer steps in which as many examples are drawn as there are, so many times."""
-        left, rows, block = round(epochs * len(self._train)), 0, 0
+        """The optimizer steps in which as many examples are drawn as there are in lanes with draws, so many times."""
+        left, rows, block = round(epochs * int(self.plan.counts[self.plan.quotas > 0].sum())), 0, 0
         while left > 0:
             rows += math.ceil(len(self.plan.block(block).bins) * min(left / self.plan.draws, 1))
             left, block = left - self.plan.draws, block + 1

@@ -87,6 +87,7 @@ ALIASES = {  # command → shipped config, datamodule, flags
             "--packing": "data.packing",
             "--sampling": "data.sampling",
             "--sampling-tag": "data.sampling_tag",
+            "--shares": "data.shares",
             "--on-long": "data.on_long",
             "--allow-overlap": "data.allow_overlap",
             "--format": "data.reading.format",

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing
+from picochat.packs.documents import iter_documents
 from picochat.packs.records import BrokenError, Numbered, iter_records
 from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, validate_row
 from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, json_text, mark, rows_of
@@ -36,7 +37,7 @@ class Reading:
     """How rows of others are read. What is not asked for is refused.
 
     Args:
-        format: the form of the rows; null recognises it.
+        format: the form of the rows; null recognises it. Of text each document is learnt whole, as in a corpus.
         map: what fields are called here, as THEIRS=OURS: "title=prompt,body=completion"; null leaves their names.
         learn: which replies of a row are learnt, all or the last.
         on_unsupported: rows with tool calls, images, reasoning or preference pairs: error, or drop (they are counted).
@@ -45,7 +46,8 @@ class Reading:
     """
 
     format: (
-        Literal["messages", "sharegpt", "alpaca", "dolly", "prompt", "user", "question", "choices", "oasst"] | None
+        Literal["messages", "sharegpt", "alpaca", "dolly", "prompt", "user", "question", "choices", "oasst", "text"]
+        | None
     ) = None
     map: str | None = None
     learn: Literal["all", "last"] = "all"
@@ -147,11 +149,14 @@ def iter_rows(
         UserError: the file cannot be read, or a row is refused.
     """
     tally = tally or Tally()
-    names, met = tally.reading.names, set[str]()
+    names, met, form = tally.reading.names, set[str](), tally.reading.format
 
     def nan() -> None:
         tally.counts["NaN, read as null"] += 1
 
+    if form == "text":
+        texts = ({"prompt": "", "completion": one.text} for one in iter_documents(path))
+        form, records = None, enumerate(texts, start=1)
     for line, record in _with_trees(records or iter_records(path, nan)):
         tally.lines = line
         try:
@@ -160,7 +165,7 @@ def iter_rows(
             if names and isinstance(record, dict):
                 met |= names.keys() & record.keys()
                 record = _renamed(record, names)
-            for row in rows_of(record, tally.reading.format):
+            for row in rows_of(record, form):
                 row = _finished(row, kind, tally)
                 if check:
                     check(row)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from picochat.errors import UserError, nearest
+from picochat.packs.formats import Reading
 from picochat.packs.profiles import Component, Lane, Profile
 from picochat.plugins import find_plugin, load_named
 from picochat.strict_yaml import read_yaml
@@ -29,10 +30,11 @@ _GROUP = "picochat.profiles"
 _TYPES: dict[str, tuple[type, ...]] = {  # of the values that are no text
     **dict.fromkeys(("share", "weight", "hold_out", "gate"), (int, float)),
     **dict.fromkeys(("rows", "repeat"), (int,)),
-    **dict.fromkeys(("lanes", "check"), (dict,)),
+    **dict.fromkeys(("lanes", "check", "reading"), (dict,)),
     "split": (str, dict),
+    "strip_control": (bool,),
 }
-_WORDS = {str: "text", int: "a number", float: "a number", dict: "a mapping (key: value)"}
+_WORDS = {str: "text", int: "a number", float: "a number", dict: "a mapping (key: value)", bool: "true or false"}
 
 
 def built_in_profiles() -> dict[str, Profile]:
@@ -89,6 +91,10 @@ def _component(table: Any, place: str) -> Component:
         _check_type(name, (str,), f"{place}.lanes")
         _check_type(lane, (int, float, dict), f"{place}.lanes.{name}")
         lanes[name] = Lane(**_checked(Lane, lane, f"{place}.lanes.{name}")) if isinstance(lane, dict) else Lane(lane)
+        try:
+            Reading(**_checked(Reading, lanes[name].reading or {}, f"{place}.lanes.{name}.reading"))
+        except UserError as error:
+            raise ValueError(f"{place}.lanes.{name}.reading: {error}") from None
     return Component(**{**values, "lanes": lanes})
 
 
@@ -99,7 +105,8 @@ def _checked(kind: type[Any], table: Any, place: str) -> dict[str, Any]:
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"{place}.{key}: unknown key{nearest(str(key), known)}; known are {', '.join(known)}")
-        choices = get_args(known[key].type) if get_origin(known[key].type) is Literal else ()
+        kinds = (known[key].type, *get_args(known[key].type))  # Literal[…], or Literal[…] | None
+        choices = [word for one in kinds if get_origin(one) is Literal for word in get_args(one)]
         if choices and value not in choices:
             raise ValueError(f"{place}.{key}: is {value!r}; use {' or '.join(choices)}")
         types: tuple[type, ...] = (dict,) if key == "gate" and kind is Component else _TYPES.get(key, (str,))
@@ -111,6 +118,6 @@ def _checked(kind: type[Any], table: Any, place: str) -> dict[str, Any]:
 
 
 def _check_type(value: Any, types: tuple[type, ...], place: str) -> None:
-    fits = isinstance(value, types) and not isinstance(value, bool)
+    fits = type(value) in types
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{place}: is {value!r}; use {' or '.join(dict.fromkeys(_WORDS[one] for one in types))}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.files import sha256_text
-from picochat.packs.formats import Tally, iter_rows, no_rows
+from picochat.packs.formats import Reading, Tally, iter_rows, no_rows
 from picochat.packs.profiles import CHECKS, Lane, Profile
 from picochat.packs.quotas import EVAL_SHARE, Side, split_of
 from picochat.packs.rows import ASKED, Row, cluster_of, conversation, has_check, normalised, questions
@@ -84,7 +84,7 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
     pool = Pool(lane.file or f"hub:{lane.hub}", lane.repeat)
 
     def read(source: str, split: str | None = None, most: int | None = lane.rows) -> list[Row]:
-        place, tally, records = profile.file(source), Tally(), None
+        place, tally, records = profile.file(source), Tally(Reading(**lane.reading or {})), None
         if split:
             place, (dataset, _, config) = Path(f"hub:{source}, split {split}"), source.partition(":")
             records = enumerate(read_records(hub_dir, dataset, config or None, split, most), start=1)

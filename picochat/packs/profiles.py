@@ -28,7 +28,15 @@ CHECKS = {  # name in `check:` → field of an eval row, and the type of its val
     "max_words": ("max_words", int),
     "answerable": ("answerable", bool),
 }
-_OF_ROWS = ("rows", "hold_out", "split", "eval_file", "check", "repeat")  # settings of lanes whose rows are read
+_OF_ROWS = (
+    "rows",
+    "reading",
+    "hold_out",
+    "split",
+    "eval_file",
+    "check",
+    "repeat",
+)  # settings of lanes whose rows are read
 DIAGNOSTIC = "diagnostic"
 """The `claim` of a component about which nothing is said in public, whatever its gates show."""
 
@@ -44,6 +52,8 @@ class Lane:
         file: rows of anybody, in one of the forms that picochat reads.
         hub: a data set, "OWNER/NAME" or "OWNER/NAME:CONFIG".
         rows: the most rows that are read of file or data set, from its beginning.
+        reading: how they are read, see `formats.Reading`: {"map": "title=prompt", "on_bad": "drop"}; {"format": "text"}
+            for a corpus, whose documents are learnt as they are (a placebo for other lanes).
         hold_out: the share of questions that is held out, by hash. None: 0.2 where rows have a check, else 0.
         split: of the data set; {"train": …, "eval": …} takes each side from a split of its own, or in a file from the
             rows whose field ``split`` says so.
@@ -58,6 +68,7 @@ class Lane:
     file: str | None = None
     hub: str | None = None
     rows: int | None = None
+    reading: Mapping[str, Any] | None = None
     hold_out: float | None = None
     split: str | Mapping[str, str] | None = None
     eval_file: str | None = None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_rows import chat_row, eval_row, write_jsonl
 
@@ -15,6 +16,7 @@ from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.formats import Reading
 
 TINY = DecoderConfig(vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8)
 
@@ -53,7 +55,7 @@ def test_inputs_are_parsed_and_a_file_is_what_it_is_called(three: Path) -> None:
 
 
 def test_files_get_exactly_their_shares_of_every_block(files: dict[str, str], three: Path) -> None:
-    dm = ready(files, chat_input=["A=0.5:a.jsonl", "b.jsonl", "c.jsonl"], block_size=80)
+    dm = ready(files, chat_input=["A=0.5:a.jsonl", "b.jsonl", "c.jsonl"], block_size=80, sampling="uniform")
     assert dm.lanes == ["A", "b", "c"]
     assert dm.plan.quotas.tolist() == [40, 30, 10]  # b and c share the other half by their rows, 30 : 10
     places = {dm._train.store.place(row).split(":")[0] for row in range(80)}
@@ -70,6 +72,16 @@ def test_shares_beside_the_root(files: dict[str, str], three: Path) -> None:
     root = ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], block_size=20)
     assert root.plan.quotas.tolist() == [9, 7, 4]  # roots 6.32 : 5.48 : 3.16, of twenty 8.45, 7.32 and 4.23
     assert root.plan.fingerprint != dm.plan.fingerprint
+    without = ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], shares={"b": 0}, block_size=20)
+    assert without.plan.quotas.tolist() == [13, 0, 7]  # roots 6.32 : 3.16, of twenty 13.33 and 6.67
+    assert without.steps_of(1, Split(1)) < root.steps_of(1, Split(1))  # an epoch of a and c alone
+
+
+def test_documents_are_learnt_whole(files: dict[str, str], three: Path) -> None:
+    Path("notes.jsonl").write_text('{"text": "Rain fell on the mill."}\n{"text": "It ran."}', encoding="utf-8")
+    dm = ready(files, chat_input="notes.jsonl", reading=Reading(format="text"))
+    store = dm._train.store
+    assert store.supervised.tolist() == (np.diff(store.offsets) - 1).tolist() != []  # all but the first token
 
 
 @pytest.mark.parametrize(
@@ -78,7 +90,7 @@ def test_shares_beside_the_root(files: dict[str, str], three: Path) -> None:
         ({"a": 0.5, "d": 0.5}, r"data\.shares names d.*; the lanes are a, b, c"),
         ({"a": 0.5, "b": 0.5}, r"sum to 1 with a rest for the lanes c, not to 1"),
         ({"a": 0.5, "b": 0.4, "c": 0.2}, r"sum to 1, not to 1\.1"),
-        ({"a": 0.9, "b": -0.1}, r"must be above 0"),
+        ({"a": 0.9, "b": -0.1}, r"must not be negative"),
     ],
 )
 def test_shares_that_cannot_be_meant_are_refused(

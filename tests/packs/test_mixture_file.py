@@ -105,6 +105,30 @@ def test_a_short_file_makes_the_largest_possible_pack_and_the_report_says_so(fol
     )
 
 
+def test_a_lane_says_how_its_file_is_read(folder: Path) -> None:
+    lane = "chat: {share: 0.4, file: notes.md, repeat: 99, reading: {format: text}}"
+    (folder / "mine.yaml").write_text(MIXTURE.replace("chat: {share: 0.4, file: chat.jsonl}", lane))
+    (folder / "notes.md").write_text("The mill stood still.")
+    _, train, _ = build(folder)
+    found = [row["messages"] for row in train if row["category"] == "chat"]
+    assert found[0] == [{"role": "text", "content": "The mill stood still."}]
+    assert len(found) == 72  # 240 x .75 x .4
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        ("{formt: text}", "unknown key .did you mean format"),
+        ("{on_bad: skip}", "error or drop"),
+        ("{map: a}", "THEIRS"),
+    ],
+)
+def test_readings_that_cannot_be_meant_are_refused(folder: Path, reading: str, message: str) -> None:
+    (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", f"file: chat.jsonl, reading: {reading}"))
+    with pytest.raises(UserError, match=rf"support\.lanes\.chat\.reading.*{message}"):
+        read_mixture(folder / "mine.yaml")
+
+
 def test_repeat_lets_rows_come_again_after_all_others_came(folder: Path) -> None:
     (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", "file: chat.jsonl, repeat: 3"))
     report, train, _ = build(folder, sft_rows=320)  # 320 x .75 x .4 = 96
