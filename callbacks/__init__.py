@@ -12,6 +12,7 @@ from picochat.callbacks.graceful_stop import GracefulStop
 from picochat.callbacks.grad_clip import GradientClip
 from picochat.callbacks.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
 from picochat.callbacks.lr_schedule import LRSchedule, lr_factor
+from picochat.callbacks.progress import Progress
 from picochat.callbacks.run_logger import RunLogger
 from picochat.callbacks.run_report import RunReport
 from picochat.callbacks.throughput import Throughput
@@ -24,6 +25,7 @@ __all__ = [
     "GradientClip",
     "LRSchedule",
     "LastCheckpoint",
+    "Progress",
     "RunLogger",
     "RunReport",
     "Throughput",

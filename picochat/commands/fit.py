@@ -4,7 +4,6 @@ In: a config (a file, or the bare name of a shipped one) and overrides. Out: a r
 """
 
 import contextlib
-import logging
 import re
 import signal
 import sys
@@ -95,6 +94,8 @@ class PicochatCLI(LightningCLI):
             trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
         if config.model.checkpoint is not None:
             take_from_checkpoint(config.data.init_args, Path(config.model.checkpoint))
+        if trainer.enable_progress_bar is False:
+            config.progress.bar = False
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if config.ckpt_path is not None:
@@ -142,9 +143,9 @@ class PicochatCLI(LightningCLI):
             own = [] if any(isinstance(one, RunLogger) for one in asked) else [RunLogger(settings["default_root_dir"])]
             kwargs["logger"] = [*own, *asked]
         kwargs["strategy"] = _strategy(settings.get("strategy"))
-        if settings.get("enable_progress_bar") is None:
+        if settings.get("enable_progress_bar") is None:  # in a fit, Progress speaks
             own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-            kwargs["enable_progress_bar"] = own_bar or sys.stderr.isatty()
+            kwargs["enable_progress_bar"] = own_bar or (self.subcommand != "fit" and sys.stderr.isatty())
         return super().instantiate_trainer(**kwargs)
 
     def after_predict(self) -> None:
@@ -182,7 +183,6 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold
@@ -283,9 +283,3 @@ def _strategy(asked: Any) -> Any:
             "with a class_path"
         )
     return asked
-
-
-def _is_about_this_run(record: logging.LogRecord) -> bool:
-    """False for Lightning's advertisements, for devices that are not used, and for what every run does."""
-    others = ("💡 Tip", "TPU available", "GPU available: False", "`Trainer(val_check_interval=")
-    return not record.getMessage().startswith(others)

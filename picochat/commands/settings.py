@@ -16,6 +16,7 @@ CALLBACKS = {  # of every run, in this order; those that a config lists under tr
     "best_checkpoint": "picochat.callbacks.BestCheckpoint",
     "last_checkpoint": "picochat.callbacks.LastCheckpoint",
     "benchmark_metrics": "picochat.callbacks.BenchmarkMetrics",
+    "progress": "picochat.callbacks.Progress",
 }
 TRAINER_DEFAULTS: dict[str, Any] = {  # where picochat differs from Lightning
     "default_root_dir": "runs/fit",

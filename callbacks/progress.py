@@ -1,0 +1,166 @@
+"""How far a fit is, while it runs: one bar in a terminal, a line every so often in a log, a pipe or a notebook.
+
+In: the step, and what was logged. Out: stdout. Next: `picochat.callbacks.RunReport`, for the end.
+
+    step  450/2200  loss 0.4121  lr 3.9e-03  9.1k tokens/s  5 min left
+    step  500/2200  loss 0.3990  lr 3.8e-03  9.0k tokens/s  val 0.3881  weak_skills 42%  5 min left
+
+    450/2200 |███████▌                       | loss 0.412  9.1k tokens/s  5 min
+
+The time left follows from the rate since the run began, validations included.
+
+    Trainer(callbacks=[Throughput(), Progress()], enable_progress_bar=False)
+"""
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from tqdm import tqdm
+
+_WIDTH = 72  # columns of the bar, so that no common window breaks it
+_SMALL_TALK = (  # advertisements, devices that are not used, and what every run does
+    *("💡 Tip", "TPU available", "GPU available: False", "Seed set to"),
+    *("`Trainer(val_check_interval=", "`Trainer.fit` stopped: `max_steps"),
+)
+
+
+def summary(metrics: Mapping[str, float], *, short: bool = False, validated: bool = False) -> str:
+    """What a line says about the metrics that are there.
+
+    Args:
+        metrics: name → value, as they were logged.
+        short: only what fits beside a bar.
+        validated: with the losses of a validation and the pass rates of the eval rows answered in it.
+    """
+    rates = {name.split("/")[1]: rate for name, rate in metrics.items() if name.endswith("/pass_rate")}
+    texts = {
+        "train/loss": "loss {:.3f}" if short else "loss {:.4f}",
+        "train/lr": "" if short else "lr {:.1e}",
+        "train/tokens_per_s": "{} tokens/s",
+        "val/loss": "val {:.4f}" if validated else "",
+        "eval/loss": "eval {:.4f}" if validated else "",
+    }
+    known = {name: amount(metrics[name]) if "_per_" in name else metrics[name] for name in texts if name in metrics}
+    parts = [texts[name].format(value) for name, value in known.items()]
+    return "  ".join(filter(None, [*parts, *(f"{name} {rate:.0%}" for name, rate in rates.items() if validated)]))
+
+
+def amount(value: float) -> str:
+    """812, 9.1k, 120k, 1.2M."""
+    size, unit = (1e6, "M") if value >= 1e6 else (1e3, "k") if value >= 1e3 else (1, "")
+    return f"{value / size:.{1 if size > 1 and value < 100 * size else 0}f}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3 h 05 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class Progress(Callback):
+    """Show how far training is. A bar of Lightning's (`enable_progress_bar: true`, RichProgressBar) replaces it.
+
+    Lightning's own messages go to stdout too, since a notebook shows stderr as an alarm.
+
+    Args:
+        every: seconds between two lines where there is no bar; validations and the end have one anyway.
+        bar: whether to draw a bar; null draws one where stdout is a terminal.
+    """
+
+    def __init__(self, every: float = 10.0, bar: bool | None = None) -> None:
+        self.every = every
+        self.bar = bar
+        self._bar: Any = None  # tqdm's
+        self._silent = self._is_due = False
+        self._first_step = self._seen = self._printed = 0  # steps
+        self._began = self._spoke = 0.0
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            for handler in logging.getLogger(name).handlers:
+                handler.addFilter(_is_for_stderr)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._silent = not trainer.is_global_zero or trainer.progress_bar_callback is not None
+        self._first_step = self._seen = self._printed = trainer.global_step
+        self._began, self._spoke = time.monotonic(), 0.0
+        if not self._silent and (sys.stdout.isatty() if self.bar is None else self.bar):
+            columns = min(_WIDTH, shutil.get_terminal_size().columns - 1)
+            total = trainer.max_steps if trainer.max_steps > 0 else None
+            form = "{n_fmt}/{total_fmt} |{bar}| {desc}"
+            self._bar = tqdm(total=total, ncols=columns, bar_format=form, leave=False, file=sys.stdout)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._is_due:  # no validation came after the step, whose line would have said more
+            self._print(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step, every = trainer.global_step, cast(Any, trainer).log_every_n_steps or 1
+        if self._silent or step == self._seen or step % every:
+            return  # between log steps the loss stays on the device
+        self._seen = step
+        if self._bar is not None:
+            self._draw(trainer, summary(_metrics(trainer), short=True))
+        elif time.monotonic() >= self._spoke + self.every:
+            self._is_due = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._draw(trainer, "validating")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._print(trainer, validated=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._printed != trainer.global_step:
+            self._print(trainer)
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _left(self, trainer: Trainer) -> list[str]:
+        """The time left, if it can be known."""
+        done, ahead = trainer.global_step - self._first_step, trainer.max_steps - trainer.global_step
+        return [duration((time.monotonic() - self._began) / done * ahead)] if done > 0 and ahead > 0 else []
+
+    def _draw(self, trainer: Trainer, text: str) -> None:
+        self._bar.n = trainer.global_step
+        self._bar.set_description_str("  ".join([text, *self._left(trainer)]))
+
+    def _print(self, trainer: Trainer, *, validated: bool = False) -> None:
+        if self._silent:
+            return
+        self._is_due = False
+        self._printed, self._spoke = trainer.global_step, time.monotonic()
+        total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
+        parts = [f"step {trainer.global_step:>{len(total)}}{total}", summary(_metrics(trainer), validated=validated)]
+        line = "  ".join([*parts, *(f"{left} left" for left in self._left(trainer))])
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _metrics(trainer: Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _is_for_stderr(record: logging.LogRecord) -> bool:
+    """A handler's filter: warnings pass, messages are printed here, and those that say nothing of the run are not."""
+    if record.levelno <= logging.INFO and not record.getMessage().startswith(_SMALL_TALK):
+        tqdm.write(record.getMessage(), file=sys.stdout)
+        sys.stdout.flush()
+    return record.levelno > logging.INFO

@@ -1,0 +1,104 @@
+"""What a training says while it runs and at its end: a bar in a terminal, lines elsewhere."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import Line, loader, trainer
+
+from picochat.callbacks import BestCheckpoint, Progress, RunReport, progress
+from picochat.callbacks.progress import amount, duration, summary
+
+
+class Clock:
+    """Stands for the module `time`: each look at it takes four seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += 4
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(7.2, "7"), (812, "812"), (9_140, "9.1k"), (120_400, "120k"), (1_234_567, "1.2M")]
+)
+def test_amounts_are_short(value: float, shown: str) -> None:
+    assert amount(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0 s"), (99, "99 s"), (130, "2 min"), (5_940, "99 min"), (11_100, "3 h 05 min")]
+)
+def test_durations_have_the_unit_that_people_would_use(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_a_line_says_what_was_logged_and_after_a_validation_its_losses_and_pass_rates() -> None:
+    metrics = {"eval/weak_skills/pass_rate": 0.42, "val/loss": 0.38814, "train/loss": 0.41, "train/lr": 0.004}
+    assert summary(metrics) == "loss 0.4100  lr 4.0e-03"
+    assert summary(metrics, validated=True) == "loss 0.4100  lr 4.0e-03  val 0.3881  weak_skills 42%"
+    assert summary({**metrics, "train/tokens_per_s": 9140.0}, short=True) == "loss 0.410  9.1k tokens/s"
+    assert summary({}) == ""
+
+
+def run(root: Path, bar: bool | None, **settings: Any) -> None:
+    callbacks = [Progress(every=10, bar=bar), BestCheckpoint(), RunReport()]
+    given = {"max_steps": 8, "val_check_interval": 4, **settings}
+    trainer(root, callbacks, **given).fit(Line(), loader(), loader(8))
+
+
+def test_without_a_terminal_lines_come_at_intervals_and_after_validations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "time", Clock())
+    run(tmp_path, bar=None)
+    said = capsys.readouterr()
+    lines = [line for line in said.out.splitlines() if line.startswith("step")]
+    steps = [line.split()[1] for line in lines]
+    assert steps[0] == "1/8"
+    assert steps[-1] == "8/8"
+    assert steps.count("4/8") == 1  # the validation's line stands for the step's
+    assert len(steps) < 8
+    assert [step for step, line in zip(steps, lines, strict=True) if " val 0." in line or " val 1." in line] == [
+        "4/8",
+        "8/8",
+    ]
+    assert re.fullmatch(r"step +1/8  loss \d\.\d{4}  \d+ (s|min) left", lines[0])
+    assert "left" not in lines[-1]
+    assert said.err == ""  # a pink box in a notebook
+
+
+def test_in_a_terminal_one_bar_fits_72_columns_and_validations_stay_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress.sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    run(tmp_path, bar=True)
+    parts = re.split(r"[\r\n]", screen.getvalue())
+    bars = [part for part in parts if "|" in part]
+    assert bars
+    assert {len(bar) for bar in bars} == {72}
+    assert (
+        sum(part.startswith("step  4/8") for part in parts) == sum(part.startswith("step  8/8") for part in parts) == 1
+    )
+
+
+def test_a_bar_of_lightnings_takes_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, bar=None, enable_progress_bar=True)
+    assert "step" not in [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_end_says_where_things_lie_and_the_best_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, bar=False)
+    end = capsys.readouterr().out.partition("\ndone in ")[2]
+    assert re.match(r"\d+ s; best val/loss \d\.\d{4} at step 8\n", end)
+    assert f"{tmp_path}/report.md " in end
+    assert f"{tmp_path}/best_checkpoint " in end
+    assert "next:" not in end  # no command of picochat's runs a model of somebody else's
