@@ -17,10 +17,9 @@ reply: its rate can be lower than lm-eval's.
 """
 
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,30 +76,36 @@ def export_lm_eval(
         raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
     rows, folder = load_eval_rows(input_path), Path(out_dir)
     refuse_existing([folder], force=force, folders=True)
+    forms = yaml.safe_load((resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8"))
     profiles = {row.get("mixture_profile") for row in rows}
     group = "picochat_" + _word(name or (len(profiles) == 1 and profiles.pop()) or Path(input_path).stem)
-    left_out: Counter[str] = Counter()
-    lanes: dict[tuple[str, str], list[Row]] = {}
+    lanes: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        check = _check_of(row)
-        if check in (*_forms()["styles"], "choice"):
-            lanes.setdefault((_word(row.get("category") or "rows"), check), []).append(row)
-        else:
-            left_out[check] += 1
-    if not lanes:
+        lanes[_word(row.get("category") or "rows"), _check_of(row)].append(row)
+    known = {key: lane for key, lane in sorted(lanes.items()) if key[1] in (*forms["styles"], "choice")}
+    left_out = Counter(check for (_, check), lane in lanes.items() if (_, check) not in known for _ in lane)
+    if not known:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
-    categories = Counter(category for category, _ in lanes)
-    limit = max_new_tokens or max(len(_expected(row).encode()) for lane in lanes.values() for row in lane) + 1
+    categories = Counter(category for category, _ in known)
+    limit = max_new_tokens or max(len(_expected(row).encode()) for lane in known.values() for row in lane) + 1
     tasks: dict[str, int] = {}
     with atomic_folder(folder) as building:
-        for (category, check), lane in sorted(lanes.items()):
+
+        def write(name: str, value: Mapping[str, Any]) -> None:
+            text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+            (building / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+        for (category, check), lane in known.items():
             task = f"{group}_{category}" + (f"_{check}" if categories[category] > 1 else "")
             rows_file = folder.resolve() / f"{task}.jsonl"
-            (building / rows_file.name).write_text(dump_rows(_record(row) for row in lane), encoding="utf-8")
-            _write_yaml(building / f"{task}.yaml", _task(task, check, rows_file, limit))
+            (building / rows_file.name).write_text(dump_rows(map(_record, lane)), encoding="utf-8")
+            files = {"task": task, "dataset_kwargs": {"data_files": {"test": str(rows_file)}}, **forms["every"]}
+            write(task, {**files, **_task(forms, check, limit)})
             tasks[task] = len(lane)
-        _write_yaml(building / f"{group}.yaml", _group(group, tasks, {check for _, check in lanes}))
+        checks = {"acc" if check == "choice" else "exact_match" for _, check in known}
+        metrics = [form for name, form in forms["group"].items() if name in checks]
+        write(group, {"group": group, "task": [*tasks], "aggregate_metric_list": metrics, "metadata": {"version": 1}})
         done = Exported(group, tasks, dict(left_out), limit)
         (building / "README.md").write_text(_readme(done, folder, Path(input_path)), encoding="utf-8")
     return done
@@ -140,38 +145,18 @@ def _record(row: Row) -> Row:
     return {**record, "target": row["answer"]}
 
 
-@cache
-def _forms() -> dict[str, Any]:
-    text = (resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8")
-    forms: dict[str, Any] = yaml.safe_load(text)
-    return forms
-
-
-def _task(task: str, check: str, rows_file: Path, limit: int) -> dict[str, Any]:
-    forms = _forms()
-    every = {"task": task, "dataset_kwargs": {"data_files": {"test": str(rows_file)}}, **forms["every"]}
+def _task(forms: Mapping[str, Any], check: str, limit: int) -> dict[str, Any]:
+    """What tells one task from others, but for its name and rows."""
     if check == "choice":
-        return {**every, **forms["choice"]}
+        return dict(forms["choice"])
     pattern = forms["styles"][check]
     steps = [{"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"}] if pattern else []
     return {
-        **every,
         **forms["generate"],
         # the model's own end of turn is added by lm-eval
         "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit},
         "filter_list": [{"name": "answer", "filter": [*steps, {"function": "take_first"}]}],
     }
-
-
-def _group(group: str, tasks: Mapping[str, int], checks: Collection[str]) -> dict[str, Any]:
-    forms = _forms()["group"]
-    metrics = [forms["exact_match"]] if set(checks) - {"choice"} else []
-    metrics += [forms["acc"]] if "choice" in checks else []
-    return {"group": group, "task": list(tasks), "aggregate_metric_list": metrics, "metadata": {"version": 1}}
-
-
-def _write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
 
 
 def _readme(done: Exported, folder: Path, source: Path) -> str:
