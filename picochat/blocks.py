@@ -15,7 +15,7 @@ is a short answer in the terminal and a long report on a page.
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -92,16 +92,10 @@ class Bars(Block):
 
 
 @dataclass(frozen=True)
-class Matrix(Block):
-    """A table whose cells have shades on a page, from -1 (bad) over 0 to 1 (good); `corner` names what rows are.
+class Matrix(Table):
+    """A table whose figures have shades on a page, from -1 (bad) over 0 to 1 (good), and hints under the mouse."""
 
-    `hints` are shown of a cell that the mouse points to.
-    """
-
-    corner: str
-    columns: Sequence[str]
-    rows: Mapping[str, Sequence[str]]
-    shades: Sequence[Sequence[float]]
+    shades: Sequence[Sequence[float]] = field(kw_only=True)
     hints: Sequence[Sequence[str]] = field(default=(), kw_only=True)
 
 
@@ -184,11 +178,8 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     lines = []
     for row in shown:
         spaces = [" " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
-        cells = [
-            cell + space if column < left else space + cell
-            for column, (cell, space) in enumerate(zip(row, spaces, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
+        cells = zip(row[:left] + spaces[left:], spaces[:left] + row[left:], strict=True)
+        lines.append("  ".join(map("".join, cells)).rstrip())
     return "\n".join(lines)
 
 
@@ -243,12 +234,8 @@ def _terminal_body(block: Any) -> str:
     match block:
         case Text():
             return "\n".join(map(printable, block.lines))
-        case Table():
-            depths = block.depths or [0] * len(block.rows)
-            rows = [["  " * depth + row[0], *row[1:]] for depth, row in zip(depths, block.rows, strict=True)]
-            return aligned([block.head, *rows], block.left) if rows else ""
-        case Matrix():
-            return _terminal_body(_figures(block))
+        case Table() if block.rows:
+            return aligned([block.head, *_indented(block, "  ", str)], block.left)
     return ""
 
 
@@ -262,27 +249,22 @@ def _markdown_body(block: Any) -> str:
             before, after = {"list": ("- ", ""), "lead": ("**", "**")}.get(block.style, ("", ""))
             lines = [before + md(line) + after for line in block.lines]
             return ("\n" if block.style == "list" else "\n\n").join(lines)
-        case Table():
-            depths = block.depths or [0] * len(block.rows)
-            rows = [
-                ["&emsp;" * depth + _cell(row[0]), *map(_cell, row[1:])]
-                for depth, row in zip(depths, block.rows, strict=True)
-            ]
+        case Table() if block.rows:
             rule = ["---" if column < block.left else "---:" for column in range(len(block.head))]
-            lines = [" | ".join(line) for line in (map(_cell, block.head), rule, *rows)]
-            return "\n".join(f"| {line} |" for line in lines) if rows else ""
-        case Matrix():
-            return _markdown_body(_figures(block))
-        case Replies():
+            lines = [" | ".join(line) for line in (map(_cell, block.head), rule, *_indented(block, "&emsp;", _cell))]
+            return "\n".join(f"| {line} |" for line in lines)
+        case Replies() if block.shown:
             pool = [reply for reply in block.shown if reply.failed] or block.shown
             some = [pool[number * len(pool) // _SOME] for number in range(_SOME)] if len(pool) > _SOME else pool
             note = f"{len(some)} of {len(pool)} shown here. {block.note}"
-            return f"{md(note)}\n\n{_markdown_body(_reply_table(some))}" if some else ""
+            return f"{md(note)}\n\n{_markdown_body(_reply_table(some))}"
     return ""
 
 
-def _figures(matrix: Matrix) -> Table:
-    return Table((matrix.corner, *matrix.columns), [(name, *cells) for name, cells in matrix.rows.items()])
+def _indented(table: Table, step: str, shown: Callable[[str], str]) -> list[list[str]]:
+    """The rows as `shown`, each with as many steps before it as it is deep."""
+    depths = table.depths or [0] * len(table.rows)
+    return [[step * depth + shown(row[0]), *map(shown, row[1:])] for depth, row in zip(depths, table.rows, strict=True)]
 
 
 def _reply_table(replies: Sequence[Reply]) -> Table:

@@ -117,7 +117,7 @@ def test_a_block_is_shown_by_the_media_it_names_and_an_empty_one_by_none() -> No
 
 
 def test_a_matrix_is_a_table_where_nothing_can_be_shaded_and_pictures_are_for_pages() -> None:
-    effects = Matrix("lane", ("math", "identity"), {"math": ("+3.1", "0.0")}, [[0.6, 0.0]])
+    effects = Matrix(("lane", "math", "identity"), [("math", "+3.1", "0.0")], shades=[[0.6, 0.0]])
     assert terminal(effects) == "lane  math  identity\nmath  +3.1       0.0"
     assert markdown(effects).splitlines()[2] == "| math | +3.1 | 0.0 |"
     for picture in (Bars({"math": [Rate(0.9, 0.8, 0.95), None]}), Charts([Chart("Loss", {"x": [(1, 2.0)]})])):

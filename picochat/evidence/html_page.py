@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from picochat.blocks import Bars, Block, Charts, Replies, Report, Table, Text
+from picochat.blocks import Bars, Block, Charts, Matrix, Replies, Report, Table, Text
 from picochat.evidence.curves import HEIGHT, WIDTH, draw
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -50,6 +50,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["matrix"] = lambda block: isinstance(block, Matrix)
     environment.globals |= {"first": _FIRST, "chart_width": WIDTH, "chart_height": HEIGHT}
     environment.filters |= {
         "kind": lambda block: type(block).__name__,

@@ -111,12 +111,13 @@ def _matrix(title: str, unit: str, effects: Effects) -> Matrix:
     lanes = sorted(own, key=lambda lane: -good * own[lane] if np.isfinite(own[lane]) else np.inf)
     columns = sorted({on: 0 for _, on in cells}, key=lambda on: lanes.index(on) if on in lanes else len(lanes))
     most, digits = max(abs(cell.value) for cell in cells.values()) or 1.0, 3 if unit == NLL else 1
-    rows = {
-        lane: [f"{cells[lane, on].value:+.{digits}f}{' *' * cells[lane, on].found}" for on in columns] for lane in lanes
-    }
+    rows = [
+        (lane, *(f"{cells[lane, on].value:+.{digits}f}{' *' * cells[lane, on].found}" for on in columns))
+        for lane in lanes
+    ]
     hints = [[_hint(cells[lane, on], digits) for on in columns] for lane in lanes]
     shades = [[good * cells[lane, on].value / most for on in columns] for lane in lanes]
-    return Matrix("lane", columns, rows, shades, hints=hints, title=title)
+    return Matrix(("lane", *columns), rows, shades=shades, hints=hints, title=title)
 
 
 def _hint(cell: Effect, digits: int) -> str:

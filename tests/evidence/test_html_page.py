@@ -70,7 +70,7 @@ def every_block(text: str) -> list[Block]:
         Table((text, text), [(text, text)], left=2, title=text, folded=True, depths=(1,)),
         Bars({text: [one, None]}, (text, text)),
         Charts([Chart(text, {text: [(1, 2.0), (2, 3.0)]})]),
-        Matrix(text, (text,), {text: (text,)}, [[-0.5]]),
+        Matrix((text, text), [(text, text)], shades=[[-0.5]], hints=[[text]]),
         Replies([Reply(text, {text: text}, {"lane": [text], "verdict": [text]})], text),
     ]
 
