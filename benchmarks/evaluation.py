@@ -16,8 +16,9 @@ import torch
 from report import record
 
 from picochat.blocks import markdown_page
+from picochat.evidence.answering import ModelAnswerer
 from picochat.evidence.eval_report import eval_json, eval_report
-from picochat.evidence.evaluation import Evaluation, Model, ModelAnswerer, RowFile, answer_rows
+from picochat.evidence.evaluation import Evaluation, Model, RowFile, answer_rows
 from picochat.evidence.html_page import page
 from picochat.evidence.report import write_report
 from picochat.evidence.scoring import is_choice, score

@@ -31,8 +31,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from picochat.blocks import Report, Table, clip, markdown_page
 from picochat.callbacks.best_checkpoint import averaged_weights
 from picochat.errors import UserError
-from picochat.evidence.evaluation import Answerer, ModelAnswerer, answer_rows, load_eval_rows
+from picochat.evidence.answering import Answerer, ModelAnswerer
+from picochat.evidence.evaluation import answer_rows, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction, count
+from picochat.evidence.policy import Policy
 from picochat.files import write_files
 from picochat.model.engine import Decoding
 from picochat.packs.quotas import spread_evenly
@@ -89,6 +91,7 @@ class BenchmarkMetrics(Callback):
         self.decoding = Decoding(max_new_tokens, temperature, top_k, top_p, seed, batch_size)
         self.samples = samples
         self._rows: list[Row] = []
+        self._policy = Policy()
         self._lanes: list[str] = []
         self._kept: list[dict[str, Any]] = []  # the samples so far
         self._evaluated_at = -1  # a step; with accumulation several batches end at the same one
@@ -113,7 +116,7 @@ class BenchmarkMetrics(Callback):
         read = data.eval_rows if path == getattr(data, "eval_path", None) and hasattr(data, "eval_rows") else None
         rows = _fitting(load_eval_rows(path, read=read), data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
-        self._rows = spread(rows, self.rows_per_lane)
+        self._rows, self._policy = spread(rows, self.rows_per_lane), Policy.of(rows, path)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._evaluated_at = trainer.global_step
@@ -148,7 +151,7 @@ class BenchmarkMetrics(Callback):
         """Answer this rank's share of the rows; the rates of all ranks' answers, as the report has them."""
         share = self._rows[trainer.global_rank :: trainer.world_size]
         with getattr(pl_module, "whole_weights", nullcontext)():  # ranks answer at their own pace, without each other
-            shares: list[Any] = [answer_rows(share, self.answerer(trainer, pl_module)) if share else []]
+            shares: list[Any] = [answer_rows(share, self.answerer(trainer, pl_module), self._policy) if share else []]
         if trainer.world_size > 1:
             mine, shares = shares[0], [None] * trainer.world_size
             torch.distributed.all_gather_object(shares, mine)

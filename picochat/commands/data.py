@@ -104,9 +104,9 @@ def run_task_pack(args: argparse.Namespace) -> None:
 def run_inspect(args: argparse.Namespace) -> None:
     """Print what the file holds; bad lines make the command fail."""
     from picochat.errors import UserError
-    from picochat.evidence.scoring import check_row
     from picochat.packs.formats import Reading, no_rows
     from picochat.packs.inspection import inspect_rows
+    from picochat.packs.row_checks import check_row
 
     render = None
     if args.tokenizer:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,15 @@ from picochat.blocks import Report, terminal
 from picochat.commands.decoding import DECODING, LOADING
 from picochat.commands.parser import Parser, arguments_of
 from picochat.errors import UserError, one_line
-from picochat.files import refuse_existing
-from picochat.model.engine import Decoding
+from picochat.files import refuse_existing, sha256_file, sha256_text
+from picochat.model.engine import Decoding, load_model
 from picochat.packs.formats import Reading, Tally
 
 if TYPE_CHECKING:
+    from picochat.evidence.answering import Answerer
     from picochat.evidence.curves import Curves
+    from picochat.evidence.lanes import Prediction
+    from picochat.packs.rows import Row
 
 _POWER = "picochat.evidence.power.visible_difference"
 _READING = "picochat.packs.formats.Reading"
@@ -29,26 +33,82 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run_chat(args: argparse.Namespace) -> None:
-    """Answer the rows, write the report, print it."""
+    """Get the rows answered, judge the replies, write the report, print it."""
     from picochat.evidence.eval_report import eval_json, eval_report
-    from picochat.evidence.evaluation import evaluate_checkpoint
-    from picochat.evidence.gates import limits_of, limits_with
+    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows
+    from picochat.evidence.gates import limits_with
     from picochat.evidence.model_card import check_card_place, write_model_card
+    from picochat.evidence.policy import Policy
     from picochat.evidence.read_back import read_before
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
+    for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
+        if getattr(args, flag) and not getattr(args, other):
+            raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
     if args.model_card and not args.force:
         check_card_place(args.checkpoint)
-    limits = limits_with(args.gate, limits_of(args.input))
+    tally, decoding = _reading(args), Decoding(**arguments_of(args, DECODING))
+    rows = load_eval_rows(args.input, tally)
+    policy = Policy.of(rows, args.input)
+    limits = limits_with(args.gate, policy.gates, rows)
     before = read_before(args.before, args.input) if args.before else None
-    curves = _curves_beside(args.checkpoint)
-    settings = {**_settings(args), "allow_overlap": args.allow_overlap}
-    evaluation = evaluate_checkpoint(args.input, args.checkpoint, limits=limits, **settings)
-    _say(settings["tally"])
+    answerer, origin = _answerer(args, rows, decoding)
+    predictions = answer_rows(rows, answerer, policy)
+    if args.judge:
+        predictions = _second_opinion(args, rows, predictions)
+    _say(tally)
+    pack = RowFile.of(args.input, len(rows))
+    evaluation = Evaluation(pack, predictions=predictions, limits=limits, says=policy.claims, **origin)
+    curves = _curves_beside(args.checkpoint) if args.checkpoint else None
     report = eval_report(evaluation, curves, before)
-    _finish(args, "eval_report", report, eval_json(evaluation), evaluation.predictions)
+    _finish(args, "eval_report", report, eval_json(evaluation), predictions)
     if args.model_card:
         print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
+
+
+def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[Answerer, dict[str, Any]]":
+    """What answers, and what the report says of it: `model`, `settings`, `overlap`."""
+    from picochat.evidence.answering import FileAnswerer, ModelAnswerer
+    from picochat.evidence.evaluation import Model
+    from picochat.evidence.trained_on import met_in_training
+
+    if args.replies:
+        return FileAnswerer(args.replies, rows), {
+            "model": Model(args.replies, sha256_file(args.replies)),
+            "settings": {},
+        }
+    settings = {**asdict(decoding), "device": args.device, "precision": args.precision}
+    if args.server:
+        from picochat.evidence.server import ServerAnswerer
+
+        server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.jsonl"))
+        name = f"{args.model} at {server.shown}"
+        return server, {"model": Model(name, sha256_text(name)), "settings": asdict(decoding)}
+    if args.hf:
+        from picochat.model.any_lm import AnyLM
+
+        own = AnyLM(args.hf, decoding, device=args.device, precision=args.precision)
+        return own, {"model": Model.of(args.hf, own.provenance), "settings": settings}
+    loading = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
+    loaded = load_model(args.checkpoint, **loading)
+    overlap, gone = met_in_training(args.input, rows, loaded.provenance)
+    if overlap and not args.allow_overlap:
+        raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
+    if gone:
+        changed = f"{', '.join(gone)} changed, or is gone"
+        print(f"(not compared with what the model was trained on: {changed})", file=sys.stderr)
+    model = Model.of(args.checkpoint, loaded.provenance)
+    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=True)
+    return answerer, {"model": model, "settings": settings, "overlap": overlap}
+
+
+def _second_opinion(args: argparse.Namespace, rows: "list[Row]", predictions: "list[Prediction]") -> "list[Prediction]":
+    from picochat.evidence.second_opinion import ask_judge
+    from picochat.evidence.server import ServerAnswerer
+
+    decoding = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
+    judge = ServerAnswerer(args.judge, args.judge_model, decoding, Path(args.out_dir, "judge.jsonl"))
+    return ask_judge(predictions, rows, judge)
 
 
 def run_sft_fit(args: argparse.Namespace) -> None:
@@ -58,9 +118,10 @@ def run_sft_fit(args: argparse.Namespace) -> None:
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
     rows = {"eval_input": args.eval_input, "max_rows": args.max_rows}
-    settings = _settings(args)
-    fit = measure_fit(args.input, args.checkpoint, **rows, **settings)
-    _say(settings["tally"])
+    settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
+    tally, decoding = _reading(args), Decoding(**arguments_of(args, DECODING))
+    fit = measure_fit(args.input, args.checkpoint, **rows, **settings, tally=tally, decoding=decoding, progress=True)
+    _say(tally)
     _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows)
 
 
@@ -116,10 +177,8 @@ def _say(tally: Tally) -> None:
         print(sentence, file=sys.stderr)
 
 
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
-    tally, decoding = Tally(Reading(**arguments_of(args, _READING))), Decoding(**arguments_of(args, DECODING))
-    return {**settings, "tally": tally, "decoding": decoding, "progress": True}
+def _reading(args: argparse.Namespace) -> Tally:
+    return Tally(Reading(**arguments_of(args, _READING)))
 
 
 def _curves_beside(checkpoint: str) -> "Curves | None":
@@ -142,10 +201,23 @@ def _add_chat(subparsers: Any) -> None:
         epilog="example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability",
     )
+    answers = parser.add_argument_group("what answers (one of these)").add_mutually_exclusive_group(required=True)
+    for flag, metavar, text in (
+        ("--checkpoint", "DIR", "a model folder, such as RUN/best_checkpoint"),
+        ("--replies", "FILE", "replies made elsewhere: a line a row, with the row's id or in the order of the rows"),
+        ("--server", "URL", "a server that speaks OpenAI's protocol, such as http://localhost:8000/v1; needs --model"),
+        ("--hf", "NAME", "a chat model of transformers: a folder, or a name on the Hugging Face hub"),
+    ):
+        answers.add_argument(flag, metavar=metavar, help=text)
+    parser.add_argument("--model", metavar="NAME", help="what the server calls the model")
     _add_model_flags(parser, "eval rows, or chat rows with an answer: .jsonl, .json, .csv or .parquet; also .gz, .zst")
-    gates = "change a gate, such as math=0.5 (identity, refusal, choice, math, spelling, echo); may be repeated"
+    parser.add_argument(
+        "--judge", metavar="URL", help="a server whose model gives a second opinion on what rules judge"
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="what that server calls its model")
+    gates = "change a gate, or set one for a lane or skill of the rows, such as math=0.5 or echo=0; may be repeated"
     parser.add_argument("--gate", action="append", default=[], metavar="NAME=SHARE", help=gates)
-    parser.add_parameters("picochat.evidence.evaluation.evaluate_checkpoint", "allow_overlap")
+    parser.add_argument("--allow-overlap", action="store_true", help="evaluate rows that the model was trained on")
     parser.add_argument(
         "--before", metavar="DIR", help="an earlier eval output on the same rows, drawn beside this one"
     )
@@ -163,6 +235,7 @@ def _add_sft_fit(subparsers: Any) -> None:
         epilog="example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl "
         "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit",
     )
+    parser.add_parameters(LOADING, "checkpoint")
     _add_model_flags(parser, "the chat rows that were trained on", "learn")
     held_out = "held-out rows (default: the eval file beside the input that belongs to it)"
     parser.add_argument("--eval-input", metavar="FILE", help=held_out)
@@ -219,7 +292,7 @@ def _add_power(subparsers: Any) -> None:
 def _add_model_flags(parser: Parser, rows: str, *more: str) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help=rows)
     parser.add_parameters(_READING, *more, "format", "map", "on_unsupported", "on_bad", "strip_control")
-    parser.add_parameters(LOADING)
+    parser.add_parameters(LOADING, "tokenizer", "device", "precision")
     parser.add_parameters(DECODING)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--force", action="store_true", help="replace existing output")

@@ -15,7 +15,7 @@ from picochat.packs.formats import read_rows
 from picochat.packs.rows import Message, Row, dump_rows, write_rows
 
 if TYPE_CHECKING:
-    from picochat.evidence.evaluation import Reply as Said
+    from picochat.evidence.answering import Reply as Said
     from picochat.model.checkpoint import Checkpoint
 
 
@@ -94,7 +94,7 @@ def _answer(
     model: "Checkpoint", conversations: list[list[Message]], decoding: Decoding, *, plain: bool
 ) -> "list[Said]":
     if not plain:
-        from picochat.evidence.evaluation import ModelAnswerer
+        from picochat.evidence.answering import ModelAnswerer
 
         return list(ModelAnswerer(model.decoder, model.tokenizer, decoding, progress=True).reply(conversations))
     from picochat.model.generation import generate

@@ -1,7 +1,7 @@
 """An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON. Next: report.write_report.
 
-benchmark profile / component / category  rows  problems    rate   95 % interval    echo  unsupported  …
-weak_skills                                346       302  97.4 %   94.9 – 98.7 %   0.0 %        0.0 %
+benchmark profile / component / category  rows  problems    rate   95 % interval   strict    echo  …
+weak_skills                                346       302  97.4 %   94.9 – 98.7 %   97.4 %   0.0 %
   weak_skills                              346       302  97.4 %   …
     bench_math_addition                     63        63  98.4 %   …
 """
@@ -13,13 +13,15 @@ from picochat.blocks import WRITTEN, Bars, Block, Charts, Rate, Reply, Report, T
 from picochat.evidence.curves import Curves, charts
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
-from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, nested
+from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
 from picochat.evidence.report import breakdown, jsonl, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
+from picochat.evidence.second_opinion import Agreement, agreement
 from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, of_problems, result
 from picochat.files import sha256_text
 
-COLUMNS = ("rows", "problems", "rate", "95 % interval", "echo", "unsupported", "over-refusal", "steps")
+_JUDGE = ("category", "both pass", "rules alone", "judge alone", "neither", "kappa")
+COLUMNS = ("rows", "problems", "rate", "95 % interval", "strict", "echo", "unsupported", "over-refusal", "steps")
 
 
 def eval_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -29,12 +31,15 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
         "kind": "eval chat",
         **origin_json(evaluation),
         "overlap": evaluation.overlap,
+        "limits": evaluation.limits,
+        "says": evaluation.says,
         "predictions_sha256": sha256_text(jsonl(evaluation.predictions)),
         "overall": asdict(evaluation.overall),
         **{name: {lane: asdict(own) for lane, own in evaluation.lanes(name).items()} for name in GROUPINGS},
         "table": [{"path": path, **asdict(count(rows))} for path, rows in by_path.items()],
         "gates": list(map(asdict, evaluation.gates)),
         "claims": list(map(_claim_json, evaluation.claims)),
+        "judge": {name: asdict(own) for name, own in _agreements(evaluation)},
     }
 
 
@@ -43,7 +48,7 @@ def _claim_json(claim: Claim) -> dict[str, Any]:
     statements = [
         {"text": gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
     ]
-    head = {"benchmark_profile": claim.benchmark_profile, "status": claim.status, "n": claim.n}
+    head = {"benchmark_profile": claim.benchmark_profile, "status": claim.status, "words": claim.words, "n": claim.n}
     return {**head, "statements": statements}
 
 
@@ -56,7 +61,9 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
         before: another model on the same rows, drawn beside this one.
     """
     overall, claims = evaluation.overall, list(map(claim_cells, evaluation.claims))
-    reasons = [(name, str(n), REASONS[name]) for name, n in overall.reasons.items()]
+    reasons = [(name, str(n), REASONS.get(name, f"the check {name}")) for name, n in overall.reasons.items()]
+    if overall.not_judged:
+        reasons.append(("not_judged", str(overall.not_judged), REASONS["not_judged"] + "; not counted in any rate"))
     gates = list(map(_gate, evaluation.gates))
     blocks: list[Block] = [
         Text([result(overall)], "lead", media=WRITTEN),
@@ -67,6 +74,15 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
         _bars(evaluation, before),
         Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates"),
     ]
+    agreements = [
+        (
+            name,
+            *map(str, (own.both, own.rules_alone, own.judge_alone, own.neither)),
+            f"{own.kappa:.2f}" if own.kappa is not None else "–",
+        )
+        for name, own in _agreements(evaluation)
+    ]
+    blocks.append(Table(_JUDGE, agreements, title="Judge model beside the rules"))
     for grouping in GROUPINGS[2:]:  # profiles and components are in the table of lanes
         rows = [(name, *cells(lane)) for name, lane in evaluation.lanes(grouping).items()]
         blocks += breakdown(grouping, COLUMNS, rows)
@@ -93,7 +109,13 @@ def cells(lane: Lane) -> tuple[str, ...]:
     shares = (lane.prompt_echo, lane.unsupported_claims, lane.over_refusal)
     steps = lane.steps_correct.lines if lane.steps_correct else None
     measured = (str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95))
-    return *measured, *map(percent, (*shares, steps))
+    return *measured, *map(percent, (lane.strict, *shares, steps))
+
+
+def _agreements(evaluation: Evaluation) -> list[tuple[str, Agreement]]:
+    """Rules and judge model, by category and in all."""
+    groups = {**grouped(evaluation.predictions, "by_category"), "overall": evaluation.predictions}
+    return [(name, own) for name, rows in groups.items() if (own := agreement(rows))]
 
 
 def _gate(gate: Gate) -> tuple[str, ...]:
@@ -127,7 +149,9 @@ def _reply(prediction: Prediction) -> Reply:
         "raw reply": raw_reply,
         "expected": prediction.expected,
     }
-    parts |= {"log-likelihoods": likelihoods or None}
+    parts |= {"log-likelihoods": likelihoods or None, "signals": ", ".join(prediction.signals) or None}
+    if prediction.judge_passed is not None:
+        parts["judge model"] = "passed" if prediction.judge_passed else "failed"
     fields = {"lane": [category], "verdict": [verdict], "reason": prediction.reasons}
     known = {label: text for label, text in parts.items() if text is not None}
     return Reply(" · ".join(head), known, fields, failed=not prediction.passed)

@@ -1,93 +1,23 @@
-"""Answering eval rows. In: eval rows and something that answers. Out: an `Evaluation`. Next: evidence.eval_report.
+"""From answers to evidence. In: eval rows and an `Answerer`. Out: an `Evaluation`. Next: evidence.eval_report.
 
-    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, gates, claims
-
-Anything may answer: a checkpoint, the module that is being trained, a dictionary in a test.
+rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, gates, claims
 """
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import picochat
-from picochat.errors import UserError
-from picochat.evidence.gates import LIMITS, Claim, Gate, check_gates, claims
+from picochat.evidence.answering import Answerer
+from picochat.evidence.gates import Claim, Gate, check_gates, claims
 from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
-from picochat.evidence.scoring import Verdict, check_row, is_choice, score, score_choice
-from picochat.evidence.trained_on import met_in_training
+from picochat.evidence.policy import SIGNALS_ONLY, Policy
+from picochat.evidence.scoring import Verdict, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
 from picochat.packs.formats import Tally, read_rows
-from picochat.packs.rows import Message, Row, cluster_of, prompt_text
-
-if TYPE_CHECKING:
-    from picochat.model.decoder import Decoder
-    from picochat.model.engine import Decoding, Precision
-    from picochat.model.tokenizer import ChatTokenizer
-
-
-class Reply(Protocol):
-    """One reply: its visible text, the continuation with special tokens, whether the turn was ended, not cut off."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def raw_text(self) -> str: ...
-    @property
-    def finished(self) -> bool: ...
-
-
-class Answerer(Protocol):
-    """Anything that answers conversations ending with the user, in order."""
-
-    def reply(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Reply]:
-        """One reply for each conversation."""
-
-    def choice_scores(
-        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
-    ) -> Sequence[Sequence[float]]:
-        """The log-likelihood of each label as the reply."""
-
-
-class ModelAnswerer:
-    """Answers with a decoder in memory."""
-
-    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: "Decoding", *, progress: bool = False):
-        self.decoder = decoder
-        self.tokenizer = tokenizer
-        self.decoding = decoding
-        self.progress = progress
-
-    def reply(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Reply]:
-        """Generate one reply for each conversation."""
-        from picochat.model.generation import generate
-
-        prompts = self._prompts(conversations)
-        return generate(self.decoder, self.tokenizer, prompts, self.decoding, progress=self.progress)
-
-    def choice_scores(
-        self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
-    ) -> Sequence[Sequence[float]]:
-        """Score each label as the reply to its conversation."""
-        from picochat.model.likelihood import choice_scores
-
-        choices = [list(names) for names in labels]
-        prompts = self._prompts(conversations)
-        return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
-
-    def _prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
-        lists = [list(messages) for messages in conversations]
-        rendered = self.tokenizer.render_batch(lists, add_generation_prompt=True)
-        context = self.decoder.config.max_position_embeddings
-        for messages, prompt in zip(lists, rendered, strict=True):
-            if len(prompt.ids) >= context:
-                raise UserError(
-                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(prompt.ids)} tokens and leaves no "
-                    f"room for a reply in the model's context of {context}; shorten it or take it out"
-                )
-        return [prompt.ids for prompt in rendered]
+from picochat.packs.rows import Row, cluster_of, prompt_text
 
 
 @dataclass(frozen=True)
@@ -106,22 +36,24 @@ class RowFile:
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder, as reports name it: fingerprint of the weights, and where they came from.
+    """What answered, as reports name it: fingerprint of the weights, and where they came from.
 
-    The fingerprint is the sha256 of model.safetensors, or of the shards' names and sha256 where there are several.
+    The fingerprint is the sha256 of model.safetensors, of the shards' names and sha256 where there are several, of a
+    file of replies, or of the name where there is no file.
     """
 
     folder: str
     sha256: str
-    provenance: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def of(checkpoint: str | Path, provenance: Mapping[str, Any]) -> "Model":
-        """The folder as it is now."""
+        """A model folder as it is now, or a model of the hub by its name."""
         folder = Path(checkpoint)
         single = folder / "model.safetensors"
         shards = "".join(f"{path.name} {sha256_file(path)}\n" for path in sorted(folder.glob("*.safetensors")))
-        return Model(str(folder), sha256_file(single) if single.is_file() else sha256_text(shards), dict(provenance))
+        sha256 = sha256_file(single) if single.is_file() else sha256_text(shards or f"{folder} {dict(provenance)}")
+        return Model(str(checkpoint), sha256, dict(provenance))
 
 
 @dataclass(frozen=True)
@@ -132,7 +64,8 @@ class Evaluation:
     model: Model
     settings: Mapping[str, Any]
     predictions: Sequence[Prediction]
-    limits: Mapping[str, float] = field(default_factory=lambda: LIMITS)
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as policy.Policy.gates
+    says: Mapping[str, str] = field(default_factory=dict)  # as policy.Policy.claims
     overlap: str = ""  # with the training rows of the model
     picochat: str = picochat.__version__
 
@@ -153,51 +86,7 @@ class Evaluation:
     @cached_property
     def claims(self) -> list[Claim]:
         """What may be said of each benchmark profile."""
-        return claims(self.predictions, self.gates)
-
-
-def evaluate_checkpoint(
-    input_path: str | Path,
-    checkpoint: str | Path,
-    *,
-    tokenizer: str | Path | None = None,
-    decoding: "Decoding | None" = None,
-    device: str = "auto",
-    precision: "Precision" = "auto",
-    tally: Tally | None = None,
-    limits: Mapping[str, float] = LIMITS,
-    allow_overlap: bool = False,
-    progress: bool = False,
-) -> Evaluation:
-    """Evaluate a model folder on an eval file; `tally` says how it is read, and gets what is to be said of it.
-
-    Args:
-        allow_overlap: evaluate although the model was trained on what eval rows ask; else that is refused.
-
-    Raises:
-        UserError: an unreadable input or checkpoint, or a tokenizer that is not the checkpoint's.
-    """
-    from picochat.model.engine import Decoding, load_model
-
-    rows = load_eval_rows(input_path, tally)
-    decoding = decoding or Decoding()
-    loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
-    overlap, gone = met_in_training(input_path, rows, loaded.provenance)
-    if overlap and not allow_overlap:
-        raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
-    if gone:
-        print(
-            f"(not compared with what the model was trained on: {', '.join(gone)} changed, or is gone)", file=sys.stderr
-        )
-    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
-    return Evaluation(
-        pack=RowFile.of(input_path, len(rows)),
-        model=Model.of(checkpoint, loaded.provenance),
-        settings={**asdict(decoding), "device": device, "precision": precision},
-        predictions=answer_rows(rows, answerer),
-        limits=limits,
-        overlap=overlap,
-    )
+        return claims(self.predictions, self.gates, self.says)
 
 
 def load_eval_rows(
@@ -208,32 +97,28 @@ def load_eval_rows(
     Raises:
         UserError: no such file, no rows, or a bad row, named by file and line.
     """
-    if read is None:
-        return read_rows(path, "eval", check_row, tally)
-    for line, row in read:
-        try:
-            check_row(row)
-        except ValueError as error:
-            raise UserError(f"{path}:{line}: {error}") from error
-    return [row for _, row in read]
+    return [row for _, row in read] if read is not None else read_rows(path, "eval", tally=tally)
 
 
-def answer_rows(rows: Sequence[Row], answerer: Answerer) -> list[Prediction]:
-    """Let the answerer answer every row and judge the replies; predictions come in the order of the rows."""
-    written = [index for index, row in enumerate(rows) if not is_choice(row)]
+def answer_rows(rows: Sequence[Row], answerer: Answerer, policy: Policy | None = None) -> list[Prediction]:
+    """Let the answerer answer every row and judge the replies; predictions come in the order of the rows.
+
+    A row with choices for whose labels there are no likelihoods is answered like the others.
+    """
+    policy, predictions = policy or Policy.of(rows), dict[int, Prediction]()
     chosen = [index for index, row in enumerate(rows) if is_choice(row)]
-    predictions: dict[int, Prediction] = {}
-    if written:
-        replies = answerer.reply([rows[index]["messages"] for index in written])
-        for index, reply in zip(written, replies, strict=True):
-            verdict = score(rows[index], reply.text, raw=reply.raw_text, finished=reply.finished)
-            predictions[index] = _prediction(index, rows[index], verdict, reply.text, reply.raw_text, None)
-    if chosen:
-        labels = [rows[index]["choice_labels"] for index in chosen]
-        scores = answerer.choice_scores([rows[index]["messages"] for index in chosen], labels)
-        for index, names, values in zip(chosen, labels, scores, strict=True):
+    labels = [rows[index]["choice_labels"] for index in chosen]
+    scores = answerer.choice_scores([rows[index]["messages"] for index in chosen], labels) if chosen else []
+    for index, names, values in zip(chosen, labels, scores, strict=True):
+        if values is not None:
             verdict, by_label = score_choice(rows[index], values), dict(zip(names, values, strict=True))
             predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", None, by_label)
+    written = [index for index in range(len(rows)) if index not in predictions]
+    replies = answerer.reply([rows[index]["messages"] for index in written]) if written else []
+    for index, reply in zip(written, replies, strict=True):
+        row, raw, rules = rows[index], reply.raw_text, policy.rules_of(rows[index]) or SIGNALS_ONLY
+        verdict = score(row, reply.text, raw=raw, finished=reply.finished, rules=rules)
+        predictions[index] = _prediction(index, row, verdict, reply.text, raw, None)
     return [predictions[index] for index in range(len(rows))]
 
 

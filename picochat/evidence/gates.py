@@ -1,30 +1,19 @@
-"""What may be claimed. In: predictions, limits. Out: `Gate`s and `Claim`s. Next: evidence.evaluation.
+"""What may be claimed. In: predictions, a policy. Out: `Gate`s and `Claim`s. Next: evidence.evaluation.
 
 Claims follow from gates, gates from lanes that have rows. A benchmark profile without rows is "not tested", and nothing
-is said about what it would have tested. `full` is "diagnostic" whatever its gates show: it is broad research, no basis
-of a public claim.
+is said about what it would have tested. What a mixture calls "diagnostic" is that whatever its gates show: it is broad
+research, no basis of a public claim. Limits and words are those of the mixture (evidence.policy).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import Interval
-from picochat.evidence.lanes import Prediction, grouped, rate_of
-from picochat.packs.pack_report import report_of
-
-PROFILES = ("release_behavior", "weak_skills", "full")
-DIAGNOSTIC = "full"
-LIMITS: Mapping[str, float] = {  # skill → the share that must pass; echo: the share that may echo the prompt
-    "identity": 0.60,
-    "refusal": 0.75,
-    "choice": 0.50,
-    "math": 0.30,
-    "spelling": 0.40,
-    "echo": 0.05,
-}
+from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of, tags_of
+from picochat.packs.profiles import DIAGNOSTIC
+from picochat.packs.rows import Row
 
 
 @dataclass(frozen=True)
@@ -51,64 +40,64 @@ class Claim:
     """What may be said of one benchmark profile, and the gates that it rests on.
 
     `status` is "claimed" where all gates are met, "point estimate only" where none is missed, "failed its gate",
-    "diagnostic", "not tested", or "no gate" where no limit applies.
+    "diagnostic", "not tested", or "no gate" where no limit applies. `words` are the
+    mixture's, empty where nothing may be said.
     """
 
     benchmark_profile: str
     status: str
+    words: str
     n: int
     gates: list[Gate]
 
 
-def limits_of(pack: str | Path) -> dict[str, float]:
-    """`LIMITS`, and the gates of the mixture that an eval file was made of, where the report of that lies beside it."""
-    limits, report = dict(LIMITS), report_of(pack) or {}
-    for component in report.get("mixture", {}).get("components", []):
-        limits |= {name: lane["gate"] for name, lane in component["lanes"].items() if "gate" in lane}
-        limits |= component.get("gate", {})
-    return limits
-
-
-def limits_with(changes: Sequence[str], limits: Mapping[str, float] = LIMITS) -> dict[str, float]:
-    """The limits, some of them changed by texts such as "math=0.5".
+def limits_with(
+    changes: Sequence[str], limits: Mapping[str, Mapping[str, float]], rows: Sequence[Row]
+) -> dict[str, dict[str, float]]:
+    """The limits (`policy.Policy.gates`), some set by texts such as "math=0.5" in every benchmark profile of the rows.
 
     Raises:
-        UserError: a text of another form, or a gate that there is not.
+        UserError: a text of another form, or a gate that is none of the mixture's, the rows' skills and lanes, or echo.
     """
-    known, limits = limits, dict(limits)
+    tags, changed = [tags_of(row) for row in rows], dict[str, float]()
+    lanes = sorted({lane_of(own, grouping) for own in tags for grouping in ("by_skill", "by_category")})
+    known = dict.fromkeys([*(name for own in limits.values() for name in own), *lanes, "echo"])
     for change in changes:
         name, _, share = change.partition("=")
         try:
-            limits[name] = float(share) if name in known else -1.0
+            changed[name] = float(share) if name in known else -1.0
         except ValueError:
-            limits[name] = -1.0
-        if not 0 <= limits[name] <= 1:
+            changed[name] = -1.0
+        if not 0 <= changed[name] <= 1:
             raise UserError(f"--gate {change} is not NAME=SHARE with a share from 0 to 1; names: {', '.join(known)}")
-    return limits
+    profiles = dict.fromkeys([*limits, *(lane_of(own, "by_benchmark_profile") for own in tags)])
+    return {profile: {**limits.get(profile, {}), **changed} for profile in profiles}
 
 
-def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, float] = LIMITS) -> list[Gate]:
-    """The gates that the rows of each benchmark profile can decide."""
+def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, Mapping[str, float]]) -> list[Gate]:
+    """The gates that the rows of each benchmark profile can decide; `limits` as `policy.Policy.gates`."""
     gates = []
     for profile, rows in grouped(predictions, "by_benchmark_profile").items():
-        for name, own in grouped(rows, "by_skill").items():
-            if name in limits and name != "echo":
-                gates += _gate(profile, name, own, [p.passed for p in own], limits[name], "at least")
-        if "echo" in limits:
-            said = [p for p in rows if p.choice_scores is None]
-            gates += _gate(profile, "echo", said, ["prompt_echo" in p.reasons for p in said], limits["echo"], "at most")
+        for name, limit in sorted(limits.get(profile, {}).items(), key=lambda gate: (gate[0] == "echo", gate[0])):
+            if name == "echo":
+                said = [p for p in rows if p.choice_scores is None]
+                gates += _gate(profile, name, said, ["prompt_echo" in p.reasons for p in said], limit, "at most")
+                continue
+            lanes = ("by_skill", "by_category")
+            own = [p for p in rows if p.judged and name in [lane_of(p.tags, grouping) for grouping in lanes]]
+            gates += _gate(profile, name, own, [p.passed for p in own], limit, "at least")
     return gates
 
 
-def claims(predictions: Sequence[Prediction], gates: Sequence[Gate]) -> list[Claim]:
-    """What may be said of each benchmark profile, those of `PROFILES` first."""
+def claims(predictions: Sequence[Prediction], gates: Sequence[Gate], says: Mapping[str, str]) -> list[Claim]:
+    """What may be said of each benchmark profile, those of the mixtures (`policy.Policy.claims`) first."""
     tested = grouped(predictions, "by_benchmark_profile")
     made = []
-    for profile in dict.fromkeys([*PROFILES, *tested]):
-        own = [gate for gate in gates if gate.benchmark_profile == profile]
+    for profile in dict.fromkeys([*says, *tested]):
+        own, words = [gate for gate in gates if gate.benchmark_profile == profile], says.get(profile, "")
         if profile not in tested:
             status = "not tested"
-        elif profile == DIAGNOSTIC:
+        elif words == DIAGNOSTIC:
             status = "diagnostic"
         elif all(gate.name == "echo" for gate in own):
             status = "no gate"
@@ -116,7 +105,8 @@ def claims(predictions: Sequence[Prediction], gates: Sequence[Gate]) -> list[Cla
             verdicts = {gate.verdict for gate in own}
             status = "claimed" if verdicts == {"met"} else "point estimate only"
             status = "failed its gate" if "missed" in verdicts else status
-        made.append(Claim(profile, status, len(tested.get(profile, [])), own))
+        words = words if status in ("claimed", "point estimate only") else ""
+        made.append(Claim(profile, status, words, len(tested.get(profile, [])), own))
     return made
 
 

@@ -56,10 +56,11 @@ class Prediction:
         reply: the visible reply; the chosen label of a choice row.
         raw_reply: the continuation with special tokens, None for a choice row.
         expected: the row's answer, correct label or reference, for reading; None where the row has none.
-        passed, reasons, candidate, steps_correct: the verdict (`scoring.Verdict`).
+        passed, reasons, candidate, steps_correct, strict, signals: the verdict (`scoring.Verdict`).
         answerable: the row's own field, None where it has none.
         choice_scores: log-likelihood of each label, None for a generated reply.
         tags: the `rows.TAGS` that the row has.
+        judge_passed: what a judge model says (evidence.second_opinion), None where none was asked or it said neither.
     """
 
     index: int
@@ -74,9 +75,17 @@ class Prediction:
     reasons: tuple[str, ...]
     candidate: str | None
     steps_correct: float | None
+    strict: bool
+    signals: tuple[str, ...]
     answerable: bool | None
     choice_scores: dict[str, float] | None
     tags: dict[str, str]
+    judge_passed: bool | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the rules could read the reply."""
+        return "not_judged" not in self.signals
 
     def tag(self, field: str) -> str:
         """The value of a tag, `UNTAGGED` where the row has none."""
@@ -95,20 +104,29 @@ class Steps:
 
 @dataclass(frozen=True)
 class Choice:
-    """Multiple choice: the mean of 1 / labels, the rate, and the rate scaled to 0 at chance and 1 at all right."""
+    """Multiple choice by likelihood.
+
+    Attributes:
+        chance: the mean of 1 / labels.
+        rate: the label's log-likelihood decides (lm-eval's acc).
+        adjusted: the rate scaled to 0 at chance and 1 at all right.
+        per_byte: the rate where the log-likelihood per byte of the label decides (lm-eval's acc_norm).
+    """
 
     n: int
     chance: float
     rate: float
     adjusted: float
+    per_byte: float
 
 
 @dataclass(frozen=True)
 class Lane:
     """The counts of one lane of `n` rows; `ci95` is None where they are of fewer than ten problems.
 
-    `prompt_echo` and `unsupported_claims` are shares of the rows with a generated reply, `over_refusal` of those that
-    are not marked unanswerable; None where there is no such row.
+    `strict` is the share that also has the very form of the answer. `prompt_echo` and `unsupported_claims` are shares
+    of the rows with a generated reply, `over_refusal` of those that are not marked unanswerable, judged or signals;
+    None where there is no such row. Rates leave out the `not_judged` rows, whose replies the text rules do not read.
     """
 
     n: int
@@ -116,6 +134,8 @@ class Lane:
     passed: int
     rate: float
     ci95: Interval | None
+    strict: float
+    not_judged: int
     prompt_echo: float | None
     unsupported_claims: float | None
     over_refusal: float | None
@@ -125,8 +145,9 @@ class Lane:
 
 
 def skill(category: str) -> str:
-    """The skill of a category: bench_math_addition → math, identity → identity; others stand for themselves."""
-    return next((name for name in ("math", "spelling", "choice") if category.startswith(f"bench_{name}")), category)
+    """The skill of a category: bench_math_addition → math, identity → identity."""
+    head, _, rest = category.partition("_")
+    return rest.partition("_")[0] if head == "bench" and rest else category
 
 
 def tags_of(row: Row) -> dict[str, str]:
@@ -169,8 +190,10 @@ def rate_of(predictions: Sequence[Prediction], outcomes: Sequence[bool]) -> Clus
 
 
 def count(predictions: Sequence[Prediction]) -> Lane:
-    """Count one lane, which has at least one row."""
-    share = clustered_rate([p.passed for p in predictions], [p.cluster for p in predictions])
+    """Count one lane, which has at least one row; where the rules could judge none of them, none passed."""
+    judged = [p for p in predictions if p.judged]
+    measured = judged or predictions
+    share = clustered_rate([p.passed and p.judged for p in measured], [p.cluster for p in measured])
     generated = [p for p in predictions if p.choice_scores is None]
     answerable = [p for p in generated if p.answerable is not False]
     counts = Counter(reason for prediction in predictions for reason in prediction.reasons)
@@ -180,17 +203,21 @@ def count(predictions: Sequence[Prediction]) -> Lane:
         passed=int(share.passed),
         rate=share.rate,
         ci95=share.interval,
+        strict=sum(p.strict for p in measured) / share.rows,
+        not_judged=len(predictions) - len(judged),
         prompt_echo=_share(generated, "prompt_echo"),
         unsupported_claims=_share(generated, "unsupported_claim"),
         over_refusal=_share(answerable, "over_refusal"),
-        reasons={reason: counts[reason] for reason in REASONS if counts[reason]},
+        reasons={
+            reason: counts[reason] for reason in (*REASONS, *sorted(counts.keys() - REASONS.keys())) if counts[reason]
+        },
         steps_correct=_steps([p for p in predictions if p.steps_correct is not None]),
         choice=_choice([p for p in predictions if p.choice_scores is not None]),
     )
 
 
 def _share(predictions: Sequence[Prediction], reason: str) -> float | None:
-    return sum(reason in p.reasons for p in predictions) / len(predictions) if predictions else None
+    return sum(reason in (*p.reasons, *p.signals) for p in predictions) / len(predictions) if predictions else None
 
 
 def _steps(predictions: Sequence[Prediction]) -> Steps | None:
@@ -204,4 +231,9 @@ def _choice(predictions: Sequence[Prediction]) -> Choice | None:
         return None
     n, rate = len(predictions), sum(p.passed for p in predictions) / len(predictions)
     chance = sum(1 / len(p.choice_scores) for p in predictions if p.choice_scores) / n
-    return Choice(n, chance, rate, (rate - chance) / (1 - chance))
+    per_byte = sum(p.expected == _likeliest_per_byte(p.choice_scores or {}) for p in predictions) / n
+    return Choice(n, chance, rate, (rate - chance) / (1 - chance), per_byte)
+
+
+def _likeliest_per_byte(scores: Mapping[str, float]) -> str:
+    return max(scores, key=lambda label: scores[label] / len(label.encode()))

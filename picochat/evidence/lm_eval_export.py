@@ -11,7 +11,7 @@
       picochat_capability_bench_math_addition.jsonl  its rows: prompt, target, id
       README.md                                      how to run it, and what was left out
 
-Answers are compared as `scoring.normalise` compares them, but for Unicode forms (NFKC), which lm-eval cannot ask for,
+Answers are compared as `texts.normalise` compares them, but for Unicode forms (NFKC), which lm-eval cannot ask for,
 and line breaks inside an answer. `eval chat` also fails a right answer for an echo, a loop or a missing end of the
 reply: its rate can be lower than lm-eval's.
 """

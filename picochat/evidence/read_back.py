@@ -24,8 +24,8 @@ _READ = {  # what is read of a report → the types it may have; Python's bool i
     "model.folder": (str,),
     "model.sha256": (str,),
     "model.provenance": (dict,),
-    "settings.temperature": (int, float),
-    "settings.seed": (int,),
+    **dict.fromkeys(("settings", "limits", "says"), (dict,)),
+    "overlap": (str,),
 }
 
 
@@ -75,8 +75,10 @@ def _read(report_path: Path, predictions_path: Path) -> Evaluation:
         raise UserError(f"{predictions_path}: does not hold the replies that {report_path.name} was made of")
     lines = map(json.loads, content.decode().split("\n")[:-1])
     try:
-        predictions = [Prediction(**{**line, "reasons": tuple(line["reasons"])}) for line in lines]
-    except TypeError as error:
+        predictions = [
+            Prediction(**{**line, **{name: tuple(line[name]) for name in ("reasons", "signals")}}) for line in lines
+        ]
+    except (KeyError, TypeError) as error:
         raise UserError(f"{predictions_path}: was written by another version of picochat") from error
     pack, model = report["pack"], report["model"]
     return Evaluation(
@@ -84,4 +86,5 @@ def _read(report_path: Path, predictions_path: Path) -> Evaluation:
         Model(model["folder"], model["sha256"], model["provenance"]),
         report["settings"],
         predictions,
+        **{name: report[name] for name in ("limits", "says", "overlap")},
     )

@@ -16,8 +16,11 @@ import tomllib
 from functools import cache
 from importlib import resources
 
+READ = 20_000  # characters of a reply that the rules read
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
-_KNOWN_NAMES = frozenset({"i", "picochat", "ai", "internet", "web", "english", "python", "lightning", "ok", "okay"})
+_KNOWN_NAMES = frozenset(
+    {"i", "picochat", "ai", "no", "sorry", "internet", "web", "english", "python", "lightning", "ok", "okay"}
+)
 
 
 def _rule(name: str) -> re.Pattern[str]:
@@ -34,9 +37,9 @@ def _rules() -> dict[str, re.Pattern[str]]:
 
 
 def plain(text: str) -> str:
-    """Lower case, straight apostrophes, single spaces; line breaks stay."""
-    text = text.replace("\u2019", "'").replace("\u2018", "'").casefold()
-    return re.sub(r"[^\S\n]+", " ", text).strip()
+    """The first `READ` characters in lower case, with straight apostrophes, single spaces and line breaks."""
+    text = text[:READ].replace("\u2019", "'").replace("\u2018", "'").casefold()
+    return re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
 
 
 def refuses(reply: str) -> bool:
@@ -69,13 +72,18 @@ def leaks_an_answer(reply: str, prompt: str) -> bool:
     """Whether a refusal also answers: a number or a name that the prompt does not hold, a guess, a bare assertion."""
     prompt = plain(prompt)
     text = plain(reply)
-    if any(number not in re.findall(r"\d+", prompt) for number in re.findall(r"\d+", text)):
+    if set(re.findall(r"\d+", text)) - set(re.findall(r"\d+", prompt)):
         return True
-    if any(word not in re.findall(r"[a-z]+", prompt) for word in _rule("number_words").findall(text)):
+    if set(_rule("number_words").findall(text)) - set(re.findall(r"[a-z]+", prompt)):
         return True
     if _has_new_name(reply, prompt):
         return True
     return any(_answers(clause) for clause in _clauses(text))
+
+
+def declines(reply: str) -> bool:
+    """Whether the reply gives no answer: a refusal, "nobody can know that", "it is private", "please see a doctor"."""
+    return refuses(reply) or any(_rule(rule).search(plain(reply)) for rule in ("unknowable", "referral"))
 
 
 def claims_ability(reply: str, *, skills_too: bool) -> bool:
@@ -88,8 +96,35 @@ def claims_ability(reply: str, *, skills_too: bool) -> bool:
     text = plain(reply)
     own = _rule("quoted").sub(" ", text)  # what others say is no claim, unless the reply is nothing else
     text = own if re.search(r"\w", own) else text
-    claims = [match for rule in ("ability", "skill")[: 1 + skills_too] for match in _rule(rule).finditer(text)]
-    return any(not _rule("supposed").search(text[: match.start()]) for match in claims)
+    rules = ("ability", "deeds", "skill")[: 2 + skills_too]
+    claims = [match for rule in rules for match in _rule(rule).finditer(text)]
+    return any(not _rule("supposed").search(text[max(0, match.start() - 60) : match.start()]) for match in claims)
+
+
+def is_somebody_else(reply: str, name: str) -> bool:
+    """Whether the speaker takes another name, maker or nature than those of the model `name`, or strings key words."""
+    text, words = plain(reply), plain(reply).split()
+    if len(words) >= 8 and len(_rule("glue").findall(text)) < 0.12 * len(words):
+        return True
+    named = re.findall(r"\b(?:[Mm]y name is|[Cc]all me|I go by|I am|I'm) ([A-Z][a-z]+)\b", reply[:READ])
+    if any(other.casefold() not in {name.casefold(), *_KNOWN_NAMES} for other in named):
+        return True
+    parts = _rule("parts").split(text)
+    others = any(is_name(part) and not _rule("denies").search(part) for part in parts)
+    nobody = any(re.search(rf"\b(?:not|no) (?:called )?{re.escape(name.casefold())}\b", part) for part in parts)
+    return others or nobody or any(_rule("human").search(part) for part in parts)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text names another assistant, or the maker of one."""
+    return _rule("others").search(plain(text)) is not None
+
+
+def is_english(reply: str) -> bool:
+    """Whether the rules read the reply: no more words of other languages in it than of English."""
+    text, letters = plain(reply), re.findall(r"[^\W\d_]", reply[:READ])
+    strange = sum(not ("a" <= letter.casefold() <= "z") for letter in letters)
+    return strange <= 0.3 * len(letters) and len(_rule("foreign").findall(text)) <= len(_rule("english").findall(text))
 
 
 def _clauses(text: str) -> list[str]:
@@ -106,7 +141,7 @@ def _clauses(text: str) -> list[str]:
 
 
 def _answers(clause: str) -> bool:
-    if _rule("guess").search(clause):
+    if _rule("guess").search(clause) or _rule("instructs").search(clause):
         return True
     if _rule("inability").search(clause):
         # "It is raining, I don't know": an assertion joined by a comma
@@ -126,7 +161,7 @@ def _has_new_name(reply: str, prompt: str) -> bool:
     known = _KNOWN_NAMES | {_bare(word) for word in _WORD.findall(prompt)}
     return any(
         word[0].isupper() and _bare(word) not in known
-        for sentence in _rule("sentence_end").split(reply.replace("\u2019", "'"))
+        for sentence in _rule("sentence_end").split(reply[:READ].replace("\u2019", "'"))
         for word in _WORD.findall(sentence)[1:]
     )
 

@@ -12,7 +12,6 @@ from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.html_page import page
 from picochat.evidence.lanes import UNTAGGED
 from picochat.evidence.sft_fit import Fit
-from picochat.evidence.words import lane_name
 from picochat.files import write_files
 from picochat.packs.quotas import spread_evenly
 
@@ -51,7 +50,7 @@ def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> T
         {
             "picochat": source.picochat,
             "eval rows": f"{source.pack.path} (sha256 {source.pack.sha256})",
-            "model": f"{model.folder} (model.safetensors sha256 {model.sha256})",
+            "model": f"{model.folder} (sha256 {model.sha256})",
             **{f"model: {key}": value for key, value in model.provenance.items()},
             **{f"setting: {key}": value for key, value in source.settings.items()},
             **(more or {}),
@@ -86,8 +85,6 @@ def breakdown(
     """A table by one of `lanes.GROUPINGS`, each row a lane's name and cells; none where no row carries the tag."""
     if all(row[0] in (UNTAGGED, "overall") for row in rows):
         return []
-    lanes = {row[0] for row in rows}
-    rows = [(lane_name(row[0], lanes), *row[1:]) for row in rows] if grouping == "by_skill" else rows
     name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_").replace("_", " "))
     return [Table((name, *columns), rows, title=f"By {name}", media=media, folded=len(rows) > _FOLDED)]
 

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import picochat
 from picochat.errors import UserError
+from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate, difference_of_sets
-from picochat.evidence.evaluation import Answerer, Model, ModelAnswerer, RowFile, load_eval_rows
+from picochat.evidence.evaluation import Model, RowFile, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, grouped, tags_of
-from picochat.evidence.scoring import check_row, score
+from picochat.evidence.scoring import score
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Tally, read_rows
+from picochat.packs.row_checks import check_row
 from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, learns, prompt_text
 
 if TYPE_CHECKING:

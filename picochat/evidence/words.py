@@ -1,28 +1,19 @@
 """Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, compare_report,
 fit_report.
 
-summary   release-from-capability against release-from-base: identity equal within ±2 points; arithmetic 60.2 points
+summary   release-from-capability against release-from-base: identity equal within ±2 points; math 60.2 points
           higher, 81 % of its gain kept
 reading   one lane of it, with every number that it rests on
 notes     what the intervals include and what they do not
 """
 
-from collections.abc import Collection
-
 from picochat.blocks import interval, percent
 from picochat.evidence.clusters import FEW, Interval
 from picochat.evidence.compare import Comparison, Difference, Gain, Kept
 from picochat.evidence.gates import Claim, Gate
-from picochat.evidence.lanes import Choice, Lane, skill
+from picochat.evidence.lanes import Choice, Lane
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
 
-SKILLS = {
-    "math": "arithmetic",
-    "spelling": "spelling",
-    "choice": "multiple choice",
-    "identity": "identity",
-    "refusal": "refusal",
-}
 SIDE_NAMES = dict(zip(SIDES, ("train", "held-out"), strict=True))
 _STATUS = {"not tested": "not tested in this pack", "diagnostic": "research diagnostic, no public claim"}
 _FIT_VERDICTS = {
@@ -62,11 +53,6 @@ def p_text(p_value: float) -> str:
     return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
 
 
-def lane_name(name: str, lanes: Collection[str]) -> str:
-    """What readers call a skill, unless another of the lanes has that very name."""
-    return name if SKILLS.get(name) in lanes else SKILLS.get(name, name)
-
-
 def result(overall: Lane) -> str:
     """The whole evaluation in one sentence."""
     measured = f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed"
@@ -87,13 +73,14 @@ def choice_sentence(choice: Choice) -> str:
     """Chance level and adjusted rate."""
     return (
         f"multiple choice: {percent(choice.rate)} of {choice.n} rows where chance gives "
-        f"{percent(choice.chance)}; adjusted for chance {percent(choice.adjusted)}"
+        f"{percent(choice.chance)}; adjusted for chance {percent(choice.adjusted)}; by the likelihood per byte of a "
+        f"label {percent(choice.per_byte)}"
     )
 
 
 def gate_name(gate: Gate) -> str:
     """What a gate measures."""
-    return "prompt echo" if gate.name == "echo" else SKILLS.get(gate.name, gate.name)
+    return "prompt echo" if gate.name == "echo" else gate.name
 
 
 def gate_sentence(gate: Gate) -> str:
@@ -105,30 +92,32 @@ def gate_sentence(gate: Gate) -> str:
 def claim_cells(claim: Claim) -> tuple[str, ...]:
     """A claim in a table: profile, status, missed gates, rows."""
     missed = ", ".join(gate_name(gate) for gate in claim.gates if gate.verdict == "missed")
-    return claim.benchmark_profile, _STATUS.get(claim.status, claim.status), missed or "–", str(claim.n)
+    return claim.benchmark_profile, _status(claim), missed or "–", str(claim.n)
 
 
 def claim_line(claim: Claim) -> str:
     """A claim with the evidence of all its gates."""
-    status = _STATUS.get(claim.status, claim.status)
-    return "; ".join([f"{claim.benchmark_profile}: {status}", *map(gate_sentence, claim.gates)])
+    return "; ".join([f"{claim.benchmark_profile}: {_status(claim)}", *map(gate_sentence, claim.gates)])
+
+
+def _status(claim: Claim) -> str:
+    return _STATUS.get(claim.status, claim.status) + (f": {claim.words}" if claim.words else "")
 
 
 def fit_reading(name: str, lane: LaneFit) -> str:
     """One category of a fit; generalisation is told from memorisation only by answers checked on both sides."""
-    title = name if skill(name) in SKILLS else f"category {name}"
     sides = {name: getattr(lane, side) for side, name in SIDE_NAMES.items()}
     if lane.gap is None:
         lacking = next(side for side, own in sides.items() if not (own and own.correct))
         forced = [f"{side} {percent(own.token_accuracy)}" for side, own in sides.items() if own and own.tokens]
         more = f"; likeliest token right by teacher forcing: {', '.join(forced)}" if forced else ""
-        return f"{title}: no answers to check on the {lacking} side{more}"
+        return f"{name}: no answers to check on the {lacking} side{more}"
     rates = ", ".join(
         f"{side} {percent(own.correct.rate)} of {of_problems(own.correct.rows, own.correct.clusters)}"
         for side, own in sides.items()
     )
     gap = f"gap {points(lane.gap)} points, {spread(lane.ci95)}"
-    return f"{title}: {_FIT_VERDICTS[lane.verdict]} ({rates}, {gap})"
+    return f"{name}: {_FIT_VERDICTS[lane.verdict]} ({rates}, {gap})"
 
 
 def summary(comparison: Comparison) -> str:
@@ -179,7 +168,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 def _declared(comparison: Comparison) -> dict[str, Difference]:
     lanes = comparison.lanes["by_skill"]
-    found = {lane_name(name, lanes): lane for name, lane in lanes.items() if lane.declared}
+    found = {name: lane for name, lane in lanes.items() if lane.declared}
     for name, lane in comparison.lanes["by_category"].items():
         if lane.declared and all(lane is not other for other in found.values()):
             found[name] = lane

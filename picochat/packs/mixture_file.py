@@ -4,7 +4,9 @@
       - name: support
         weight: 0.5
         benchmark_profile: support
-        gate: {refunds: 0.7}
+        gate: {refunds: 0.7, echo: 0.05}
+        claim: handles refunds
+        judge: [echo, loops]
         lanes:
           refunds:   {share: 0.6, file: refunds.jsonl, check: {includes_any: [refund]}, hold_out: 0.1}
           smalltalk: {share: 0.4, hub: HuggingFaceTB/smol-smoltalk, split: train, rows: 20000}
@@ -31,10 +33,12 @@ _TYPES: dict[str, tuple[type, ...]] = {  # of the values that are no text
     **dict.fromkeys(("share", "weight", "hold_out", "gate"), (int, float)),
     **dict.fromkeys(("rows", "repeat"), (int,)),
     **dict.fromkeys(("lanes", "check", "reading"), (dict,)),
+    "judge": (list,),
     "split": (str, dict),
     "strip_control": (bool,),
 }
-_WORDS = {str: "text", int: "a number", float: "a number", dict: "a mapping (key: value)", bool: "true or false"}
+_WORDS = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list"}
+_WORDS |= {dict: "a mapping (key: value)"}
 
 
 def built_in_profiles() -> dict[str, Profile]:

@@ -11,7 +11,7 @@ lane has one source: a task that generates rows, a file of anybody's rows, or a 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,10 @@ from typing import Any, Literal
 from picochat.errors import UserError, nearest
 from picochat.files import sha256_file
 from picochat.packs.quotas import exact
+from picochat.packs.row_checks import CHECKS as NAMED
+from picochat.packs.row_checks import is_check
 
-CHECKS = {  # name in `check:` → field of an eval row, and the type of its value
+CHECKS = {  # name in `check:` → field of an eval row, and the type of its value; others go into the row's `check`
     "exact": ("answer", bool),  # the row's own reply is the answer
     "includes": ("must_include", list),
     "includes_any": ("must_include_any", list),
@@ -28,15 +30,9 @@ CHECKS = {  # name in `check:` → field of an eval row, and the type of its val
     "max_words": ("max_words", int),
     "answerable": ("answerable", bool),
 }
-_OF_ROWS = (
-    "rows",
-    "reading",
-    "hold_out",
-    "split",
-    "eval_file",
-    "check",
-    "repeat",
-)  # settings of lanes whose rows are read
+_OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
+HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
+"""What `judge` may name, faults beside the content; `skill_claims`: claims of arithmetic and spelling as well."""
 DIAGNOSTIC = "diagnostic"
 """The `claim` of a component about which nothing is said in public, whatever its gates show."""
 
@@ -58,9 +54,11 @@ class Lane:
         split: of the data set; {"train": …, "eval": …} takes each side from a split of its own, or in a file from the
             rows whose field ``split`` says so.
         eval_file: a second file, of the rows of the eval side.
-        check: for eval rows without one: name in `CHECKS` → value.
+        check: for eval rows without one: name of a check → what it wants. Generated rows get named checks when they are
+            judged, and stay as they are.
         repeat: how often a row may come in training.
         gate: the share of the lane's rows that must pass before its component is claimed.
+        judge: those of `HABITS` that fail a reply. None: as the component says.
     """
 
     share: float
@@ -75,6 +73,7 @@ class Lane:
     check: Mapping[str, Any] | None = None
     repeat: int = 1
     gate: float | None = None
+    judge: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,7 @@ class Component:
         answer_style: "direct", "scratchpad", or "asked": whatever ``--skill-answer-style`` says.
         gate: skill or lane → share that must pass before anything is claimed; ``echo``: share that may echo the prompt.
         claim: what may be said once all gates are met; "diagnostic": nothing.
+        judge: those of `HABITS` that fail a reply; by the others it is only marked.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Component:
     answer_style: Literal["direct", "scratchpad", "asked"] = "asked"
     gate: Mapping[str, float] | None = None
     claim: str | None = None
+    judge: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         lanes = {name: lane if isinstance(lane, Lane) else Lane(lane) for name, lane in self.lanes.items()}
@@ -156,6 +157,7 @@ class Profile:
             key = f"components.{component.name}"
             yield from _share_fault(f"{key}.lanes", {name: lane.share for name, lane in component.lanes.items()})
             yield from _limit_fault(f"{key}.gate", *(component.gate or {}).values())
+            yield from _judge_fault(f"{key}.judge", component.judge)
         for (part, name), lane in self.lanes.items():
             yield from self._lane_faults(f"components.{part}.lanes.{name}", lane)
 
@@ -173,14 +175,20 @@ class Profile:
         if split and set(lane.split or ()) != {"train", "eval"}:
             yield f"{key}.split: names {', '.join(lane.split or ())}; name the splits train and eval"
         yield from _limit_fault(f"{key}.gate", lane.gate)
+        yield from _judge_fault(f"{key}.judge", lane.judge or ())
         yield from _limit_fault(f"{key}.hold_out", lane.hold_out)
         for field, number in (("rows", lane.rows), ("repeat", lane.repeat)):
             if number is not None and number < 1:
                 yield f"{key}.{field}: is {number}; use a number from 1"
         for name, value in (lane.check or {}).items():
-            if name not in CHECKS:
-                yield f"{key}.check.{name}: unknown check{nearest(name, CHECKS)}; known are {', '.join(CHECKS)}"
-            elif type(value) is not CHECKS[name][1] or (isinstance(value, list) and not all(map(_is_text, value))):
+            known = dict.fromkeys([*CHECKS, *NAMED])
+            if name not in CHECKS and not is_check(name):
+                yield f"{key}.check.{name}: unknown check{nearest(name, known)}; known are {', '.join(known)}"
+            elif name in CHECKS and lane.task:
+                yield f"{key}.check.{name}: has no effect on the source `task`, whose rows say it; leave it out"
+            elif (name in CHECKS and type(value) is not CHECKS[name][1]) or (
+                isinstance(value, list) and not all(map(_is_text, value))
+            ):
                 shown = {bool: "true or false", int: "a whole number", list: "a list of texts"}[CHECKS[name][1]]
                 yield f"{key}.check.{name}: is {value!r}; use {shown}"
         for field, file in (("file", lane.file), ("eval_file", lane.eval_file)):
@@ -200,6 +208,11 @@ def _share_fault(key: str, shares: Mapping[str, float]) -> Iterator[str]:
     total = sum(map(exact, shares.values()))
     if total != 1 or min(shares.values()) <= 0:
         yield f"the shares of {key} must be above 0 and sum to 1, not {float(total)}"
+
+
+def _judge_fault(key: str, habits: Sequence[str]) -> Iterator[str]:
+    if wrong := [habit for habit in habits if habit not in HABITS]:
+        yield f"{key}: is {wrong[0]!r}{nearest(str(wrong[0]), HABITS)}; use {', '.join(HABITS)}"
 
 
 def _limit_fault(key: str, *limits: float | None) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picochat.files import write_files
+from picochat.packs.row_checks import check_row
 from picochat.strict_json import text_fault
 
 Row = dict[str, Any]
@@ -36,7 +37,16 @@ TAGS = (*LANE_FIELDS, "answer_style", "knowledge")
 ASKED = "asked:"
 """Begins the key of a row that came without one: the hash of its question."""
 CHECK_FIELDS = (
-    *("answer", "must_include", "must_include_any", "must_not_include", "correct_choice", "max_words", "answerable"),
+    *(
+        "answer",
+        "must_include",
+        "must_include_any",
+        "must_not_include",
+        "correct_choice",
+        "max_words",
+        "answerable",
+        "check",
+    ),
 )
 
 
@@ -66,6 +76,8 @@ def validate_row(row: Row, kind: Kind) -> Row:
         raise ValueError(f"a row to answer must end with the user, this one ends with the {before}")
     elif kind == "eval" and not has_check(row):
         raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
+    if kind == "eval":
+        check_row(row)
     return row
 
 
@@ -76,7 +88,7 @@ def learns(messages: Iterable[Message]) -> bool:
 
 def has_check(row: Row) -> bool:
     """Whether a reply can fail the row: ``"answer": null`` or ``"must_include": []`` is not a check."""
-    return any(row.get(field) not in (None, []) for field in CHECK_FIELDS)
+    return any(row.get(field) not in (None, [], {}) for field in CHECK_FIELDS)
 
 
 def conversation(row: Row) -> list[Message] | None:

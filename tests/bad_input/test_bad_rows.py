@@ -13,12 +13,12 @@ from refusing import Refused
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.evidence.scoring import check_row
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.formats import iter_rows, read_rows
+from picochat.packs.inspection import inspect_rows
 
 USER, REPLY = '{"role": "user", "content": "2 + 2?"}', '{"role": "assistant", "content": "4"}'
 
@@ -149,10 +149,13 @@ def test_a_broken_eval_row_is_refused_in_words(case: str, tmp_path: Path) -> Non
     line, says = {**BROKEN, **EVAL_ONLY}[case]
     file = tmp_path / "rows.jsonl"
     file.write_bytes(question(GOOD))
-    assert read_rows(file, "eval", check_row)
+    assert read_rows(file, "eval")
     file.write_bytes(question(line))
-    with pytest.raises(UserError, match=rf"rows.jsonl:1: .*{says}"):
-        read_rows(file, "eval", check_row)
+    with pytest.raises(UserError, match=rf"rows.jsonl:1: .*{says}") as fault:
+        read_rows(file, "eval")
+    if says.startswith("'"):  # a field; a row that is none to answer may be one to learn
+        bad = [f"{file}:{line}: {reason}" for line, reason in inspect_rows(file).bad]
+        assert bad == [str(fault.value)]  # `data inspect` refuses in the same sentence
 
 
 COMMANDS = {

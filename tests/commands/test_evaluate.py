@@ -165,7 +165,7 @@ def test_before_gates_and_model_card(
     main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +4 +100.0 %", shown)
-    assert re.search(r"weak_skills: arithmetic +≥ 100.0 % +100.0 % .* point estimate only", shown)
+    assert re.search(r"weak_skills: math +≥ 100.0 % +100.0 % .* point estimate only", shown)
     assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
+from picochat.evidence.policy import Policy
 from picochat.packs.rows import Message, Row
 
 HOSTILE = [
@@ -72,4 +73,6 @@ def complete(predictions: Sequence[Prediction], folder: str = "runs/x/best_check
     settings = {"max_new_tokens": 256, "temperature": 0.0, "top_k": None, "top_p": None, "seed": 42}
     provenance = {"stage": "sft", "inputs": {"chat": "ef"}}
     source = RowFile("eval.jsonl", "ab" * 32, len(predictions))
-    return Evaluation(source, Model(folder, "cd" * 32, provenance), settings, predictions)
+    policy = Policy.of([one.tags for one in predictions])
+    model = Model(folder, "cd" * 32, provenance)
+    return Evaluation(source, model, settings, predictions, limits=policy.gates, says=policy.claims)

@@ -19,7 +19,7 @@ from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.html_page import page
 from picochat.evidence.report import write_report
 from picochat.evidence.runs import RunNoise
-from picochat.evidence.words import lane_name, notes, p_text, points, readings, summary
+from picochat.evidence.words import notes, p_text, points, readings, summary
 
 MakeRun = Callable[..., Path]
 
@@ -105,8 +105,8 @@ def test_a_difference_is_claimed_where_the_test_shows_it_and_the_rows_could_have
         noise=STEADY,
     )
     assert math(report).finding == finding
-    assert words in words_on("arithmetic", report)
-    assert ("p = 0.0" in words_on("arithmetic", report)) == (gained > 4)
+    assert words in words_on("math", report)
+    assert ("p = 0.0" in words_on("math", report)) == (gained > 4)
 
 
 def test_lanes_of_the_same_rows_are_one_test_and_what_is_not_declared_is_explored(make_run: MakeRun) -> None:
@@ -118,7 +118,7 @@ def test_lanes_of_the_same_rows_are_one_test_and_what_is_not_declared_is_explore
     alone = compare_runs(*arms, declared=["bench_math_addition"])
     assert [lane.declared for lane in alone.lanes["by_skill"].values()] == [False, True]
     assert math(alone).visible < math(report).visible  # one test instead of two
-    assert [line.split(":")[0] for line in readings(alone)] == ["arithmetic"]
+    assert [line.split(":")[0] for line in readings(alone)] == ["math"]
     with pytest.raises(UserError, match="--declare maths: these rows have no such skill or category, but identity, ma"):
         compare_runs(*arms, declared=["maths"])
 
@@ -152,13 +152,13 @@ def test_of_single_runs_no_claim_is_made_about_recipes(make_run: MakeRun) -> Non
     a, b = make_run("old", sums(1)), make_run("new", sums(*range(30)))
     single, several = compare_runs([a], [b]), compare_runs([a, make_run("o", sums(2))], [b])
     unknown = "run-to-run variation unknown: not a claim about recipes"
-    assert unknown in words_on("arithmetic", single)
+    assert unknown in words_on("math", single)
     assert summary(single).endswith(f"; {unknown}")
-    assert (math(single).p_corrected, "corrected p" in words_on("arithmetic", single)) == (None, False)
+    assert (math(single).p_corrected, "corrected p" in words_on("math", single)) == (None, False)
     assert "not between training runs" in notes(single)[0]
     assert "include the variation between runs (seeds), estimated from these runs" in notes(several)[0]
     assert unknown not in " ".join(readings(several)) + summary(several)
-    assert "corrected p < 0.0001" in words_on("arithmetic", several)
+    assert "corrected p < 0.0001" in words_on("math", several)
 
 
 def test_runs_that_differ_among_themselves_widen_the_interval_and_raise_p(make_run: MakeRun) -> None:
@@ -220,9 +220,9 @@ def test_the_share_of_a_gain_that_was_kept(make_run: MakeRun) -> None:
     assert gain.kept_b.share == pytest.approx(0.78 / 0.96)
     assert gain.kept_b.ci95 == pytest.approx([0.72, 0.88], abs=0.015)
     assert report.lanes["by_skill"]["identity"].gain.kept_b is None  # nothing was gained there
-    assert "release is lower than capability by 18.0 points" in words_on("arithmetic", report)
+    assert "release is lower than capability by 18.0 points" in words_on("math", report)
     assert "; of the 96.0 points that capability (98.0 %) gained over base (2.0 %), release kept 81 % (95 % inte" in (
-        words_on("arithmetic", report)
+        words_on("math", report)
     )
     assert "kept" not in words_on("identity", report)
 
@@ -238,10 +238,10 @@ def test_both_ways_to_a_release_in_one_sentence(make_run: MakeRun) -> None:
     )
     assert summary(report).startswith(
         "staged against direct: identity equal within ±4 points, all of its gain kept; "
-        "arithmetic 79.0 points higher, 81 % of its gain kept; run-to-run"
+        "math 79.0 points higher, 81 % of its gain kept; run-to-run"
     )
-    assert "staged kept 81 % (95 % interval 7" in words_on("arithmetic", report)
-    assert "direct -1 % (95 % interval -" in words_on("arithmetic", report)
+    assert "staged kept 81 % (95 % interval 7" in words_on("math", report)
+    assert "direct -1 % (95 % interval -" in words_on("math", report)
     written = compare_json(report)
     assert [written[arm]["name"] for arm in ("a", "b", "before", "peak")] == ["direct", "staged", "base", "capability"]
 
@@ -253,7 +253,7 @@ def test_nothing_is_said_of_a_gain_that_is_not_significant(make_run: MakeRun) ->
     gain = math(report).gain
     assert gain is not None and 0.025 < gain.change.p_value < 0.05
     assert (gain.kept_a, gain.kept_b) == (None, None)
-    assert "kept" not in summary(report) + words_on("arithmetic", report)
+    assert "kept" not in summary(report) + words_on("math", report)
     lost = compare_runs([base], [base], before=arms["peak"], peak=[make_run("none", set())])
     assert "kept" not in summary(lost)  # a loss is no gain either
 
@@ -297,11 +297,6 @@ def test_different_decoding_is_said_and_auto_is_float32(make_run: MakeRun) -> No
     ]
 
 
-def test_a_category_that_is_called_as_a_skill_is_shown_keeps_its_own_lane() -> None:
-    lanes = ["math", "arithmetic", "choice"]
-    assert [lane_name(name, lanes) for name in lanes] == ["math", "arithmetic", "multiple choice"]
-
-
 def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:
     comparison = compare_runs(
         [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], before=[make_run("base", set())]
@@ -310,7 +305,7 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
     for form in (terminal(*report.blocks), markdown_page(report), page(report).replace("&nbsp;", " ")):
         assert summary(comparison) in form
         assert "+50.0" in form
-        assert "arithmetic: B is higher than A by 50.0 points" in form
+        assert "math: B is higher than A by 50.0 points" in form
     assert "12 of 12 shown here. 24 of 150 rows: at most 12 of each lane and outcome" in markdown_page(report)
     assert "<b>no</b>" not in page(report)
     assert "&lt;b&gt;no&lt;/b&gt;" in page(report)

@@ -33,9 +33,10 @@ def test_the_terminal_shows_every_lane_the_claims_and_the_gates(evaluation: Eval
     lines = [re.sub(r" +", " ", line.strip()) for line in shown.splitlines()]
     assert lines[1] == "benchmark profile claim gates missed rows"
     assert "full not tested in this pack – 0" in lines
-    assert "weak_skills 7 7 85.7 % 48.7 – 97.4 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
-    assert "bench_math_addition 4 4 100.0 % 51.0 – 100.0 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
-    assert "multiple choice: 100.0 % of 1 rows where chance gives 25.0 %; adjusted for chance 100.0 %" in lines
+    assert "weak_skills 7 7 85.7 % 48.7 – 97.4 % 85.7 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
+    assert "bench_math_addition 4 4 100.0 % 51.0 – 100.0 % 100.0 % 0.0 % 0.0 % 0.0 % 100.0 %" in lines
+    choice = "multiple choice: 100.0 % of 1 rows where chance gives 25.0 %; adjusted for chance 100.0 %; "
+    assert f"{choice}by the likelihood per byte of a label 100.0 %" in lines
     assert re.search(r"weak_skills: spelling +≥ 40.0 % +50.0 % of 2 rows .* point estimate only", shown)
 
 
@@ -117,7 +118,7 @@ def test_the_model_card_claims_what_was_measured_and_names_the_weights(evaluatio
     card = write_model_card(folder, evaluation).read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert "# my_run" in card
-    assert "- weak_skills: point estimate only; multiple choice: 100.0 % of 1 rows" in card
+    assert "- weak_skills: point estimate only: short arithmetic and spelling; math: 100.0 % of 4 rows" in card
     assert "- full: not tested in this pack" in card
     assert "```\nfrom transformers import" in card
     assert evaluation.model.sha256 in card

@@ -90,12 +90,7 @@ def test_choice_lanes_show_chance_and_the_adjusted_rate(student: Parrot) -> None
 def test_rows_without_tags_are_counted_in_an_untagged_lane(student: Parrot) -> None:
     found = evaluated([{"messages": [{"role": "user", "content": "cat"}], "answer": "c a t"}], student)
     assert {name: lane.passed for name, lane in found.lanes("by_benchmark_profile").items()} == {"(untagged)": 1}
-    assert [(claim.benchmark_profile, claim.status) for claim in found.claims] == [
-        ("release_behavior", "not tested"),
-        ("weak_skills", "not tested"),
-        ("full", "not tested"),
-        ("(untagged)", "no gate"),
-    ]
+    assert [(claim.benchmark_profile, claim.status) for claim in found.claims] == [("(untagged)", "no gate")]
 
 
 def test_gates_are_met_and_missed_per_benchmark_profile(rows: list[Row]) -> None:
@@ -104,7 +99,6 @@ def test_gates_are_met_and_missed_per_benchmark_profile(rows: list[Row]) -> None
         ("release_behavior", "identity"): "point estimate only",  # 2 of 2
         ("release_behavior", "refusal"): "point estimate only",
         ("release_behavior", "echo"): "point estimate only",
-        ("weak_skills", "choice"): "point estimate only",
         ("weak_skills", "math"): "met",  # 4 of 4: from 51 % on, where 30 % were asked for
         ("weak_skills", "spelling"): "missed",
         ("weak_skills", "echo"): "point estimate only",
@@ -123,10 +117,11 @@ def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_on
         ]
         return claim_line(complete(answer_rows(asked, student)).claims[0])
 
-    few = "release_behavior: point estimate only; identity: 100.0 % of 2 rows (95 % interval 34.2 – 100.0 %), gate at"
-    assert line(2, 2).startswith(f"{few} least 60.0 %: point estimate only; prompt echo: 0.0 % of 2 rows (")
-    met = "release_behavior: claimed; identity: 100.0 % of 100 rows (95 % interval 96.3 – 100.0 %), gate at least 60.0"
-    assert line(100, 100).startswith(f"{met} %: met; prompt echo")
+    said = "says who it is, and declines what it cannot know or do; identity: 100.0 % of"
+    few = f"release_behavior: point estimate only: {said} 2 rows (95 % interval 34.2 – 100.0 %), gate at least 60.0 %: "
+    assert line(2, 2).startswith(f"{few}point estimate only; prompt echo: 0.0 % of 2 rows (")
+    met = f"release_behavior: claimed: {said} 100 rows (95 % interval 96.3 – 100.0 %), gate at least 60.0 %: met; "
+    assert line(100, 100).startswith(f"{met}prompt echo")
     assert "100.0 % of 100 rows, 10 problems (95 % interval 80.3 – 100.0 %)" in line(100, 10)
     assert "100 rows, 9 problems (no interval: fewer than 10 problems), gate at least 60.0 %: point" in line(100, 9)
 
@@ -134,26 +129,31 @@ def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_on
 def test_rounding_never_shows_a_rate_as_the_limit_that_it_misses(student: Parrot) -> None:
     rows = [eval_row(f"Who {n}?", "identity", "x", must_include=["Pico" if n < 95 else "no"]) for n in range(9600)]
     replies = [replace(one, passed=one.index >= 100) for one in answer_rows(rows, student)]  # 98.958 %
-    (gate,) = check_gates(replies, {"identity": 0.99})
+    (gate,) = check_gates(replies, {"x": {"identity": 0.99}})
     assert gate_sentence(gate).startswith("identity: 98.96 % of 9600 rows (")
     assert gate_sentence(gate).endswith("gate at least 99.0 %: missed")
 
 
 def test_gates_can_be_set(rows: list[Row], student: Parrot) -> None:
-    gates = check_gates(answer_rows(rows, student), {"math": 1.01})
-    assert [(gate.name, gate.limit, gate.verdict) for gate in gates] == [("math", 1.01, "missed")]
-    assert limits_with(["math=0.5", "echo=0"])["math"] == 0.5
+    limits = limits_with(["bench_math_addition=1", "echo=0"], {"weak_skills": {"math": 1.01, "echo": 0.05}}, rows)
+    assert limits["release_behavior"] == {"bench_math_addition": 1.0, "echo": 0.0}
+    gates = check_gates(answer_rows(rows, student), {"weak_skills": limits["weak_skills"]})
+    assert [(gate.name, gate.limit, gate.verdict) for gate in gates] == [
+        ("bench_math_addition", 1.0, "point estimate only"),
+        ("math", 1.01, "missed"),
+        ("echo", 0.0, "point estimate only"),
+    ]
 
 
 @pytest.mark.parametrize("change", ["maths=0.5", "math=2", "math=nan", "math", "math=half"])
-def test_a_gate_that_is_none_is_refused(change: str) -> None:
+def test_a_gate_that_is_none_is_refused(change: str, rows: list[Row]) -> None:
     with pytest.raises(UserError, match=f"--gate {change} is not NAME=SHARE"):
-        limits_with([change])
+        limits_with([change], {}, rows)
 
 
 def test_replies_are_the_same_evaluation_but_for_their_limits(rows: list[Row], student: Parrot) -> None:
     found = evaluated(rows, student)
-    stricter = replace(found, limits={"identity": 1.0, "echo": 0.0})
+    stricter = replace(found, limits={"release_behavior": {"identity": 1.0, "refusal": 1.0}})
     assert [claim.status for claim in stricter.claims] == ["point estimate only", "no gate", "not tested"]
 
 

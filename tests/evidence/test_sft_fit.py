@@ -122,8 +122,7 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     (null,) = measure_rows("train", [{**row, "answer": None}], [0], Parrot(lambda prompt: "17"), fixed)
     assert (null.exact, null.correct) == (False, None)
     assert fit_reading("stories", compare_sides([one])) == (
-        "category stories: no answers to check on the train side; "
-        "likeliest token right by teacher forcing: train 90.0 %"
+        "stories: no answers to check on the train side; likeliest token right by teacher forcing: train 90.0 %"
     )
 
 

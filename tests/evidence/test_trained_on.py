@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from picochat.evidence.gates import LIMITS, limits_of
+from picochat.evidence.policy import Policy, Rules
 from picochat.evidence.trained_on import met_in_training
 from picochat.files import sha256_file
 from picochat.packs import build_task_pack
@@ -43,13 +43,15 @@ def test_a_provenance_of_another_form_names_no_files(tmp_path: Path) -> None:
 
 def test_a_pack_of_ours_was_compared_already_and_brings_its_gates(tmp_path: Path) -> None:
     (tmp_path / "dataset_pack.json").write_text("{}")
-    lane = f"{{share: 1, task: {'identity'}, gate: 0.9}}"
-    (tmp_path / "mine.yaml").write_text(
-        f"components:\n  - {{name: c, weight: 1, benchmark_profile: b, gate: {{math: 0.2}}, lanes: {{who: {lane}}}}}\n"
-    )
+    lane = "{share: 1, task: identity, gate: 0.9, judge: [loops], check: {identity: Ada}}"
+    part = f"{{name: c, weight: 1, benchmark_profile: b, gate: {{math: 0.2}}, claim: is Ada, lanes: {{who: {lane}}}}}"
+    (tmp_path / "mine.yaml").write_text(f"components:\n  - {part}\n")
     made = build_task_pack(tmp_path, profile=str(tmp_path / "mine.yaml"), sft_rows=40, eval_rows=16)
-    assert limits_of(made.eval_path) == {**LIMITS, "math": 0.2, "who": 0.9}
+    rows = read_rows(made.eval_path, "eval")
+    policy = Policy.of(rows, made.eval_path)
+    assert (policy.gates, policy.claims) == ({"b": {"math": 0.2, "who": 0.9}}, {"b": "is Ada"})
+    assert policy.rules_of(rows[0]) == Rules(frozenset({"loops"}), {"identity": "Ada"})
     chat = [{"path": "not/there.jsonl", "sha256": sha256_file(made.chat_path), "reading": {**asdict(Reading())}}]
-    assert met_in_training(made.eval_path, read_rows(made.eval_path, "eval"), {"trained_on": chat}) == ("", [])
+    assert met_in_training(made.eval_path, rows, {"trained_on": chat}) == ("", [])
     made.json_path.write_text("{}")
-    assert limits_of(made.eval_path) == LIMITS
+    assert Policy.of(rows, made.eval_path) == Policy()

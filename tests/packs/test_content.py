@@ -10,8 +10,9 @@ import pytest
 import picochat.packs.content
 from picochat.errors import UserError
 from picochat.evidence.refusals import claims_ability, refuses
-from picochat.evidence.scoring import check_row, score
+from picochat.evidence.scoring import score
 from picochat.packs.content import cells, content
+from picochat.packs.row_checks import check_row
 from picochat.packs.rows import Row
 
 FILES = sorted(path.stem for path in Path(picochat.packs.content.__file__).parent.glob("en/*.toml"))

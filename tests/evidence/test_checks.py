@@ -1,0 +1,198 @@
+"""The law (no rule fires on a row's own answer), checks by name, and rules that are linear in the reply."""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from students import Parrot, eval_row
+
+from picochat.errors import UserError
+from picochat.evidence.checks import CHECKS, grade
+from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.habits import echoes, is_looping
+from picochat.evidence.lanes import count
+from picochat.evidence.numbers import readings, value
+from picochat.evidence.refusals import is_english, is_somebody_else
+from picochat.evidence.scoring import score
+from picochat.packs import row_checks
+from picochat.packs.row_checks import check_row
+from picochat.packs.rows import Row, validate_row
+
+WORDS = st.sampled_from(["I can browse the web.", "I don't know.", "User: hi", "42", "北京", "la la la", "नहीं।"])
+TEXTS = st.lists(st.one_of(WORDS, st.text(max_size=20)), min_size=1, max_size=16).map(" ".join).filter(str.strip)
+CHECKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "answer_style": st.sampled_from(["direct", "scratchpad"]),
+        "answerable": st.booleans(),
+        "max_words": st.just(1),
+        "must_include": st.just(["nowhere"]),
+        "must_not_include": st.just(["ChatGPT", "北京", "42"]),
+        "steps": st.just(["1 + 1 = 2"]),
+        "mixture_profile": st.sampled_from(["release", "capability"]),
+        "category": st.just("identity"),
+        "check": st.sampled_from([{"number": True}, {"regex": "^x$"}, {"identity": "picochat"}, {"steps": True}]),
+    },
+)
+
+
+def ask(prompt: str, **checks: object) -> Row:
+    return {"messages": [{"role": "user", "content": prompt}], **checks}
+
+
+@given(TEXTS, st.lists(TEXTS, max_size=2), TEXTS, CHECKED)
+def test_no_rule_fires_on_the_rows_own_answers(answer: str, accept: list[str], reference: str, checks: Row) -> None:
+    row = ask(f"Say it: {answer} {reference}", answer=answer, accept=accept, reference=reference, **checks)
+    for own in (answer, *accept, reference):
+        assert score(row, own).reasons == ()
+        assert score(row, own, raw=f"{own}<|end|>").signals == ()
+
+
+@pytest.mark.parametrize("text", [*'\n a7北\u0301²"“,', "\\boxed{", "I can't ", "a\n", ". "])
+def test_a_reply_of_a_megabyte_is_judged(text: str) -> None:
+    """A rule that is not linear would not end; benchmarks/judge.py states the seconds."""
+    row = ask("What is 27 + 15, my friend?", answer="42", must_include=["the cat"], answerable=False, steps=["1"])
+    reply = text * (10**6 // len(text))
+    assert not score({**row, "check": {"identity": "picochat"}}, reply).passed
+    assert not score({**row, "answerable": True}, reply).passed
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "unit"),
+    [
+        ("$1,234.50", [Fraction(2469, 2)], "$"),
+        ("1.234", [Fraction(1234, 1000), 1234], ""),
+        ("1.234.567,5", [Fraction(12345675, 10)], ""),
+        ("12,34,567", [1234567], ""),
+        ("minus 3/4", [Fraction(-3, 4)], ""),
+        ("5 million people", [5_000_000], "people"),
+        ("seventeen", [17], ""),
+        ("2 + 2 = 4", [4], ""),
+        *(
+            (text, None, "")
+            for text in ("4 2", "12:30", "2⁵", "2½", "42 or 43", "1/0", "9" * 50, "twenty one", "4 yes")
+        ),
+    ],
+)
+def test_a_text_is_one_number_with_all_its_readings_or_none(
+    text: str, values: list[Fraction] | None, unit: str
+) -> None:
+    assert readings(text) == (None if values is None else (values, unit))
+
+
+def test_codes_and_factorials_are_no_numbers() -> None:
+    assert value("007") is None and value("5!") is None and value("0.5") == (Fraction(1, 2), "")
+
+
+def test_strict_and_lenient_stand_side_by_side() -> None:
+    rows = [eval_row(f"{n}?", "sums", "mine", answer="42") for n in range(4)]
+    said = {"0?": "42", "1?": "$42.00", "2?": "#### 42", "3?": "41"}
+    lane = count(answer_rows(rows, Parrot(said.__getitem__)))
+    assert (lane.rate, lane.strict) == (0.75, 0.25)
+
+
+def test_habits_are_signals_where_no_mixture_judges_them() -> None:
+    prompt, echo = "Please tell me what the longest river is.", "Please tell me what the longest river is. The Nile."
+    row = ask(prompt, must_include=["Nile"])
+    (loose,) = answer_rows([row], Parrot(lambda _: echo))
+    (strict,) = answer_rows([{**row, "mixture_profile": "capability"}], Parrot(lambda _: echo))
+    assert (loose.passed, loose.reasons, loose.signals) == (True, (), ("prompt_echo",))
+    assert (strict.passed, strict.reasons, strict.signals) == (False, ("prompt_echo",), ())
+    assert count([loose]).prompt_echo == 1.0
+
+
+def test_a_refusal_in_another_language_is_not_judged_and_counts_in_no_rate() -> None:
+    rows = [eval_row(f"{n}?", "refusal", "mine", answerable=False) for n in range(3)]
+    said = {"0?": "Das kann ich leider nicht wissen.", "1?": "I don't know.", "2?": "It is noon."}
+    lane = count(answer_rows(rows, Parrot(said.__getitem__)))
+    assert (lane.n, lane.passed, lane.not_judged) == (2, 1, 1)
+
+
+def test_a_check_of_ones_own_is_found_by_path_and_names_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_checks.py").write_text("def short(reply, wanted, row):\n    return len(reply) <= wanted\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    row = ask("Be brief.", check={"my_checks.short": 5})
+    assert score(row, "Yes.").passed
+    assert score(row, "Certainly, of course.").reasons == ("my_checks.short",)
+    with pytest.raises(UserError, match=r"cannot load my_checks\.long"):
+        grade("my_checks.long", "Yes.", 5, row)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
+def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ask("Write add.", check={"python": "assert add(2, 2) == 4"})
+    with pytest.raises(UserError, match="PICOCHAT_RUN_CODE=1"):
+        score(row, "def add(a, b): return a + b")
+    monkeypatch.setenv("PICOCHAT_RUN_CODE", "1")
+    assert score(row, "Here:\n```python\ndef add(a, b):\n    return a + b\n```").passed
+    for wrong in ("def add(a, b): return a", "import sys; sys.exit(0)", "no code"):
+        assert score(row, wrong).reasons == ("wrong_form",)
+
+
+@pytest.mark.parametrize(
+    ("check", "says"),
+    [
+        ({"nmber": True}, r"unknown check 'nmber' \(did you mean number\?\)"),
+        ({"regex": "("}, "'check.regex' is no regular expression"),
+        ({"includes": "a"}, "'check.includes' must be a list of strings"),
+        ({"max_words": 0}, "'check.max_words' must be a whole number"),
+        ({"choice": True}, "'check.choice' needs 'choice_labels'"),
+        (["number"], "'check' must map names"),
+    ],
+)
+def test_a_named_check_that_cannot_be_applied_is_refused_with_the_row(check: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        validate_row(ask("?", check=check), "eval")
+
+
+def test_both_lists_of_checks_are_the_same() -> None:
+    assert tuple(CHECKS) == row_checks.CHECKS
+    check_row(ask("?", check={"package.check": True}))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "raw", "is_echo"),
+    [
+        ("What is the tallest tree of the old park?", "The tallest tree of the old park is the oak.", False),
+        ("The sun is up. How many birds sit on the wire?", "How many birds sit on the wire? Four.", True),
+        ("Mend: the old man walk to the sea every day", "the old man walks to the sea every day", False),
+        ("请问最长的河是哪一条河？", "请问最长的河是哪一条河？", True),
+        ("Write a config.", "user: admin\nport: 80", False),
+        ("What is 2 + 2?", "4\nUser: and 3 + 3?", True),
+        ("What is 2 + 2?", "User: 4\nUser: 4", True),
+        ("Write a dialogue.", "Hello.\nUser: hi\nAssistant: hi", False),
+    ],
+)
+def test_an_echo_is_told_from_an_answer_in_the_words_of_the_question(prompt: str, raw: str, is_echo: bool) -> None:
+    assert echoes(prompt, raw) == is_echo
+
+
+@pytest.mark.parametrize(
+    ("reply", "loops"),
+    [
+        ("我喜欢散步" * 8, True),
+        ("It is what it is and so it goes on and on until the end of the day. " * 4, True),
+        ("ha" * 12, True),
+        ("Name: ____________________", False),
+        ("| a | b |\n|-----------------|----------------|", False),
+        ("." * 300, True),
+    ],
+)
+def test_loops_in_any_script_are_told_from_tables(reply: str, loops: bool) -> None:
+    assert is_looping(reply) == loops
+
+
+def test_identity_reads_names_with_their_sense() -> None:
+    assert not is_somebody_else("I am no Siri, and nobody at Google built me. My name is picochat.", "picochat")
+    for other in ("I am picochat from Google.", "My name is Lisa.", "I am a woman.", "I am not picochat."):
+        assert is_somebody_else(other, "picochat")
+
+
+@pytest.mark.parametrize("reply", ["Nie wiem.", "Je ne sais pas.", "我不知道。", "Das weiß ich nicht."])
+def test_other_languages_are_recognised(reply: str) -> None:
+    assert not is_english(reply) and is_english("I don't know that, sorry.") and is_english("Paris")

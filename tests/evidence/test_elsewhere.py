@@ -1,0 +1,104 @@
+"""Replies that were made elsewhere: in a file, and by a server in another process."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from students import eval_row
+
+from picochat.errors import UserError
+from picochat.evidence.answering import FileAnswerer
+from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.server import ServerAnswerer
+from picochat.model.engine import Decoding
+from picochat.packs.rows import Row
+
+KEY = "sk-secret-of-the-test"
+SUMS = [eval_row(f"{n} + 1?", "sums", "mine", answer=str(n + 1)) for n in range(6)]
+CHOICE = eval_row("Which barks?", "pick", "mine", choice_labels=["A", "B"], correct_choice="B")
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
+    """The address of a server that runs, and the log of what it was asked."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    log = tmp_path / "log.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "chat_server.py", log], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    yield f"http://127.0.0.1:{process.stdout.readline().strip()}", log
+    process.kill()
+    process.communicate()
+
+
+def test_replies_of_a_file_are_judged_in_order_or_by_id(tmp_path: Path) -> None:
+    rows: list[Row] = [*SUMS, CHOICE, SUMS[0]]  # one conversation twice
+    lines = [{"reply": str(n + 1)} for n in range(6)]
+    lines[3] = {"reply": "4", "finished": False}
+    ordered = write(tmp_path / "a.jsonl", *lines, {"choice_scores": {"A": -3.0, "B": -1.0}}, {"reply": "7"})
+    found = answer_rows(rows, FileAnswerer(ordered, rows))
+    assert [one.passed for one in found] == [True, True, True, False, True, True, True, False]
+    assert (found[3].reasons, found[6].choice_scores) == (("length",), {"A": -3.0, "B": -1.0})
+    named = [{"id": row["id"], "reply": row.get("answer", "(B)")} for row in rows[:7]]
+    by_id = answer_rows(rows[:7], FileAnswerer(write(tmp_path / "b.jsonl", *reversed(named)), rows[:7]))
+    assert all(one.passed for one in by_id)
+    assert (by_id[6].reply, by_id[6].choice_scores, by_id[6].candidate) == ("(B)", None, "b")
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([{"reply": "1"}], "holds 1 replies to 6 rows"),
+        ([{"reply": "1"}, {"text": "2"}], ":2: holds no reply"),
+        ([{"id": "row-0 + 1?", "reply": "1"}], "has no reply to 5 of 6 rows, such as id 'row-1 "),
+    ],
+)
+def test_a_file_that_does_not_answer_the_rows_is_refused(tmp_path: Path, lines: list[object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        FileAnswerer(write(tmp_path / "a.jsonl", *lines), SUMS)
+
+
+def test_a_server_is_asked_at_once_and_again_after_a_failure_and_never_twice(
+    server: tuple[str, Path], tmp_path: Path
+) -> None:
+    url, log = server
+    kept = tmp_path / "out" / "replies.jsonl"
+    answerer = ServerAnswerer(url, "small", Decoding(batch_size=4, max_new_tokens=7), kept)
+    found = answer_rows([*SUMS, CHOICE], answerer)
+    assert [one.passed for one in found] == [True] * 6 + [False]
+    asked = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(asked) == 8  # the first was refused
+    assert {(one["path"], one["model"], one["max_tokens"]) for one in asked} == {("/v1/chat/completions", "small", 7)}
+    assert all(one["key"] == f"Bearer {KEY}" for one in asked)
+    with kept.open("a") as torn:
+        torn.write('{"request": "x", "te')
+    more = [eval_row("tell me a long one", "sums", "mine", answer="hm"), *SUMS]
+    again = answer_rows(more, ServerAnswerer(f"{url}/v1", "small", Decoding(batch_size=1, max_new_tokens=7), kept))
+    assert again[0].reasons == ("length",)
+    assert len(log.read_text().splitlines()) == 9
+    assert KEY not in kept.read_text()
+    assert ServerAnswerer(url, "small", Decoding(max_new_tokens=7), kept).reply([more[0]["messages"]])[0].text == "hm"
+    assert len(log.read_text().splitlines()) == 9
+
+
+def test_a_server_that_fails_is_named_without_the_key(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, _ = server
+    rows = [*SUMS[:2], eval_row("boom", "sums", "mine", answer="1")]
+    kept = tmp_path / "replies.jsonl"
+    secret = url.replace("http://", "http://me:hidden@")
+    with pytest.raises(UserError, match="did not answer as small") as fault:
+        answer_rows(rows, ServerAnswerer(secret, "small", Decoding(batch_size=1), kept))
+    assert KEY not in str(fault.value) and "hidden" not in str(fault.value)
+    assert "run it again to go on" in str(fault.value)
+    assert len(kept.read_text().splitlines()) == 2
+    with pytest.raises(UserError, match="is no address of a server"):
+        ServerAnswerer("localhost:8000", "small", Decoding())
