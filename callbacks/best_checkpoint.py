@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
@@ -74,7 +75,8 @@ class BestCheckpoint(Callback):
 
         provenance: dict[str, Any] = getattr(pl_module, "provenance", dict)()
         best = {"name": self.monitor, "best_value": self.best_value, "best_step": self.best_step}
-        save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best})
+        dtype = getattr(torch, getattr(pl_module, "weights_dtype", "float32"))
+        save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best}, dtype)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if any(isinstance(callback, StochasticWeightAveraging) for callback in cast(Any, trainer).callbacks):

@@ -89,7 +89,7 @@ class CorpusDataModule(StreamDataModule):
         store = self._store(self.chat_tokenizer, verify=False)
         # the rule of picochat.packs.quotas.split_of, on the hashes that the store kept
         held_out = np.asarray(store.hashes) / 2**32 < self.val_fraction
-        prefix = (self.chat_tokenizer.bos_id,) if self.chat_tokenizer.format.document_start else ()
+        prefix = tuple(self.chat_tokenizer.document_start)
         train, val = (
             split_rows(store, np.flatnonzero(side), self.context_length, self.overlap, prefix)
             for side in (~held_out, held_out)

@@ -8,6 +8,7 @@ transformers, vLLM and llama.cpp read it without code of ours; a folder of a kno
 (sharded, bfloat16, untied) is read here. Nothing is ever unpickled.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,27 +57,36 @@ class Checkpoint:
         return tokenizer
 
 
-def save_checkpoint(folder: str | Path, decoder: Decoder, tokenizer: ChatTokenizer, provenance: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: str | Path,
+    decoder: Decoder,
+    tokenizer: ChatTokenizer,
+    provenance: dict[str, Any],
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a model folder, whole or not at all; an older one of that name is replaced.
 
     Args:
         folder: its name.
-        decoder: whose weights are kept, in the number format they have.
-        tokenizer: the one that the weights were trained with.
+        decoder: whose weights are kept.
+        tokenizer: the one that the weights were trained with; with it come the files of the folder it is from.
         provenance: where the weights come from; JSON values. The tokenizer's sha256 and the version are added.
+        dtype: number format of the weights; None: as they are.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in decoder.state_dict().items()}
+    dtype = dtype or decoder.lm_head.weight.dtype
+    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in decoder.state_dict().items()}
     if decoder.config.tie_word_embeddings:
         del state["lm_head.weight"]  # the embedding under another name
-    dtype = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
+    generation = json.loads(tokenizer.files.get("generation_config.json", "{}"))
+    config = config_json(decoder.config, str(dtype).removeprefix("torch."), ids)
     with atomic_folder(folder) as building:
         try:
             save_file(state, building / _WEIGHTS, metadata={"format": "pt"})
         except SafetensorError as error:  # a full disk is no OSError to it
             raise UserError(f"cannot write {folder}: {error}") from error
-        write_json(building / "config.json", config_json(decoder.config, dtype, ids))
-        write_json(building / "generation_config.json", {**ids, "eos_token_id": list(tokenizer.stop_ids)})
+        write_json(building / "config.json", config)
+        write_json(building / "generation_config.json", {**ids, **generation, "eos_token_id": list(tokenizer.stop_ids)})
         tokenizer.save(building)
         versions = {"picochat_version": __version__, "tokenizer_sha256": tokenizer.fingerprint}
         write_json(building / _PROVENANCE, {**provenance, **versions})

@@ -88,6 +88,8 @@ def _read_run(file: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
         raise UserError(f"{file} does not describe its model; it was written by another program or an older picochat")
     try:
         decoder = Decoder.from_state(DecoderConfig(**described["decoder"]), weights)
-        return decoder, ChatTokenizer(described["tokenizer"], str(file)), dict(described["provenance"])
+        decoder.to(DTYPES[described.get("dtype", "float32")])
+        tokenizer = ChatTokenizer(described["tokenizer"], str(file), described.get("tokenizer_files"))
+        return decoder, tokenizer, dict(described["provenance"])
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{file} has no valid model description; name a last.ckpt that picochat wrote") from error

@@ -84,6 +84,7 @@ class ChatModule(LightningModule):
         self.matmul_precision = matmul_precision
         self.activation_checkpointing = activation_checkpointing
         self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
+        self.weights_dtype = "float32"  # of the checkpoint, and so of the model folders that are written
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
         self._compiling_since = 0.0
@@ -118,6 +119,7 @@ class ChatModule(LightningModule):
         if self.checkpoint is not None:
             check_tokenizer(self.checkpoint, self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
+            self.weights_dtype = str(self.decoder.lm_head.weight.dtype).removeprefix("torch.")
             own = self.decoder.config
             refuse_other_size(self.decoder_config, own, self.checkpoint)
             self.decoder.config = replace(own, max_position_embeddings=max(own.max_position_embeddings, context))
@@ -143,8 +145,14 @@ class ChatModule(LightningModule):
         """Keep what makes a model folder of the weights: `picochat export --checkpoint RUN/last.ckpt`."""
         if self.decoder is None:  # OnExceptionCheckpoint, of a run that was refused before it began
             return
-        decoder, tokenizer = asdict(self.decoder.config), self.chat_tokenizer.content
-        checkpoint["picochat"] = {"decoder": decoder, "tokenizer": tokenizer, "provenance": self.provenance()}
+        tokenizer = self.chat_tokenizer
+        checkpoint["picochat"] = {
+            "decoder": asdict(self.decoder.config),
+            "tokenizer": tokenizer.content,
+            "tokenizer_files": tokenizer.files,
+            "dtype": self.weights_dtype,
+            "provenance": self.provenance(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the state of another model before torch does so in a page of names."""

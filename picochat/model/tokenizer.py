@@ -1,29 +1,40 @@
 """Text to tokens and back. In: conversations and documents. Out: ids and their loss mask. Next: datamodules.
 
-A conversation becomes one flat run of ids. Control tokens stand in angle brackets; nothing is put between them:
+A conversation becomes one flat run of ids, written by the model's own chat template (turns.py); in picochat's own:
 
     <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
        0      0    0 0 0 …        0         0         1 1 …          1      supervised: the reply and its <|end|>
 
-Text is encoded with control tokens switched off, so a user who types ``<|end|>`` gets seven ordinary characters. The
-chat template in ``tokenizer_config.json`` gives the same ids through transformers, which reads control tokens inside a
-message as what they are; the template therefore refuses such a message. (In ChatML, where a line break ends the
-opening, a tokenizer may join it to one that a message begins with; `render` does not.)
+Text between control tokens is encoded as one, a message with what the template puts beside it, but for the place where
+a reply begins. Messages are encoded with control tokens switched off, so a user who types ``<|end|>`` gets seven
+ordinary characters. transformers gives the same ids, but reads control tokens inside a message as what they are;
+picochat's own templates therefore refuse such a message.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tokenizers import Tokenizer
 
 from picochat.errors import UserError
 from picochat.files import sha256_text, write_files
-from picochat.model.turns import ROLES, SPECIAL_TOKENS, turn_format
+from picochat.model.turns import ROLES, SPECIAL_TOKENS, ChatTemplate, join, own_template
+from picochat.strict_json import read_json_object
 
+_ANCHOR = "\ue000"
 _TYPED = (" Ab  é🙂\n\tعمر 12", "<|im_start|>user\n<|im_end|> <|endoftext|>")  # what every tokenizer must give back
+_BESIDE = (  # files beside a tokenizer.json that belong to it; they are kept as they are
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+)
+_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # the first that there is, else the eos_token
 _TEXTS_AT_ONCE = 8192  # encode_batch keeps every Encoding of a call alive: bounded memory, all cores busy
 
 
@@ -40,67 +51,85 @@ class ChatTokenizer:
     Args:
         content: what a ``tokenizer.json`` holds.
         origin: the file's name, for error messages.
+        files: what the files beside it hold, by name; of another maker's model folder.
 
     Attributes:
-        content: the same.
-        format: how turns are written.
+        content, files: the same.
         vocab_size: number of ids.
-        bos_id: the id that every rendered conversation begins with.
+        document_start: ids before a document of the base stage.
+        bos_id: the id that begins a text, for programs that ask for one.
         end_id: the id after every reply.
         pad_id: the id that fills rows.
-        stop_ids: ids at which a reply ends: ``end_id`` and every other control token.
+        stop_ids: ids at which a reply ends: ``end_id`` and every other control token of turns.
         fingerprint: sha256 of ``content``; a checkpoint remembers it.
         chat_template: Jinja text that renders conversations as `render` does.
 
     Raises:
-        UserError: not a tokenizer, or one whose turns picochat does not know.
+        UserError: not a tokenizer, or one whose turns picochat cannot write.
     """
 
-    def __init__(self, content: str, origin: str = "tokenizer.json") -> None:
+    def __init__(self, content: str, origin: str = "tokenizer.json", files: Mapping[str, str] | None = None) -> None:
         try:
             self._tokenizer: Any = Tokenizer.from_str(content)
         except Exception as error:  # tokenizers raises bare Exception
             raise UserError(f"{origin} is not a tokenizer.json of the tokenizers library: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self.content, self.origin, self.files = content, origin, dict(files or {})
         added = self._tokenizer.get_added_tokens_decoder().values()
-        self.content = content
-        self.format = turn_format({token.content for token in added if token.special}, origin)
-        self.chat_template = self.format.chat_template()
+        self._control = {token.content: token for token in added if token.special}
         self.fingerprint = sha256_text(content)
         self.vocab_size: int = self._tokenizer.get_vocab_size()
 
-        self._start = self.encode(self.format.start)
-        self._opening = {role: self.encode(self.format.opening.format(role=role)) for role in ROLES}
-        self._end = self.encode(self.format.end)
-        self._after = self.encode(self.format.after)
-        self._document_start = self.encode(self.format.document_start)
-        self._document_end = self.encode(self.format.document_end)
-        self.bos_id = (*self._start, *self._opening["user"])[0]
-        self.end_id = self._end[0]
-        self.pad_id = self.encode(self.format.pad)[0]
-        others = {self.bos_id, self.pad_id, *(opening[0] for opening in self._opening.values()), *self._document_end}
-        self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others - {self.end_id}))
+        settings = json.loads(self.files.get("tokenizer_config.json", "{}"))
+        tokens = {name: value for name, value in settings.items() if name.endswith("_token")}
+        named = {
+            name: value["content"] if isinstance(value, dict) else value for name, value in tokens.items() if value
+        }
+        source = self.files.get("chat_template.jinja") or _default_template(settings.get("chat_template"))
+        source = source or own_template(self._control, origin)
+        self.turns, self.chat_template = ChatTemplate(source, self._control, named, origin), source
+
         self._tokenizer.encode_special_tokens = True  # from here on control tokens inside text are text
+        spoken = self.turns.parts(("user", "assistant"), False)
+        used = [part.text for part in spoken if part.control]
+        with suppress(UserError):  # templates without system messages
+            used += [part.text for part in self.turns.parts(ROLES, False) if part.control]
+        end = next(part.text for part in reversed(spoken) if part.control and part.turn == 1)
+        ends = (*_DOCUMENT_ENDS, str(named.get("eos_token")))
+        last = next((token for token in ends if token in self._control), end)
+        pad = next((token for token in ("<|pad|>", str(named.get("pad_token"))) if token in self._control), last)
+        bos = next((token for token in (str(named.get("bos_token")), spoken[0].text) if token in self._control), last)
+        start = spoken[0].text == bos and bos in ("<|bos|>", named.get("bos_token"))
+        self.bos_id, self.end_id, self.pad_id, self._last = map(self._id, (bos, end, pad, last))
+        self.document_start = [self.bos_id] if start else []
+        others = {*map(self._id, used), self.pad_id, self._last, self.bos_id, *self._named_ends()} - {self.end_id}
+        self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others))
         self._refuse_lossy(origin)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.content,)  # the library's own pickling forgets encode_special_tokens
+        return type(self), (self.content, self.origin, self.files)  # the library's own forgets encode_special_tokens
 
     @classmethod
     def load(cls, path: str | Path) -> "ChatTokenizer":
-        """Load a ``tokenizer.json``, or the one in a model folder."""
+        """Load a ``tokenizer.json``, or the one in a model folder, with the files that belong to it."""
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         try:
             # newline="": the fingerprint is that of the file's bytes, whatever ends its lines
             with file.open(encoding="utf-8", newline="") as opened:
                 content = opened.read()
+            files = {
+                name: (file.parent / name).read_text("utf-8") for name in _BESIDE if (file.parent / name).is_file()
+            }
         except OSError as error:
             remedy = "make one with `picochat tok train --dataset-pack PACK --vocab-size 512 --out tokenizer.json`"
             raise UserError(f"cannot read the tokenizer {file}: {error.strerror}; {remedy}") from error
         except UnicodeDecodeError as error:
             raise UserError(f"{file} is not a tokenizer.json: it is not UTF-8") from error
-        return cls(content, str(file))
+        for name in files:
+            if name.endswith(".json"):
+                read_json_object(file.parent / name)  # refused now, with its place
+        return cls(content, str(file), files)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; never a control token, whatever the text."""
@@ -112,7 +141,7 @@ class ChatTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
-    def render(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = False) -> Rendered:
+    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> Rendered:
         """Turn a conversation into ids and their loss mask.
 
         Args:
@@ -121,33 +150,36 @@ class ChatTokenizer:
             add_generation_prompt: end with the opening of an assistant turn, ready to be continued.
 
         Raises:
-            UserError: an unknown role, or a system message that is not the first.
+            UserError: an unknown role, a system message that is not the first, or roles that the template refuses.
         """
-        contents = [self.encode(message["content"]) for message in messages]
-        return self._assemble(messages, contents, add_generation_prompt)
+        return self.render_batch([messages], add_generation_prompt)[0]
 
     def render_batch(
-        self, conversations: Iterable[Sequence[dict[str, Any]]], add_generation_prompt: bool = False
+        self, conversations: Iterable[Sequence[Mapping[str, Any]]], add_generation_prompt: bool = False
     ) -> list[Rendered]:
         """`render` for many conversations at once, on all cores."""
-        conversations = list(conversations)
-        contents = iter(self._encode_all(m["content"] for messages in conversations for m in messages))
+        runs = [self._runs(messages, add_generation_prompt) for messages in conversations]
+        encoded = iter(self._encode_all(run.text for those in runs for run in those if run.token is None))
         return [
-            self._assemble(messages, [next(contents) for _ in messages], add_generation_prompt)
-            for messages in conversations
+            _assemble([(next(encoded) if r.token is None else [r.token], r.learnt) for r in those]) for those in runs
         ]
 
     def document(self, text: str) -> list[int]:
         """A document of the base stage: start, text, end."""
-        return [*self._document_start, *self.encode(text), *self._document_end]
+        return self.documents([text])[0]
 
     def documents(self, texts: Iterable[str]) -> list[list[int]]:
         """`document` for many texts at once, on all cores."""
-        return [[*self._document_start, *ids, *self._document_end] for ids in self._encode_all(texts)]
+        return [[*self.document_start, *ids, self._last] for ids in self._encode_all(texts)]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``tokenizer.json``, and ``tokenizer_config.json`` by which transformers loads it, into a folder."""
+        """Write ``tokenizer.json``, and ``tokenizer_config.json`` by which transformers loads it, into a folder.
+
+        Another maker's files are written as they were.
+        """
         token = self._tokenizer.id_to_token
+        anchor = join(self.turns.parts(("user",), True), [_ANCHOR]).rpartition(_ANCHOR)[2]
+        ends = [token(number) for number in self.stop_ids]
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": token(self.bos_id),
@@ -155,36 +187,59 @@ class ChatTokenizer:
             "pad_token": token(self.pad_id),
             "clean_up_tokenization_spaces": False,
             "chat_template": self.chat_template,
+            "response_template": {  # by which `transformers serve` tells a reply from what comes before it
+                "defaults": {"role": "assistant"},
+                "start_anchor": anchor,
+                "fields": {"content": {"close": ends, "content": "text"}},
+            },
         }
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        write_files({Path(folder) / "tokenizer.json": self.content, Path(folder) / "tokenizer_config.json": text})
+        files = {name: text for name, text in self.files.items() if name != "generation_config.json"}
+        files = {"tokenizer_config.json": text, **files, "tokenizer.json": self.content}
+        write_files({Path(folder) / name: text for name, text in files.items()})
 
     def write(self, path: str | Path) -> None:
         """Write the one file ``tokenizer.json``, which is enough to load."""
         write_files({Path(path): self.content})
 
-    def _assemble(
-        self, messages: Sequence[dict[str, Any]], contents: list[list[int]], add_generation_prompt: bool
-    ) -> Rendered:
-        parts = [(self._start, False)]
-        for index, (message, content) in enumerate(zip(messages, contents, strict=True)):
+    def _runs(self, messages: Sequence[Mapping[str, Any]], prompt: bool) -> list["_Run"]:
+        """A conversation as control tokens and runs of text between them."""
+        learnt = [bool(message.get("weight", message["role"] in ("assistant", "text"))) for message in messages]
+        if [message["role"] for message in messages] == ["text"]:  # it stands alone
+            start = [_Run("", token, False) for token in self.document_start]
+            return [*start, _Run(messages[0]["content"], None, learnt[0]), _Run("", self._last, learnt[0])]
+        for number, message in enumerate(messages):
             role = message["role"]
-            learnt = bool(message.get("weight", role in ("assistant", "text")))
-            if role == "text":  # it stands alone
-                parts = [(self._document_start, False), (content, learnt), (self._document_end, learnt)]
-                continue
-            if role not in self._opening or (role == "system" and index > 0):
+            if role not in ROLES or (role == "system" and number > 0):
                 known = "system (first only), user, assistant"
-                raise UserError(f"message {index + 1} has the role '{role}'; roles are {known}")
-            parts += [(self._opening[role], False), (content, learnt), (self._end, learnt), (self._after, False)]
-        if add_generation_prompt:
-            parts.append((self._opening["assistant"], False))
-        ids: list[int] = []
-        supervised: list[bool] = []
-        for part, flag in parts:
-            ids += part
-            supervised += [flag] * len(part)
-        return Rendered(ids, supervised)
+                raise UserError(f"message {number + 1} has the role '{role}'; roles are {known}")
+            if role == "assistant" and self.turns.splits_thoughts and "</think>" in message["content"]:
+                raise UserError(
+                    f"message {number + 1} holds </think>, and the chat template of {self.origin} rewrites thoughts; "
+                    "leave them out of the rows"
+                )
+        runs: list[_Run] = []
+        for part in self.turns.parts(tuple(message["role"] for message in messages), prompt):
+            text = part.text if part.message < 0 else part.trim(messages[part.message]["content"])
+            before = self._control.get(runs[-1].text) if runs and runs[-1].token is not None else None
+            if before is not None and before.rstrip and not part.control:
+                text = text.lstrip()  # as the tokenizers library does it
+            supervised = part.turn >= 0 and learnt[part.turn]
+            if part.control:
+                runs.append(_Run(text, self._id(text), supervised))
+            elif runs and not part.begins and (runs[-1].token, runs[-1].learnt) == (None, supervised):
+                runs[-1] = _Run(runs[-1].text + text, None, supervised)
+            else:
+                runs.append(_Run(text, None, supervised))
+        return runs
+
+    def _id(self, token: str) -> int:
+        return cast(int, self._tokenizer.token_to_id(token))
+
+    def _named_ends(self) -> list[int]:
+        """The ends of replies that a generation_config.json names."""
+        ends = json.loads(self.files.get("generation_config.json", "{}")).get("eos_token_id") or []
+        return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
 
     def _encode_all(self, texts: Iterable[str]) -> list[list[int]]:
         remaining = iter(texts)
@@ -209,3 +264,25 @@ class ChatTokenizer:
                 )
             if self.decode(ids) != text:
                 raise UserError(f"{origin}: {text!r} comes back as {self.decode(ids)!r}; it must keep text as it is")
+
+
+class _Run(NamedTuple):
+    text: str
+    token: int | None  # the id, of a control token
+    learnt: bool
+
+
+def _assemble(parts: Sequence[tuple[list[int], bool]]) -> Rendered:
+    ids: list[int] = []
+    supervised: list[bool] = []
+    for part, learnt in parts:
+        ids += part
+        supervised += [learnt] * len(part)
+    return Rendered(ids, supervised)
+
+
+def _default_template(value: Any) -> str | None:
+    """Of a tokenizer_config.json: one text, or several by name."""
+    if isinstance(value, list):
+        value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
+    return value if isinstance(value, str) else None

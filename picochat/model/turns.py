@@ -1,70 +1,260 @@
-"""How the turns of a conversation are written. In: a tokenizer's control tokens. Out: a turn format, and its chat
-template. Next: tokenizer.
+"""How the turns of a conversation are written: by the model's own chat template. In: the template, roles. Out: parts of
+text, which of them are messages and which are learnt. Next: tokenizer.
 
-    picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
-    ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
+The template is rendered once for each sequence of roles, with a mark in place of every message, and cut at the marks.
+So a default system prompt, a system message that joins the first question, or the empty thought that Qwen3 puts before
+a last reply need no rule of ours. For the roles user and assistant in ChatML:
+
+    part      <|im_start|> user\\n ⟨message 0⟩ <|im_end|> \\n <|im_start|> assistant\\n ⟨message 1⟩ <|im_end|> \\n
+    learnt                                                                          x          x
+
+A reply is learnt from where the generation prompt ends, up to the first control token after it. What the parts say is
+then proved on conversations of odd text against the template itself; a template that they do not follow is refused.
 """
 
 import json
+import random
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from picochat.errors import UserError
 
 SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
+_TODAY = date(2024, 7, 26)  # for templates that write it: the same tokens every day
+_MARK = "\ue000{}\ue001"  # private characters, which no template looks for
+_TRIMS: tuple[Callable[[str], str], ...] = (  # what templates do to a message's white space
+    lambda text: text,
+    str.strip,
+    str.rstrip,
+    str.lstrip,
+    lambda text: text.strip("\n"),
+    lambda text: text.lstrip("\n"),
+    lambda text: text.rstrip("\n"),
+)
+_SHAPES = ("u", "ua", "uau", "uaua", "uauauaua", "su", "sua", "suaua")  # of the conversations that prove
+_ODD = ("Hi", " two\n lines \n", "\n", '{{ x }} <b>&amp;"', "'s [1, 2]\t", "é🙂", "12 + 3")
 
 
-@dataclass(frozen=True)
-class TurnFormat:
-    """``start``; for each message ``opening`` (with its role), content, ``end``, ``after``."""
+class Part(NamedTuple):
+    """A piece of a conversation: a control token, other text of the template, or a message."""
 
-    start: str
-    opening: str
-    end: str
-    after: str
-    pad: str
-    document_start: str
-    document_end: str
+    text: str  # of the template; "" for a message
+    control: bool
+    turn: int  # the message with which it is learnt, where that is; -1: never
+    message: int = -1  # the message that stands here
+    trim: Callable[[str], str] = _TRIMS[0]
+    begins: bool = False  # a reply: its tokens do not join with those before it
 
-    def chat_template(self) -> str:
-        """The Jinja template with the same result; one line, because some renderers keep line breaks."""
-        # Programs that read the template also read control tokens inside a message: there it must refuse them, or a
-        # user could end their turn and write the assistant's. picochat's own `render` takes them as text.
-        written = " ".join((self.start, *(self.opening.format(role=role) for role in ROLES), self.end, self.pad))
-        control = sorted({*re.findall(r"<\|\w+\|>", written + self.document_end)})
-        before, after = (json.dumps(part) for part in self.opening.split("{role}"))
-        closing = json.dumps(self.end + self.after)
-        return (
-            (f"{{{{ {json.dumps(self.start)} }}}}" if self.start else "")
-            + "{% for message in messages %}"
-            + f"{{% if message['role'] not in {json.dumps(ROLES)} %}}"
-            + "{{ raise_exception('unknown role ' + message['role']) }}{% endif %}"
-            + f"{{% for token in {json.dumps(control)} %}}{{% if token in message['content'] %}}"
-            + "{{ raise_exception('a message holds the control token ' + token) }}{% endif %}{% endfor %}"
-            + f"{{{{ {before} + message['role'] + {after} + message['content'] + {closing} }}}}"
-            + "{% endfor %}{% if add_generation_prompt %}"
-            + f"{{{{ {before} + 'assistant' + {after} }}}}"
-            + "{% endif %}"
+
+class ChatTemplate:
+    """A chat template in Jinja, and the parts that it writes.
+
+    Args:
+        source: its text.
+        control: the tokenizer's control tokens.
+        named: bos_token, eos_token, … by name, which templates read.
+        origin: where it is from, for error messages.
+
+    Raises:
+        UserError: not a template, or one that changes messages in a way that no mark shows.
+    """
+
+    def __init__(self, source: str, control: Collection[str], named: Mapping[str, str], origin: str) -> None:
+        self.source, self._named, self._origin = source, named, origin
+        tokens = sorted(control, key=len, reverse=True)
+        self.control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
+        self._parts: dict[tuple[tuple[str, ...], bool], list[Part]] = {}
+        self.splits_thoughts = False
+        self._prove()
+
+    def parts(self, roles: tuple[str, ...], add_generation_prompt: bool) -> list[Part]:
+        """The parts of a conversation of these roles."""
+        key = roles, add_generation_prompt
+        if key not in self._parts:
+            self._parts[key] = self._cut(roles, add_generation_prompt)
+        return self._parts[key]
+
+    def render(self, roles: Sequence[str], contents: Sequence[str], add_generation_prompt: bool) -> str:
+        """What the template itself makes of a conversation."""
+        from jinja2 import TemplateError
+
+        messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
+        try:
+            return str(
+                self._template.render(
+                    messages=messages,
+                    add_generation_prompt=add_generation_prompt,
+                    enable_thinking=False,
+                    tools=None,
+                    documents=None,
+                    **self._named,
+                )
+            )
+        except (TemplateError, TypeError, ValueError, LookupError) as error:
+            raise UserError(
+                f"the chat template of {self._origin} refuses the roles {', '.join(roles)}: {error}"
+            ) from None
+
+    @cached_property
+    def _template(self) -> Any:
+        from jinja2 import TemplateError
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        def refuse(message: str) -> None:
+            raise TemplateError(message)
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+        environment.globals.update(raise_exception=refuse, strftime_now=_TODAY.strftime)
+        # marks of what is generated, which transformers adds to Jinja, as blocks that do nothing
+        source = re.sub(r"(\{%-?\s*)generation(\s*-?%\})", r"\1if true\2", self.source)
+        source = re.sub(r"(\{%-?\s*)endgeneration(\s*-?%\})", r"\1endif\2", source)
+        try:
+            return environment.from_string(source)
+        except TemplateError as error:
+            raise UserError(f"the chat template of {self._origin} is not Jinja: {error}") from None
+
+    def _cut(self, roles: tuple[str, ...], prompt: bool) -> list[Part]:
+        pieces, order = self._pieces(roles, prompt)
+        parts: list[Part] = []
+        for place, text in enumerate(pieces):
+            before = order[place - 1] if place else -1
+            after = order[place] if place < len(order) else -1
+            match = self.control.search(text) if place else None
+            if place and roles[before] == "assistant" and not match:
+                raise UserError(f"the chat template of {self._origin} ends a reply without a control token")
+            end, begin, reply = match.end() if match else 0, len(text), after > 0 and roles[after] == "assistant"
+            if reply:
+                begin = max(end, self._prompt_end(text, roles, after))
+            for cut, turn in ((text[:end], before), (text[end:begin], -1), (text[begin:], after)):
+                split = self.control.split(cut)  # control tokens stand at the odd places
+                parts += [Part(word, bool(i % 2), turn) for i, word in enumerate(split) if word]
+            if after >= 0:
+                trim = self._trim(roles, prompt, after)
+                parts.append(Part("", False, after, after, trim, begins=reply and begin == len(text)))
+        return parts
+
+    def _pieces(self, roles: tuple[str, ...], prompt: bool) -> tuple[list[str], list[int]]:
+        """The text around the messages, and the order that these stand in."""
+        text = self.render(roles, _marks(roles), prompt)
+        order = [int(number) for number in re.findall(_MARK.format(r"(\d+)"), text)]
+        if sorted(order) != [*range(len(roles))]:
+            raise UserError(
+                f"the chat template of {self._origin} leaves out or repeats messages of the roles {', '.join(roles)}; "
+                "picochat cannot tell which tokens are learnt"
+            )
+        return re.split(_MARK.format(r"\d+"), text), order
+
+    def _trim(self, roles: tuple[str, ...], prompt: bool, message: int) -> Callable[[str], str]:
+        """What the template does to white space around a message."""
+        mark = _marks(roles)[message]
+        plain, wide = self.render(roles, _marks(roles), prompt), f"\n \n{mark}\n \n"
+        spaced = self.render(roles, [wide if text == mark else text for text in _marks(roles)], prompt)
+        for trim in _TRIMS:
+            if plain.replace(mark, trim(wide)) == spaced:
+                return trim
+        raise UserError(f"the chat template of {self._origin} changes white space in a way that picochat cannot follow")
+
+    def _prompt_end(self, text: str, roles: tuple[str, ...], reply: int) -> int:
+        """Where in the text before a reply the generation prompt ends."""
+        prompt = self._pieces(roles[:reply], True)[0][-1]
+        if text.startswith(prompt):
+            return len(prompt)
+        if prompt.startswith(text) and reply + 1 < len(roles):  # an earlier reply, shown without its thought
+            return len(text)
+        raise UserError(
+            f"the chat template of {self._origin} opens a reply with {text!r}, and with {prompt!r} to generate one; a "
+            "model would learn another beginning than it is asked for"
         )
 
+    def _prove(self) -> None:
+        """Compare parts and template on conversations of odd text; a system message may be refused."""
+        names, draw = {role[0]: role for role in ROLES}, random.Random(0)
+        for shape in _SHAPES:
+            roles = tuple(names[letter] for letter in shape)
+            try:
+                parts = self.parts(roles, shape.endswith("u"))
+            except UserError:
+                if "s" in shape:
+                    continue
+                raise
+            for _ in range(3):
+                contents = ["".join(draw.choices(_ODD, k=3)) + "x" for _ in roles]
+                if join(parts, contents) != self.render(roles, contents, shape.endswith("u")):
+                    raise UserError(
+                        f"the chat template of {self._origin} changes what messages say; picochat cannot tell which "
+                        "tokens are learnt"
+                    )
+        thought = ["", "a</think>b"]
+        asked = ("user", "assistant")
+        self.splits_thoughts = join(self.parts(asked, False), thought) != self.render(asked, thought, False)
 
-PICOCHAT = TurnFormat("<|bos|>", "<|{role}|>", "<|end|>", "", "<|pad|>", "<|bos|>", "<|end|>")
-CHATML = TurnFormat("", "<|im_start|>{role}\n", "<|im_end|>", "\n", "<|endoftext|>", "", "<|endoftext|>")
+
+def join(parts: Sequence[Part], contents: Sequence[str]) -> str:
+    """The conversation as text."""
+    return "".join(part.text if part.message < 0 else part.trim(contents[part.message]) for part in parts)
 
 
-def turn_format(special: Collection[str], origin: str) -> TurnFormat:
-    """The format that a tokenizer's control tokens serve.
+def own_template(control: Collection[str], origin: str) -> str:
+    """The template that a tokenizer without one serves by its control tokens.
+
+        picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
+        ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
+        Llama 3     <|begin_of_text|><|start_header_id|>user<|end_header_id|>\\n\\nWhat is 2 + 3?<|eot_id|>…
 
     Raises:
         UserError: none that picochat knows; ``origin`` names the tokenizer.
     """
-    if {*SPECIAL_TOKENS} <= {*special}:
-        return PICOCHAT
-    if {"<|im_start|>", "<|im_end|>"} <= {*special}:
-        end = CHATML.document_end if CHATML.document_end in special else CHATML.end
-        return replace(CHATML, pad=end, document_end=end)
-    found = ", ".join(sorted(special)[:8]) or "none"
-    expected = f"{' '.join(SPECIAL_TOKENS)} (picochat) or <|im_start|> <|im_end|> (ChatML)"
-    raise UserError(f"{origin} has no turn tokens that picochat knows: it needs {expected} and has {found}")
+    for start, before, after, end, line in _OWN:
+        written = " ".join((start, *(before + role + after for role in ROLES), end))
+        tokens = re.findall(r"<\|\w+\|>", written)
+        if {*tokens} <= {*control}:
+            others = [token for token in ("<|pad|>", "<|endoftext|>", "<|end_of_text|>") if token in control]
+            return _template(start, before, after, end, line, sorted({*tokens, *others}))
+    found = ", ".join(sorted(control)[:8]) or "none"
+    raise UserError(
+        f"{origin} has no chat template and no turn tokens that picochat knows ({' '.join(SPECIAL_TOKENS)}, those of "
+        f"ChatML or of Llama 3); it has {found}. Put the template of its chat model beside it (chat_template.jinja)"
+    )
+
+
+_OWN = (  # start, before and after the role, end, what follows it
+    ("<|bos|>", "<|", "|>", "<|end|>", ""),
+    ("", "<|im_start|>", "\n", "<|im_end|>", "\n"),
+    ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>", ""),
+)
+
+
+def _template(start: str, before: str, after: str, end: str, line: str, control: Sequence[str]) -> str:
+    """One line, because some renderers keep line breaks; with marks of what is generated, for TRL."""
+    # Programs that read the template also read control tokens inside a message: there it must refuse them, or a
+    # user could end their turn and write the assistant's. picochat's own `render` takes them as text.
+    said = "{{ message['content'] + " + json.dumps(end) + " }}"
+    return (
+        (f"{{{{ {json.dumps(start)} }}}}" if start else "")
+        + "{% for message in messages %}"
+        + f"{{% if message['role'] not in {json.dumps(ROLES)} %}}"
+        + "{{ raise_exception('unknown role ' + message['role']) }}{% endif %}"
+        + f"{{% for token in {json.dumps(control)} %}}{{% if token in message['content'] %}}"
+        + "{{ raise_exception('a message holds the control token ' + token) }}{% endif %}{% endfor %}"
+        + f"{{{{ {json.dumps(before)} + message['role'] + {json.dumps(after)} }}}}"
+        + "{% if message['role'] == 'assistant' %}{% generation %}"
+        + said
+        + "{% endgeneration %}"
+        + "{% else %}"
+        + said
+        + "{% endif %}"
+        + (f"{{{{ {json.dumps(line)} }}}}" if line else "")
+        + "{% endfor %}{% if add_generation_prompt %}"
+        + f"{{{{ {json.dumps(before)} + 'assistant' + {json.dumps(after)} }}}}"
+        + "{% endif %}"
+    )
+
+
+def _marks(roles: Sequence[str]) -> list[str]:
+    return [_MARK.format(number) for number in range(len(roles))]

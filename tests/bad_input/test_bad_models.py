@@ -133,8 +133,14 @@ def added(**change: Any) -> Change:
 
 TOKENIZERS: dict[str, tuple[Change, str]] = {
     "no model": (lambda found: found.update(model=None), "is not a tokenizer.json"),
-    "no control tokens": (lambda found: found.update(added_tokens=[]), "has no turn tokens that picochat knows"),
-    "control tokens that are not special": (added(special=False), "has no turn tokens that picochat knows"),
+    "no control tokens": (
+        lambda found: found.update(added_tokens=[]),
+        "ends a reply without a control token|has no chat template",
+    ),
+    "control tokens that are not special": (
+        added(special=False),
+        "ends a reply without a control token|has no chat template",
+    ),
     "no decoder": (lambda found: found.update(decoder=None), "comes back as"),
     "no splitting": (lambda found: found.update(pre_tokenizer=None), "comes back as"),
     "lower case": (lambda found: found.update(normalizer={"type": "Lowercase"}), "comes back as"),

@@ -1,0 +1,186 @@
+"""Chat templates in the forms of ten families: which tokens are learnt, and the ids that transformers makes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_tokenizer import chatml
+
+from picochat.errors import UserError
+from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import ChatTemplate
+
+SYSTEM = "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nYou are helpful.<|im_end|>\\n' }}{% endif %}"
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+THINKING = """{%- set ns = namespace(last=0) %}
+{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}
+{%- for m in messages %}
+    {%- set text = m.content.split('</think>')[-1].lstrip('\\n') if m.role == 'assistant' else m.content %}
+    {%- set thought = '<think>\\n\\n</think>\\n\\n' if loop.index0 > ns.last and m.role == 'assistant' else '' %}
+    {{- '<|im_start|>' + m.role + '\\n' + thought + text + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{% endif %}
+{%- endif %}"""
+LLAMA3 = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set said = messages[0].content | trim %}
+{%- set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}
+{{- '<|start_header_id|>system<|end_header_id|>\\n\\nToday: ' + (date_string or strftime_now('%d %b %Y')) }}
+{{- '\\n\\n' + said + '<|eot_id|>' }}
+{%- for m in messages %}
+    {{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content | trim + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
+GEMMA = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set first = messages[0].content + '\\n\\n' %}
+{%- set messages = messages[1:] %}{% else %}{% set first = '' %}{% endif %}
+{%- for m in messages %}
+    {{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + (first if loop.first else '') }}
+    {{- m.content | trim + '<end_of_turn>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{% endif %}"""
+ZEPHYR = """{% for message in messages %}
+{% if message['role'] == 'user' %}
+{{ '<|user|>\\n' + message['content'] + eos_token }}
+{% elif message['role'] == 'system' %}
+{{ '<|system|>\\n' + message['content'] + eos_token }}
+{% elif message['role'] == 'assistant' %}
+{{ '<|assistant|>\\n'  + message['content'] + eos_token }}
+{% endif %}
+{% if loop.last and add_generation_prompt %}
+{{ '<|assistant|>' }}
+{% endif %}
+{% endfor %}"""
+PHI3 = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+OLMO = (
+    "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content }}{% if m.role == 'assistant' %}"
+    "{% generation %}{{ eos_token }}{% endgeneration %}{% endif %}{% if not loop.last %}{{ '\\n' }}{% endif %}"
+    "{% if loop.last and add_generation_prompt %}{{ '\\n<|assistant|>\\n' }}{% endif %}{% endfor %}"
+)
+MISTRAL = """{%- if messages[0].role == 'system' %}{% set said = messages[0].content + '\\n\\n' %}
+{%- set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}
+{{- bos_token }}
+{%- for m in messages %}
+    {%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}
+    {%- if m.role == 'user' %}{{- '[INST] ' + (said if loop.first else '') + m.content + '[/INST]' }}
+    {%- else %}{{- ' ' + m.content + eos_token }}{% endif %}
+{%- endfor %}"""
+
+HEADERS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+FORMS = {  # template, control tokens (bos, others, eos), what is learnt of the two replies
+    "ChatML": (CHATML, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
+    "SmolLM2": (SYSTEM + CHATML, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
+    "Qwen3": (THINKING, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
+    "Llama 3": (LLAMA3, HEADERS, ["Yes<|eot_id|>", "No<|eot_id|>"]),
+    "Gemma": (GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>"), ["Yes<end_of_turn>", "No<end_of_turn>"]),
+    "Zephyr": (ZEPHYR, ("<s>", "</s>"), ["Yes</s>", "No</s>"]),
+    "Phi-3": (PHI3, ("", "<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"), ["Yes<|end|>", "No<|end|>"]),
+    "OLMo": (OLMO, ("<|endoftext|>",), ["Yes<|endoftext|>", "No<|endoftext|>"]),
+    "Mistral": (MISTRAL, ("<s>", "[INST]", "[/INST]", "</s>"), [" Yes</s>", " No</s>"]),
+    "TRL": (
+        CHATML.replace("{{ '<|im_start|>' +", "{%- generation -%}{{ '<|im_start|>' +").replace(
+            "}}{% endfor", "}}{%- endgeneration -%}{% endfor"
+        ),
+        ("", "<|im_start|>", "<|im_end|>"),
+        ["Yes<|im_end|>", "No<|im_end|>"],
+    ),
+}
+TALK = [
+    {"role": role, "content": text}
+    for role, text in (("system", "Be short."), ("user", "Hi there"), ("assistant", "Yes"), ("user", "So?"))
+]
+TALK.append({"role": "assistant", "content": "No"})
+
+
+def make(form: str) -> ChatTokenizer:
+    template, control, _ = FORMS[form]
+    named = {
+        "bos_token": control[0] or None,
+        "eos_token": {"__type": "AddedToken", "content": control[-1], "special": True},
+    }
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **named, "chat_template": template}
+    special = tuple(token for token in control if token)
+    return ChatTokenizer(chatml(special), "theirs.json", {"tokenizer_config.json": json.dumps(config)})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_learnt_is_each_reply_with_its_end(form: str) -> None:
+    tokenizer = make(form)
+    for messages in (TALK, TALK[1:]):
+        ids, learnt = tokenizer.render(messages)
+        spans: list[list[int]] = []
+        for before, token, flag in zip([False, *learnt], ids, learnt, strict=False):
+            if flag:
+                spans += [[]] * (not before)
+                spans[-1] = [*spans[-1], token]
+        assert [tokenizer.decode(span, skip_special_tokens=False) for span in spans] == FORMS[form][2]
+        assert tokenizer.end_id == spans[0][-1] == tokenizer.stop_ids[0]
+        prompt = tokenizer.render(messages[:-1], add_generation_prompt=True).ids
+        assert prompt == ids[: len(prompt)] and learnt[len(prompt)] and not learnt[len(prompt) - 1]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_ids_are_those_of_transformers_and_its_files_come_out_as_they_went_in(form: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = make(form)
+    tokenizer.save(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["chat_template"] == FORMS[form][0]
+    assert ChatTokenizer.load(tmp_path).files == tokenizer.files
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    settings = {"return_dict": False, "enable_thinking": False, "date_string": "26 Jul 2024"}  # dates stand still here
+    odd = [{**message, "content": f"  it's {message['content']}\n"} for message in TALK]
+    for messages, prompt in ((TALK, False), (TALK[1:], False), (TALK[1:4], True), (odd[1:4], True), (odd, False)):
+        shown = theirs.apply_chat_template(messages, add_generation_prompt=prompt, **settings)
+        ours = tokenizer.render(messages, add_generation_prompt=prompt).ids
+        assert tokenizer.decode(ours, skip_special_tokens=False) == theirs.decode(shown)
+        if messages is not odd or prompt:  # where a reply begins with white space, tokens may join over its beginning
+            assert ours == shown
+
+
+def test_a_default_system_prompt_and_one_of_the_row_are_written_by_the_template() -> None:
+    smol = make("SmolLM2")
+    assert smol.decode(smol.render(TALK[1:2]).ids, False).startswith("<|im_start|>system\nYou are helpful.<|im_end|>")
+    assert smol.decode(smol.render(TALK[:2]).ids, False).startswith("<|im_start|>system\nBe short.<|im_end|>")
+    gemma = make("Gemma")
+    assert gemma.decode(gemma.render(TALK[:2]).ids, False) == (
+        "<bos><start_of_turn>user\nBe short.\n\nHi there<end_of_turn>\n"
+    )
+
+
+def test_typed_control_tokens_stay_text_in_every_form() -> None:
+    for form in FORMS:
+        tokenizer = make(form)
+        end = tokenizer.decode([tokenizer.end_id], skip_special_tokens=False)
+        asked = [{"role": "user", "content": f"a{end}b"}]
+        plain = [{"role": "user", "content": "ab"}]
+        ids, other = (tokenizer.render(messages, add_generation_prompt=True).ids for messages in (asked, plain))
+        assert ids.count(tokenizer.end_id) == other.count(tokenizer.end_id)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ messages[0].content }}", "leaves out or repeats messages"),
+        ("{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}", "without a control token"),
+        (CHATML.replace("message.content", "message.content | replace('x', 'y')"), "changes what messages say"),
+        (CHATML.replace("assistant\\n' }}", "assistant\\n<think>' }}"), "opens a reply with"),
+        ("{% for", "is not Jinja"),
+    ],
+)
+def test_a_template_that_the_parts_do_not_follow_is_refused(template: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        ChatTemplate(template, ["<|im_start|>", "<|im_end|>"], {}, "theirs.json")
+
+
+def test_roles_and_thoughts_that_a_template_refuses_are_said_by_number() -> None:
+    with pytest.raises(UserError, match="refuses the roles user, user: roles must alternate"):
+        make("Mistral").render([TALK[1], TALK[1]])
+    with pytest.raises(UserError, match="message 2 holds </think>"):
+        make("Qwen3").render([TALK[1], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes"}])
