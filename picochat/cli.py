@@ -24,6 +24,7 @@ GROUPS = {  # command group → (module, what it is for)
     "train": ("picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
     "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
     "study": ("picochat.commands.study", "which lane of a mixture caused what: designed sets of runs"),
+    "new": ("picochat.commands.new", "start a plug-in package of your own"),
 }
 COMMANDS = {  # command that is not a group → the same
     "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
@@ -31,6 +32,13 @@ COMMANDS = {  # command that is not a group → the same
     "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
     "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),
+}
+PURPOSES = {  # what a person wants → the commands for it
+    "make data": ("data", "tok"),
+    "train": ("train", "fit", "plan"),
+    "measure": ("eval", "study", "validate", "test", "predict"),
+    "use a model": ("chat", "generate", "export"),
+    "look up and extend": ("list", "new", "completion"),
 }
 _COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"
 
@@ -125,10 +133,12 @@ def _run_trainer(words: list[str]) -> None:
 
 def _overview() -> str:
     tables = {**SUBCOMMANDS, **{name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}}
-    lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help", ""]
-    lines += [f"  {name:<11}{text}" for name, text in {**tables, "completion": _COMPLETION}.items()]
+    tables["completion"] = _COMPLETION
+    lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help"]
+    for title, names in PURPOSES.items():
+        lines += ["", f"{title}:", *(f"  {name:<11}{tables[name]}" for name in names)]
     return "\n".join(
-        [*lines, "", "example: picochat data import --source stories --documents 20000 --out-dir runs/data"]
+        [*lines, "", "example: picochat fit --config base.yaml    (makes what it needs, and trains a base)"]
     )
 
 

@@ -116,7 +116,7 @@ def test_the_readmes_tree_names_what_lies_at_the_top_and_in_the_package() -> Non
     assert missing == set()
     made = {"runs", "site", "build", "dist", "picochat.egg-info"} | {"README.md", "LICENSE"}
     top = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - made
-    links = {"datamodules", "callbacks", "configs"}
+    links = {"datamodules", "callbacks", "configs", "example_plugin"}
     inside = {path.name for path in (ROOT / "picochat").iterdir() if not path.name.startswith(("_", "py."))} - links
     assert named == top | {f"picochat/{name}" for name in inside}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.cli import COMMANDS, GROUPS, SUBCOMMANDS, build_parser, completion_script, main, parse_command
+from picochat.cli import COMMANDS, GROUPS, PURPOSES, SUBCOMMANDS, build_parser, completion_script, main, parse_command
 from picochat.commands.configs import shipped_configs
 from picochat.commands.parser import Parser
 
@@ -25,6 +25,14 @@ ALL = dict(walk(build_parser([*GROUPS, *COMMANDS, "completion"])))
 def test_every_command_is_walked() -> None:
     assert {path[0] for path in ALL} == {*GROUPS, *COMMANDS, "completion"}
     assert len(ALL) >= 18
+
+
+def test_the_overview_shows_every_command_once_under_what_a_person_wants(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    overview = capsys.readouterr().out.splitlines()
+    shown = [line.split()[0] for line in overview if line.startswith("  ")]
+    assert sorted(shown) == sorted([*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"])
+    assert [line.rstrip(":") for line in overview if line.endswith(":")] == list(PURPOSES)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

@@ -103,7 +103,8 @@ def imports(source: str) -> Iterator[Import]:
 def modules() -> dict[str, Path]:
     """{dotted name: file} of the whole package, found through the links."""
     found = {}
-    for folder in [ROOT / "picochat", *(path for path in (ROOT / "picochat").iterdir() if path.is_symlink())]:
+    links = [path for path in (ROOT / "picochat").iterdir() if path.is_symlink() and path.name != "example_plugin"]
+    for folder in [ROOT / "picochat", *links]:
         for path in folder.rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path

@@ -18,7 +18,7 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-FOLDERS = ("picochat", "datamodules", "callbacks", "configs")
+FOLDERS = ("picochat", "datamodules", "callbacks", "configs", "examples/picochat-roman")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def test_only_picochat_lies_at_the_top(names: set[str]) -> None:
 def test_every_file_of_the_package_is_in_it(names: set[str]) -> None:
     files = [path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
     own = [path for path in files if "__pycache__" not in path.parts]
-    expected = {(path if path.parts[0] == "picochat" else "picochat" / path).as_posix() for path in own}
+    places = [path.as_posix().replace("examples/picochat-roman", "example_plugin") for path in own]
+    expected = {place if place.startswith("picochat/") else f"picochat/{place}" for place in places}
     assert names == expected
     assert {
         "picochat/py.typed",

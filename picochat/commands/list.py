@@ -3,13 +3,18 @@ installed packages. Out: a table. Nothing is imported for it, unless --check ask
 """
 
 import argparse
+import re
 import textwrap
 from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from picochat import __version__
 from picochat.blocks import aligned
 from picochat.commands.configs import CONFIGS, shipped_configs
+from picochat.commands.settings import CALLBACKS
 from picochat.commands.signatures import public_classes, read_signature
 from picochat.errors import UserError
 from picochat.plugins import PlugIn, plugins
@@ -84,7 +89,16 @@ def _own(kind: str) -> Iterator[Entry]:
 
         yield from (Entry(name, OWN, f"picochat.datamodules.{name}") for name in datamodules.__all__)
     elif kind == "callbacks":
-        yield from (Entry(name, OWN, f"picochat.callbacks.{name}") for name in _own_callbacks())
+        keys = {path: f"  (every run; key {key}:)" for key, path in CALLBACKS.items()}
+        for path in (f"picochat.callbacks.{name}" for name in _own_callbacks()):
+            yield Entry(path.rpartition(".")[2], OWN, path + keys.get(path, ""))
+        (folder,) = find_spec("lightning").submodule_search_locations  # type: ignore[union-attr, misc]
+        names = re.findall(
+            r'^    "(\w+)",', Path(folder, "pytorch/callbacks/__init__.py").read_text("utf-8"), re.MULTILINE
+        )
+        yield from (
+            Entry(name, f"lightning {version('lightning')}", f"lightning.pytorch.callbacks.{name}") for name in names
+        )
     else:
         yield from (Entry(name, OWN, str(path)) for name, path in shipped_configs().items())
 

@@ -1,9 +1,10 @@
 """Packages of other people: examples/picochat-roman is installed, beside one that is broken."""
 
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of installed packages that holds picochat-roman and a broken one."""
     folder = tmp_path_factory.mktemp("plugins")
     packages = folder / "packages"
-    source = shutil.copytree(EXAMPLE, folder / "picochat-roman", ignore=shutil.ignore_patterns("__pycache__"))
+    source = folder / "picochat-roman"
+    main(["new", "plugin", "roman", "--out-dir", str(source)])
+    assert (source / "picochat_roman/tasks.py").read_bytes() == (EXAMPLE / "picochat_roman/tasks.py").read_bytes()
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *flags, "--target", packages, source], capture_output=True, text=True
@@ -53,6 +56,22 @@ def refused(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return error
+
+
+def test_a_new_plugin_is_the_example_under_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["new", "plugin", "two_words"])
+    assert "pip install --editable picochat-two-words" in capsys.readouterr().out
+    made = tmp_path / "picochat-two-words"
+    texts = {path.relative_to(made).as_posix(): path.read_text() for path in made.rglob("*.*") if path.is_file()}
+    assert "picochat_two_words/two_words.yaml" in texts
+    assert not [name for name, text in texts.items() if re.search(r"roman|Roman(?! numeral|s write)", name + text)]
+    assert 'two_words = "picochat_two_words.tasks:TwoWords"' in texts["pyproject.toml"]
+    space: dict[str, Any] = {}
+    exec(texts["picochat_two_words/tasks.py"], space)
+    assert space["TwoWords"].category == "two_words"
+    assert space["two_words"](14)[0] == "XIV"
+    assert "exists already" in refused("new plugin two_words", capsys)
+    assert "use lower-case letters" in refused("new plugin ../x", capsys)
 
 
 def test_the_example_is_a_whole_package_in_few_lines() -> None:
