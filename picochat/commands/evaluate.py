@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_chat(args: argparse.Namespace) -> None:
     """Get the rows answered, judge the replies, write the report, print it."""
+    from picochat.evidence.answering import ModelAnswerer
     from picochat.evidence.eval_report import eval_json, eval_report
     from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows
     from picochat.evidence.gates import limits_with
     from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.policy import Policy
     from picochat.evidence.read_back import read_before
+    from picochat.packs.rows import conversation
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
     for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
@@ -54,6 +56,9 @@ def run_chat(args: argparse.Namespace) -> None:
     before = read_before(args.before, args.input) if args.before else None
     answerer, origin = _answerer(args, rows, decoding)
     predictions = answer_rows(rows, answerer, policy)
+    if isinstance(answerer, ModelAnswerer):
+        nll = answerer.nll([conversation(row) for row in rows])
+        predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
     if args.judge:
         predictions = _second_opinion(args, rows, predictions)
     _say(tally)

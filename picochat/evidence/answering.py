@@ -74,6 +74,12 @@ class ModelAnswerer:
         prompts = self._prompts(conversations)
         return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
 
+    def nll(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
+        """Nats a token of the replies in conversations; None where there is none, or it does not fit the context."""
+        from picochat.model.likelihood import reference_nll
+
+        return reference_nll(self.decoder, self.tokenizer, conversations, self.decoding.batch_size)
+
     def _prompts(self, conversations: Conversations) -> list[list[int]]:
         lists = [list(messages) for messages in conversations]
         rendered = self.tokenizer.render_batch(lists, add_generation_prompt=True)

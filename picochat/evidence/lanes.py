@@ -61,6 +61,7 @@ class Prediction:
         choice_scores: log-likelihood of each label, None for a generated reply.
         tags: the `rows.TAGS` that the row has.
         judge_passed: what a judge model says (evidence.second_opinion), None where none was asked or it said neither.
+        nll: nats a token of the row's reference reply; None where it has none, or it was not measured.
     """
 
     index: int
@@ -81,6 +82,7 @@ class Prediction:
     choice_scores: dict[str, float] | None
     tags: dict[str, str]
     judge_passed: bool | None = None
+    nll: float | None = None
 
     @property
     def judged(self) -> bool:

@@ -71,6 +71,19 @@ def teacher_forced(
     return [scored[index] for index in range(len(rendered))]
 
 
+def reference_nll(
+    decoder: Decoder, tokenizer: ChatTokenizer, conversations: Sequence[Sequence[Message] | None], batch_size: int
+) -> list[float | None]:
+    """Nats a supervised token of each conversation; None where there is none, or it does not fit the context."""
+    known = [messages for messages in conversations if messages]
+    lengths = [len(row.ids) for row in tokenizer.render_batch(map(list, known))]
+    fits = [length <= decoder.config.max_position_embeddings + 1 for length in lengths]
+    fitting = [messages for messages, own in zip(known, fits, strict=True) if own]
+    scored, fit = iter(teacher_forced(decoder, tokenizer, fitting, batch_size)), iter(fits)
+    found = [next(scored) if messages and next(fit) else None for messages in conversations]
+    return [one.nll / one.tokens if one and one.tokens else None for one in found]
+
+
 @torch.inference_mode()
 def choice_scores(
     decoder: Decoder, tokenizer: ChatTokenizer, prompts: list[list[int]], choices: list[list[str]], batch_size: int = 32

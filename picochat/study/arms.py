@@ -2,12 +2,13 @@
 
 A lane that is out leaves its share of the draws to a placebo: corpus text, each row of as many tokens as a row of it.
 
-    in           --input spelling=0.25:spelling.jsonl
-    out          --input placebo-spelling=0.25:placebo-spelling.jsonl
-    half of it   --input spelling=0.125:spelling.jsonl --input placebo-spelling=0.125:placebo-spelling.jsonl
+    in           --input=spelling=0.25:spelling.jsonl    --input=placebo-spelling=0:placebo-spelling.jsonl
+    out          --input=spelling=0:spelling.jsonl       --input=placebo-spelling=0.25:placebo-spelling.jsonl
+    half of it   --input=spelling=0.125:spelling.jsonl   --input=placebo-spelling=0.125:placebo-spelling.jsonl
 
 With the budget `rows` it leaves nothing: the run has fewer steps, and of the other lanes as many rows as before. With
-`pro_rata` it leaves its share to them: as many steps, and more of the others.
+`pro_rata` it leaves its share to them: as many steps, and more of the others. All runs name all files, whose tokens are
+therefore made once; runs of one seed draw the same rows of a lane in the same order.
 """
 
 import shlex
@@ -23,6 +24,7 @@ from picochat.files import write_files
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.documents import iter_documents
 from picochat.packs.formats import iter_rows
+from picochat.packs.quotas import largest_remainder
 from picochat.packs.rows import Row, dump_rows
 from picochat.study.design import Design
 from picochat.study.settings import Settings
@@ -124,17 +126,13 @@ def _with_inputs(
     parts = {lane: (1 + sign) / 2 for lane, sign in signs.items()} | ({REST: 1.0} if REST in files else {})
     drawn, steps = {lane: part * files[lane].share for lane, part in parts.items()}, study.steps
     if study.budget == "placebo":
-        drawn |= {f"placebo-{lane}": (1 - part) * files[lane].share for lane, part in parts.items()}
+        drawn |= {f"placebo-{lane}": (1 - parts[lane]) * files[lane].share for lane in signs}
     elif study.budget == "rows":
         steps = round(steps * sum(part * files[lane].tokens for lane, part in parts.items()))
-    drawn = {name: share for name, share in drawn.items() if share > 0}
-    if not drawn or not steps:
+    if not any(drawn.values()) or not steps:
         return ()
-    inputs = [
-        f"--input={name}={share / sum(drawn.values()):.6f}:{folder / name}.jsonl" for name, share in drawn.items()
-    ]
-    last = [*drawn][-1]  # takes what rounding leaves
-    inputs[-1] = f"--input={last}={folder / last}.jsonl"
+    shares = largest_remainder(10**6, drawn)
+    inputs = [f"--input={name}={share / 10**6:.6f}:{folder / name}.jsonl" for name, share in shares.items()]
     return ("train", "sft", "--val-fraction=0", *shlex.split(study.train), *inputs, f"--steps={steps}")
 
 

@@ -2,11 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import numpy as np
 
 from picochat.blocks import WRITTEN, Block, Matrix, Report, Table, Text
 from picochat.evidence.runs import smallest_visible
@@ -14,7 +12,9 @@ from picochat.evidence.words import p_text
 from picochat.study.design import Design, Precision
 from picochat.study.effects import Effect, Effects, Sums, estimate
 
-POINTS, NLL = "points", "nats"  # passed rows in per cent; nll of the reference reply a token
+POINTS, NATS = "points", "nats a token"  # rows that pass, in per cent; nll of the reference reply
+_COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
+            "smallest_visible")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,165 +26,150 @@ class Measured:
         scores: unit → eval lane → scores by run and problem.
         declared: (lane, eval lane) that were named before the runs.
         planned: of each eval lane, in points; empty where nobody planned.
-        compared_with: the arm that listed arms are compared with; None where lanes were in and out.
+        compared_with: the arm that others are compared with; None where lanes were in and out.
         facts: sentences about plan and cost.
+        interactions: whether pairs of lanes are estimated.
     """
 
     title: str
     design: Design
     names: Sequence[str]
     scores: Mapping[str, Mapping[str, Sums]]
-    declared: Sequence[tuple[str, str]]
-    planned: Mapping[str, Precision]
-    compared_with: str | None
-    facts: Sequence[str]
+    declared: Sequence[tuple[str, str]] = ()
+    planned: Mapping[str, Precision] = field(default_factory=dict)
+    compared_with: str | None = None
+    facts: Sequence[str] = ()
     interactions: bool = False
 
 
 def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
-    """The page, its data, and the effects as CSV."""
+    """The page, its data, and all effects as CSV."""
+    lanes, signs, options = study.design.lanes, study.design.signs, {"declared": study.declared}
     found = {
-        unit: estimate(
-            study.design.lanes,
-            study.design.signs,
-            scores,
-            declared=study.declared,
-            interactions=study.interactions,
-        )
+        unit: estimate(lanes, signs, scores, interactions=study.interactions, **options)
         for unit, scores in study.scores.items()
         if scores
     }
-    effects = found[POINTS]
-    declared = [cell for cell in effects.cells if cell.declared]
-    others = [cell for cell in effects.cells if not cell.declared]
-    lead = (
-        f"{sum(cell.found for cell in declared)} of {len(declared)} declared effects found (Holm, 5 %), and "
-        f"{sum(cell.found for cell in others)} of {len(others)} others (exploratory: 10 % of these may be false)"
-    )
     rule = "with the lane, less without it" if study.compared_with is None else f"less {study.compared_with}"
-    blocks: list[Block] = [Text([lead], "lead"), Text([*_sentences(effects, study.compared_with)], "list")]
-    blocks += [_matrix(f"Effects in {unit}: {rule} (* found)", unit, own) for unit, own in found.items()]
-    blocks += [_precision(study, effects), Text(_noise(effects), "soft"), _scores(study), Text(study.facts, "soft")]
+    blocks: list[Block] = [Text([_summary(unit, own) for unit, own in found.items()], "lead")]
+    for unit, own in found.items():
+        blocks += [Text(_sentences(study, unit, own), "list", title=f"In {unit}"), _matrix(unit, rule, own)]
+    blocks += [_precision(study, found[POINTS]), Text(_noise(found[POINTS]), "soft"), _scores(study)]
+    blocks += [Text(study.facts, "soft")]
+    runs = zip(study.names, signs, study.design.seeds, strict=True)
     data = {
         "kind": "study",
-        "lanes": study.design.lanes,
-        "runs": [
-            {"arm": name, "signs": signs, "seed": seed}
-            for name, signs, seed in zip(study.names, study.design.signs, study.design.seeds, strict=True)
-        ],
+        "lanes": lanes,
+        "runs": [{"arm": name, "signs": own, "seed": seed} for name, own, seed in runs],
         "effects": {unit: [asdict(cell) for cell in own.cells] for unit, own in found.items()},
         "noise": {unit: {lane: asdict(one) for lane, one in own.noise.items()} for unit, own in found.items()},
         "planned": {lane: asdict(one) for lane, one in study.planned.items()},
         "facts": study.facts,
     }
-    under = f"{len(study.names)} runs, {len(set(study.design.signs))} arms, {len(study.design.lanes)} lanes"
+    under = f"{len(study.names)} runs of {len(set(signs))} arms"
     return Report(study.title, under, blocks), data, _csv(found)
 
 
-def _sentences(effects: Effects, compared_with: str | None) -> Iterator[str]:
-    """Each eval lane in words: what is found, else what would have been."""
-    by_lane: dict[str, list[Effect]] = {}
-    for cell in effects.cells:
-        by_lane.setdefault(cell.on, []).append(cell)
-    for on, cells in by_lane.items():
-        found = sorted((cell for cell in cells if cell.found), key=lambda cell: -abs(cell.value))
-        parts = [_finding(cell, compared_with) for cell in found]
-        hidden = [cell.smallest_visible for cell in cells if cell.smallest_visible is not None]
-        unseen = f"not resolved: could have seen ≥ {max(hidden):.1f} points" if hidden and not parts else ""
-        yield f"{on}: {'; '.join(parts) or unseen or 'nothing that survives the correction'}"
+def _summary(unit: str, effects: Effects) -> str:
+    declared, others = ([cell for cell in effects.cells if cell.declared is own] for own in (True, False))
+    said = f"In {unit}: {sum(cell.found for cell in declared)} of {len(declared)} declared effects found (Holm, 5 %)"
+    more = f", and {sum(cell.found for cell in others)} of {len(others)} others (exploratory: 10 % of them by chance)"
+    return said + (more if others else "")
 
 
-def _finding(cell: Effect, compared_with: str | None) -> str:
-    pair = compared_with is not None or " × " in cell.lane or cell.lane == "curvature"
-    value, low, high = cell.value, *cell.interval
-    if not pair:  # what leaving it out does
-        value, low, high = -value, -high, -low
-    what = f"by {cell.lane}" if pair else f"without {cell.lane}"
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}) {what}{'' if cell.declared else ', exploratory'}"
+def _sentences(study: Measured, unit: str, effects: Effects) -> list[str]:
+    """Each eval lane in words: what is found, or what would have been."""
+    said = []
+    for on, (cells, sizes) in study.scores[unit].items():
+        own = sorted((cell for cell in effects.cells if cell.on == on), key=lambda cell: -abs(cell.value))
+        hidden = [cell.smallest_visible for cell in own if cell.smallest_visible is not None]
+        if parts := [_finding(cell, unit, study.compared_with) for cell in own if cell.found]:
+            said.append(f"{on}: {'; '.join(parts)}")
+        elif not any(cell.error for cell in own):
+            said.append(f"{on}: every run has {_number(cells.sum() / sizes.sum() / len(cells), unit)[1:]}")
+        else:
+            unseen = f"could have seen ≥ {_number(max(hidden), unit)[1:]} {unit}" if hidden else "after the correction"
+            said.append(f"{on}: not resolved, {unseen}")
+    return said
 
 
-def _matrix(title: str, unit: str, effects: Effects) -> Matrix:
-    """Lanes × eval lanes, the strongest on themselves first."""
-    cells = {(cell.lane, cell.on): cell for cell in effects.cells}
-    own = {lane: cells[lane, lane].value if (lane, lane) in cells else -np.inf for lane, _ in cells}
-    good = -1 if unit == NLL else 1
-    lanes = sorted(own, key=lambda lane: -good * own[lane] if np.isfinite(own[lane]) else np.inf)
-    columns = sorted({on: 0 for _, on in cells}, key=lambda on: lanes.index(on) if on in lanes else len(lanes))
-    most, digits = max(abs(cell.value) for cell in cells.values()) or 1.0, 3 if unit == NLL else 1
-    rows = [
-        (lane, *(f"{cells[lane, on].value:+.{digits}f}{' *' * cells[lane, on].found}" for on in columns))
-        for lane in lanes
-    ]
-    hints = [[_hint(cells[lane, on], digits) for on in columns] for lane in lanes]
-    shades = [[good * cells[lane, on].value / most for on in columns] for lane in lanes]
-    return Matrix(("lane", *columns), rows, shades=shades, hints=hints, title=title)
+def _finding(cell: Effect, unit: str, compared_with: str | None) -> str:
+    whole = compared_with is not None or " × " in cell.lane or cell.lane == "curvature"
+    turn = 1 if whole else -1  # what leaving the lane out does
+    value, low, high = (_number(turn * one, unit) for one in (cell.value, *cell.interval[::turn]))
+    what = f"by {cell.lane}" if whole else f"without {cell.lane}"
+    return f"{value} ({low} to {high}) {what}{'' if cell.declared else ', exploratory'}"
 
 
-def _hint(cell: Effect, digits: int) -> str:
-    low, high = (f"{end:+.{digits}f}" for end in cell.interval)
-    corrected = f"{'Holm' if cell.declared else 'exploratory, Benjamini-Hochberg'} p {p_text(cell.corrected)}"
-    unseen = "" if cell.smallest_visible is None else f"; could have seen ≥ {cell.smallest_visible:.{digits}f}"
-    return f"{cell.lane} on {cell.on}: {low} to {high} (95 %), {corrected}{unseen}"
+def _matrix(unit: str, rule: str, effects: Effects) -> Matrix:
+    """Lanes × eval lanes, those with the strongest effect on themselves first."""
+    cells, good = {(cell.lane, cell.on): cell for cell in effects.cells}, -1 if unit == NATS else 1
+    own = {lane: -good * cells[lane, lane].value if (lane, lane) in cells else float("inf") for lane, _ in cells}
+    lanes = sorted(own, key=lambda lane: own[lane])
+    columns = sorted(dict.fromkeys(on for _, on in cells), key=lambda on: own.get(on, float("inf")))
+    most = max(abs(cell.value) for cell in cells.values()) or 1.0
+    shown = {key: f"{_number(cell.value, unit)}{' *' if cell.found else ''}" for key, cell in cells.items()}
+    return Matrix(
+        ("lane", *columns),
+        [(lane, *(shown[lane, on] for on in columns)) for lane in lanes],
+        shades=[[good * cells[lane, on].value / most for on in columns] for lane in lanes],
+        hints=[[_hint(cells[lane, on], unit) for on in columns] for lane in lanes],
+        title=f"Effects in {unit}: {rule} (* found)",
+    )
+
+
+def _hint(cell: Effect, unit: str) -> str:
+    low, high = (_number(end, unit) for end in cell.interval)
+    p_value = f"p {p_text(cell.corrected)} ({'Holm' if cell.declared else 'exploratory, Benjamini and Hochberg'})"
+    unseen = cell.smallest_visible
+    more = "" if unseen is None else f"; could have seen ≥ {_number(unseen, unit)[1:]}"
+    return f"{cell.lane} on {cell.on}: {low} to {high} (95 %), {p_value}{more}"
 
 
 def _precision(study: Measured, effects: Effects) -> Table:
-    """The noise floor, and what was planned beside what came."""
-    tests, rows = sum(cell.declared for cell in effects.cells), []
+    rows = []
     for on, (_, sizes) in study.scores[POINTS].items():
-        cells, plan = (
-            [cell for cell in effects.cells if cell.on == on and cell.lane in study.design.lanes],
-            study.planned.get(on),
-        )
-        error, seen = (
-            max(cell.error for cell in cells),
-            max(smallest_visible(c.error, c.freedom, tests) for c in cells),
-        )
-        planned = (f"{plan.error:.2f}", f"{plan.holm:.1f}") if plan else ("–", "–")
-        noise = effects.noise[on]
-        rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), f"{noise.variance**0.5:.2f}", f"{noise.freedom:.1f}",
-                     planned[0], f"{error:.2f}", planned[1], f"{seen:.1f}"))  # fmt: skip
-    head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom", "error planned", "error came",
-            "visible planned", "visible came")  # fmt: skip
-    return Table(head, rows, title="Noise floor in points, and precision: planned beside came (80 % power, Holm)")
+        cells = [cell for cell in effects.cells if cell.on == on and cell.lane in study.design.lanes]
+        tests, plan, noise = len(study.declared) or 1, study.planned.get(on), effects.noise[on]
+        seen = max(smallest_visible(cell.error, cell.freedom, tests) for cell in cells)
+        planned = (f"{plan.error:.1f}", f"{plan.holm:.1f}") if plan else ("–", "–")
+        came = (f"{max(cell.error for cell in cells):.1f}", f"{seen:.1f}")
+        sigma = (f"{noise.variance**0.5:.1f}", f"{noise.freedom:.0f}")
+        rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), *sigma, planned[0], came[0], planned[1], came[1]))
+    head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom")
+    return Table(
+        (*head, "error planned", "error came", "visible planned", "visible came"),
+        rows,
+        title="Noise floor in points, and what was planned beside what came (80 % power, Holm)",
+    )
 
 
 def _noise(effects: Effects) -> list[str]:
     compared, by_rows, by_runs = effects.same_arm
-    return [
-        f"A/A: of {compared} comparisons of two runs of one arm, a test at 5 % that knows rows alone calls {by_rows} "
-        f"different, and one that knows the noise of runs {by_runs}."
-    ] if compared else []  # fmt: skip
+    said = f"A/A: of {compared} comparisons of two runs of one arm, a test at 5 % that knows rows alone calls {by_rows}"
+    return [f"{said} different, and one that knows the noise of runs {by_runs}."] if compared else []
 
 
 def _scores(study: Measured) -> Table:
     means = [(cells.sum(1) / sizes.sum()).tolist() for cells, sizes in study.scores[POINTS].values()]
     runs = zip(study.names, study.design.seeds, *means, strict=True)
     rows = [(name, str(seed), *(f"{value:.1f}" for value in values)) for name, seed, *values in runs]
-    head = ("run", "seed", *study.scores[POINTS])
-    signs = f" (signs: {', '.join(study.design.lanes)})" if study.compared_with is None else ""
-    return Table(head, rows, title=f"Scores of the runs{signs}", media=WRITTEN, folded=True)
+    signs = f"; + in, - out, 0 half of {', '.join(study.design.lanes)}" if study.compared_with is None else ""
+    head = ("arm", "seed", *study.scores[POINTS])
+    return Table(head, rows, title=f"Scores of the runs in points{signs}", media=WRITTEN, folded=True)
+
+
+def _number(value: float, unit: str) -> str:
+    """With its sign, in digits that fit the unit."""
+    return f"{value + 0.0:+.{3 if unit == NATS else 1}f}"
 
 
 def _csv(found: Mapping[str, Effects]) -> str:
     text = io.StringIO()
-    names = (
-        "lane",
-        "on",
-        "value",
-        "low",
-        "high",
-        "error",
-        "freedom",
-        "p_value",
-        "corrected",
-        "declared",
-        "found",
-        "smallest_visible",
-    )
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("unit", *names))
+    writer.writerow(("unit", *_COLUMNS))
     for unit, effects in found.items():
         for cell in effects.cells:
-            values = {**vars(cell), "low": cell.interval.low, "high": cell.interval.high}
-            writer.writerow((unit, *(values[name] for name in names)))
+            values = {**vars(cell), **cell.interval._asdict()}
+            writer.writerow((unit, *(values[name] for name in _COLUMNS)))
     return text.getvalue()

@@ -31,7 +31,7 @@ from picochat.strict_json import read_json_object
 from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs
 from picochat.study.design import Design, Precision, make_design, precision
 from picochat.study.effects import Result, by_lane
-from picochat.study.report import POINTS, Measured, study_report
+from picochat.study.report import NATS, POINTS, Measured, study_report
 from picochat.study.runner import execute_all, is_finished, is_running, run_key
 from picochat.study.settings import Settings
 
@@ -160,16 +160,17 @@ class Study(Settings):
         """
         if waiting := [folder for folder in self.runs if not is_finished(folder)]:
             raise UserError(f"{len(waiting)} of {len(self.runs)} runs are not finished; `picochat study run` goes on")
-        results = [
-            Result(run, self._eval_lane(one.tags), one.cluster, str(one.index), 100.0 * one.passed)
-            for run, folder in enumerate(self.runs)
-            for one in read_eval(folder / "eval").predictions
-        ]
+        passed, nll = list[Result](), list[Result]()
+        for run, folder in enumerate(self.runs):
+            for one in read_eval(folder / "eval").predictions:
+                row = (run, self._eval_lane(one.tags), one.cluster, str(one.index))
+                passed.append(Result(*row, 100.0 * one.passed))
+                nll += [] if one.nll is None else [Result(*row, one.nll)]
         measured = Measured(
             f"Study {self.folder.name}",
             self.design,
             [run.name for run in self.runs.values()],
-            {POINTS: by_lane(results, len(self.runs))},
+            {POINTS: by_lane(passed, len(self.runs)), NATS: by_lane(nll, len(self.runs))},
             self.cells,
             self.planned,
             next(iter(self.arms)) if isinstance(self.arms, dict) else None,

@@ -29,7 +29,7 @@ from picochat.evidence.sft_fit import (
 from picochat.evidence.words import fit_reading
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.likelihood import Forced, teacher_forced
+from picochat.model.likelihood import Forced, reference_nll, teacher_forced
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message, Row
@@ -192,6 +192,15 @@ def test_teacher_forcing_equals_the_sum_written_out_and_does_not_depend_on_the_b
     assert forced[2].nll == pytest.approx(by_hand, rel=1e-5)
     assert forced[2].tokens == len(places)
     assert forced[2].nll / forced[2].tokens == pytest.approx(math.log(tokenizer.vocab_size), rel=0.2)
+
+
+def test_the_nll_of_a_reply_is_a_tokens_and_unknown_where_there_is_none_or_it_does_not_fit(
+    decoder: Decoder, tokenizer: ChatTokenizer
+) -> None:
+    long = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a" * 5000}]
+    first, none, too_long = reference_nll(decoder, tokenizer, [chat_row(3)["messages"], None, long], batch_size=2)
+    assert first == pytest.approx(math.log(tokenizer.vocab_size), rel=0.2)
+    assert none is too_long is None
 
 
 def test_max_rows_must_be_positive(tmp_path: Path) -> None:

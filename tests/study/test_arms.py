@@ -27,30 +27,34 @@ def inputs(signs: tuple[int, ...], files: dict[str, LaneRows] = FILES, **setting
     return given, [word for word in words if not word.startswith("--input=")]
 
 
+def shares(signs: tuple[int, ...], files: dict[str, LaneRows] = FILES, **settings: Any) -> dict[str, float]:
+    given = (text.partition("=") for text in inputs(signs, files, **settings)[0])
+    return {name: float(rest.partition(":")[0]) for name, _, rest in given}
+
+
 def test_a_lane_that_is_out_leaves_its_share_to_its_placebo_and_half_a_lane_half_of_it() -> None:
     whole, flags = inputs((1, 1))
-    assert whole == ["a=0.500000:F/a.jsonl", "b=0.300000:F/b.jsonl", "rest=F/rest.jsonl"]
-    assert flags == ["train", "sft", "--val-fraction=0", "--optimizer", "muon", "--steps=1000", "--seed=45"]
-    assert inputs((1, -1))[0] == ["a=0.500000:F/a.jsonl", "rest=0.200000:F/rest.jsonl", "placebo-b=F/placebo-b.jsonl"]
-    assert inputs((0, 1))[0] == [
-        *("a=0.250000:F/a.jsonl", "b=0.300000:F/b.jsonl", "rest=0.200000:F/rest.jsonl"),
-        "placebo-a=F/placebo-a.jsonl",
+    assert whole == [
+        *("a=0.500000:F/a.jsonl", "b=0.300000:F/b.jsonl", "rest=0.200000:F/rest.jsonl"),
+        *("placebo-a=0.000000:F/placebo-a.jsonl", "placebo-b=0.000000:F/placebo-b.jsonl"),
     ]
+    assert flags == ["train", "sft", "--val-fraction=0", "--optimizer", "muon", "--steps=1000", "--seed=45"]
+    assert shares((1, -1)) == {"a": 0.5, "b": 0, "rest": 0.2, "placebo-a": 0, "placebo-b": 0.3}
+    assert shares((0, 1)) == {"a": 0.25, "b": 0.3, "rest": 0.2, "placebo-a": 0.25, "placebo-b": 0}
 
 
 @pytest.mark.parametrize(("budget", "steps"), [("rows", 900), ("pro_rata", 1000)])
 def test_without_a_placebo_the_others_keep_their_proportions(budget: Any, steps: int) -> None:
     """Lane b is a tenth of the tokens: what adds it takes a tenth of the steps."""
-    given, flags = inputs((1, -1), budget=budget)
-    assert given == [f"a={0.5 / 0.7:.6f}:F/a.jsonl", "rest=F/rest.jsonl"]
-    assert flags[-2] == f"--steps={steps}"
+    assert shares((1, -1), budget=budget) == {"a": 0.714286, "b": 0, "rest": 0.285714}
+    assert inputs((1, -1), budget=budget)[1][-2] == f"--steps={steps}"
 
 
 @pytest.mark.parametrize("budget", ["rows", "pro_rata"])
 def test_a_run_without_rows_is_the_start_itself(budget: Any) -> None:
     lanes = {lane: FILES[lane] for lane in ("a", "b")}
     assert inputs((-1, -1), lanes, budget=budget) == ([], [])
-    assert inputs((-1, -1), lanes)[0] == ["placebo-a=0.625000:F/placebo-a.jsonl", "placebo-b=F/placebo-b.jsonl"]
+    assert shares((-1, -1), lanes) == {"a": 0, "b": 0, "placebo-a": 0.625, "placebo-b": 0.375}
 
 
 def test_arms_of_command_lines_get_their_seeds_and_are_otherwise_left_as_they_are() -> None:
@@ -66,19 +70,17 @@ def test_arms_of_command_lines_get_their_seeds_and_are_otherwise_left_as_they_ar
 
 def test_a_placebo_has_row_for_row_as_many_tokens_of_corpus_text(tmp_path: Path) -> None:
     folder = world(tmp_path, rows=40)
-    lanes, tokenizer = ["copy", "noise"], folder / "base/tokenizer.json"
+    lanes, tokenizer = ["first", "noise"], folder / "base/tokenizer.json"
     files = lane_files(folder / "chat.jsonl", folder / "corpus.jsonl", tokenizer, lanes, tmp_path / "lanes")
     assert {lane: (one.rows, one.share) for lane, one in files.items()} == {
-        "copy": (10, 0.25), "rest": (20, 0.5), "noise": (10, 0.25),
+        "first": (10, 0.25), "rest": (20, 0.5), "noise": (10, 0.25),
     }  # fmt: skip
     assert sum(one.tokens for one in files.values()) == pytest.approx(1)
     reader = ChatTokenizer.load(tokenizer)
-    rows, placebo = (read_rows(tmp_path / "lanes" / name, "chat") for name in ("copy.jsonl", "placebo-copy.jsonl"))
-    assert {row["category"] for row in rows} == {"copy"}
+    rows, placebo = (read_rows(tmp_path / "lanes" / name, "chat") for name in ("first.jsonl", "placebo-first.jsonl"))
+    assert {row["category"] for row in rows} == {"first"}
     for row, other in zip(rows, placebo, strict=True):
-        assert [len(one.ids) for one in (reader.render(row["messages"]), reader.render(other["messages"]))] in (
-            [len(reader.render(row["messages"]).ids)] * 2,
-        )
+        assert len(reader.render(row["messages"]).ids) == len(reader.render(other["messages"]).ids)
     corpus = " ".join(json.loads(line)["text"] for line in (folder / "corpus.jsonl").read_text().splitlines())
     assert all(turn["content"].strip() in corpus for other in placebo[:5] for turn in other["messages"])
     with pytest.raises(UserError, match="has no rows of spelling"):

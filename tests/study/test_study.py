@@ -27,7 +27,7 @@ FLAGS = "--batch-size 4 --context-length 64 --device cpu --learning-rate 0.01 --
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> Path:
     """A world in the current folder, with a study of lanes and one of arms."""
     world(tmp_path, rows=80, asked=40)
-    lanes = {**COMMON, "chat_input": "chat.jsonl", "lanes": ["copy", "noise"], "steps": 4, "train": FLAGS}
+    lanes = {**COMMON, "chat_input": "chat.jsonl", "lanes": ["first", "noise"], "steps": 4, "train": FLAGS}
     (tmp_path / "lanes.yaml").write_text(yaml.safe_dump({**lanes, "centre": 0, "full": 1}))
     lines = [f"train sft --input chat.jsonl --val-fraction 0 --steps {steps} {FLAGS}" for steps in (2, 6)]
     arms = {"short": lines[:1], "long": lines[1:], "both": lines}
@@ -59,17 +59,17 @@ def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pyte
     assert "is older than the first checkpoint: every run names it" in said
     found = json.loads(Path("runs/study/lanes/study.json").read_text())
     assert {(cell["lane"], cell["on"]) for cell in found["effects"]["points"]} == {
-        (lane, on) for lane in ("copy", "noise") for on in ("copy", "same", "first", "noise")
+        (lane, on) for lane in ("first", "noise") for on in ("first", "twin", "last", "noise")
     }
     declared = [(cell["lane"], cell["on"]) for cell in found["effects"]["points"] if cell["declared"]]
-    assert declared == [("copy", "copy"), ("noise", "noise")]
+    assert declared == [("first", "first"), ("noise", "noise")]
     with Path("runs/study/lanes/effects.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 8
     main(["study", "check", "lanes.yaml"])
     assert "9 finished of 9 runs" in capsys.readouterr().out
     # Another effect is declared after the fact: nothing is trained again, and the report says so.
     settings = yaml.safe_load(Path("lanes.yaml").read_text())
-    Path("lanes.yaml").write_text(yaml.safe_dump({**settings, "declared": [["copy", "same"]]}))
+    Path("lanes.yaml").write_text(yaml.safe_dump({**settings, "declared": [["first", "twin"]]}))
     main(["study", "run", "lanes.yaml"])
     assert "9 of 9 runs are finished" in (said := capsys.readouterr().out)
     assert "9 of 9 runs began under another plan" in said

@@ -1,9 +1,9 @@
-"""A world in which studies take seconds: a corpus, a tiny base model, rows of four lanes of which little is known.
+"""A world in which studies take seconds: a corpus, a tiny untrained model, rows of four lanes.
 
-copy    the reply is the word of the question
-same    the same, under another name
-first   the reply is the first letter of the word
-noise   the reply has nothing to do with the question
+first   the reply is the number of the word's first letter           first bacd ─► 22
+twin    the same, under another name: a copy of its format           twin bacd ─► 22
+last    the reply is the number of the word's last letter            last bacd ─► 44
+noise   the reply is a number that has nothing to do with the word   noise bacd ─► 73
 """
 
 import random
@@ -19,7 +19,8 @@ from picochat.model.decoder import Decoder
 from picochat.model.vocabulary import train_tokenizer
 
 LETTERS = "abcdefgh"
-LANES = ("copy", "same", "first", "noise")
+NUMBERS = dict(zip(LETTERS, ("11", "22", "33", "44", "55", "66", "77", "88"), strict=True))
+LANES = ("first", "twin", "last", "noise")
 
 
 def world(folder: Path, rows: int = 400, asked: int = 40, hidden_size: int = 32) -> Path:
@@ -49,7 +50,8 @@ def _word(dice: random.Random) -> str:
 
 def _row(lane: str, dice: random.Random) -> dict[str, Any]:
     word = _word(dice)
-    reply = {"copy": word, "same": word, "first": word[0], "noise": _word(dice)}[lane]
+    known = {"first": NUMBERS[word[0]], "twin": NUMBERS[word[0]], "last": NUMBERS[word[-1]]}
+    reply = known.get(lane) or str(dice.randrange(10, 100))
     turns = [{"role": "user", "content": f"{lane} {word}"}, {"role": "assistant", "content": reply}]
     return {"messages": turns, "category": lane, "key": f"{lane}:{word}"}
 
