@@ -74,7 +74,7 @@ class Difference:
         lost, gained: rows; several runs an arm make them fractions.
         p_corrected: None where the variation of runs is unknown: a claim about two models is none about recipes.
         declared: whether it is corrected by Holm's method, among what was declared.
-        visible: the smallest difference that the lane would have shown with 80 % power.
+        visible: the smallest difference that the lane would have shown with 80 % power; None where it has no interval.
         finding: see `_finding`.
     """
 
@@ -88,7 +88,7 @@ class Difference:
     gained: float
     p_corrected: float | None
     declared: bool
-    visible: float
+    visible: float | None
     finding: str
     gain: Gain | None
 
@@ -221,7 +221,7 @@ def _difference(
     lane: _Lane, found: tuple[ClusteredDifference, float], gain: Gain | None, a: Arm, b: Arm, margin: float
 ) -> Difference:
     (change, p_value), (own_a, own_b) = found, (arm.scores[:, lane.rows] for arm in (a, b))
-    visible = smallest_visible(change.error, change.freedom, lane.tests or 1)
+    visible = smallest_visible(change.error, change.freedom, lane.tests or 1) if change.interval else None
     return Difference(
         a=clustered_rate(own_a.mean(0), lane.clusters),
         b=clustered_rate(own_b.mean(0), lane.clusters),
@@ -239,7 +239,7 @@ def _difference(
     )
 
 
-def _finding(change: ClusteredDifference, p_value: float, visible: float, margin: float) -> str:
+def _finding(change: ClusteredDifference, p_value: float, visible: float | None, margin: float) -> str:
     """What interval, corrected test and power say together.
 
     "equal": the whole interval lies within the margin. "different": the corrected test says so, of a difference that
@@ -248,7 +248,7 @@ def _finding(change: ClusteredDifference, p_value: float, visible: float, margin
     """
     if change.interval and -margin <= change.interval.low and change.interval.high <= margin:
         return "equal"
-    if p_value < SIGNIFICANT and abs(change.value) >= visible:
+    if p_value < SIGNIFICANT and visible is not None and abs(change.value) >= visible:
         return "different"
     return "suggested" if change.p_value < SIGNIFICANT else "undecided"
 

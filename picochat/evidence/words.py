@@ -7,11 +7,14 @@ reading   one lane of it, with every number that it rests on
 notes     what the intervals include and what they do not
 """
 
+import math
+
 from picochat.blocks import interval, percent
-from picochat.evidence.clusters import FEW, Interval
+from picochat.evidence.clusters import FEW, Z95, Interval
 from picochat.evidence.compare import Comparison, Difference, Gain, Kept
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane
+from picochat.evidence.runs import smallest_visible
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
 
 SIDE_NAMES = dict(zip(SIDES, ("train", "held-out"), strict=True))
@@ -35,6 +38,8 @@ def points(share: float) -> str:
 
 def visible(lane: Difference) -> str:
     """The smallest difference that a lane would have shown, in points."""
+    if lane.visible is None:
+        return "–"
     return f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100"
 
 
@@ -117,6 +122,8 @@ def fit_reading(name: str, lane: LaneFit) -> str:
         for side, own in sides.items()
     )
     gap = f"gap {points(lane.gap)} points, {spread(lane.ci95)}"
+    if lane.ci95:
+        gap += f"; visible {100 * smallest_visible((lane.ci95.high - lane.ci95.low) / 2 / Z95, math.inf):.1f} points"
     return f"{name}: {_FIT_VERDICTS[lane.verdict]} ({rates}, {gap})"
 
 
@@ -125,11 +132,12 @@ def summary(comparison: Comparison) -> str:
     parts = []
     for name, lane in _declared(comparison).items():
         size = f"{abs(100 * lane.change.value):.1f} points {'higher' if lane.change.value > 0 else 'lower'}"
+        ends = to(lane.change.interval) if lane.change.interval else f"fewer than {FEW} problems"
         words = {
             "equal": f"{name} equal within {_margin(comparison)}",
             "different": f"{name} {size}",
-            "suggested": f"{name} perhaps {size} ({to(lane.change.interval)})",
-            "undecided": f"{name} undecided ({to(lane.change.interval)})",
+            "suggested": f"{name} perhaps {size} ({ends})",
+            "undecided": f"{name} undecided ({ends})",
         }[lane.finding]
         kept = lane.gain and lane.gain.kept_b
         share = kept and ("all" if kept.share >= 0.995 else f"{round(100 * kept.share)} %")
@@ -179,7 +187,8 @@ def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
     a, b = comparison.a.name, comparison.b.name
     p_value = UNKNOWN if lane.p_corrected is None else f"corrected p = {p_text(lane.p_corrected)}".replace("= <", "<")
     rows = of_problems(lane.change.rows, lane.change.clusters)
-    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}; visible {visible(lane)} points"
+    seen = f"; visible {visible(lane)} points" if lane.change.interval else ""
+    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}{seen}"
     size = f"{'higher' if lane.change.value > 0 else 'lower'} than {a} by {abs(100 * lane.change.value):.1f} points"
     inside = f"within {_margin(comparison)} ({points(lane.change.value)} points, {measured})"
     words = {

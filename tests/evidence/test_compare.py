@@ -83,8 +83,12 @@ def test_rows_of_few_problems_are_no_more_evidence_than_the_problems(make_run: M
     )
     assert (rows.finding, rows.change.clusters) == ("different", 100)
     assert (problems.finding, problems.change.clusters) == ("undecided", 10)
-    few = math(compare_runs([make_run("c", passing[0], each=12)], [make_run("d", passing[1], each=12)]))
-    assert (few.change.clusters, few.change.interval, few.finding) == (9, None, "undecided")
+    few = compare_runs([make_run("c", passing[0], each=12)], [make_run("d", passing[1], each=12)])
+    assert (math(few).change.clusters, math(few).change.interval, math(few).visible) == (9, None, None)
+    assert "math undecided (fewer than 10 problems)" in summary(few)
+    assert "no interval: fewer than 10 problems, 100 rows, 9 problems" in words_on("math", few)
+    all_nine = math(compare_runs([make_run("e", set(), each=12)], [make_run("f", sums(*range(100)), each=12)]))
+    assert (all_nine.change.p_value, all_nine.finding) == (2 / 2**9, "suggested")  # no claim without an interval
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,8 @@ def test_lanes_of_the_same_rows_are_one_test_and_what_is_not_declared_is_explore
     assert (both.declared, report.overall.declared) == (True, False)
     alone = compare_runs(*arms, declared=["bench_math_addition"])
     assert [lane.declared for lane in alone.lanes["by_skill"].values()] == [False, True]
-    assert math(alone).visible < math(report).visible  # one test instead of two
+    few, many = math(alone).visible, math(report).visible
+    assert few is not None and many is not None and few < many  # one test instead of two
     assert [line.split(":")[0] for line in readings(alone)] == ["math"]
     with pytest.raises(UserError, match="--declare maths: these rows have no such skill or category, but identity, ma"):
         compare_runs(*arms, declared=["maths"])

@@ -78,7 +78,7 @@ def test_memorisation_is_told_from_generalisation() -> None:
     assert (memorised.verdict, memorised.gap) == ("memorised", 0.875)
     assert fit_reading("bench_math_addition", memorised) == (
         "bench_math_addition: memorised beyond what transfers (train 100.0 % of 40 rows, held-out 12.5 % of 40 rows, "
-        "gap +87.5 points, 95 % interval +71.3 to +94.5)"
+        "gap +87.5 points, 95 % interval +71.3 to +94.5; visible 16.6 points)"
     )
     learnt = compare_sides(measured(Parrot(lambda prompt: f"so\nFinal answer: {int(prompt.split()[0]) + 1}")))
     assert learnt.verdict == "transfers"
@@ -100,7 +100,8 @@ def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
 
     assert fit_reading("identity", fit((12, 23), (6, 23))) == (
         "identity: undecided, with no gap shown and not enough rows to call it below 10 points "
-        "(train 52.2 % of 23 rows, held-out 26.1 % of 23 rows, gap +26.1 points, 95 % interval -1.9 to +49.1)"
+        "(train 52.2 % of 23 rows, held-out 26.1 % of 23 rows, gap +26.1 points, 95 % interval -1.9 to +49.1; "
+        "visible 36.5 points)"  # 25.5 · (1.960 + 0.842) / 1.960
     )
     # nothing wrong on either side: Wilson's 3.84 / (n + 3.84) falls below 10 points at 35 rows
     verdicts = [fit((n, n), (n, n)).verdict for n in (1, 5, 34, 35)]
