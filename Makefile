@@ -1,4 +1,5 @@
-# `make demo` runs the whole recipe at demo scale, `make test` lints and tests; both install what they need first.
+# `make demo` runs the whole recipe at demo scale in minutes, `make demo-full` with the steps and eval rows of the README's
+# table, `make test` lints and tests; all install what they need first.
 # `make test-all` adds the slow tests, and installs lm-eval, TRL and gguf for them. `make docs` builds site/.
 # The tests of report pages need a browser (Debian: apt-get install chromium) and are listed as skipped without one.
 SHELL := bash
@@ -13,7 +14,7 @@ pip = $1/bin/python -m pip install --disable-pip-version-check --progress-bar of
     | grep --line-buffered -oE '^((Collecting|Processing|Obtaining) [^ ]+|Installing collected packages|ERROR.*)'
 pinned = --constraint constraints.txt
 
-.PHONY: install demo test test-all check docs clean bench bench-peers
+.PHONY: install demo demo-full test test-all check docs clean bench bench-peers
 
 install: .venv/.installed
 
@@ -29,6 +30,10 @@ install: .venv/.installed
 
 demo: install
 	$(MAKE) --no-print-directory --file demo.mk
+
+demo-full: install
+	$(MAKE) --no-print-directory --file demo.mk RUN=runs/demo-full BASE_STEPS=150 SKILL_STEPS=2200 RELEASE_STEPS=150 \
+	    SKILL_ROWS=3100 RELEASE_ROWS=1400
 
 test: install check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -1,10 +1,19 @@
-# The recipe at demo scale, stage by stage, in order; run by `make demo`. Each stage is a public command, and is skipped
-# when what it writes is there already: `make demo` after an interruption goes on where it stopped (training from its
-# last.ckpt), after `rm -rf runs/demo` it starts over. Order-only prerequisites (behind |) say what a stage needs.
+# The recipe at demo scale, stage by stage, in order; run by `make demo`, and by `make demo-full` with more steps and eval
+# rows (the README's table) in runs/demo-full. Each stage is a public command, and is skipped when what it writes is there
+# already: `make demo` after an interruption goes on where it stopped (training from its last.ckpt), after
+# `rm -rf runs/demo` it starts over. Order-only prerequisites (after |) say what a stage needs.
 # A training run is finished when `done` stands in its folder: best_checkpoint is there long before.
 .DELETE_ON_ERROR:  # no half table
 PICO := .venv/bin/picochat
 RUN  := runs/demo
+# the wait policy of picochat's own commands, for expect.py
+export OMP_WAIT_POLICY ?= passive
+# optimizer steps of each training stage, and eval rows of each pack
+BASE_STEPS := 100
+SKILL_STEPS := 1200
+RELEASE_STEPS := 75
+SKILL_ROWS := 1200
+RELEASE_ROWS := 600
 DATA := $(RUN)/data/dataset_pack.json
 TOK  := $(RUN)/tokenizer.json
 BASE := $(RUN)/base/best_checkpoint
@@ -22,7 +31,17 @@ go_on = $(if $(wildcard $1/last.ckpt),--resume-from $1/last.ckpt,--force)
 
 COMPARED := $(RUN)/comparison
 
-demo: $(COMPARED)/capability/table.txt $(COMPARED)/release/table.txt $(COMPARED)/kept/table.txt
+STAGES := $(DATA) $(SKILL_CHAT) $(TOK) $(RELEASE_CHAT) \
+    $(foreach run,base capability release-from-base release-from-capability,$(RUN)/$(run)/done) \
+    $(foreach run,base capability release-from-base release-from-capability,$(EVAL)/capability-rows/$(run)/eval_report.json) \
+    $(foreach run,release-from-base release-from-capability,$(EVAL)/release-rows/$(run)/eval_report.json) \
+    $(foreach table,capability release kept,$(COMPARED)/$(table)/table.txt)
+STEPS = $(shell echo $$(($(BASE_STEPS) + $(SKILL_STEPS) + 2 * $(RELEASE_STEPS))))
+REPLIES = $(shell echo $$((4 * $(SKILL_ROWS) + 2 * $(RELEASE_ROWS))))
+# $(call stage,what it does): its number among STAGES, which are built in this order
+stage = @printf '\n== stage %d of $(words $(STAGES)): $1\n' $$(printf '%s\n' $(STAGES) | grep -nxF $@ | cut -d: -f1)
+
+demo: expected $(STAGES)
 	@echo && echo 'What the capability stage taught (capability rows, held-out problems):'
 	@cat $(COMPARED)/capability/table.txt
 	@echo && echo 'Two ways to a release, on release rows:'
@@ -30,47 +49,59 @@ demo: $(COMPARED)/capability/table.txt $(COMPARED)/release/table.txt $(COMPARED)
 	@echo && echo 'Two ways to a release, on capability rows: what each kept'
 	@cat $(COMPARED)/kept/table.txt
 
+.PHONY: demo expected
+expected:
+	@-.venv/bin/python benchmarks/expect.py --steps $(STEPS) --replies $(REPLIES) --commands $(words $(STAGES))
+
 # 1. corpus
 $(DATA):
+	$(call stage,corpus)
 	$(PICO) data import --source stories --documents 20000 --out-dir $(RUN)/data
 
 # 2. task packs: skills with an anchor of behaviour; behaviour alone
 $(SKILL_CHAT): | $(DATA)
+	$(call stage,capability task pack)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
-	    --sft-rows 60000 --eval-rows 3100 --source offline --skill-answer-style scratchpad --no-promote
+	    --sft-rows 60000 --eval-rows $(SKILL_ROWS) --source offline --skill-answer-style scratchpad --no-promote
 
 $(RELEASE_CHAT): | $(DATA)
+	$(call stage,release task pack)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
-	    --sft-rows 8000 --eval-rows 1400 --source offline --no-promote
+	    --sft-rows 8000 --eval-rows $(RELEASE_ROWS) --source offline --no-promote
 
 # 3. tokenizer: bytes, and the words of the training rows that spare the most tokens; all other words stay letters (a demo
 # has no time to learn which letters stand behind a merged token)
 $(TOK): | $(SKILL_CHAT)
+	$(call stage,tokenizer)
 	$(PICO) tok train --input $(SKILL_CHAT) --vocab-size 768 --whole-words --out $@
 
 # 4. base: language, nothing else
 $(RUN)/base/done: | $(TOK)
+	$(call stage,base pretraining ($(BASE_STEPS) steps))
 	$(PICO) train base --dataset-pack $(DATA) --tokenizer $(TOK) --out-dir $(@D) \
-	    $(ROWS) --steps 150 --val-fraction 0.005 --eval-every 150 $(call go_on,$(@D))
+	    $(ROWS) --steps $(BASE_STEPS) --val-fraction 0.005 --eval-every $(BASE_STEPS) $(call go_on,$(@D))
 	@touch $@
 
 # 5. capability SFT from the base. The stages of all skills are drawn by the square roots of their sizes, which gives the
 # many small ones of refusal a share to be learnt by
 $(RUN)/capability/done: | $(RUN)/base/done $(SKILL_CHAT)
+	$(call stage,capability SFT ($(SKILL_STEPS) steps))
 	$(PICO) train sft --input $(SKILL_CHAT) --eval-input $(SKILL_EVAL) --tokenizer $(TOK) --checkpoint $(BASE) \
-	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps 2200 --sampling category_sqrt --sampling-tag stage \
-	    --val-fraction 0.01 --eval-every 2200 $(call go_on,$(@D))
+	    --out-dir $(@D) $(MUON) --learning-rate 0.004 --steps $(SKILL_STEPS) --sampling category_sqrt --sampling-tag stage \
+	    --val-fraction 0.01 --eval-every $(SKILL_STEPS) $(call go_on,$(@D))
 	@touch $@
 
 # 6. release SFT, twice: from the base, and from the capability checkpoint
 RELEASE_SFT = $(PICO) train sft --input $(RELEASE_CHAT) --eval-input $(RELEASE_EVAL) --tokenizer $(TOK) --out-dir $(@D) \
-    $(MUON) --learning-rate 0.0005 --steps 150 --val-fraction 0.02 --eval-every 150 $(call go_on,$(@D))
+    $(MUON) --learning-rate 0.0005 --steps $(RELEASE_STEPS) --val-fraction 0.02 --eval-every $(RELEASE_STEPS) $(call go_on,$(@D))
 
 $(RUN)/release-from-base/done: | $(RUN)/base/done $(RELEASE_CHAT)
+	$(call stage,release SFT of the base ($(RELEASE_STEPS) steps))
 	$(RELEASE_SFT) --checkpoint $(BASE)
 	@touch $@
 
 $(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
+	$(call stage,release SFT of the capability checkpoint ($(RELEASE_STEPS) steps))
 	$(RELEASE_SFT) --checkpoint $(SKILL)
 	@touch $@
 
@@ -79,9 +110,11 @@ $(RUN)/release-from-capability/done: | $(RUN)/capability/done $(RELEASE_CHAT)
 ANSWER = $(PICO) eval chat --batch-size 192 --checkpoint $(RUN)/$*/best_checkpoint --out-dir $(@D)
 
 $(EVAL)/capability-rows/%/eval_report.json: | $(RUN)/%/done $(SKILL_CHAT)
+	$(call stage,$* answers $(SKILL_ROWS) capability rows)
 	$(ANSWER) --input $(SKILL_EVAL) --max-new-tokens 160
 
 $(EVAL)/release-rows/%/eval_report.json: | $(RUN)/%/done $(RELEASE_CHAT)
+	$(call stage,$* answers $(RELEASE_ROWS) release rows)
 	$(ANSWER) --input $(RELEASE_EVAL)
 
 # 8. comparisons, lane by lane, paired
@@ -91,14 +124,17 @@ release = $(foreach model,$1,$(EVAL)/release-rows/$(model)/eval_report.json)
 TABLE = --out-dir $(@D) --force >$@
 
 $(COMPARED)/capability/table.txt: | $(call skills,base capability)
+	$(call stage,comparison of base and capability)
 	@mkdir -p $(@D)
 	$(PICO) eval compare $(EVAL)/capability-rows/base $(EVAL)/capability-rows/capability $(TABLE)
 
 $(COMPARED)/release/table.txt: | $(call release,release-from-base release-from-capability)
+	$(call stage,comparison of the two releases)
 	@mkdir -p $(@D)
 	$(PICO) eval compare $(EVAL)/release-rows/release-from-base $(EVAL)/release-rows/release-from-capability $(TABLE)
 
 $(COMPARED)/kept/table.txt: | $(call skills,base capability release-from-base release-from-capability)
+	$(call stage,comparison of what each release kept)
 	@mkdir -p $(@D)
 	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
 	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability $(TABLE)

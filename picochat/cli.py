@@ -53,6 +53,8 @@ def main(args: Sequence[str] | None = None) -> None:
             141 if nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
+    # read when torch loads OpenMP: a thread that spins while it waits takes the core of the process beside it
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if os.environ.get(PARENT) == str(os.getppid()):
         end_with_parent(grace=0.0)
     try:
