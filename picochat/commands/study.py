@@ -3,26 +3,25 @@
 import argparse
 import ast
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picochat.blocks import Table, Text, terminal
+from picochat.blocks import Report, Table, Text, terminal
 from picochat.commands.signatures import read_signature
 from picochat.errors import UserError
 
 if TYPE_CHECKING:
     from picochat.study import Study
 
-_STUDY = "picochat.study.settings.Settings"
+_SETTINGS = "picochat.study.settings.Settings"
 _COMMANDS = {
     "plan": "runs, lanes and precision, before anything trains",
     "run": "train and evaluate every run that is not finished, then report",
-    "status": "which runs are finished, running, waiting",
+    "status": "how many runs are finished, running, waiting",
     "report": "the report of a study whose runs are finished",
-    "check": "whether all runs are finished, with their files as they left them, under the plan as it is",
+    "check": "whether all runs are finished, with their files as they left them",
     "bundle": "plan, replies, verdicts and report in one file, without weights",
 }
-
-
 _FLAGS = (
     *("out_dir", "profile", "chat_input", "eval_input", "checkpoint", "dataset_pack", "sft_rows", "eval_rows"),
     *("steps", "budget", "train", "evaluate", "slots"),
@@ -31,7 +30,7 @@ _FLAGS = (
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands to the group ``study``."""
-    declared = read_signature(_STUDY).parameters
+    declared = read_signature(_SETTINGS).parameters
     for command, purpose in _COMMANDS.items():
         parser: Any = subparsers.add_parser(
             command,
@@ -45,28 +44,40 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         for name in _FLAGS:  # no default here, which would replace the file's setting
             default = ast.literal_eval(declared[name].default or "None")
             parser.add_declared(f"--{name.replace('_', '-')}", declared[name], dest=name, shown=default)
+        if command == "report":
+            parser.add_argument("--table", metavar="CSV", help="runs trained elsewhere: run,LANE,… and 1, 0 or 0.5")
+            parser.add_argument("--evals", metavar="DIR", help="their results, in DIR/RUN: picochat, lm-eval, inspect")
         parser.set_defaults(run=_run, study_command=command)
 
 
 def _run(args: argparse.Namespace) -> None:
-    from picochat.study import Study
+    from picochat.study import Study, report_table
 
+    command = args.study_command
+    if command == "report" and args.table:
+        if not args.evals or not args.out_dir:
+            raise UserError("--table needs --evals, the folder of its runs' results, and --out-dir for the report")
+        _show(report_table(args.table, args.evals, Path(args.out_dir)), Path(args.out_dir))
+        return
     more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}
     if args.lanes and args.lanes != "all":
         more["lanes"] = args.lanes.split(",")
     study = Study.read(args.file, **more)
-    if args.study_command in ("run", "report"):
-        report = study.run() if args.study_command == "run" else study.report()
-        print(f"{terminal(*report.blocks)}\n\nwrote {study.folder}/study.html, .md, .json and effects.csv")
-    elif args.study_command == "bundle":
+    if command in ("run", "report"):
+        _show(study.run() if command == "run" else study.report(), study.folder)
+    elif command == "bundle":
         print(f"wrote {study.bundle()}")
-    elif args.study_command == "plan":
+    elif command == "plan":
         print(_plan(study))
     else:
         states = Counter(study.status().values())
         print(", ".join(f"{states[state]} {state}" for state in sorted(states)) + f" of {len(study.runs)} runs")
-        if args.study_command == "check" and set(states) != {"finished"}:
+        if command == "check" and set(states) != {"finished"}:
             raise UserError(f"{study.folder}: not all runs are finished, with their files as they left them")
+
+
+def _show(report: Report, folder: Path) -> None:
+    print(f"{terminal(*report.blocks)}\n\nwrote {folder}/study.html, .md, .json and effects.csv")
 
 
 def _plan(study: "Study") -> str:

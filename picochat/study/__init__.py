@@ -1,8 +1,8 @@
-"""Which lane of a mixture caused what. In: runs with and without each lane. Out: effects of lanes on lanes.
+"""Which lane of a mixture caused what. In: a study file. Out: effects of lanes on lanes, with intervals.
 
-design ─► (runs) ─► effects            arms that tell all lanes apart at once ─► on - off with intervals
+settings ─► design ─► arms ─► runner ─► results ─► effects ─► report        study holds them together
 """
 
-from picochat.study.study import Study
+from picochat.study.study import Study, report_table
 
-__all__ = ["Study"]
+__all__ = ["Study", "report_table"]

@@ -4,15 +4,18 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from picochat.blocks import WRITTEN, Block, Matrix, Report, Table, Text
+from picochat.evidence.report import write_report
 from picochat.evidence.runs import smallest_visible
 from picochat.evidence.words import p_text
+from picochat.files import write_files
 from picochat.study.design import Design, Precision
 from picochat.study.effects import Effect, Effects, Sums, estimate
+from picochat.study.results import NATS, POINTS
 
-POINTS, NATS = "points", "nats a token"  # rows that pass, in per cent; nll of the reference reply
 _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
             "smallest_visible")  # fmt: skip
 
@@ -40,6 +43,14 @@ class Measured:
     compared_with: str | None = None
     facts: Sequence[str] = ()
     interactions: bool = False
+
+
+def write_study(folder: Path, study: Measured) -> Report:
+    """Write study.html, .md, .json and effects.csv."""
+    report, data, table = study_report(study)
+    write_report(folder, "study", report, data)
+    write_files({folder / "effects.csv": table})
+    return report
 
 
 def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:

@@ -18,9 +18,7 @@ from typing import Any
 
 from picochat.blocks import Report
 from picochat.errors import UserError
-from picochat.evidence.read_back import read_eval
-from picochat.evidence.report import write_report
-from picochat.files import sha256_file, sha256_text, write_files, write_json
+from picochat.files import sha256_file, sha256_text, write_json
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import iter_rows
 from picochat.packs.mixture import build_task_pack
@@ -30,8 +28,8 @@ from picochat.plugins import load_named
 from picochat.strict_json import read_json_object
 from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs
 from picochat.study.design import Design, Precision, make_design, precision
-from picochat.study.effects import Result, by_lane
-from picochat.study.report import NATS, POINTS, Measured, study_report
+from picochat.study.report import Measured, write_study
+from picochat.study.results import read_design, read_results, scores_of
 from picochat.study.runner import execute_all, is_finished, is_running, run_key
 from picochat.study.settings import Settings
 
@@ -160,27 +158,18 @@ class Study(Settings):
         """
         if waiting := [folder for folder in self.runs if not is_finished(folder)]:
             raise UserError(f"{len(waiting)} of {len(self.runs)} runs are not finished; `picochat study run` goes on")
-        passed, nll = list[Result](), list[Result]()
-        for run, folder in enumerate(self.runs):
-            for one in read_eval(folder / "eval").predictions:
-                row = (run, self._eval_lane(one.tags), one.cluster, str(one.index))
-                passed.append(Result(*row, 100.0 * one.passed))
-                nll += [] if one.nll is None else [Result(*row, one.nll)]
         measured = Measured(
             f"Study {self.folder.name}",
             self.design,
             [run.name for run in self.runs.values()],
-            {POINTS: by_lane(passed, len(self.runs)), NATS: by_lane(nll, len(self.runs))},
+            scores_of([read_results(one / "eval", lambda row: self._eval_lane(row.tags)) for one in self.runs]),
             self.cells,
             self.planned,
             next(iter(self.arms)) if isinstance(self.arms, dict) else None,
             self._facts(),
             self.interactions,
         )
-        report, data, table = study_report(measured)
-        write_report(self.folder, "study", report, data)
-        write_files({self.folder / "effects.csv": table})
-        return report
+        return write_study(self.folder, measured)
 
     def bundle(self) -> Path:
         """Plan, replies, verdicts and report in one file, without weights."""
@@ -217,6 +206,14 @@ class Study(Settings):
         words = [word for run in self.runs.values() for stage in run.stages for word in stage]
         flags = [word.split("=") for word in " ".join(words).replace("--steps ", "--steps=").split()]
         return sum(int(flag[1]) for flag in flags if flag[0] in ("--steps", "--max-steps", "--trainer.max_steps"))
+
+
+def report_table(table: str | Path, evals: str | Path, folder: Path) -> Report:
+    """The report of runs that were trained elsewhere: a table of their lanes, and a folder of their results."""
+    names, design = read_design(table)
+    scores = scores_of([read_results(Path(evals) / name) for name in names])
+    facts = ["These runs were trained elsewhere: whether anything was declared before them is not known here."]
+    return write_study(folder, Measured(f"Study {Path(table).stem}", design, names, scores, facts=facts))
 
 
 def _kept(file: Path, key: Any, make: Callable[[], Any]) -> Any:

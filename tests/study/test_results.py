@@ -1,0 +1,88 @@
+"""Studies of runs that other trainers made: a table of lanes, and what other tools wrote."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picochat.cli import main
+from picochat.errors import UserError
+from picochat.study.results import Scored, read_design, read_results
+
+TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\nr4,1,1\n"
+
+
+def lm_eval(folder: Path, passes: list[int], task: str = "gsm8k", **more: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"doc_id": n, "doc_hash": f"h{n}", "filter": name, "metrics": ["exact_match"], "exact_match": value, **more}
+        for n, own in enumerate(passes)
+        for name, value in (("strict", own), ("flexible", 1))
+    ]
+    file = folder / f"samples_{task}_2026-01-02T03-04-05.678.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def inspect_log(grades: list[tuple[Any, int, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    samples = [{"id": name, "epoch": epoch, "scores": {"match": {"value": value}}} for name, epoch, value in grades]
+    return {"eval": {"task": "spell"}}, samples
+
+
+def test_samples_of_lm_eval_count_by_their_first_filter(tmp_path: Path) -> None:
+    lm_eval(tmp_path / "model__name", [1, 0])
+    assert list(read_results(tmp_path)) == [Scored("gsm8k", "h0", "0", 1.0), Scored("gsm8k", "h1", "1", 0.0)]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".eval"])
+def test_epochs_of_inspect_are_rows_of_one_problem(suffix: str, tmp_path: Path) -> None:
+    head, samples = inspect_log([("a", 1, "C"), ("a", 2, "I"), (7, 1, 0.25)])
+    file = tmp_path / f"log{suffix}"
+    if suffix == ".json":
+        file.write_text(json.dumps({**head, "samples": samples}))
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("header.json", json.dumps(head))
+            for number, sample in enumerate(samples):
+                archive.writestr(f"samples/{number}.json", json.dumps(sample))
+    assert list(read_results(tmp_path)) == [
+        Scored("spell", "a", "a/1", 1.0), Scored("spell", "a", "a/2", 0.0), Scored("spell", "7", "7/1", 0.25),
+    ]  # fmt: skip
+
+
+def test_a_table_of_runs_and_their_samples_give_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "design.csv").write_text(TABLE)
+    for run, passes in enumerate([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]):
+        lm_eval(tmp_path / f"evals/r{run}", passes)
+    words = ["--table", str(tmp_path / "design.csv"), "--evals", str(tmp_path / "evals")]
+    main(["study", "report", *words, "--out-dir", str(tmp_path / "out")])
+    assert "whether anything was declared before them is not known here" in capsys.readouterr().out
+    cells = json.loads((tmp_path / "out/study.json").read_text())["effects"]["points"]
+    # Full runs are one arm of 87.5: (87.5 + 50) / 2 - (25 + 0) / 2, and (87.5 + 25) / 2 - (50 + 0) / 2
+    assert {cell["lane"]: cell["value"] for cell in cells} == pytest.approx({"add": 56.25, "spell": 31.25})
+    assert (tmp_path / "out/study.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("table", "files", "said"),
+    [
+        ("run,a\nr0,2\n", {}, r"design.csv:2: each lane of r0 is 1 \(in\)"),
+        ("run,a\nr0,1,1\n", {}, "design.csv:2"),
+        ("", {}, "design.csv: is no table of runs"),
+        ("run,a\nr0,1\n", {}, "r0 holds no predictions.jsonl, no samples"),
+        ("run,a\nr0,1\n", {"samples_x_2026-01-02T0.jsonl": '{"doc_id": 1, "acc": "high"}'}, ":1: is no sample of lm-"),
+        ("run,a\nr0,1\n", {"log.json": '{"eval": {}}'}, "log.json: is no log of inspect"),
+        ("run,a\nr0,1\n", {"log.eval": "no zip"}, "log.eval: is no log of inspect"),
+    ],
+)
+def test_what_is_no_table_and_no_result_is_refused_by_name(
+    table: str, files: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "design.csv").write_text(table)
+    (tmp_path / "r0").mkdir()
+    for name, text in files.items():
+        (tmp_path / "r0" / name).write_text(text)
+    with pytest.raises(UserError, match=said):
+        for name in read_design(tmp_path / "design.csv")[0]:
+            list(read_results(tmp_path / name))
