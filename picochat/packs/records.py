@@ -1,6 +1,6 @@
 """A file's records, whatever the file is. In: a path. Out: (line, record), one by one. Next: formats, documents.
 
-    rows.jsonl      one JSON value a line                      rows.csv       an object a row, named by the header
+    rows.jsonl      one JSON value a line                      rows.csv, .tsv an object a row, named by the header
     rows.json       a list, or values one after another        rows.parquet   an object a row
     rows.jsonl.gz   any of them but parquet, packed; also .zst
 
@@ -63,7 +63,7 @@ def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST) -> N
     with open_file(path) as file:
         first = file.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
         values = first.startswith(b"[") or first.partition(b"\n")[0].strip() == b"{"
-        read = _csv_rows if file_kind(path) == ".csv" else _json_values if values else _json_lines
+        read = _csv_rows if file_kind(path) in (".csv", ".tsv") else _json_values if values else _json_lines
         try:
             yield from read(file, nan, largest)
         except JSONFaultError as error:
@@ -158,7 +158,9 @@ def _csv_rows(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
             yield decode_utf8(line)
 
     csv.field_size_limit(largest)  # a quotation mark that is never closed ends here
-    rows, last = csv.DictReader(texts(), strict=True), 1
+    header = file.peek(_CHUNK).partition(b"\n")[0]
+    between = max(",;\t", key=lambda sign: header.count(sign.encode()))
+    rows, last = csv.DictReader(texts(), strict=True, delimiter=between), 1
     try:
         for row in rows:
             yield last + 1, ValueError("has more fields than the header") if None in row else row

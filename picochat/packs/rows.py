@@ -69,7 +69,8 @@ def validate_row(row: Row, kind: Kind) -> Row:
         before = message["role"]
     if kind == "chat":
         if before not in ("assistant", "text"):
-            raise ValueError(f"a chat row must end with the assistant, this one ends with the {before}")
+            remedy = "name the field of its reply with `--map`, such as answer=completion"
+            raise ValueError(f"a chat row must end with the assistant, this one ends with the {before}; {remedy}")
         if before == "assistant" and not any(message["role"] == "user" for message in messages):
             raise ValueError("holds a reply and no question")
     elif before != "user":

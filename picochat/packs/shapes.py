@@ -39,7 +39,7 @@ class UnsupportedError(ValueError):
     """A row holds what picochat cannot express; `name` is what such rows are counted by."""
 
     def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{message}; picochat learns no {name} (set on_unsupported to drop to leave such rows out)")
+        super().__init__(f"{message}; picochat learns no {name} (`--on-unsupported drop` leaves such rows out)")
         self.name = name
 
 
@@ -161,6 +161,7 @@ def _part(part: Any, place: str) -> str:
 def _pair(row: Row, asked: str, answered: tuple[str, ...]) -> Conversations:
     """prompt      {"prompt": "2 + 2?", "completion": "4"}, or response; each a text or a list of messages
     user        {"user": "2 + 2?", "assistant": "4"}
+                {"input": "2 + 2?", "output": "4"}; inputs and targets; query and response
     alpaca      {"instruction": "Reverse the word.", "input": "train", "output": "niart", "history": [["Hi", "Ho"]]}
                 {"instruction": "Reverse the word.", "instances": [{"input": "train", "output": "niart"}, …]}: several
     dolly       {"instruction": "When was it built?", "context": "The mill …", "response": "In 1801."}
@@ -172,7 +173,7 @@ def _pair(row: Row, asked: str, answered: tuple[str, ...]) -> Conversations:
     if question == "" and isinstance(reply, str) and asked == "prompt":
         yield [{"role": "text", "content": reply}]
         return
-    turns = [("user", question if asked in ("prompt", "user") else _with_context(row, question, asked))]
+    turns = [("user", _with_context(row, question, asked) if asked in ("instruction", "question") else question)]
     for before in reversed(row.pop("history", None) or []):
         turns[:0] = zip(("user", "assistant"), before, strict=True)
     turns += [] if reply is None else [("assistant", reply)]
@@ -218,13 +219,15 @@ def _question(row: Row) -> Conversations:
 def _choices(row: Row) -> Conversations:
     """MMLU        {"question": "…", "choices": ["iron", "wood"], "answer": 0}, or the label, or the text
     ARC         {"question": "…", "choices": {"text": ["iron", "wood"], "label": ["1", "2"]}, "answerKey": "1"}
-    and         {"question": {"stem": "…", "choices": [{"text": "iron", "label": "A"}, …]}, "answerKey": "A"}
+    and         {"question": "…", "options": {"A": "iron", "B": "wood"}, "answer": "A"}
+                {"question": {"stem": "…", "choices": [{"text": "iron", "label": "A"}, …]}, "answerKey": "A"}
     """
-    question, choices = row.pop("question"), row.pop("choices", None)
+    question, choices = row.pop("question"), row.pop("choices", None) or row.pop("options", None)
     if isinstance(question, dict):
         question, choices = question["stem"], question["choices"]
-    if isinstance(choices, dict):
-        both = zip(choices["text"], choices["label"], strict=True)
+    if isinstance(choices, dict):  # columns, or {"A": "iron", "B": "wood"}
+        columns = choices if "text" in choices else {"text": choices.values(), "label": choices}
+        both = zip(columns["text"], columns["label"], strict=True)
         choices = [{"text": text, "label": label} for text, label in both]
     texts = [str(one["text"] if isinstance(one, dict) else one).strip() for one in choices]
     labels = [chr(ord("A") + number) for number in range(len(texts))]
@@ -269,6 +272,7 @@ FORMS: tuple[tuple[str, set[str], Callable[[Row], Conversations]], ...] = (
     ("sharegpt", {"conversation"}, partial(_turns, field="conversation")),
     ("oasst", {"message_tree_id", "prompt"}, _tree),
     ("choices", {"question", "choices"}, _choices),
+    ("choices", {"question", "options"}, _choices),
     ("choices", {"question", "answerKey"}, _choices),
     ("alpaca", {"instruction", "output"}, partial(_pair, asked="instruction", answered=("output",))),
     ("dolly", {"instruction", "response"}, partial(_pair, asked="instruction", answered=("response",))),
@@ -276,6 +280,9 @@ FORMS: tuple[tuple[str, set[str], Callable[[Row], Conversations]], ...] = (
     ("question", {"question", "response"}, partial(_pair, asked="question", answered=("response",))),
     ("prompt", {"prompt"}, partial(_pair, asked="prompt", answered=("completion", "response"))),
     ("user", {"user"}, partial(_pair, asked="user", answered=("assistant",))),
+    ("prompt", {"input", "output"}, partial(_pair, asked="input", answered=("output",))),
+    ("prompt", {"inputs", "targets"}, partial(_pair, asked="inputs", answered=("targets",))),
+    ("prompt", {"query", "response"}, partial(_pair, asked="query", answered=("response",))),
 )
 """(name, fields that a record of it has, what makes conversations of it)."""
 
@@ -296,5 +303,5 @@ def _unknown(record: dict[str, Any], form: str | None) -> str:
         return "holds a document; `picochat train base` learns those, rows need 'messages' or a prompt and a reply"
     return (
         f"needs 'messages', or another form that picochat knows, and has {fields or 'no field'}; name the fields with "
-        "map, such as title=prompt,body=completion"
+        "`--map`, such as title=prompt,body=completion"
     )

@@ -74,7 +74,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "no messages": (b"{}", "needs 'messages'"),
     "messages null": (b'{"messages": null}', "needs 'messages'"),
     "messages a string": (b'{"messages": "hi"}', "'messages' must be a non-empty list"),
-    "form of another": (b'{"title": "Hi", "body": "Ho"}', "has title, body; name the fields with map, such as title="),
+    "form of another": (b'{"title": "Hi", "body": "Ho"}', "has title, body; name the fields with `--map`"),
     "a document": (b'{"text": "One day."}', "holds a document; `picochat train base` learns those"),
     "a template's text": (b'{"text": "<|im_start|>user\\nHi<|im_end|>"}', "a chat template wrote out as one text"),
     "messages an object": (b'{"messages": {"role": "user"}}', "'messages' must be a non-empty list"),
