@@ -4,20 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picochat.datamodules.balanced import BalancedDataModule as BalancedDataModule
     from picochat.datamodules.base import ChatDataModule as ChatDataModule
-    from picochat.datamodules.benchmark import BenchmarkDataModule as BenchmarkDataModule
-    from picochat.datamodules.capability import CapabilityDataModule as CapabilityDataModule
     from picochat.datamodules.corpus import CorpusDataModule as CorpusDataModule
-    from picochat.datamodules.release import ReleaseDataModule as ReleaseDataModule
+    from picochat.datamodules.profiles import BalancedDataModule as BalancedDataModule
+    from picochat.datamodules.profiles import BenchmarkDataModule as BenchmarkDataModule
+    from picochat.datamodules.profiles import CapabilityDataModule as CapabilityDataModule
+    from picochat.datamodules.profiles import ReleaseDataModule as ReleaseDataModule
 
 _HOME = {
-    "BalancedDataModule": "balanced",
-    "BenchmarkDataModule": "benchmark",
-    "CapabilityDataModule": "capability",
+    "BalancedDataModule": "profiles",
+    "BenchmarkDataModule": "profiles",
+    "CapabilityDataModule": "profiles",
     "ChatDataModule": "base",
     "CorpusDataModule": "corpus",
-    "ReleaseDataModule": "release",
+    "ReleaseDataModule": "profiles",
 }
 __all__ = list(_HOME)
 

@@ -133,8 +133,7 @@ class ChatDataModule(StreamDataModule):
         self.lane_shares = shares
         self.reading = reading or Reading()
         self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
-        self.sampling_tag = sampling_tag
-        self.on_long = on_long
+        self.sampling_tag, self.on_long = sampling_tag, on_long
         made_with = (sft_rows, eval_rows, skill_answer_style, source, pack_seed)
         named = zip(("sft_rows", "eval_rows", "skill_answer_style", "source", "seed"), made_with, strict=True)
         self.task_pack = {name: value for name, value in named if value is not None}

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -213,6 +213,44 @@ class Split:
     def start(self, step: int, micro: int, rank: int) -> int:
         """The first of the `batch_size` bins that `rank` reads for micro-batch `micro` of the step."""
         return self.step_start(step) + (micro * self.world_size + rank) * self.batch_size
+
+
+def forecast(plan: DataPlan, split: Split, steps: int, names: list[str], scale: float = 1.0) -> dict[str, Any]:
+    """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them.
+
+    Tokens are positions that are not padding; rows of a step or an epoch are packed ones. A lane's epoch_steps draw
+    each of its rows once; replays are the draws of each in the run. Lanes without draws are left out.
+
+    Args:
+        names: of the lanes.
+        scale: rows that there will be, for each row of `plan`, where it is a sample of them.
+    """
+    bins, supervised = plan.block(0)
+    lengths = plan.lengths[bins.order].astype(np.int64)
+    tokens, blocks = float(lengths.sum()), steps * split.rows / len(bins)  # of a block; blocks of the run
+    counts = np.bincount(plan.lanes, minlength=len(names)) * scale
+    rows_per_epoch = len(bins) * float(counts.sum()) / plan.draws
+    return {
+        "steps": steps,
+        "rows_per_step": split.rows,
+        "rows_per_epoch": rows_per_epoch,
+        "epochs": steps * split.rows / rows_per_epoch,
+        "tokens": round(blocks * tokens),
+        "supervised_tokens": round(blocks * float(supervised.sum())),
+        "padding": 1 - tokens / (len(bins) * plan.capacity),
+        "document_length": float((lengths * (lengths + 1)).sum()) / tokens,
+        "categories": [
+            {
+                "name": name,
+                "rows": round(count),
+                "share": quota / plan.draws,
+                "epoch_steps": count / quota * len(bins) / split.rows,
+                "replays": blocks * quota / count,
+            }
+            for name, count, quota in zip(names, counts.tolist(), plan.quotas.tolist(), strict=False)
+            if quota
+        ],
+    }
 
 
 def _pieces_of(column: IntArray, overlap: int = 0) -> Iterator[IntArray]:

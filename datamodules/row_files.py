@@ -17,8 +17,8 @@ from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.errors import UserError
 from picochat.files import sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.packs.contamination import Overlap
 from picochat.packs.formats import Reading, Tally, iter_rows
-from picochat.packs.overlap import Overlap
 from picochat.packs.pack_report import in_one_pack
 from picochat.packs.rows import Kind, Row
 from picochat.strict_json import parse_json

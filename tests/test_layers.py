@@ -50,7 +50,6 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.evidence",
     "picochat.study.design",
     "picochat.study.effects",
-    "picochat.datamodules.forecast",
     "picochat.datamodules.packing",
     "picochat.datamodules.sampling",
     "picochat.datamodules.plan",

@@ -10,7 +10,7 @@ from picochat.commands.parser import arguments_of
 
 _IMPORT = "picochat.packs.corpus.import_corpus"
 _TASK_PACK = "picochat.packs.mixture.build_task_pack"
-_IMPORT_ROWS = "picochat.packs.formats.import_rows"
+_IMPORT_ROWS = "picochat.packs.corpus.import_rows"
 _READING = "picochat.packs.formats.Reading"
 _EXPORT = "picochat.evidence.lm_eval_export.export_lm_eval"
 _ROWS = "rows of any form: .jsonl, .json, .csv or .parquet; also .gz, .zst"
@@ -83,7 +83,8 @@ def run_import(args: argparse.Namespace) -> None:
 
 def run_import_rows(args: argparse.Namespace) -> None:
     """Write the rows and say what there is to say of each file."""
-    from picochat.packs.formats import Reading, import_rows
+    from picochat.packs.corpus import import_rows
+    from picochat.packs.formats import Reading
 
     done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, _READING)))
     for path, (rows, tally) in done.items():

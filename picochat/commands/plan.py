@@ -1,7 +1,7 @@
 """`picochat plan`: a run on paper before it costs anything. In: the configs that `fit` would take. Out: a page of
 figures and warnings. Nothing is trained, and nothing is written but the tokens of rows that are there already.
 
-The datamodule plans the real stream (picochat.datamodules.forecast), picochat.model.sizes the model. Where rows or
+The datamodule plans the real stream (picochat.datamodules.plan), picochat.model.sizes the model. Where rows or
 tokenizer do not exist yet, a sample of them is made in a temporary folder and stands for all.
 """
 
@@ -72,8 +72,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     words = [word for name in args.config for word in ("--config", name)]
     words = resolve_names(["fit", *words, *(f"--{setting}" for setting in args.set)])
     from picochat.commands.fit import parsed_config  # imports torch: a wrong name is refused before
-    from picochat.datamodules.forecast import forecast
-    from picochat.datamodules.plan import Split
+    from picochat.datamodules.plan import Split, forecast
 
     settings = parsed_config(words)
     trainer, model = settings.trainer, settings.model

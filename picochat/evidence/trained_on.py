@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from picochat.files import sha256_file
+from picochat.packs.contamination import Overlap
 from picochat.packs.formats import Reading, Tally, iter_rows
-from picochat.packs.overlap import Overlap
 from picochat.packs.pack_report import in_one_pack
 from picochat.packs.rows import Row
 from picochat.strict_json import read_json_object

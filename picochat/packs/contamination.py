@@ -1,4 +1,5 @@
-"""Was an eval row met in training? In: entries of both sides, a corpus. Out: counts. Next: packs.pack_report.
+"""Was an eval row met in training? In: entries of both sides, a corpus. Out: counts. Next: packs.pack_report,
+datamodules, evidence.
 
 Five questions, from plain to subtle:
 
@@ -12,15 +13,19 @@ Rows made from templates share long runs of words by design ("how many times doe
 if it holds what makes the problem this problem: both operands, the word to be spelled. Rows from elsewhere have no
 template: there every run counts. So a clean pack is ``ready``, and one real leak makes it ``blocked``; but a question
 that is shorter than eight words with its answer ("Spell wig backwards.") is not looked for in the corpus.
+
+Files of rows that were not made together are compared by `Overlap`: the same `key`, or the same question if only
+somewhere in a conversation; and nearly the same, unless both rows have a key, which says that these are two problems.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from picochat.packs.near import NEAR, Gram, NearIndex, holds, ngrams, words_of
-from picochat.packs.rows import normalised
+from picochat.packs.rows import ASKED, Row, normalised, questions
 
 N = 8  # words in a row
 _EXAMPLES = 5
@@ -135,3 +140,56 @@ class Screen:
         if self._rare_words.isdisjoint(words):
             return set()  # each run has a rare word; most texts hold none of those
         return {row for gram in self._grams.keys() & ngrams(words, N) for row in self._grams[gram]}
+
+
+class Overlap:
+    """Eval rows, and which of them were met in training.
+
+    Args:
+        path: the file of the eval rows.
+        rows: the rows, each with its line.
+
+    Attributes:
+        compared: training rows so far.
+    """
+
+    def __init__(self, path: str | Path, rows: Iterable[tuple[int, Row]]) -> None:
+        asked = [(line, _key(row), questions(row)[-1]) for line, row in rows]
+        self.path, self.lines = path, [line for line, _, _ in asked]
+        self._names: dict[str, list[int]] = defaultdict(list)
+        for index, (_, key, question) in enumerate(asked):
+            for name in {key, normalised(question)} - {""}:
+                self._names[name].append(index)
+        self._near = [  # the rows without a key, and those with one
+            NearIndex([words_of(text) if bool(key) == keyed else None for _, key, text in asked], [{}] * len(asked))
+            for keyed in (False, True)
+        ]
+        self.compared = 0
+        self._same_at: dict[int, str] = {}
+        self._near_at: dict[int, str] = {}
+
+    def meet(self, place: str, row: Row) -> None:
+        """Compare with a training row, which stands in `place`."""
+        self.compared += 1
+        key, asked = _key(row), questions(row)
+        for name in {key, *map(normalised, asked)} & self._names.keys():
+            self._same_at |= dict.fromkeys(self._names.pop(name), place)
+        words = words_of(asked[-1])
+        for near in self._near[:1] if key else self._near:
+            self._near_at |= dict.fromkeys(near.pop(words), place)
+
+    def said(self) -> str:
+        """What was met in one line, "" where nothing was."""
+        if not (met := {**self._near_at, **self._same_at}):
+            return ""
+        first, same = min(met), len(self._same_at)
+        return (
+            f"{self.path}: {len(met):,} of {len(self.lines):,} eval rows ask what training asks ({same:,} the same, "
+            f"{len(met) - same:,} nearly; line {self.lines[first]} as {met[first]})"
+        )
+
+
+def _key(row: Row) -> str:
+    """The row's own name of its problem; "" where it has none, or one that was made of its question."""
+    key: str = row.get("key") or ""
+    return "" if key.startswith(ASKED) else key

@@ -1,4 +1,5 @@
-"""The text that the base stage learns from. In: stories, files, a hub data set. Out: a corpus. Next: tok, datamodules.
+"""Imports: the text that the base stage learns from, and rows of others. In: stories, files, a hub data set. Out: a
+corpus, or a file of rows. Next: tok, datamodules.
 
     source ──import──► D/corpus.jsonl        {"text": "One windy morning …", "source": "stories"}   one document a line
                        D/dataset_pack.json   names it, says how it was made and from what
@@ -24,8 +25,10 @@ from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing, sha256_file, write_files
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
 from picochat.packs.documents import Document, corpus_files, iter_documents
+from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows, no_rows
 from picochat.packs.hub import HubCorpus
 from picochat.packs.records import file_kind
+from picochat.packs.rows import dump_rows
 from picochat.packs.stories import story
 
 CORPUS_NAME = "corpus.jsonl"
@@ -89,6 +92,34 @@ def import_corpus(
     for one in hub.values():
         one.forget()
     return load_dataset_pack(pack)
+
+
+def import_rows(
+    files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
+) -> dict[str, tuple[int, Tally]]:
+    """Write the rows of files in our form, as JSONL.
+
+    Args:
+        files: files of rows, anybody's.
+        out: the JSONL file to write.
+        force: replace it if it exists.
+        reading: how they are read.
+
+    Returns:
+        Of each file how many rows it has, and what is to be said of it.
+    """
+    refuse_existing([Path(out)], force=force)
+    done = {}
+    with atomic_file(out) as writing:
+        for path in files:
+            rows, tally = 0, Tally(reading)
+            for _, row in iter_rows(path, None, tally):
+                writing.write(dump_rows([row]))
+                rows += 1
+            if not rows:
+                raise no_rows(path, tally.said())
+            done[str(path)] = (rows, tally)
+    return done
 
 
 def _fault(

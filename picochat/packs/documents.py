@@ -21,7 +21,7 @@ from typing import Any
 
 from picochat.errors import UserError
 from picochat.packs.records import file_kind, iter_records, parquet_batches, parse_lines
-from picochat.packs.shapes import is_row
+from picochat.packs.shapes import FORMS
 from picochat.strict_json import decode_utf8, json_kind, text_fault
 
 TEXT_DOCUMENT = 8_000
@@ -87,7 +87,14 @@ def corpus_files(path: str | Path) -> list[Path]:
 def holds_rows(file: Path) -> bool:
     """Whether the first record of a file is a row, of whatever form, and no document; it may be a faulty one."""
     records = iter(()) if file_kind(file) in (*_TEXTS, ".parquet") else iter_records(file)
-    return is_row(next((record for _, record in records), None))
+    return _is_row(next((record for _, record in records), None))
+
+
+def _is_row(record: Any) -> bool:
+    """Whether a record is one to train or be asked on, and not a document."""
+    if not isinstance(record, dict) or ("text" in record and {"messages", "conversations", "role"}.isdisjoint(record)):
+        return False
+    return any(needed <= record.keys() for _, needed, _ in FORMS) or "parent_id" in record
 
 
 def _read_records(file: Path, text_field: str | None) -> Iterator[tuple[str, str]]:
@@ -115,7 +122,7 @@ def _text_of(record: Any, text_field: str | None) -> str:
     field = text_field or next((name for name in _TEXT_COLUMNS if name in record), "text")
     if not isinstance(record, dict):
         raise ValueError(f"holds {json_kind(record)}; an object with the field '{field}' is expected")
-    if text_field is None and is_row(record):
+    if text_field is None and _is_row(record):
         raise ValueError("holds a chat or eval row and no document; `picochat train sft --input` learns chat rows")
     if field not in record or not isinstance(record[field], str | None):
         found = ", ".join(list(record)[:_SHOWN]) + (", …" if len(record) > _SHOWN else "")

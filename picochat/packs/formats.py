@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picochat.errors import UserError
-from picochat.files import atomic_file, refuse_existing
 from picochat.packs.documents import iter_documents
 from picochat.packs.records import BrokenError, Numbered, iter_records
-from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, validate_row
+from picochat.packs.rows import TAGS, Kind, Message, Row, learns, validate_row
 from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, json_text, mark, rows_of
 from picochat.strict_json import json_kind
 
@@ -174,34 +173,6 @@ def iter_rows(
             tally.refuse(path, line, error)
     if missing := names.keys() - met:
         raise UserError(f"{path}: no row has the field '{min(missing)}' that map names")
-
-
-def import_rows(
-    files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
-) -> dict[str, tuple[int, Tally]]:
-    """Write the rows of files in our form, as JSONL.
-
-    Args:
-        files: files of rows, anybody's.
-        out: the JSONL file to write.
-        force: replace it if it exists.
-        reading: how they are read.
-
-    Returns:
-        Of each file how many rows it has, and what is to be said of it.
-    """
-    refuse_existing([Path(out)], force=force)
-    done = {}
-    with atomic_file(out) as writing:
-        for path in files:
-            rows, tally = 0, Tally(reading)
-            for _, row in iter_rows(path, None, tally):
-                writing.write(dump_rows([row]))
-                rows += 1
-            if not rows:
-                raise no_rows(path, tally.said())
-            done[str(path)] = (rows, tally)
-    return done
 
 
 def _renamed(record: Row, names: dict[str, str]) -> Row:

@@ -11,12 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 from picochat.errors import UserError
 from picochat.packs.contamination import Entry, Screen
-from picochat.packs.planning import LevelQuota, Planner, Stage, needed, refuse_impossible
+from picochat.packs.planning import LevelQuota, Planner, ProblemSampler, Stage, needed, refuse_impossible
 from picochat.packs.pools import Pool
 from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side
 from picochat.packs.rows import Row, questions
-from picochat.packs.sampler import ProblemSampler
 from picochat.packs.sources import HubSource, SourceReader
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import add_typo

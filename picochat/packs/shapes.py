@@ -71,13 +71,6 @@ def rows_of(record: Any, form: str | None = None) -> list[Row]:
     raise ValueError(_unknown(record, form))
 
 
-def is_row(record: Any) -> bool:
-    """Whether a record is one to train or be asked on, and not a document."""
-    if not isinstance(record, dict) or ("text" in record and {"messages", "conversations", "role"}.isdisjoint(record)):
-        return False
-    return any(needed <= record.keys() for _, needed, _ in FORMS) or "parent_id" in record
-
-
 def mark(holder: dict[str, Any], place: str) -> int | None:
     """Take the marks out of a row or turn: 0 not learnt, 1 learnt, None where it does not say."""
     marks = []
@@ -226,14 +219,13 @@ def _choices(row: Row) -> Conversations:
     if isinstance(question, dict):
         question, choices = question["stem"], question["choices"]
     if isinstance(choices, dict):  # columns, or {"A": "iron", "B": "wood"}
-        columns = choices if "text" in choices else {"text": choices.values(), "label": choices}
-        both = zip(columns["text"], columns["label"], strict=True)
-        choices = [{"text": text, "label": label} for text, label in both]
-    texts = [str(one["text"] if isinstance(one, dict) else one).strip() for one in choices]
+        choices = zip(choices["label"], choices["text"], strict=True) if "text" in choices else choices.items()
+    else:
+        choices = [(one["label"], one["text"]) if isinstance(one, dict) else ("", one) for one in choices]
+    given, texts = zip(*[(str(label), str(text).strip()) for label, text in choices], strict=True)
     labels = [chr(ord("A") + number) for number in range(len(texts))]
     key = row.pop("answerKey") if row.get("answerKey") is not None else row.pop("answer", None)
-    given = [str(one["label"]) for one in choices if isinstance(one, dict)]
-    known: tuple[tuple[list[str], Any], ...] = ((given, str(key)), (labels, key), (texts, key))
+    known: tuple[tuple[Any, Any], ...] = ((given, str(key)), (labels, key), (texts, key))
     place = next((names.index(name) for names, name in known if name in names), key)
     if type(place) is not int or not 0 <= place < len(texts):
         raise ValueError(f"the answer {str(key)[:40]!r} is none of the {len(texts)} choices")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from picochat.datamodules.forecast import forecast
-from picochat.datamodules.plan import DataPlan, Split
+from picochat.datamodules.plan import DataPlan, Split, forecast
 
 # 16 rows of lane a and 4 of lane b, roots 4 : 2; each takes 5 of a row's 10 places and learns 2
 PLAN = DataPlan(

@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from picochat.packs.contamination import Contamination, Entry, Screen, check
-from picochat.packs.overlap import Overlap
+from picochat.packs.contamination import Contamination, Entry, Overlap, Screen, check
 from picochat.packs.rows import Row
 
 STORY = "Ana has 27 apples and gets 15 more. Then Ana gives 18 away. How many are left?"

@@ -16,7 +16,8 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.evidence.scoring import score
 from picochat.packs import build_task_pack, records
-from picochat.packs.formats import Reading, Tally, import_rows, iter_rows, read_rows
+from picochat.packs.corpus import import_rows
+from picochat.packs.formats import Reading, Tally, iter_rows, read_rows
 from picochat.packs.records import LARGEST, iter_records
 from picochat.packs.row_checks import check_row
 from picochat.packs.rows import Row, dump_rows, learns
