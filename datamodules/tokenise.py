@@ -7,7 +7,7 @@ all cores busy, and only one chunk is in memory.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from tqdm import tqdm
 from picochat.datamodules.inputs import Input
 from picochat.datamodules.store import Chunk, TokenStore, build_store, find_store, store_key
 from picochat.errors import UserError
-from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.tokenizer import ChatTokenizer, in_parts
 from picochat.packs.documents import corpus_files, iter_documents
 from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows, no_rows
 from picochat.packs.quotas import split_hash
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, conversation, learns
 
 UNTAGGED = "untagged"
-_ROWS_AT_ONCE = 8192
-_DOCUMENTS_AT_ONCE = 1024
 
 
 def tokens_of_rows(
@@ -83,7 +81,7 @@ def _row_chunks(
     kept = stored = 0
     component, category = {"mixture_component": source.lane}, {"category": source.lane}
     with tqdm(desc=f"tokens of {source.path.name}", unit=" rows", disable=None) as bar:
-        while part := list(islice(rows, _ROWS_AT_ONCE)):
+        for part in in_parts(rows, _characters):
             if meet:
                 for line, row in part:
                     meet(f"{source.path}:{line}", row)
@@ -115,10 +113,9 @@ def _row_chunks(
 
 
 def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
-    documents = iter_documents(path)
     number = 0
     with tqdm(desc=f"tokens of {path.name}", unit=" documents", disable=None) as bar:
-        while part := [document.text for document in islice(documents, _DOCUMENTS_AT_ONCE)]:
+        for part in in_parts((document.text for document in iter_documents(path)), len):
             yield Chunk(
                 **_flat(tokenizer.documents(part)),
                 learnt=None,
@@ -131,6 +128,10 @@ def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
             bar.update(len(part))
     if not number:
         raise UserError(f"{path}: holds no text")
+
+
+def _characters(numbered: tuple[int, Row]) -> int:
+    return sum(len(message["content"]) for message in numbered[1]["messages"])
 
 
 def _flat(ids: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -1,25 +1,33 @@
 """YAML as people write settings. In: a file. Out: plain values. Next: commands.configs, packs.mixture_file.
 
 PyYAML's own reader lets the second of two equal keys replace the first in silence; here it is a fault with its line.
+Nine lists of nine aliases each are 300 million values for whoever walks through them: too many are a fault, too.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
+
+_LARGEST = 1 << 20  # bytes; reading them takes a second
+_MOST_VALUES, _DEEPEST = 100_000, 100  # the shipped configs have 60 values
 
 
 def read_yaml(file: Path) -> Any:
     """The value of a YAML file.
 
     Raises:
-        UserError: the file cannot be read, or is not YAML; the message names file and line.
+        UserError: the file cannot be read, is too large, or is not YAML; the message names file and line.
     """
     import yaml  # 20 ms that no help page waits for
 
     try:
+        if (size := file.stat().st_size) > _LARGEST:
+            raise UserError(f"{file}: has {size:,} bytes; a config holds settings and nothing else")
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
+        _refuse_many(node, str(file))
         if twice := _repeated_key(node):
             raise UserError(f"{file}:{twice.start_mark.line + 1}: has the key {twice.value!r} twice; keep one of them")
         return None if node is None else loader.construct_document(node)
@@ -35,6 +43,37 @@ def read_yaml(file: Path) -> Any:
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UserError(f"{place}: is not YAML: {problem}; correct it") from None
+    except (ValueError, ArithmeticError) as error:  # 2001-02-30, or a number of 5,000 digits
+        raise UserError(f"{file}: holds a value that cannot be read: {error}") from None
+
+
+def refuse_bomb(text: str, place: str) -> None:
+    """Raise UserError for what would exhaust memory or the stack of libyaml; what is no YAML passes."""
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # jsonargparse's; C takes tabs, too
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError):
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise UserError(f"{place}: is nested too deeply; a config holds settings and nothing else")
+        _refuse_many(loader(text).get_single_node(), place)
+
+
+def _refuse_many(root: Any, place: str) -> None:
+    if _count(root, {}) > _MOST_VALUES:
+        raise UserError(f"{place}: its aliases (*name) expand to more than {_MOST_VALUES:,} values; write them out")
+
+
+def _count(node: Any, known: dict[int, int]) -> int:
+    """Nodes below this one with every alias expanded: each is counted once, and taken as often as it is named."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_VALUES + 1  # until it is counted: an alias may name what it is part of
+        items = node.value if isinstance(getattr(node, "value", None), list) else ()
+        parts = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _repeated_key(root: Any) -> Any:

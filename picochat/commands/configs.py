@@ -23,7 +23,6 @@ _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
 _GROUPS = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what its names mean
 _CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?$")
 SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
-_MOST_NODES = 100_000  # of a config with all aliases expanded; the shipped ones have 60
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -125,14 +124,3 @@ def _check_yaml(file: Path) -> None:
     config = read_yaml(file)
     if not isinstance(config, dict):
         raise UserError(f"{file}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")
-    if _count_nodes(config, {}) > _MOST_NODES:
-        raise UserError(f"{file}: its aliases (*name) expand to more than {_MOST_NODES:,} values; write them out")
-
-
-def _count_nodes(value: Any, known: dict[int, int]) -> int:
-    """Values in `value` with every alias expanded, each shared part being counted once and multiplied."""
-    if id(value) not in known:
-        known[id(value)] = _MOST_NODES + 1  # until it is counted: an alias may name what it is part of
-        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        known[id(value)] = 1 + sum(_count_nodes(part, known) for part in parts)
-    return known[id(value)]

@@ -31,7 +31,7 @@ from picochat.commands.configs import resolve_config_names
 from picochat.commands.explain import explain_parse_error, explain_refusal
 from picochat.commands.parser import HelpLayout
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
-from picochat.errors import UserError, nearest
+from picochat.errors import UserError, nearest, one_line
 from picochat.files import locked_folder, write_files
 from picochat.model.engine import pick_device
 from picochat.model.hardware import preferred_dtype
@@ -39,6 +39,7 @@ from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
 from picochat.strict_json import read_json_object
+from picochat.strict_yaml import refuse_bomb
 
 
 class RunParser(HelpLayout, LightningArgumentParser):
@@ -188,7 +189,12 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold
     yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     yaml_load = get_loader("yaml")
-    set_loader("picochat", lambda text: resolve_config_names(yaml_load(text)), exceptions=(yaml.YAMLError,))
+
+    def load(text: str) -> Any:
+        refuse_bomb(text, one_line(text[:60]))
+        return resolve_config_names(yaml_load(text))
+
+    set_loader("picochat", load, exceptions=(yaml.YAMLError,))
     options = {"exit_on_error": False, "parser_mode": "picochat"}
     chosen = {words[0]: LightningCLI.subcommands()[words[0]]}  # the parsers of all four take a second
     only: type[PicochatCLI] = type(cli.__name__, (cli,), {"subcommands": staticmethod(lambda: chosen)})

@@ -12,11 +12,10 @@ picochat's own templates therefore refuse such a message.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tokenizers import Tokenizer
 
@@ -25,6 +24,7 @@ from picochat.files import sha256_text, write_files
 from picochat.model.turns import ROLES, SPECIAL_TOKENS, ChatTemplate, join, own_template
 from picochat.strict_json import read_json_object
 
+T = TypeVar("T")
 _ANCHOR = "\ue000"
 _TYPED = (" Ab  é🙂\n\tعمر 12", "<|im_start|>user\n<|im_end|> <|endoftext|>")  # what every tokenizer must give back
 _BESIDE = (  # files beside a tokenizer.json that belong to it; they are kept as they are
@@ -35,7 +35,7 @@ _BESIDE = (  # files beside a tokenizer.json that belong to it; they are kept as
     "generation_config.json",
 )
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # the first that there is, else the eos_token
-_TEXTS_AT_ONCE = 8192  # encode_batch keeps every Encoding of a call alive: bounded memory, all cores busy
+_AT_ONCE, _CHARACTERS_AT_ONCE = 8192, 1 << 20  # encode_batch keeps every Encoding of a call alive, 200 bytes a token
 
 
 class Rendered(NamedTuple):
@@ -43,6 +43,20 @@ class Rendered(NamedTuple):
 
     ids: list[int]
     supervised: list[bool]
+
+
+def in_parts(items: Iterable[T], characters: Callable[[T], int]) -> Iterator[list[T]]:
+    """Lists of the items in turn, as long as keeps all cores busy in bounded memory."""
+    part: list[T] = []
+    size = 0
+    for item in items:
+        size += characters(item)
+        if part and (size > _CHARACTERS_AT_ONCE or len(part) == _AT_ONCE):
+            yield part
+            part, size = [], characters(item)
+        part.append(item)
+    if part:
+        yield part
 
 
 class ChatTokenizer:
@@ -242,9 +256,8 @@ class ChatTokenizer:
         return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
 
     def _encode_all(self, texts: Iterable[str]) -> list[list[int]]:
-        remaining = iter(texts)
         ids: list[list[int]] = []
-        while part := list(islice(remaining, _TEXTS_AT_ONCE)):
+        for part in in_parts(texts, len):
             encodings = self._tokenizer.encode_batch_fast(part, add_special_tokens=False)
             ids += [encoding.ids for encoding in encodings]
         return ids

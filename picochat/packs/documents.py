@@ -7,27 +7,29 @@
     a folder             all such files in it but .json (settings are that), in order of their names
 
 A text file longer than 8,000 characters becomes several documents, each of whole paragraphs; documents of the other
-formats stay whole, whatever their length. A text is also cut where it holds ``<|endoftext|>`` or the like. No more than
-one of them (or one batch of parquet rows) is in memory.
+formats do so after a million. A text is also cut where it holds ``<|endoftext|>`` or the like. No more than one of them
+(or one batch of parquet rows) is in memory.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.packs.records import file_kind, iter_records, parquet_batches, parse_lines
+from picochat.packs.records import file_kind, iter_records, parquet_rows, parse_lines
 from picochat.packs.shapes import FORMS
 from picochat.strict_json import decode_utf8, json_kind, text_fault
 
 TEXT_DOCUMENT = 8_000
 """Characters after which a text file goes on in a new document at the next blank line."""
-LARGEST_DOCUMENT = 1 << 24
-"""Bytes of a .jsonl or .json document: whole books are below it."""
+LONGEST_DOCUMENT = 1_000_000
+"""Characters after which any document goes on in a new one, at a line's end if there is one: tokenising takes 200 bytes
+for each."""
+LARGEST_RECORD = 1 << 23
+"""Bytes of the .jsonl line, list item or parquet row that holds a document: whole books are below it."""
 _SHOWN = 12  # fields named when the text is in none that was expected
 _OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
@@ -104,10 +106,12 @@ def _read_records(file: Path, text_field: str | None) -> Iterator[tuple[str, str
         def wanted(columns: list[str]) -> list[str]:
             return [text_column(str(file), columns, text_field)]
 
-        rows = chain.from_iterable(parquet_batches(file, wanted))
-        yield from ((f"{file}: row {number}", next(iter(row.values())) or "") for number, row in enumerate(rows, 1))
+        for number, row in parquet_rows(file, wanted, LARGEST_RECORD):
+            if isinstance(row, ValueError):
+                raise UserError(f"{file}: row {number} {row}")
+            yield f"{file}: row {number}", next(iter(row.values())) or ""
         return
-    for number, record in iter_records(file, largest=LARGEST_DOCUMENT):
+    for number, record in iter_records(file, largest=LARGEST_RECORD):
         try:
             yield f"{file}:{number}", _text_of(record, text_field)
         except ValueError as error:
@@ -119,9 +123,9 @@ def _text_of(record: Any, text_field: str | None) -> str:
         raise record
     if isinstance(record, str):
         return record
-    field = text_field or next((name for name in _TEXT_COLUMNS if name in record), "text")
     if not isinstance(record, dict):
-        raise ValueError(f"holds {json_kind(record)}; an object with the field '{field}' is expected")
+        raise ValueError(f"holds {json_kind(record)}; an object with the field '{text_field or 'text'}' is expected")
+    field = text_field or next((name for name in _TEXT_COLUMNS if name in record), "text")
     if text_field is None and _is_row(record):
         raise ValueError("holds a chat or eval row and no document; `picochat train sft --input` learns chat rows")
     if field not in record or not isinstance(record[field], str | None):
@@ -156,8 +160,14 @@ def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
     for part in map(str.strip, _SEPARATOR.split(text) if "<|" in text else [text]):
         if fault := text_fault(part):
             raise UserError(f"{place}: {fault}; is this a text?")
-        if part:
-            yield Document(part, source)
+        start = 0
+        while start < len(part):
+            end = start + LONGEST_DOCUMENT
+            if end < len(part):
+                end = part.rfind("\n", start, end) + 1 or end
+            if piece := part[start:end].strip():
+                yield Document(piece, source)
+            start = end
 
 
 def text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:

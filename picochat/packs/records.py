@@ -58,7 +58,7 @@ def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST) -> N
         UserError: the file cannot be read.
     """
     if file_kind(path) == ".parquet":
-        yield from enumerate(chain.from_iterable(parquet_batches(path)), start=1)
+        yield from parquet_rows(path, largest=largest)
         return
     with open_file(path) as file:
         first = file.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
@@ -74,19 +74,21 @@ def parse_lines(path: str | Path, parse: Callable[[bytes], T], blank: bool = Fal
     """Yield (line number from 1, what `parse` makes of the line); its ValueError becomes a UserError with file and
     line. `blank`: also the empty lines."""
     with open_file(path) as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        for number, line in enumerate(_lines(file, LARGEST), start=1):
             try:
+                if isinstance(line, JSONFaultError):
+                    raise line
                 if blank or line.strip():
                     yield number, parse(line)
             except ValueError as error:
                 raise UserError(f"{path}:{number}: {error}") from error
 
 
-def parquet_batches(
-    path: str | Path, choose: Callable[[list[str]], Sequence[str]] | None = None
-) -> Iterator[list[dict[str, Any]]]:
-    """Lists of 256 rows; of the columns that `choose` takes from the names of those that hold text, or all."""
+def parquet_rows(
+    path: str | Path, choose: Callable[[list[str]], Sequence[str]] | None = None, largest: int = LARGEST
+) -> Numbered:
+    """Yield (row from 1, row, or a fault where it is too large); of the columns that `choose` takes from the names of
+    those that hold text, or all."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -97,9 +99,19 @@ def parquet_batches(
             kinds = (pyarrow.types.is_string, pyarrow.types.is_large_string)
             texts = [column.name for is_text in kinds for column in table.schema_arrow if is_text(column.type)]
             columns = None if choose is None else list(choose(texts))
-            yield from (batch.to_pylist() for batch in table.iter_batches(batch_size=256, columns=columns))
+            batches = table.iter_batches(batch_size=64, columns=columns)  # few: each row may be a megabyte
+            yield from enumerate(chain.from_iterable(_small_rows(batch, largest) for batch in batches), start=1)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read as parquet: {error}") from error
+
+
+def _small_rows(batch: Any, largest: int) -> Iterator[Any]:
+    """The rows of a batch of parquet; a fault in place of one that is too large."""
+    if batch.nbytes <= largest:
+        yield from batch.to_pylist()
+        return
+    for row in (batch.slice(place, 1) for place in range(len(batch))):
+        yield row.to_pylist()[0] if row.nbytes <= largest else JSONFaultError(_too_large(row.nbytes, largest))
 
 
 @contextmanager
@@ -135,8 +147,12 @@ def _lines(file: io.BufferedReader, largest: int) -> Iterator[bytes | JSONFaultE
         else:
             while not raw.endswith(b"\n") and (raw := file.readline(_CHUNK)):
                 size += len(raw)
-            yield JSONFaultError(f"holds {size:,} bytes; {largest:,} are allowed")
+            yield JSONFaultError(_too_large(size, largest))
         raw = file.readline(largest + 1)
+
+
+def _too_large(size: int, largest: int) -> str:
+    return f"holds {size:,} bytes; {largest:,} are allowed"
 
 
 def _json_lines(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:

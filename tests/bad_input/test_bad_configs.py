@@ -7,7 +7,15 @@ from refusing import Refused
 
 CAPABILITY = "{class_path: picochat.datamodules.CapabilityDataModule, init_args: {%s}}"
 NO_CLASS = "there is no %s; name a class by its path, such as my_module.MyClass"
+LEVELS = list(zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = "a: &a [x]\n" + "".join(f"{name}: &{name} [{','.join([f'*{part}'] * 9)}]\n" for part, name in LEVELS)
+MERGED = BOMB.replace("&a [x]", "&a {x: 1}").replace(" [", " {<<: [").replace("]", "]}")
 CONFIGS: dict[str, tuple[str, str]] = {
+    "an alias bomb": (BOMB, r"run.yaml: its aliases \(\*name\) expand to more than 100,000 values; write them out"),
+    "an alias bomb of mappings": (MERGED, "run.yaml: its aliases"),
+    "what holds itself": ("a: &a [*a]", "run.yaml: its aliases"),
+    "a megabyte": ("# no end\n" * 120_000, "run.yaml: has 1,080,001 bytes; a config holds settings and nothing else"),
+    "a date that never was": ("a: 2001-02-30", "run.yaml: holds a value that cannot be read: day is out of range"),
     "an unknown setting": (
         "trainer: {max_stpes: 3}",
         r"unknown setting trainer.max_stpes \(did you mean trainer.max_steps",
@@ -79,6 +87,8 @@ FLAGS: dict[str, tuple[str, str]] = {
     "none of the words behind a flag": ("--model.optimizer.name sgd", "model.optimizer.name is sgd; use muon or adamw"),
     "no callback": ("--trainer.callbacks+=Foo", f"trainer.callbacks: {NO_CLASS % 'Foo'}"),
     "a stray word": ("stray", "unknown setting stray"),
+    "deep brackets behind a flag": (f"--model={'[' * 60_000}{']' * 60_000}", "is nested too deeply; a config holds"),
+    "an alias bomb behind a flag": (f"--model={BOMB}".replace(" ", "\t"), r"a:.*: its aliases \(\*name\) expand to"),
 }
 
 
@@ -94,4 +104,4 @@ def test_a_config_that_cannot_be_read_is_refused_in_words_of_its_settings(case: 
 def test_a_flag_that_cannot_be_read_is_refused_in_words_of_its_settings(case: str, refused: Refused) -> None:
     words, says = FLAGS[case]
 
-    refused("fit", "--config", "capability.yaml", *words.split(), says=says)
+    refused("fit", "--config", "capability.yaml", *words.split(" "), says=says)

@@ -25,6 +25,8 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     "empty rows": ("a.jsonl", b"", "holds no text"),
     "blank documents": ("a.jsonl", b'{"text": " \\n"}\n', "holds no text"),
     "broken JSON": ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
+    "a number": ("a.jsonl", b"5", "a.jsonl:1: holds a number; an object with the field 'text' is expected"),
+    "a line without an end": ("a.txt", b"fine\n" + b"x" * 2_000_000, "a.txt:2: holds 2,000,000 bytes; 1,048,576 are"),
     "a list": ("a.jsonl", b"[[]]", "a.jsonl:1: holds a list; an object with the field 'text'"),
     "eval rows": (
         "a.jsonl",
@@ -35,7 +37,7 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     "200 MB in a line": (
         "a.jsonl",
         b'{"text": "' + b"x" * 17_000_000,
-        "a.jsonl:1: holds 17,000,010 bytes; 16,777,216 are",
+        "a.jsonl:1: holds 17,000,010 bytes; 8,388,608 are",
     ),
     "no gzip": ("a.txt.gz", b"hello", "cannot read a.txt.gz: Not a gzipped file"),
     "half a gzip": ("a.txt.gz", gzip.compress(b"hello" * 99)[:-9], "cannot read a.txt.gz: it is damaged or cut short"),

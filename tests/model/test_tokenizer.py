@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.tokenizer import ChatTokenizer, in_parts
 from picochat.model.turns import SPECIAL_TOKENS
 from picochat.model.vocabulary import train_tokenizer
 
@@ -83,6 +83,13 @@ def test_rendering_in_a_batch_is_rendering_one_by_one() -> None:
     assert TOKENIZER.render_batch(conversations) == [TOKENIZER.render(one) for one in conversations]
     assert TOKENIZER.documents(["the cat", "", "12"]) == [TOKENIZER.document(t) for t in ["the cat", "", "12"]]
     assert TOKENIZER.document("12") == [BOS, *TOKENIZER.encode("12"), END]
+
+
+def test_long_texts_are_encoded_few_at_a_time() -> None:
+    sizes = [600_000, 500_000, 40_000, 2_000_000, 1, *[2] * 8_192]
+    parts = list(in_parts(sizes, int))
+    assert parts[:3] == [[600_000], [500_000, 40_000], [2_000_000]]
+    assert [len(part) for part in parts[3:]] == [8_192, 1]
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, WORDS], ids=["merges", "words"])

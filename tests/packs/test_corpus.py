@@ -52,6 +52,17 @@ def test_a_long_txt_file_without_blank_lines_is_cut_at_line_ends(tmp_path: Path)
     assert [text.count("\n") + 1 for text in texts(tmp_path / "a.txt")] == [16, 16, 8]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_document_of_millions_of_characters_goes_on_in_others_at_line_ends(name: str, tmp_path: Path) -> None:
+    text = "abcdefgh\n" * 222_222 + "z" * 1_500_000  # a line end after 999,999 characters and after 1,999,998
+    if name == "a.jsonl":
+        (tmp_path / name).write_text(json.dumps({"text": text}))
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"text": [text]}), tmp_path / name)
+    lengths = [len(document.text) for document in iter_documents(tmp_path / name)]
+    assert lengths == [999_998, 999_998, 1_000_000, 500_000]
+
+
 def test_jsonl_reads_text_or_the_field_that_is_named_and_skips_empty_documents(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": " one "}\n\n{"text": " "}\n{"text": "two", "body": "zwei"}\n')

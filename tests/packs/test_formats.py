@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -306,6 +308,14 @@ def test_a_file_that_is_broken_or_too_large_is_refused_even_where_rows_are_dropp
     with pytest.raises(UserError, match=says):
         tally = Tally(Reading(on_bad="drop" if "not JSON" in says else "error"))
         list(iter_rows(tmp_path / name, "chat", tally))
+
+
+def test_a_row_of_parquet_that_is_too_large_is_a_fault_and_the_others_are_read(tmp_path: Path) -> None:
+    table = pyarrow.table({"prompt": ["x"] * 3, "completion": ["y", "y" * 2 * LARGEST, "z"]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert [number for number, row in iter_records(tmp_path / "a.parquet") if isinstance(row, dict)] == [1, 3]
+    with pytest.raises(UserError, match=r"a.parquet:2: holds 2,\d+,\d+ bytes; 1,048,576 are allowed"):
+        list(iter_rows(tmp_path / "a.parquet", "chat"))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv"])
