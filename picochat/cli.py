@@ -31,13 +31,14 @@ COMMANDS = {  # command that is not a group → the same
     "plan": ("picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs, warnings"),
     "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
+    "board": ("picochat.commands.board", "a local page: live curves, reports, two checkpoints side by side"),
     "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),
 }
 PURPOSES = {  # what a person wants → the commands for it
     "make data": ("data", "tok"),
     "train": ("train", "fit", "plan"),
     "measure": ("eval", "study", "validate", "test", "predict"),
-    "use a model": ("chat", "generate", "export"),
+    "use a model": ("board", "chat", "generate", "export"),
     "look up and extend": ("list", "new", "completion"),
 }
 _COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"

@@ -27,7 +27,18 @@ ALLOWED = {  # room → what its files may import from picochat, at any depth of
     "study": ("study", "evidence", "model", "packs"),
     "datamodules": ("datamodules", "model", "packs"),
     "callbacks": ("callbacks", "evidence", "model", "packs"),
-    "commands": ("commands", "cli", "study", "datamodules", "callbacks", "evidence", "model", "packs", "configs"),
+    "commands": (
+        "commands",
+        "cli",
+        "board",
+        "study",
+        "datamodules",
+        "callbacks",
+        "evidence",
+        "model",
+        "packs",
+        "configs",
+    ),
     "configs": (),
 }
 HEAVY = {

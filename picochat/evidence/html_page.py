@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from picochat.blocks import Bars, Block, Charts, Matrix, Replies, Report, Table, Text
@@ -26,24 +26,20 @@ _FIRST = 3  # replies of each kind that are shown before a filter is chosen, and
 def page(report: Report) -> str:
     """One HTML document."""
     blocks = [block for block in report.blocks if "page" in block.media and not _is_empty(block)]
+    return environment().get_template("report.html").render(report=report, blocks=blocks, policy=script_policy())
+
+
+def script_policy() -> str:
+    """The content security policy of a report page: its own script may run, and nothing is loaded."""
     digest = base64.b64encode(hashlib.sha256(_file("report.js").encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            blocks=blocks,
-            digest=digest,
-            style=Markup(_file("report.css")),
-            script=Markup(_file("report.js")),
-        )
-    )
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
 
 
 @cache
-def _environment() -> Environment:
+def environment(*packages: str) -> Environment:
+    """The templates of reports, and of other packages that show blocks; all text is escaped."""
     environment = Environment(
-        loader=PackageLoader("picochat.evidence"),
+        loader=ChoiceLoader([PackageLoader(package) for package in ("picochat.evidence", *packages)]),
         autoescape=True,  # all text is escaped; what is shown as it is says so in the template
         finalize=_clean,
         undefined=StrictUndefined,
@@ -52,6 +48,7 @@ def _environment() -> Environment:
     )
     environment.tests["matrix"] = lambda block: isinstance(block, Matrix)
     environment.globals |= {"first": _FIRST, "chart_width": WIDTH, "chart_height": HEIGHT}
+    environment.globals |= {"style": Markup(_file("report.css")), "script": Markup(_file("report.js"))}
     environment.filters |= {
         "kind": lambda block: type(block).__name__,
         "anchor": lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),

@@ -76,22 +76,22 @@ class Browser:
                 return result
             self.events.append(answer)
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> "Page":
-        """Load a file in a new tab of a device of this width."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False) -> "Page":
+        """Load a file or an address in a new tab of a device of this width."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        page = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        tab = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         for domain in ("Page", "Runtime", "Log", "Network"):
-            page.call(f"{domain}.enable")
+            tab.call(f"{domain}.enable")
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        page.call("Emulation.setDeviceMetricsOverride", **screen)
+        tab.call("Emulation.setDeviceMetricsOverride", **screen)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.call("Emulation.setEmulatedMedia", features=[scheme])
-        page.call("Page.navigate", url=path.resolve().as_uri())
+        tab.call("Emulation.setEmulatedMedia", features=[scheme])
+        tab.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         deadline = time.monotonic() + _PATIENCE
-        while page.evaluate("document.readyState") != "complete" or page.evaluate("location.href") == "about:blank":
-            assert time.monotonic() < deadline, f"{path} did not load"
+        while tab.evaluate("document.readyState") != "complete" or tab.evaluate("location.href") == "about:blank":
+            assert time.monotonic() < deadline, f"{page} did not load"
             time.sleep(0.02)
-        return page
+        return tab
 
 
 class Page:
@@ -141,6 +141,13 @@ class Page:
     def requests(self) -> list[str]:
         """The addresses that this tab asked for."""
         return [event["request"]["url"] for event in self.heard("Network.requestWillBeSent")]
+
+    def wait_for(self, script: str) -> None:
+        """Until a JavaScript expression is true."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self.evaluate(script):
+            assert time.monotonic() < deadline, script
+            time.sleep(0.05)
 
     def pdf(self, path: Path) -> None:
         """The page as it is printed, A4."""

@@ -1,0 +1,140 @@
+"""What lies in a folder of runs. In: the folder. Out: runs, reports and checkpoints by their paths. Next: app.
+
+    runs/capability/metrics.csv            ─► Run("runs/capability", step 450 of 2200, running)
+    runs/eval/a/eval_report.json + .html   ─► Found("runs/eval/a/eval_report.html", "evaluation", rates of its lanes)
+    runs/capability/best_checkpoint/       ─► "runs/capability/best_checkpoint"
+
+Files may be somebody's, half written or of another version: what cannot be read is left out.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from picochat.errors import UserError
+from picochat.evidence.curves import Curves, read_curves
+from picochat.strict_json import read_json_object
+from picochat.strict_yaml import read_yaml
+
+KINDS = {"eval chat": "evaluation", "eval compare": "comparison", "eval sft-fit": "SFT fit", "study": "study"}
+_QUIET = 600.0  # seconds without a new row of its log after which a locked run counts as killed
+_SAMPLES = 24  # of the newest, that a run's page shows
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: its last step of so many (None where its config does not say), its latest losses, and whether it
+    is under way; `changed` is when its log last grew, in seconds since 1970."""
+
+    path: str
+    step: int
+    steps: int | None
+    losses: dict[str, float]
+    running: bool
+    changed: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A report: page, kind and result; of an evaluation also lane → (rows, rate), and path and sha256 of its rows."""
+
+    path: str
+    kind: str
+    result: str
+    changed: float
+    lanes: dict[str, tuple[int, float]] = field(default_factory=dict)
+    rows: tuple[str, str] = ("", "")
+
+
+class Folder:
+    """Everything under `root`, looked at anew in each scan; files that did not change are not parsed again.
+
+    Paths begin with the folder's own name, so that they are those of the command line: runs/capability.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.base = self.root.parent
+
+    def scan(self) -> tuple[list[Run], list[Found], list[str]]:
+        """Runs and reports, newest first, and the paths of checkpoints."""
+        runs: list[Run] = []
+        reports: list[Found] = []
+        checkpoints: list[str] = []
+        for place, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            here, path = Path(place), Path(place).relative_to(self.base).as_posix()
+            if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
+                checkpoints.append(path)
+            if "metrics.csv" in files and (changed := _changed(here / "metrics.csv")):
+                running = ".lock" in files and time.time() - changed < _QUIET
+                runs += [Run(path, *log, running, changed) for log in _log(here, changed)]
+            for name in files:
+                if name.endswith(".json") and f"{name[:-5]}.html" in files:
+                    reports += _report(here / name, f"{path}/{name[:-5]}.html", _changed(here / name))
+        runs.sort(key=lambda run: -run.changed)
+        return runs, sorted(reports, key=lambda one: -one.changed), checkpoints
+
+    def curves(self, run: str) -> Curves:
+        """The curves of a run; none while its log cannot be read."""
+        try:
+            return read_curves(self.base / run / "metrics.csv")
+        except UserError:
+            return {}
+
+    def samples(self, run: str) -> list[dict[str, str]]:
+        """The newest sample replies of a run, newest first."""
+        found = []
+        try:
+            lines = (self.base / run / "samples.jsonl").read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        for line in lines[: -_SAMPLES - 1 : -1]:
+            try:
+                one = json.loads(line)
+                found.append(
+                    {name: str(one[name] or "") for name in ("step", "category", "prompt", "reply", "expected")}
+                )
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+        return found
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:  # gone since
+        return 0.0
+
+
+@lru_cache(4096)
+def _log(folder: Path, changed: float) -> list[tuple[int, int | None, dict[str, float]]]:
+    """Step, steps and losses of a run; none where its log cannot be read."""
+    try:
+        curves = read_curves(folder / "metrics.csv")
+        config: Any = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+        steps = config.get("trainer", {}).get("max_steps")
+    except (UserError, AttributeError, OSError):
+        return []
+    losses = {name: curve[-1][1] for name, curve in curves.items() if name in ("train/loss", "val/loss")}
+    last = max((curve[-1][0] for curve in curves.values()), default=0)
+    return [(int(last), steps if isinstance(steps, int) else None, losses)]
+
+
+@lru_cache(4096)
+def _report(file: Path, page: str, changed: float) -> list[Found]:
+    """One report of picochat, or none."""
+    try:
+        data = read_json_object(file)
+        kind = KINDS[data["kind"]]
+        if kind != "evaluation":
+            return [Found(page, kind, str(data.get("summary") or " · ".join(data.get("facts") or [])), changed)]
+        lanes = {str(name): (int(lane["n"]), float(lane["rate"])) for name, lane in data["by_category"].items()}
+        result = f"{data['overall']['rate']:.1%} of {data['overall']['n']} rows, {data['model']['folder']}"
+        return [Found(page, kind, result, changed, lanes, (str(data["pack"]["path"]), str(data["pack"]["sha256"])))]
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, OSError):
+        return []
