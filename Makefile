@@ -14,7 +14,7 @@ pip = $1/bin/python -m pip install --disable-pip-version-check --progress-bar of
     | grep --line-buffered -oE '^((Collecting|Processing|Obtaining) [^ ]+|Installing collected packages|ERROR.*)'
 pinned = --constraint constraints.txt
 
-.PHONY: install demo demo-full test test-all check docs clean bench bench-peers
+.PHONY: install demo demo-full study study-release test test-all check docs clean bench bench-peers
 
 install: .venv/.installed
 
@@ -34,6 +34,10 @@ demo: install
 demo-full: install
 	$(MAKE) --no-print-directory --file demo.mk RUN=runs/demo-full BASE_STEPS=150 SKILL_STEPS=2200 RELEASE_STEPS=150 \
 	    SKILL_ROWS=3100 RELEASE_ROWS=1400
+
+# which lane of the capability mixture does what; and the demo's two ways to a release with three seeds each
+study study-release: install
+	$(MAKE) --no-print-directory --file demo.mk $@
 
 test: install check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -48,8 +48,9 @@ demo: expected $(STAGES)
 	@cat $(COMPARED)/release/table.txt
 	@echo && echo 'Two ways to a release, on capability rows: what each kept'
 	@cat $(COMPARED)/kept/table.txt
+	@echo && echo 'One run of each. `make study-release` repeats both ways with three seeds, with intervals over seeds and problems.'
 
-.PHONY: demo expected
+.PHONY: demo expected study study-release
 expected:
 	@-.venv/bin/python benchmarks/expect.py --steps $(STEPS) --replies $(REPLIES) --commands $(words $(STAGES))
 
@@ -138,3 +139,11 @@ $(COMPARED)/kept/table.txt: | $(call skills,base capability release-from-base re
 	@mkdir -p $(@D)
 	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
 	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability $(TABLE)
+
+# studies: which lane does what (an hour on two cores with AVX512-bf16), and two ways to a release with three seeds each
+study: | $(RUN)/base/done
+	$(PICO) study run configs/study/capability.yaml
+
+study-release: | $(RUN)/base/done $(RELEASE_CHAT)
+	@mkdir -p $(RUN)/study && cat $(RELEASE_EVAL) $(SKILL_EVAL) >$(RUN)/study/eval.jsonl
+	$(PICO) study run configs/study/release.yaml

@@ -29,7 +29,7 @@ def shipped_configs() -> dict[str, Path]:
     """Name → path of the configs that come with picochat, such as "capability.yaml" and "scale/h100-pilot.yaml"."""
     folder = Path(str(importlib.resources.files("picochat.configs")))
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
-    return {name: path for name, path in found.items() if not name.startswith("mixtures/")}  # these are profiles
+    return {name: path for name, path in found.items() if not name.startswith(("mixtures/", "study/"))}
 
 
 def resolve_names(words: list[str]) -> list[str]:

@@ -23,7 +23,9 @@ def test_a_copy_is_found_to_teach_what_its_original_does_and_noise_to_teach_noth
         "checkpoint": "base",
         "dataset_pack": "dataset_pack.json",
         "declared": [["first", "twin"], ["twin", "first"], ["noise", "first"], ["noise", "last"]],
-        "steps": 300,
+        "arms": 16,
+        "full": 4,
+        "steps": 200,
         "train": flags,
         "evaluate": "--max-new-tokens 4 --device cpu --precision float32",
     }

@@ -1,7 +1,7 @@
 """A world in which studies take seconds: a corpus, a tiny untrained model, rows of four lanes.
 
 first   the reply is the number of the word's first letter           first bacd ─► 22
-twin    the same, under another name: a copy of its format           twin bacd ─► 22
+twin    a copy of that, but for a colon                              first: bacd ─► 22
 last    the reply is the number of the word's last letter            last bacd ─► 44
 noise   the reply is a number that has nothing to do with the word   noise bacd ─► 73
 """
@@ -52,7 +52,8 @@ def _row(lane: str, dice: random.Random) -> dict[str, Any]:
     word = _word(dice)
     known = {"first": NUMBERS[word[0]], "twin": NUMBERS[word[0]], "last": NUMBERS[word[-1]]}
     reply = known.get(lane) or str(dice.randrange(10, 100))
-    turns = [{"role": "user", "content": f"{lane} {word}"}, {"role": "assistant", "content": reply}]
+    name = "first:" if lane == "twin" else lane
+    turns = [{"role": "user", "content": f"{name} {word}"}, {"role": "assistant", "content": reply}]
     return {"messages": turns, "category": lane, "key": f"{lane}:{word}"}
 
 
