@@ -75,7 +75,7 @@ class BestCheckpoint(Callback):
 
         provenance: dict[str, Any] = getattr(pl_module, "provenance", dict)()
         best = {"name": self.monitor, "best_value": self.best_value, "best_step": self.best_step}
-        dtype = getattr(torch, getattr(pl_module, "weights_dtype", "float32"))
+        dtype = getattr(torch, getattr(pl_module, "weights_dtype", None) or "float32")
         save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best}, dtype)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ REVISION = "a" * 40
 
 
 class LoopbackHub(ThreadingHTTPServer):
-    """Serves `folder` as the data set owner/name, and takes what is pushed to the model me/tiny.
+    """Serves `folder` as data set owner/name and model owner/model; takes what is pushed to the model me/tiny.
 
     Attributes:
         asked: (method, path) of every request.
@@ -58,6 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(root / path.removeprefix(files))
         elif path == "/" or path.startswith("/api/datasets/owner/name"):
             self._send({"id": "owner/name", **info})
+        elif path.startswith("/api/models/owner/model/tree/"):
+            self._list(root)
+        elif path.startswith("/api/models/owner/model"):
+            names = [{"rfilename": file.name} for file in root.iterdir()]
+            self._send({"id": "owner/model", **info, "siblings": names})
+        elif path.startswith("/owner/model/resolve/"):
+            self._send_file(root / path.rpartition("/")[2])
         elif path.startswith("/api/models/me/tiny"):
             self._send({"id": "me/tiny", **info})
         else:
@@ -107,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send({"error": "not found"}, 404, {"X-Error-Code": "EntryNotFound"})
             return
         content = file.read_bytes()
-        headers = {"ETag": '"x"', "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Accept-Ranges": "bytes"}
         if wanted := self.headers.get("Range"):
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             part = content[int(first) : int(last) + 1 if last else None]

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ SHARDS = [[f"shard {shard} text {row}" for row in range(4)] for shard in range(3
 
 
 def run(hub: LoopbackHub, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    home.mkdir(exist_ok=True)
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0"}
     environment = {**os.environ, **settings, "HF_HUB_DISABLE_TELEMETRY": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=home, env=environment)
@@ -63,6 +65,26 @@ def test_a_corpus_is_streamed_from_a_hub_shard_by_shard(tmp_path: Path) -> None:
     provenance = json.loads((tmp_path / "out" / "dataset_pack.json").read_text())["provenance"]
     assert provenance["sources"] == [{"source": "hub:owner/name", "revision": REVISION, "shards": 2}]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["corpus.jsonl", "dataset_pack.json"]
+
+
+def test_a_model_of_the_hub_is_named_like_a_folder_and_judged_before_it_is_fetched(model: Path, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    shutil.copytree(model, served)
+    (served / "pytorch_model.bin").write_bytes(b"a pickle")
+    words = ["generate", "--prompt", "a", "--max-new-tokens", "3", "--device", "cpu", "--checkpoint"]
+    here = subprocess.run([sys.executable, "-m", "picochat", *words, str(model)], capture_output=True, text=True)
+    with loopback_hub(served) as hub:
+        done = run(hub, tmp_path, sys.executable, "-m", "picochat", *words, "owner/model")
+        assert (done.returncode, done.stdout) == (0, here.stdout), done.stderr
+        assert not any("pytorch_model" in path for _, path in hub.asked)
+        hub.asked.clear()
+        config = json.loads((served / "config.json").read_text())
+        (served / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+        done = run(hub, tmp_path / "other", sys.executable, "-m", "picochat", *words, "owner/model@main")
+        assert done.returncode == 2 and "holds a model of type gpt2" in done.stderr, done.stderr
+        assert not any("safetensors" in path for _, path in hub.asked)
+        done = run(hub, tmp_path, sys.executable, "-m", "picochat", *words, "owner/missing")
+        assert done.returncode == 2 and "picochat: error: owner/missing of the hub is not a model" in done.stderr
 
 
 def test_hugging_faces_own_command_pushes_a_checkpoint_whole(model: Path, tmp_path: Path) -> None:

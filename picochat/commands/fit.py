@@ -34,11 +34,11 @@ from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
 from picochat.errors import UserError, nearest, one_line
 from picochat.files import locked_folder, write_files
 from picochat.model.engine import pick_device
+from picochat.model.folder import config_of, find_model
 from picochat.model.hardware import preferred_dtype
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
-from picochat.strict_json import read_json_object
 from picochat.strict_yaml import refuse_bomb
 
 
@@ -94,7 +94,7 @@ class PicochatCLI(LightningCLI):
         if trainer.max_steps > 0:
             trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
         if config.model.checkpoint is not None:
-            take_from_checkpoint(config.data.init_args, Path(config.model.checkpoint))
+            take_from_checkpoint(config.data.init_args, find_model(config.model.checkpoint))
         if trainer.enable_progress_bar is False:
             config.progress.bar = False
         if config.weights_only is None:
@@ -236,11 +236,9 @@ def take_from_checkpoint(data: Any, folder: Path) -> None:
     """Set the tokenizer and the context of the data to the checkpoint's where neither config nor flag names them."""
     if "tokenizer" in data and data.tokenizer is None:
         data.tokenizer = str(folder)
-    if "context_length" in data and data.context_length is None and (folder / "config.json").is_file():
-        context = read_json_object(folder / "config.json").get("max_position_embeddings")
-        if not isinstance(context, int) or isinstance(context, bool):
-            raise UserError(f"{folder / 'config.json'} has no max_position_embeddings; set data.context_length")
-        data.context_length = context
+    if "context_length" in data and data.context_length is None:
+        context = config_of(folder).max_position_embeddings
+        data.context_length = context if context <= 2048 else 1024  # rows of 32,768 tokens fit no laptop
 
 
 def _refuse_keyed_callbacks(callbacks: list[Any]) -> None:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from picochat.blocks import Table, Text, aligned, terminal
 from picochat.errors import UserError
-from picochat.model.config import DecoderConfig, read_config, refuse_other_size
+from picochat.model.config import DecoderConfig, refuse_other_size
+from picochat.model.folder import config_of, find_model
 from picochat.model.sizes import Setup, memory, traffic
 
 # name → (dense FLOPs a second in bf16, bytes of memory), by the makers' data sheets
@@ -171,9 +172,9 @@ def _visible(data: Any) -> list[dict[str, Any]]:
 def _config(model: Any, source: _Source) -> DecoderConfig:
     """The size of the checkpoint that the run starts from, or that of a fresh model."""
     wanted = DecoderConfig(**({} if model.decoder is None else vars(model.decoder)))
-    if model.checkpoint is None or not (Path(model.checkpoint) / "config.json").is_file():
+    if model.checkpoint is None or not find_model(model.checkpoint).is_dir():
         return replace(wanted, vocab_size=source.vocabulary)
-    own = read_config(model.checkpoint)
+    own = config_of(find_model(model.checkpoint))
     refuse_other_size(None if model.decoder is None else wanted, own, model.checkpoint)
     return replace(own, max_position_embeddings=source.data.context_length)
 

@@ -21,6 +21,7 @@ from picochat.commands.configs import shipped_configs
 from picochat.commands.settings import ALIASES, parameter
 from picochat.datamodules.inputs import parse_inputs
 from picochat.errors import UserError
+from picochat.model.folder import config_of, find_model
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "auto": "null"}
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}
@@ -110,6 +111,8 @@ def _run(args: argparse.Namespace) -> None:
     for name in _PATHS:
         given = getattr(args, name, None)
         for path in [one.path for one in parse_inputs(given)] if name == "input" and given else [given]:
+            if name == "checkpoint" and path is not None and (path := find_model(path)).exists():
+                config_of(path)  # refused before torch is imported
             if path is not None and not Path(path).exists():
                 raise UserError(
                     f"--{name.replace('_', '-')}: {path} does not exist; correct the path, or make it first"

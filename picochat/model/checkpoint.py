@@ -9,6 +9,7 @@ transformers, vLLM and llama.cpp read it without code of ours; a folder of a kno
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,10 @@ from torch import Tensor
 from picochat import __version__
 from picochat.errors import UserError
 from picochat.files import atomic_folder, sha256_file, write_json
-from picochat.model.config import DecoderConfig, config_json, read_config
+from picochat.model.config import DecoderConfig, config_json
 from picochat.model.decoder import Decoder
+from picochat.model.folder import ADAPTER_CONFIG, adapter_base, config_of, find_model
+from picochat.model.lora import ADAPTER, adapter_files, merged, read_adapter, scale_of
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.strict_json import read_json_object
 
@@ -66,6 +69,8 @@ def save_checkpoint(
 ) -> None:
     """Write a model folder, whole or not at all; an older one of that name is replaced.
 
+    Of a decoder with LoRA it is an adapter folder, as peft writes it.
+
     Args:
         folder: its name.
         decoder: whose weights are kept.
@@ -74,17 +79,23 @@ def save_checkpoint(
         dtype: number format of the weights; None: as they are.
     """
     dtype = dtype or decoder.lm_head.weight.dtype
-    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in decoder.state_dict().items()}
-    if decoder.config.tie_word_embeddings:
+    adapter, file, state = None, _WEIGHTS, decoder.state_dict()
+    if scale_of(decoder):  # the thin matrices alone; they go with the base
+        state, adapter = adapter_files(decoder, _base(provenance))
+        file, dtype = ADAPTER, torch.float32
+    elif decoder.config.tie_word_embeddings:
         del state["lm_head.weight"]  # the embedding under another name
+    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
     generation = json.loads(tokenizer.files.get("generation_config.json", "{}"))
     config = config_json(decoder.config, str(dtype).removeprefix("torch."), ids)
     with atomic_folder(folder) as building:
         try:
-            save_file(state, building / _WEIGHTS, metadata={"format": "pt"})
+            save_file(state, building / file, metadata={"format": "pt"})
         except SafetensorError as error:  # a full disk is no OSError to it
             raise UserError(f"cannot write {folder}: {error}") from error
+        if adapter is not None:
+            write_json(building / ADAPTER_CONFIG, adapter)
         write_json(building / "config.json", config)
         write_json(building / "generation_config.json", {**ids, **generation, "eos_token_id": list(tokenizer.stop_ids)})
         tokenizer.save(building)
@@ -101,7 +112,7 @@ def load_checkpoint(
     """Read a model folder.
 
     Args:
-        folder: its name.
+        folder: its name; an adapter's folder (LoRA, as peft writes it) is merged with its base.
         device: where the weights go.
         dtype: number format of the weights; None keeps that of the files.
         tokenizer: a tokenizer.json or a folder; None takes the one in the folder.
@@ -109,11 +120,16 @@ def load_checkpoint(
     Raises:
         UserError: no such folder, another architecture, damaged or missing weights.
     """
-    folder = Path(folder)
-    config = read_config(folder)
+    folder = find_model(folder)
+    config, base = config_of(folder), adapter_base(folder)
     provenance = _provenance(folder)
-    state = _read_weights(folder, device, dtype)
-    _check_weights(folder, config, state)
+    state = _read_weights(base or folder, device, dtype)
+    _check_weights(base or folder, config, state)
+    if base is not None:
+        thin, scale = read_adapter(folder, _read_weights(folder, device, None, [ADAPTER]))
+        state = merged({**state, **thin}, scale)
+        if tokenizer is None and not (folder / "tokenizer.json").is_file():
+            tokenizer = base
     return Checkpoint(Decoder.from_state(config, state).eval(), provenance, folder, Path(tokenizer or folder))
 
 
@@ -123,7 +139,7 @@ def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
     Raises:
         UserError: the folder has another tokenizer, or fewer rows in its embedding than the tokenizer has ids.
     """
-    file, rows = Path(folder) / "tokenizer.json", read_config(folder).vocab_size
+    file, rows = Path(folder) / "tokenizer.json", config_of(Path(folder)).vocab_size
     given, recorded = tokenizer.fingerprint, _provenance(Path(folder)).get("tokenizer_sha256")
     own = sha256_file(file) if file.is_file() else given
     if tokenizer.vocab_size > rows:
@@ -140,16 +156,16 @@ def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
     raise UserError(f"{folder} was trained with another tokenizer: {why}")
 
 
-def _read_weights(folder: Path, device: str | torch.device, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    if (folder / _INDEX).is_file():
+def _read_weights(
+    folder: Path, device: str | torch.device, dtype: torch.dtype | None, names: Sequence[str] | None = None
+) -> dict[str, Tensor]:
+    if names is None and (folder / _INDEX).is_file():
         shards = read_json_object(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
             raise UserError(f"{folder / _INDEX} has no weight_map from weights to files")
         names = sorted({Path(name).name for name in shards.values()})  # never outside of the folder
-    else:
-        names = [_WEIGHTS]
     state: dict[str, Tensor] = {}
-    for name in names:
+    for name in [_WEIGHTS] if names is None else names:
         file = folder / name
         if not file.is_file():
             raise UserError(f"{folder} has no {name}; picochat reads weights from safetensors files only")
@@ -194,6 +210,11 @@ def _check_weights(folder: Path, config: DecoderConfig, state: dict[str, Tensor]
 def _require(folder: Path, name: str, state: dict[str, Tensor]) -> None:
     if name not in state:
         raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
+
+
+def _base(provenance: dict[str, Any]) -> str:
+    parent = str(provenance["parent"])
+    return str(Path(parent).resolve()) if Path(parent).exists() else parent  # else a name of the hub
 
 
 def _provenance(folder: Path) -> dict[str, Any]:

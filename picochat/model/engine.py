@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from picochat.errors import UserError
+from picochat.model.folder import config_of, find_model
 
 if TYPE_CHECKING:
     from picochat.model.checkpoint import Checkpoint
@@ -66,7 +67,7 @@ def load_model(
     """Load a model folder onto a device for inference.
 
     Args:
-        checkpoint: model folder, such as RUN/best_checkpoint.
+        checkpoint: model folder, such as RUN/best_checkpoint, or a model of the hub, such as Qwen/Qwen3-0.6B-Base.
         tokenizer: a tokenizer.json or model folder, checked to be the checkpoint's own; null takes the checkpoint's.
         device: cpu, cuda, mps, or auto for the best there is.
         precision: auto is float32. Only float32 makes replies independent of the batch size: in half precision two
@@ -75,6 +76,7 @@ def load_model(
     Raises:
         UserError: an unreadable folder, another tokenizer, or a device or precision that there is not.
     """
+    config_of(find_model(checkpoint))  # refused before torch is imported
     import torch
 
     from picochat.model.checkpoint import load_checkpoint

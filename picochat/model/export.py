@@ -21,6 +21,8 @@ from picochat.files import atomic_folder, sha256_file
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
+from picochat.model.folder import find_model
+from picochat.model.lora import merged
 from picochat.model.tokenizer import ChatTokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -47,7 +49,7 @@ def export_checkpoint(
     Raises:
         UserError: no such checkpoint, a target that would replace it, or a weight too large for the number format.
     """
-    source, target = Path(checkpoint), Path(out_dir)
+    source, target = find_model(checkpoint), Path(out_dir)
     if source.resolve().is_relative_to(target.resolve()):
         raise UserError(f"{target} is the checkpoint itself, or holds it; name another folder to export to")
     if source.is_file():
@@ -87,6 +89,7 @@ def _read_run(file: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
     if not isinstance(described, dict):
         raise UserError(f"{file} does not describe its model; it was written by another program or an older picochat")
     try:
+        weights = merged(weights, described.get("lora_scale", 0.0))
         decoder = Decoder.from_state(DecoderConfig(**described["decoder"]), weights)
         decoder.to(DTYPES[described.get("dtype", "float32")])
         tokenizer = ChatTokenizer(described["tokenizer"], str(file), described.get("tokenizer_files"))

@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from picochat.model.attention import isolate
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, rotary_table
+from picochat.model.lora import merged, scale_of
 
 
 class _Layer(NamedTuple):
@@ -50,7 +51,7 @@ class Weights:
         self.embedding = decoder.model.embed_tokens.weight
         self.norm = decoder.model.norm.weight
         self.head = decoder.lm_head.weight
-        named: dict[str, Tensor] = dict(decoder.named_parameters())
+        named = merged(dict(decoder.named_parameters()), scale_of(decoder))
         self.layers = [
             _layer(named, f"model.layers.{number}.", config, rotary)
             for number, rotary in enumerate(config.rotary_layers)

@@ -15,7 +15,6 @@ import contextlib
 import math
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -31,7 +30,9 @@ from picochat.model.checkpoint import check_tokenizer, load_checkpoint
 from picochat.model.config import DecoderConfig, refuse_other_size
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
+from picochat.model.folder import adapter_base, config_of, find_model
 from picochat.model.generation import generate
+from picochat.model.lora import add_lora, scale_of
 from picochat.model.loss import LaneLoss, supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.tokenizer import ChatTokenizer
@@ -53,7 +54,8 @@ class ChatModule(LightningModule):
     Args:
         decoder: the size of a fresh model (its vocabulary and context come from the data). With a checkpoint: what
             its size must be, or null.
-        checkpoint: model folder to start from, such as runs/base/best_checkpoint; null starts from fresh weights.
+        checkpoint: model to start from: a folder such as runs/base/best_checkpoint, or a name of the hub; null starts
+            from fresh weights.
         optimizer: which optimizer, and its rates.
         compile: compile the decoder with torch.compile; the run says how long that took. The first validation compiles
             it once more, without gradients; other packs do not.
@@ -61,6 +63,9 @@ class ChatModule(LightningModule):
             a third more work, a fraction of the memory.
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
             torch.set_float32_matmul_precision. 'default' leaves torch as it is.
+        weights_dtype: number format of the model folders; null keeps the checkpoint's.
+        lora_rank: train thin matrices of this rank beside the checkpoint's frozen ones (LoRA); null trains all weights.
+        lora_alpha: scale of their product, times the rank; null is twice the rank.
 
     Raises:
         UserError: the checkpoint does not exist, or its tokenizer is not the data's.
@@ -74,6 +79,9 @@ class ChatModule(LightningModule):
         compile: bool = False,  # noqa: A002 - torch's own word for it
         matmul_precision: Literal["default", "highest", "high", "medium"] = "default",
         activation_checkpointing: bool = False,
+        weights_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): a resumed run takes its settings from config.yaml, never from its checkpoint.
@@ -84,15 +92,20 @@ class ChatModule(LightningModule):
         self.matmul_precision = matmul_precision
         self.activation_checkpointing = activation_checkpointing
         self.decoder: Decoder = None  # type: ignore[assignment]  # made in configure_model, when the tokenizer is known
-        self.weights_dtype = "float32"  # of the checkpoint, and so of the model folders that are written
+        self.weights_dtype = weights_dtype
+        self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
+        if lora_rank is not None and (lora_rank < 1 or checkpoint is None):
+            raise UserError(f"model.lora_rank is {lora_rank}; it needs a number from 1 and a model.checkpoint to adapt")
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
         self._compiling_since = 0.0
-        if checkpoint is not None and not (Path(checkpoint) / "config.json").is_file():
-            raise UserError(
-                f"model.checkpoint: {checkpoint} is not a model folder; train the base first with "
-                "`picochat fit --config base.yaml`, or name another folder"
-            )
+        if checkpoint is not None:
+            if not (folder := find_model(checkpoint)).is_dir():
+                raise UserError(
+                    f"model.checkpoint: {checkpoint} is not a model folder; train the base first with "
+                    "`picochat fit --config base.yaml`, or name another folder"
+                )
+            config_of(folder)
 
     @property
     def data(self) -> ChatData:
@@ -117,9 +130,9 @@ class ChatModule(LightningModule):
             return
         context = self.data.context_length
         if self.checkpoint is not None:
-            check_tokenizer(self.checkpoint, self.chat_tokenizer)
+            check_tokenizer(find_model(self.checkpoint), self.chat_tokenizer)
             self.decoder = load_checkpoint(self.checkpoint).decoder
-            self.weights_dtype = str(self.decoder.lm_head.weight.dtype).removeprefix("torch.")
+            self.weights_dtype = self.weights_dtype or str(self.decoder.lm_head.weight.dtype).removeprefix("torch.")
             own = self.decoder.config
             refuse_other_size(self.decoder_config, own, self.checkpoint)
             self.decoder.config = replace(own, max_position_embeddings=max(own.max_position_embeddings, context))
@@ -127,9 +140,15 @@ class ChatModule(LightningModule):
             config, vocabulary = self.decoder_config or DecoderConfig(), self.chat_tokenizer.vocab_size
             self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
+        if self.lora_rank is not None and self.checkpoint is not None:
+            if adapter_base(find_model(self.checkpoint)):
+                raise UserError(f"{self.checkpoint} is an adapter itself; merge it first with `picochat export`")
+            add_lora(self.decoder, self.lora_rank, self.lora_alpha or 2.0 * self.lora_rank)
         if self.activation_checkpointing:
             self.decoder.recompute()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            if self.lora_rank is not None:
+                raise UserError("model.lora_rank is not supported with trainer.strategy fsdp2; leave one of them out")
             self._shard(self.trainer.strategy)
         elif self.compile_decoder:
             self.decoder.compile()
@@ -150,7 +169,8 @@ class ChatModule(LightningModule):
             "decoder": asdict(self.decoder.config),
             "tokenizer": tokenizer.content,
             "tokenizer_files": tokenizer.files,
-            "dtype": self.weights_dtype,
+            "dtype": self.weights_dtype or "float32",
+            "lora_scale": scale_of(self.decoder),
             "provenance": self.provenance(),
         }
 
