@@ -35,12 +35,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run_chat(args: argparse.Namespace) -> None:
     """Get the rows answered, judge the replies, write the report, print it."""
     from picochat.evidence.answering import ModelAnswerer
-    from picochat.evidence.eval_report import eval_json, eval_report
-    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows
+    from picochat.evidence.eval_report import check_card_place, eval_json, eval_report, write_model_card
+    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
     from picochat.evidence.gates import limits_with
-    from picochat.evidence.model_card import check_card_place, write_model_card
     from picochat.evidence.policy import Policy
-    from picochat.evidence.read_back import read_before
     from picochat.packs.rows import conversation
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import cluster_sums
-from picochat.evidence.evaluation import Evaluation
+from picochat.evidence.evaluation import Evaluation, read_eval
 from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
-from picochat.evidence.read_back import read_eval
 from picochat.evidence.runs import RunNoise, moderate, run_noise
 from picochat.strict_json import read_json_object
 

@@ -1,25 +1,53 @@
-"""An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON. Next: report.write_report.
+"""An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON, the model card.
 
 benchmark profile / component / category  rows  problems    rate   95 % interval   strict    echo  …
 weak_skills                                346       302  97.4 %   94.9 – 98.7 %   97.4 %   0.0 %
   weak_skills                              346       302  97.4 %   …
     bench_math_addition                     63        63  98.4 %   …
+
+The card claims what the report claims and nothing else. Next: report.write_report.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from picochat.blocks import WRITTEN, Bars, Block, Charts, Rate, Reply, Report, Table, Text, interval, percent
+from picochat.blocks import (
+    WRITTEN,
+    Bars,
+    Block,
+    Charts,
+    Rate,
+    Reply,
+    Report,
+    Table,
+    Text,
+    interval,
+    markdown_page,
+    percent,
+)
+from picochat.errors import UserError
+from picochat.evidence import words
 from picochat.evidence.curves import Curves, charts
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
-from picochat.evidence.report import breakdown, jsonl, origin, origin_json, replies, run_name
+from picochat.evidence.report import breakdown, facts, jsonl, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.second_opinion import Agreement, agreement
-from picochat.evidence.words import choice_sentence, claim_cells, gate_name, gate_sentence, of_problems, result
-from picochat.files import sha256_text
+from picochat.files import sha256_text, write_files
 
+_HEADER = """---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- picochat
+---"""
+_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"""
+_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
 _JUDGE = ("category", "both pass", "rules alone", "judge alone", "neither", "kappa")
 COLUMNS = ("rows", "problems", "rate", "95 % interval", "strict", "echo", "unsupported", "over-refusal", "steps")
 
@@ -46,7 +74,7 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
 def _claim_json(claim: Claim) -> dict[str, Any]:
     fields = ("name", "n", "problems", "rate", "ci95", "verdict")
     statements = [
-        {"text": gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
+        {"text": words.gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
     ]
     head = {"benchmark_profile": claim.benchmark_profile, "status": claim.status, "words": claim.words, "n": claim.n}
     return {**head, "statements": statements}
@@ -60,17 +88,17 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
         curves: of the training run, where a metrics.csv was at hand.
         before: another model on the same rows, drawn beside this one.
     """
-    overall, claims = evaluation.overall, list(map(claim_cells, evaluation.claims))
+    overall, claims = evaluation.overall, list(map(words.claim_cells, evaluation.claims))
     reasons = [(name, str(n), REASONS.get(name, f"the check {name}")) for name, n in overall.reasons.items()]
     if overall.not_judged:
         reasons.append(("not_judged", str(overall.not_judged), REASONS["not_judged"] + "; not counted in any rate"))
     gates = list(map(_gate, evaluation.gates))
     blocks: list[Block] = [
-        Text([result(overall)], "lead", media=WRITTEN),
+        Text([words.result(overall)], "lead", media=WRITTEN),
         Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
         Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
         lane_table(evaluation),
-        Text([choice_sentence(overall.choice)] if overall.choice else []),
+        Text([words.choice_sentence(overall.choice)] if overall.choice else []),
         _bars(evaluation, before),
         Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates"),
     ]
@@ -120,9 +148,9 @@ def _agreements(evaluation: Evaluation) -> list[tuple[str, Agreement]]:
 
 def _gate(gate: Gate) -> tuple[str, ...]:
     sign = "≥" if gate.direction == "at least" else "≤"
-    measured = f"{percent(gate.rate, gate.limit)} of {of_problems(gate.n, gate.problems)}"
+    measured = f"{percent(gate.rate, gate.limit)} of {words.of_problems(gate.n, gate.problems)}"
     verdict = gate.verdict.replace("missed", "MISSED")
-    name = f"{gate.benchmark_profile}: {gate_name(gate)}"
+    name = f"{gate.benchmark_profile}: {words.gate_name(gate)}"
     return name, f"{sign} {percent(gate.limit)}", measured, interval(gate.ci95), verdict
 
 
@@ -155,3 +183,51 @@ def _reply(prediction: Prediction) -> Reply:
     fields = {"lane": [category], "verdict": [verdict], "reason": prediction.reasons}
     known = {label: text for label, text in parts.items() if text is not None}
     return Reply(" · ".join(head), known, fields, failed=not prediction.passed)
+
+
+def check_card_place(checkpoint: str | Path) -> None:
+    """Make sure that a card would replace none but an earlier card of ours.
+
+    Raises:
+        UserError: README.md in the folder was written by somebody else.
+    """
+    path = Path(checkpoint) / "README.md"
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
+        raise UserError(
+            f"{path} is not a card of ours; move it away, leave --model-card out, or replace it with --force"
+        )
+
+
+def write_model_card(checkpoint: str | Path, evaluation: Evaluation) -> Path:
+    """Write README.md into the model folder that was evaluated, and return its path."""
+    path = Path(checkpoint) / "README.md"
+    write_files({path: model_card(Path(checkpoint).resolve(), evaluation)})
+    return path
+
+
+def model_card(folder: Path, evaluation: Evaluation) -> str:
+    """The card's text; RUN/best_checkpoint is called RUN."""
+    overall, settings, model = evaluation.overall, evaluation.settings, evaluation.model
+    decoding = ", ".join(f"{name} {settings[name]}" for name in _DECODING)
+    measured = f"{words.result(overall)}; decoding: {decoding}."
+    origin = {
+        "model.safetensors": f"sha256 {model.sha256}",
+        "eval rows": f"sha256 {evaluation.pack.sha256}",
+        "picochat": evaluation.picochat,
+        **model.provenance,
+    }
+    lanes = lane_table(evaluation)
+    report = Report(
+        run_name(folder),
+        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; this card "
+        "claims what was measured on the eval rows named below.",
+        [
+            Text(list(map(words.claim_line, evaluation.claims)), "list", title="Claims"),
+            Text([measured], title="Evaluation"),
+            Table(lanes.head, lanes.rows, depths=lanes.depths),
+            Text([words.choice_sentence(overall.choice)] if overall.choice else []),
+            Text([_USE], "code", title="Use"),
+            facts(origin),
+        ],
+    )
+    return f"{_HEADER}\n\n{markdown_page(report)}"

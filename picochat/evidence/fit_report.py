@@ -3,18 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from picochat.blocks import (
-    EVERYWHERE,
-    WRITTEN,
-    Bars,
-    Block,
-    Rate,
-    Reply,
-    Report,
-    Text,
-    interval,
-    percent,
-)
+from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Rate, Reply, Report, Text, interval, percent
 from picochat.evidence.lanes import lane_of
 from picochat.evidence.report import breakdown, origin, origin_json, replies, run_name
 from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
+from picochat.evidence.evaluation import read_eval
 from picochat.evidence.lanes import Prediction
-from picochat.evidence.read_back import read_eval
 from picochat.packs.records import iter_records
 from picochat.study.design import Design
 from picochat.study.effects import Result, Sums, by_lane

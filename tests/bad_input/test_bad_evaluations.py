@@ -15,7 +15,7 @@ from refusing import Refused
 from picochat.cli import main
 from picochat.errors import UserError
 from picochat.evidence.eval_report import eval_json, eval_report
-from picochat.evidence.read_back import read_eval
+from picochat.evidence.evaluation import read_eval
 from picochat.evidence.report import write_report
 from picochat.files import sha256_text
 from picochat.model.checkpoint import save_checkpoint

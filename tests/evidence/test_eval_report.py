@@ -10,11 +10,9 @@ from students import Parrot, complete, eval_row, perfect
 from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
 from picochat.evidence.curves import charts, find_metrics, read_curves
-from picochat.evidence.eval_report import eval_json, eval_report
-from picochat.evidence.evaluation import Evaluation, answer_rows
+from picochat.evidence.eval_report import eval_json, eval_report, model_card, write_model_card
+from picochat.evidence.evaluation import Evaluation, answer_rows, read_before, read_eval
 from picochat.evidence.html_page import page
-from picochat.evidence.model_card import model_card, write_model_card
-from picochat.evidence.read_back import read_before, read_eval
 from picochat.evidence.report import run_name, write_report
 from picochat.packs.rows import Row, write_rows
 
