@@ -24,16 +24,30 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.numbers import readings, value
+from picochat.evidence.numbers import only_number, readings, value
 from picochat.evidence.refusals import READ, declines, is_english, is_somebody_else, leaks_an_answer
 from picochat.evidence.texts import bare, fold, includes, normalise, units
 from picochat.packs.rows import Row, prompt_text
 from picochat.plugins import load_named
 
 _FINAL = re.compile(r"final answer\s*:", re.IGNORECASE)
-_IS = r"\s?(?::|=|\b(?:is|was|(?:must|should|would|will) be)\b)[ :]?"
+_IS = (
+    r"\**\s?(?:[:：=]|(?:is|was|ist|est|es|è|é|(?:must|should|would|will) be)\b|是|为|為|は|은)[ :：]?"
+    r"(?:(?:option|choice)\b)?"
+)
 _LAST = re.compile(rf"####|\\boxed(?=\s?\{{)|\bfinal answer{_IS}", re.IGNORECASE)
-_MARK = re.compile(rf"{_LAST.pattern}|\banswer{_IS}", re.IGNORECASE)
+_MARK = re.compile(
+    rf"{_LAST.pattern}|<answer>|\b(?:answer|result|option|choice|antwort|ergebnis|réponse|respuesta|resultado|resposta|"
+    rf"risposta|ответ){_IS}|(?:答案|答え|回答|答|정답|답){_IS}",
+    re.IGNORECASE,
+)
+_OPENING = re.compile(
+    r"(?:(?:so|then|therefore|thus|hence),? )?"
+    r"(?:(?:it|that|this)(?: is|['’]s)|i (?:choose|pick|select|would (?:choose|say)))[: ]",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(r"(?:です|でした|だ|である|입니다|이에요|예요|이다)(?=[。.!！\s]*$)")
+_TAKEN_BACK = re.compile(r"\W*(?:no|not|or|but|and|wait|actually|sorry|rather|maybe)\b", re.IGNORECASE)
 _LIMITS = """import resource
 for what, most in ((resource.RLIMIT_CPU, 10), (resource.RLIMIT_AS, 2**30), (resource.RLIMIT_FSIZE, 0)):
     resource.setrlimit(what, (most, most))
@@ -78,8 +92,16 @@ def answer(reply: str, wanted: Any, row: Row) -> Grade:
 
 def choice(reply: str, wanted: Any, row: Row) -> Grade:
     """The label of the right choice, and no other."""
-    said, labels = marked(reply) or reply, "|".join(re.escape(fold(label)) for label in row["choice_labels"])
-    found = re.fullmatch(rf"(?:(?:option|choice) )?[(\[]?({labels})(?:[)\].:]+(?: .*)?)?", bare(said))
+    said, labels = (
+        fold(_said(reply).strip().partition("\n")[0]),
+        "|".join(map(re.escape, map(fold, row["choice_labels"]))),
+    )
+    more = (
+        r"\W? ?[)\].:}>】*]+(?: .*)?|,? (?!and\b|or\b)- .*|, (?!and\b|or\b)[a-z]{2,}.*| is (?:correct|right|the .*)\.?"
+    )
+    found = re.fullmatch(rf"(?:(?:option|choice) )?[*(\[<{{【\"' ]*({labels})(?:{more})?", said) or re.fullmatch(
+        rf"({labels})", bare(said)
+    )
     label = found[1] if found else bare(said)
     right = label == fold(row["correct_choice"])
     return Grade(right, right and normalise(reply) == normalise(row["correct_choice"]), label)
@@ -103,7 +125,7 @@ def excludes(reply: str, wanted: Sequence[str], row: Row) -> Grade:
 
 def max_words(reply: str, wanted: int, row: Row) -> Grade:
     """At most so many words."""
-    return Grade(len(units(reply)) <= wanted)
+    return Grade(sum(re.search(r"\w", unit) is not None for unit in units(reply)) <= wanted)
 
 
 def regex(reply: str, wanted: str, row: Row) -> Grade:
@@ -184,8 +206,25 @@ def marked(reply: str, mark: re.Pattern[str] = _MARK) -> str | None:
     """The text behind the last mark of an answer ("The answer is", "####", "\\boxed{…}"), or None."""
     _, found, behind = _behind_last(mark, reply)
     if found.startswith("\\"):
-        behind = behind.lstrip()[1:].partition("}")[0]
-    return behind.strip() if found else None
+        behind = _braced(behind)
+    return behind.partition("</answer>")[0].strip() if found else None
+
+
+def _braced(text: str) -> str:
+    """What stands in the braces that a text begins with: "{\\text{a}} b" → "\\text{a}"."""
+    depth = 0
+    for place, char in enumerate(text[:2_000]):
+        depth += (char == "{") - (char == "}")
+        if char == "}" and depth == 0:
+            return text[:place].lstrip()[1:]
+    return text
+
+
+def _said(reply: str) -> str:
+    """The part of a reply in free form that answers: behind a mark, or an opening such as "It is"."""
+    said = marked(reply)
+    opening = _OPENING.match(reply.lstrip()) if said is None else None
+    return _COPULA.sub("", (reply.lstrip()[opening.end() :] if opening else reply) if said is None else said)
 
 
 def steps_correct(wanted: Sequence[str], reply: str) -> float:
@@ -216,34 +255,43 @@ def accepted(row: Row) -> list[str]:
 def _graded(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
     answers = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else accepted(row)
     style, final = row.get("answer_style"), final_answer(reply)
-    said: str | None = reply
-    exactly: str | None = reply  # "direct": nothing but the answer
-    if style == "scratchpad" or (style != "direct" and row.get("steps")):
+    direct = style == "direct"
+    ways: list[str] = [reply]  # "direct": nothing but the answer
+    exactly: str | None = reply
+    if not direct and (style == "scratchpad" or row.get("steps")):
         said, exactly = marked(reply, _LAST), final
-    elif style != "direct":  # the row does not say; any form is understood
-        said, exactly = marked(reply) or reply, final or reply
-    if said is None:
-        return Grade(False, reason="no_final_answer")
-    passed = any(same(said, answer, style == "direct") for answer in answers)
+        if said is None:
+            return Grade(False, reason="no_final_answer")
+        ways = [said]
+    elif not direct:  # the row does not say; any form is understood
+        said, exactly = _said(reply), final or reply
+        line = said.partition("\n")[0]  # behind a mark an explanation may follow
+        ways = [said, line if said != reply else "", (only_number(said[:200]) or "") if said == line else ""]
+    passed = any(same(way, answer, direct) for way in ways if way for answer in answers)
     strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in answers)
-    return Grade(passed, passed and strict, said if exactly is None else exactly)
+    return Grade(passed, passed and strict, ways[0] if exactly is None else exactly)
 
 
 def _same_text(said: str, answer: str, alone: bool, case: bool = False) -> bool:
-    """Whether a text, or its first sentence where more may follow, is the answer."""
-    first = said if alone or value(answer) else re.split(r"(?<=[.!?])\s|\n", said, maxsplit=1)[0]
-    return bare(answer, case=case) in (bare(said, case=case), bare(first, case=case))
+    """Whether a text, or its first sentence or clause where more may follow, is the answer."""
+    wanted, first, rest = bare(answer, case=case), said, ""
+    if not alone and not value(answer):
+        first, *others = re.split(r"(?<=[.!?])\s|\n|,\s(?=[a-z])", said, maxsplit=1)
+        rest = others[0] if others else ""
+    return wanted == bare(said, case=case) or (wanted == bare(first, case=case) and not _TAKEN_BACK.match(rest))
 
 
 def _same_number(said: str, answer: str, alone: bool) -> bool:
-    """Whether the first line of a text is the answer's number; nothing behind it holds another one."""
+    """Whether the first line of a text is, or holds alone, the answer's number; nothing behind it holds another one."""
     head, _, rest = said.strip().partition("\n")
     wanted, sums = value(answer), "=" in head.lstrip(" =$\\(")
-    if wanted is None or len(head) > 200 or re.search(r"\d", rest) or (alone and (rest or sums)):
+    if wanted is None or len(head) > 200 or (alone and (rest or sums)):
         return False
-    short = head if alone else re.split(r"[,;.:] (?=[^\W\d_])", head, maxsplit=1)[0]
-    found = readings(head, units=not alone) or readings(short, units=not alone)
-    if found is None or wanted[0] not in found[0]:
+    found = readings(head, units=not alone)
+    if found is None and not alone:
+        short = re.split(r"[,;.:] (?=[^\W\d_])| \(", head, maxsplit=1)[0]
+        found = readings(short)
+    if found is None or wanted[0] not in found[0] or re.search(r"\d", rest):
         return False
     return wanted[1] in ("", found[1]) or (len(wanted[1]) == 1 and not found[1])  # "$5" may be said as 5
 

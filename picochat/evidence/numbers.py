@@ -2,17 +2,19 @@
 
 "$1,234.50"   {1234.5}, "$"          "1.234"       {1.234, 1234}: both are in use
 "42 apples"   {42}, "apples"         "5 million"   {5000000}
-"−5", "twelve", "3/4", "= 42", "\\\\boxed{42}"      "27 15 42", "42 or 43", "2⁵", "12:30" are no number
+"−5", "twelve", "3/4", "2½", "1e3", "= 42", "\\\\boxed{42}"      "27 15 42", "42 or 43", "2⁵", "12:30" are no number
 """
 
 import re
+import unicodedata
 from fractions import Fraction
 
-from picochat.evidence.texts import fold
+from picochat.evidence.texts import fold, unwrap
 
-_WORDS = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+_WORDS = re.findall(
+    r"\w+",
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty",
 )
 _TIMES = {"k": 10**3, "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _SAME = {  # one spelling of a unit
@@ -21,31 +23,19 @@ _SAME = {  # one spelling of a unit
     **dict.fromkeys(("gbp", "pound", "pounds"), "£"),
     **dict.fromkeys(("percent", "per cent", "pct"), "%"),
 }
-_NO_UNIT = {
-    *_WORDS,
-    "and",
-    "or",
-    "not",
-    "no",
-    "yes",
-    "but",
-    "more",
-    "less",
-    "than",
-    "plus",
-    "minus",
-    "about",
-    "if",
-    "to",
-    "is",
-}
-_LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s*\{([^{}]*)\}|\\[()\[\]]|\\[,;! ]|\\(?=[$%])")
+_OTHER = re.compile(  # what makes another statement of a number
+    rf"\b(?:{'|'.join(_WORDS)}|and|or|not|no|yes|but|more|less|than|plus|minus|about|if|to|least|most|almost|nearly|around|"
+    rf"over|under|approximately|between|without|maybe|perhaps|wrong|{'|'.join(list(_TIMES)[1:])}|(?:is|was|are|does)n't)\b"
+)
+_MARKS = str.maketrans({"٬": ",", "٫": ".", "⁄": "/"})  # Arabic marks; what NFKC makes of ½
+_MONEY = r"(?:[a-z]{1,2}\$|[$¢£¤¥฿\u20a0-\u20bf]|usd|eur|gbp|chf|inr|jpy|cny|rmb|rs\.?)"
 _NUMBER = re.compile(
-    rf"(?P<sign>[-+]|minus )? ?(?P<before>us\$|[$€£¥₹]|usd|eur|gbp)? ?(?P<minus>[-+])?"
-    rf"(?:(?P<digits>\d{{1,40}}(?:[,.' _]\d{{1,20}}){{0,12}}|\.\d{{1,40}})|(?P<word>{'|'.join(reversed(_WORDS))})\b)"
-    r"(?: ?/ ?(?P<under>\d{1,20}))?"
+    rf"(?P<sign>[-+]|minus )? ?(?P<before>{_MONEY})? ?(?P<minus>[-+])?(?:(?P<whole>\d{{1,20}}) (?=\d{{1,20}} ?/))?"
+    rf"(?:(?P<digits>\d{{1,40}}(?:[,.' _]\d{{1,20}}){{0,12}}|\.\d{{1,40}})(?:e(?P<power>[-+]?\d{{1,2}}))?|"
+    rf"(?P<word>{'|'.join(reversed(_WORDS))})\b)(?: ?/ ?(?P<under>\d{{1,20}}))?"
     r" ?(?P<unit>[^\s\d][^\d]{0,40})?"
 )
+_ALONE = re.compile(rf"(?<![\w.,/^√])[-+]?{_MONEY}?[-+]?\d[\d,.' _]{{0,40}}(?:/ ?\d{{1,20}})?(?: ?%)?(?![\d/^!²³¹⁰-₎])")
 
 
 def value(text: str) -> tuple[Fraction, str] | None:
@@ -62,34 +52,45 @@ def readings(text: str, *, units: bool = True) -> tuple[list[Fraction], str] | N
         text: the whole of it is read, of a sum what stands behind the last "=".
         units: whether words may follow: "42 apples".
     """
-    text = _LATEX.sub(r"\1", text) if len(text) < 2_000 else text
-    text = fold(text).rpartition("=")[2].strip(" \"'*`").rstrip(" \"'*`.!,;")
-    if text.endswith("$") and text.startswith("$"):  # mathematics in TeX
-        text = text.strip("$ ")
-    found = _NUMBER.fullmatch(text)
+    text = re.sub(r"[¼-¾⅐-⅞]", lambda part: f" {unicodedata.normalize('NFKC', part[0])}", text)
+    text = unwrap(fold(text).translate(_MARKS).rpartition("=")[2])
+    found = _NUMBER.fullmatch(text.rstrip("!,;"))
     if found is None:
         return None
-    unit, factor = (found["unit"] or "").strip(), 1
+    unit, factor = (found["unit"] or "").strip(), Fraction(1)
     words = unit.split()
     if words and words[0] in _TIMES:
-        unit, factor = " ".join(words[1:]), _TIMES[words[0]]
+        unit, factor = " ".join(words[1:]), Fraction(_TIMES[words[0]])
     if not _is_unit(unit) or (unit and not units and unit[0].isalpha()):
         return None
     values = [Fraction(_WORDS.index(found["word"]))] if found["word"] else _decimals(found["digits"])
-    sign = -1 if "-" in (found["minus"], found["sign"]) or found["sign"] == "minus " else 1
-    under = int(found["under"] or 1)
+    factor *= Fraction(10) ** int(found["power"] or 0)
+    negative = "-" in (found["minus"], found["sign"]) or found["sign"] == "minus "
+    under, whole = int(found["under"] or 1), int(found["whole"] or 0)
     unit = unit or found["before"] or ""
-    return ([sign * factor * one / under for one in values], _SAME.get(unit, unit)) if values and under else None
+    read = [(-1 if negative else 1) * factor * (whole + Fraction(one, under or 1)) for one in values]
+    return (read, _SAME.get(unit, unit)) if read and under else None
+
+
+def only_number(text: str) -> str | None:
+    """The one number of a sentence that says it plainly: "There are 42 apples left." → "42"; else None."""
+    if readings(text):
+        return None
+    text = fold(text).translate(_MARKS)
+    found = _ALONE.findall(text)
+    plain = len(found) == 1 and not _OTHER.search(text)
+    return found[0] if plain and re.findall(r"\d", text) == re.findall(r"\d", found[0]) else None
 
 
 def _is_unit(text: str) -> bool:
     words = text.split()
-    letters = all(char.isalpha() or char in " %°/'.-$€£¥₹²³" for char in text)
-    return len(words) <= 3 and letters and text[:1] not in ("²", "³", ".", "-", "/", "'") and not _NO_UNIT & set(words)
+    letters = all(char.isalpha() or char in " %°/'.-²³" or unicodedata.category(char) == "Sc" for char in text)
+    begins = text[:1] not in ("²", "³", ".", "-", "/", "'")
+    return len(words) <= 3 and letters and begins and "is" not in words and not _OTHER.search(text)
 
 
 def _decimals(digits: str) -> list[Fraction]:
-    """ "1,234" → [1234, 1.234], "1.234" → [1.234, 1234], "1 234,5" → [1234.5], "4 2" → []."""
+    """ "1,234" → [1234, 1.234], "1.234" → [1.234, 1234], "1,000" → [1000], "1 234,5" → [1234.5], "4 2" → []."""
     if digits.startswith("."):
         return [Fraction(f"0{digits}")]
     marks, parts = re.findall(r"\D", digits), re.split(r"\D", digits)
@@ -98,7 +99,8 @@ def _decimals(digits: str) -> list[Fraction]:
         found.append(Fraction("".join(parts)))
     whole = marks[:-1]
     if marks and marks[-1] in set(",.") - set(whole) and (not whole or _are_thousands(whole, parts[:-1])):
-        found.append(Fraction("".join(parts[:-1]) + "." + parts[-1]))
+        decimal = Fraction("".join(parts[:-1]) + "." + parts[-1])
+        found += [decimal] if marks == ["."] or not found or decimal.denominator > 1 else []
     return found[::-1] if marks == ["."] else found
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from picochat.packs.mixture_file import built_in_profiles
 from picochat.packs.pack_report import report_of
-from picochat.packs.profiles import HABITS
 from picochat.packs.rows import Row
 
 Components = Sequence[Mapping[str, Any]]
@@ -31,11 +30,11 @@ class Rules:
     """How a lane is judged.
 
     Args:
-        judge: those of `HABITS` that fail a reply.
+        judge: those of `profiles.HABITS` that fail a reply.
         check: checks that its rows get beside their own.
     """
 
-    judge: frozenset[str] = frozenset(HABITS)
+    judge: frozenset[str] = frozenset(("echo", "loops", "claims", "over_refusal"))
     check: Mapping[str, Any] = field(default_factory=dict)
 
 

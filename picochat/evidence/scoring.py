@@ -83,7 +83,7 @@ def score(
         reply: the visible text.
         raw: the continuation with its special tokens, on which echo is judged; the reply where it is None.
         finished: whether the model ended its turn by itself; a reply cut off at the limit fails by `length`.
-        rules: of the row's lane; by default those of its mixture, and every habit is judged where it has none.
+        rules: of the row's lane; by default those of its mixture, and those of `Rules()` where it has none.
     """
     rules = rules or Policy.of([row]).rules_of(row) or Rules()
     own = [*accepted(row), *filter(None, [row.get("reference"), row.get("correct_choice")])]

@@ -8,19 +8,27 @@ units   "I like 北京"           I, like, 北, 京         words; characters wh
 import re
 import unicodedata
 
-UNSPACED = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003ffff"
+)
 """Thai, Lao, Tibetan, Burmese, Khmer, kana and Han: scripts without spaces between words, for a character class."""
-_UNITS = re.compile(rf"[{UNSPACED}\U00020000-\U0003ffff]|[^\s{UNSPACED}\U00020000-\U0003ffff]+")
+_UNITS = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
+_SPACED = re.compile(rf"[^\W{UNSPACED}]")
 _FOLDED = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛′`´ʼ", "'"),
         **dict.fromkeys("“”„‟″«»‹›「」『』《》〈〉", '"'),
         **dict.fromkeys("‐‑‒–—―−", "-"),
         **dict.fromkeys("。｡।॥։።۔។", "."),
-        **dict.fromkeys("\u00ad\u200b\u2060\ufeff", None),  # not seen
+        **dict.fromkeys("\u00ad\u0640\u200b\u200e\u200f\u2060\ufe0e\ufe0f\ufeff", None),  # not seen, or no letter
+        **dict.fromkeys(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))), None),  # directions of writing
     }
 )
-_SMALL = re.compile(r"[²³¹⁰-₎½¼¾⅐-⅞①-⓿]+")  # 2⁵ is not 25, nor 2½ 21/2
+_SMALL = re.compile(r"[²³¹⁰-₎½¼¾⅐-⅞①-⓿]+|[\u00a8\u00b4]")  # 2⁵ is not 25; NFKC parts ´ from what it stands on
+_PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "$": "$"}
+_TEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s?\{([^{}]*)\}|\\[()\[\]]|\\[,;! ]|\\(?=[$%])")
+_FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}")
 _WRAPPING = " \"'*_`"
 
 
@@ -50,10 +58,23 @@ def fold(text: str, *, case: bool = False) -> str:
     return " ".join((text if case else compatible(text.casefold())).translate(_FOLDED).split())
 
 
+def unwrap(text: str) -> str:
+    """A folded text without the brackets, quotes, emphasis, TeX and full stop around it, or a bullet before it."""
+    if "\\" in text and len(text) < 2_000:
+        text = _TEX.sub(r"\1", _TEX.sub(r"\1", _FRACTION.sub(r"\1/\2", text)))
+    before = None
+    while text != before and len(text) < 2_000:
+        before = text
+        text = re.sub(r"^(?:[-*•#>]+ (?=[^\W\d_])|[#>•]+ )", "", text.lstrip(_WRAPPING + "¡¿")).rstrip(_WRAPPING + ".")
+        if text and _PAIRS.get(text[0]) == text[-1] and len(text) > 1:
+            text = text[1:-1]
+    return text.strip(_WRAPPING).rstrip(_WRAPPING + ".")
+
+
 def bare(text: str, *, case: bool = False) -> str:
-    """A folded text without quotes, emphasis and the full stop around it; "5!" keeps what is no exclamation."""
-    text = fold(text, case=case).strip(_WRAPPING).rstrip(_WRAPPING + ".")
-    return text.rstrip(_WRAPPING + ".!") if re.search(r"[^\W\d_]\W*$", text) else text
+    """A folded text without what only wraps it; "5!" keeps what is no exclamation."""
+    text = unwrap(fold(text, case=case))
+    return text.rstrip(_WRAPPING + ".!") if re.search(r"[^\W\d_]\W*$", text[-100:]) else text
 
 
 def units(text: str) -> list[str]:
@@ -64,10 +85,15 @@ def units(text: str) -> list[str]:
 def includes(text: str, phrase: str) -> bool:
     """Whether a phrase occurs, as whole words where the script has them; both texts are folded.
 
-    "cat" is not in "concatenate", 北京 is in 首都是北京。
+    "cat" is not in "concatenate", 北京 is in 首都是北京。, 서울 in 서울입니다 (Korean writes particles behind words).
     """
-    letter = rf"[^\W{UNSPACED}]"
-    words = r"\s+".join(map(re.escape, phrase.split()))
-    left = rf"(?<!{letter})" if re.match(letter, phrase[:1]) else ""
-    right = rf"(?!{letter})" if re.match(letter, phrase[-1:]) else ""
-    return re.search(left + words + right, text) is not None
+    opens = bool(_SPACED.match(phrase[:1]))
+    ends = bool(_SPACED.match(phrase[-1:])) or unicodedata.category(phrase[-1:] or " ").startswith("M")
+    ends = ends and not "\uac00" <= phrase[-1:] <= "\ud7a3" and not re.match(rf"[{UNSPACED}]", phrase[-1:])
+    for found in re.finditer(r"\s+".join(map(re.escape, phrase.split())), text):
+        before = text[found.start() - 1 : found.start()] if found.start() else ""
+        behind = text[found.end() : found.end() + 1]
+        goes_on = bool(_SPACED.match(behind)) or unicodedata.category(behind or " ").startswith("M")
+        if not (opens and _SPACED.match(before)) and not (ends and goes_on):
+            return True
+    return False

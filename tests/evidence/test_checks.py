@@ -70,11 +70,13 @@ def test_a_reply_of_a_megabyte_is_judged(text: str) -> None:
         ("minus 3/4", [Fraction(-3, 4)], ""),
         ("5 million people", [5_000_000], "people"),
         ("seventeen", [17], ""),
+        ("2½", [Fraction(5, 2)], ""),
+        ("\\frac{3}{4}", [Fraction(3, 4)], ""),
+        ("1,000", [1000], ""),
+        ("١٬٢٣٤", [1234, Fraction(1234, 1000)], ""),
+        ("1.5e3 kg", [1500], "kg"),
         ("2 + 2 = 4", [4], ""),
-        *(
-            (text, None, "")
-            for text in ("4 2", "12:30", "2⁵", "2½", "42 or 43", "1/0", "9" * 50, "twenty one", "4 yes")
-        ),
+        *((text, None, "") for text in ("4 2", "12:30", "2⁵", "42 or 43", "1/0", "9" * 50, "twenty one", "4 yes")),
     ],
 )
 def test_a_text_is_one_number_with_all_its_readings_or_none(
