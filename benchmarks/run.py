@@ -31,7 +31,7 @@ BRIEF = {
 }
 FULL = BRIEF | {
     "optimizers": [[]],
-    "coverage": [["--draws", "4000"]],
+    "coverage": [["--draws", "2000"]],
     "planted_truth": [[]],
     "startup": [[]],
     "generation": [["--size", "demo"], ["--size", "10m"]],
