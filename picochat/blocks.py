@@ -92,6 +92,19 @@ class Bars(Block):
 
 
 @dataclass(frozen=True)
+class Differences(Block):
+    """Differences around zero, drawn on pages only: lane → its value, its interval if there is one, and single runs."""
+
+    lanes: Mapping[str, tuple[float, Sequence[float] | None, Sequence[float]]]
+
+    @property
+    def reach(self) -> float:
+        """The largest distance from zero that is to be drawn."""
+        places = (abs(place) for value, ends, runs in self.lanes.values() for place in (value, *(ends or ()), *runs))
+        return max(0.01, *places)
+
+
+@dataclass(frozen=True)
 class Matrix(Table):
     """A table whose figures have shades on a page, from -1 (bad) over 0 to 1 (good), and hints under the mouse."""
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import picochat
-from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Medium, Rate, Reply, Report, Text, percent
+from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Differences, Medium, Rate, Reply, Report, Text, percent
 from picochat.evidence.arms import Arm
 from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
@@ -45,8 +45,17 @@ def compare_report(comparison: Comparison) -> Report:
         name: [Rate(arm.rate, *(arm.interval or ())) for arm in (lane.b, lane.a)]
         for name, lane in comparison.lanes["by_category"].items()
     }
+    changes = {
+        name: (
+            lane.change.value,
+            lane.change.interval,
+            [rate - lane.a.rate for rate in lane.rates_b[1:] and lane.rates_b],
+        )
+        for name, lane in sorted(comparison.lanes["by_category"].items(), key=lambda item: -item[1].change.value)
+    }
     blocks: list[Block] = [
         *_words(comparison, WRITTEN),
+        Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
         Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over problems"),
     ]
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):

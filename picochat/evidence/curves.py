@@ -79,23 +79,24 @@ def charts(curves: Curves) -> list[Chart]:
 
 
 def draw(chart: Chart) -> dict[str, Any] | None:
-    """Title, ticks as (place, label), and for each line its corners, dots and look; None where nothing can be drawn.
+    """Title, ticks as (place, label), and of each line corners, dots, values and look; None where nothing can be drawn.
 
     "log" is drawn on a linear scale where values are not positive or span less than a factor of thirty.
     """
     curves = {name: _thinned([point for point in curve if _drawable(point)]) for name, curve in chart.curves.items()}
     curves = {name: curve for name, curve in curves.items() if curve}
     steps = [step for curve in curves.values() for step, _ in curve]
-    values = [value for curve in curves.values() for _, value in curve]
-    if not values:
+    heights = [value for curve in curves.values() for _, value in curve]
+    if not heights:
         return None
-    log = chart.scale == "log" and min(values) >= 1e-300 and max(values) / min(values) >= 30
+    lowest, highest = min(heights), max(heights)
+    log = chart.scale == "log" and lowest >= 1e-300 and highest / lowest >= 30
     x_low, x_high = _range(min(steps), max(steps))
     if chart.scale == "share":
         y_ticks = [0, 0.25, 0.5, 0.75, 1]
     else:
-        y_ticks = _decades(min(values), max(values)) if log else _ticks(*_range(min(values), max(values)))
-    y_low, y_high = min(y_ticks[0], *values), max(y_ticks[-1], *values)
+        y_ticks = _decades(lowest, highest) if log else _ticks(*_range(lowest, highest))
+    y_low, y_high = min(y_ticks[0], lowest), max(y_ticks[-1], highest)
 
     def across(step: float) -> float:
         return round(_LEFT + (step - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT), 1)
@@ -110,7 +111,8 @@ def draw(chart: Chart) -> dict[str, Any] | None:
         corners = [(across(step), down(value)) for step, value in curve]
         dots = corners if len(corners) < _DOTTED else []
         look = {"colour": _COLOURS[number % len(_COLOURS)], "dashed": number >= len(_COLOURS)}
-        lines.append({"name": name, "corners": corners, "dots": dots, **look})
+        said = [f"{value:.4g} at step {step:g}" for step, value in curve]
+        lines.append({"name": name, "corners": corners, "dots": dots, "said": said, **look})
     bottom = [(across(tick), f"{tick:.6g}") for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
     left = [(down(tick), f"{tick:.0%}" if chart.scale == "share" else f"{tick:.4g}") for tick in y_ticks]
     title = f"{chart.title}{' (logarithmic)' if log else ''}"

@@ -96,11 +96,11 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
     blocks: list[Block] = [
         Text([words.result(overall)], "lead", media=WRITTEN),
         Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
+        _bars(evaluation, before),
         Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
         lane_table(evaluation),
         Text([words.choice_sentence(overall.choice)] if overall.choice else []),
-        _bars(evaluation, before),
-        Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates"),
+        Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates", folded=True),
     ]
     agreements = [
         (

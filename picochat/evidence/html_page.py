@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from picochat.blocks import Bars, Block, Charts, Matrix, Replies, Report, Table, Text
+from picochat.blocks import Bars, Block, Charts, Differences, Matrix, Replies, Report, Table, Text
 from picochat.evidence.curves import HEIGHT, WIDTH, draw
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -26,7 +26,9 @@ _FIRST = 3  # replies of each kind that are shown before a filter is chosen, and
 def page(report: Report) -> str:
     """One HTML document."""
     blocks = [block for block in report.blocks if "page" in block.media and not _is_empty(block)]
-    return environment().get_template("report.html").render(report=report, blocks=blocks, policy=script_policy())
+    return (
+        environment().get_template("report.html").render(report=report, blocks=blocks, policy=Markup(script_policy()))
+    )
 
 
 def script_policy() -> str:
@@ -54,6 +56,7 @@ def environment(*packages: str) -> Environment:
         "anchor": lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),
         "prose": lambda text: _with(text, " %", "&nbsp;%"),  # a number and its sign stay on one line
         "name": lambda text: _with(text, "_", "_<wbr>"),  # a phone is narrow
+        "human": lambda tag: _clean(tag).removeprefix("bench_").replace("_", " "),
         "draw": draw,
         "choices": _choices,
         "later": _later,
@@ -76,7 +79,13 @@ def _file(name: str) -> str:
 
 def _is_empty(block: Block) -> bool:
     match block:
-        case Text(lines=content) | Table(rows=content) | Bars(lanes=content) | Replies(shown=content):
+        case (
+            Text(lines=content)
+            | Table(rows=content)
+            | Bars(lanes=content)
+            | Differences(lanes=content)
+            | Replies(shown=content)
+        ):
             return not content
         case Charts(charts=content):
             return not any(map(draw, content))

@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from students import HOSTILE, Parrot, complete, perfect
 
-from picochat.blocks import Bars, Block, Chart, Charts, Matrix, Rate, Replies, Reply, Report, Table, Text
+from picochat.blocks import Bars, Block, Chart, Charts, Differences, Matrix, Rate, Replies, Reply, Report, Table, Text
 from picochat.evidence.curves import draw
 from picochat.evidence.eval_report import eval_report
 from picochat.evidence.evaluation import Evaluation, answer_rows
 from picochat.evidence.html_page import page
 from picochat.packs.rows import Row
 
-VOID = ("meta", "link", "input", "br", "wbr", "rect", "path", "circle", "polyline")
+VOID = ("meta", "link", "input", "br", "wbr", "rect", "path")
 
 
 class Elements(HTMLParser):
@@ -69,6 +69,7 @@ def every_block(text: str) -> list[Block]:
         Text([text], "code"),
         Table((text, text), [(text, text)], left=2, title=text, folded=True, depths=(1,)),
         Bars({text: [one, None]}, (text, text)),
+        Differences({text: (0.1, (-0.1, 0.3), [0.05])}),
         Charts([Chart(text, {text: [(1, 2.0), (2, 3.0)]})]),
         Matrix((text, text), [(text, text)], shades=[[-0.5]], hints=[[text]]),
         Replies([Reply(text, {text: text}, {"lane": [text], "verdict": [text]})], text),
@@ -148,6 +149,16 @@ def test_bars_show_both_runs_in_words_and_widths() -> None:
         ("90.00", "k1"),
         ("10.00", "k1"),
     ]
+
+
+def test_differences_are_drawn_to_one_scale_and_coloured_where_the_interval_excludes_zero() -> None:
+    lanes = {"bench_math_x": (0.25, (0.1, 0.5), [0.2, 0.3]), "b": (-0.1, (-0.3, 0.1), []), "c": (-0.5, (-1, -0.1), [])}
+    html = of(Differences(lanes))
+    assert '<span title="bench_math_x">math x</span>' in html
+    assert "<title>bench_math_x: +25.0 points (interval +10.0 to +50.0)</title>" in html
+    assert re.findall(r'<g class="(\w*)">', html) == ["up", "", "down"]
+    assert re.findall(r'd="M([-\d.]+) 2V10"', html) == ["24.50", "-9.80", "-49.00"]  # 98 is the largest end, -1
+    assert re.findall(r'd="M([-\d.]+) 9v3"', html) == ["19.60", "29.40"]
 
 
 def drawing(
