@@ -107,14 +107,13 @@ def run_inspect(args: argparse.Namespace) -> None:
     from picochat.errors import UserError
     from picochat.packs.formats import Reading, no_rows
     from picochat.packs.inspection import inspect_rows
-    from picochat.packs.row_checks import check_row
 
     render = None
     if args.tokenizer:
         from picochat.model.tokenizer import ChatTokenizer
 
         render = ChatTokenizer.load(args.tokenizer).render
-    found = inspect_rows(args.file, Reading(**arguments_of(args, _READING)), check_row, render)
+    found = inspect_rows(args.file, Reading(**arguments_of(args, _READING)), render)
     print(found.summary())
     if found.bad:
         line, reason = found.bad[0]

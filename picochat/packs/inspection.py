@@ -67,7 +67,6 @@ class Inspection:
 def inspect_rows(
     path: str | Path,
     reading: Reading = AS_IT_IS,
-    check: Callable[[Row], object] | None = None,
     render: Callable[[Sequence[Message]], Any] | None = None,
 ) -> Inspection:
     """Read a whole file; a row is a chat row if it ends with the assistant, an eval row if it ends with the user.
@@ -75,7 +74,6 @@ def inspect_rows(
     Args:
         path: the file.
         reading: how it is read.
-        check: refuses an eval row with a ValueError.
         render: makes of messages their ``ids`` and which of them are ``supervised``, to be counted.
 
     Raises:
@@ -87,8 +85,6 @@ def inspect_rows(
     def checked(row: Row) -> None:
         if row["messages"][-1]["role"] == "user":
             validate_row(row, "eval")
-            if check:
-                check(row)
 
     for number, row in iter_rows(path, None, found.tally, checked):
         _count(found, row)

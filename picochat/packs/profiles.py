@@ -20,7 +20,7 @@ from picochat.errors import UserError, nearest
 from picochat.files import sha256_file
 from picochat.packs.quotas import exact
 from picochat.packs.row_checks import CHECKS as NAMED
-from picochat.packs.row_checks import is_check
+from picochat.packs.row_checks import check_row, is_check
 
 CHECKS = {  # name in `check:` → field of an eval row, and the type of its value; others go into the row's `check`
     "exact": ("answer", bool),  # the row's own reply is the answer
@@ -33,6 +33,7 @@ CHECKS = {  # name in `check:` → field of an eval row, and the type of its val
 _OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
 HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
 """What `judge` may name, faults beside the content; `skill_claims`: claims of arithmetic and spelling as well."""
+_ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
 DIAGNOSTIC = "diagnostic"
 """The `claim` of a component about which nothing is said in public, whatever its gates show."""
 
@@ -186,9 +187,12 @@ class Profile:
                 yield f"{key}.check.{name}: unknown check{nearest(name, known)}; known are {', '.join(known)}"
             elif name in CHECKS and lane.task:
                 yield f"{key}.check.{name}: has no effect on the source `task`, whose rows say it; leave it out"
-            elif (name in CHECKS and type(value) is not CHECKS[name][1]) or (
-                isinstance(value, list) and not all(map(_is_text, value))
-            ):
+            elif name not in CHECKS:
+                try:
+                    check_row({**_ANY_ROW, "check": {name: value}})
+                except ValueError as error:
+                    yield f"{key}.check: {error}"
+            elif type(value) is not CHECKS[name][1] or (isinstance(value, list) and not all(map(_is_text, value))):
                 shown = {bool: "true or false", int: "a whole number", list: "a list of texts"}[CHECKS[name][1]]
                 yield f"{key}.check.{name}: is {value!r}; use {shown}"
         for field, file in (("file", lane.file), ("eval_file", lane.eval_file)):

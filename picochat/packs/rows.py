@@ -37,16 +37,8 @@ TAGS = (*LANE_FIELDS, "answer_style", "knowledge")
 ASKED = "asked:"
 """Begins the key of a row that came without one: the hash of its question."""
 CHECK_FIELDS = (
-    *(
-        "answer",
-        "must_include",
-        "must_include_any",
-        "must_not_include",
-        "correct_choice",
-        "max_words",
-        "answerable",
-        "check",
-    ),
+    *("answer", "must_include", "must_include_any", "must_not_include", "correct_choice", "max_words", "answerable"),
+    "check",
 )
 
 
