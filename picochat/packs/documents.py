@@ -4,7 +4,8 @@
     notes.jsonl, .json   {"text": "One day …"}, or "One day …"     one document a line, or an item of the list
     part-0.parquet       a column of texts                         one document a row
     notes.jsonl.gz       any of them but parquet, packed; also .zst
-    a folder             all such files in it but .json (settings are that), in order of their names
+    notes.csv, .tsv      a column of texts                         one document a row
+    a folder             all such files in it but .json (settings are that) and tables, in order of their names
 
 A text file longer than 8,000 characters becomes several documents, each of whole paragraphs; documents of the other
 formats do so after a million. A text is also cut where it holds ``<|endoftext|>`` or the like. No more than one of them
@@ -35,8 +36,8 @@ _OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
 _SEPARATOR = re.compile(r"<\|(?:end_?of_?(?:text|document|doc)|eos|eod)\|>")
 _TEXTS = (".txt", ".md")
-_KINDS = (*_TEXTS, ".jsonl", ".parquet", ".json")
-_NAMED = ".jsonl, .json, .txt, .md or .parquet file"
+_KINDS = (*_TEXTS, ".jsonl", ".parquet", ".json", ".csv", ".tsv")
+_NAMED = ".jsonl, .json, .txt, .md, .csv or .parquet file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def corpus_files(path: str | Path) -> list[Path]:
     """The files that ``iter_documents`` reads for a path."""
     place = Path(path)
     if place.is_dir():
-        inside = (file for file in place.rglob("*") if file_kind(file) in _KINDS[:-1] and file.is_file())
+        inside = (file for file in place.rglob("*") if file_kind(file) in _KINDS[:4] and file.is_file())
         files = sorted(file for file in inside if not any(part[0] == "." for part in file.relative_to(place).parts))
         if not files:
             raise UserError(f"{path}: the folder holds no .jsonl, .txt, .md or .parquet file")
@@ -88,7 +89,7 @@ def corpus_files(path: str | Path) -> list[Path]:
 
 def holds_rows(file: Path) -> bool:
     """Whether the first record of a file is a row, of whatever form, and no document; it may be a faulty one."""
-    records = iter(()) if file_kind(file) in (*_TEXTS, ".parquet") else iter_records(file)
+    records = iter(()) if file_kind(file) in _TEXTS else iter_records(file)
     return _is_row(next((record for _, record in records), None))
 
 

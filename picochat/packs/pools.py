@@ -16,7 +16,7 @@ from picochat.files import sha256_text
 from picochat.packs.formats import Reading, Tally, iter_rows, no_rows
 from picochat.packs.profiles import CHECKS, Lane, Profile
 from picochat.packs.quotas import EVAL_SHARE, Side, split_of
-from picochat.packs.rows import ASKED, Row, cluster_of, conversation, has_check, normalised, questions
+from picochat.packs.rows import ASKED, Row, cluster_of, conversation, has_check, learns, normalised, questions
 from picochat.packs.sources import read_records
 from picochat.packs.tasks.base import Draw
 
@@ -110,7 +110,7 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
         asked = _as_eval(row, lane) if split_of(cluster_of(row), share, salt) == "eval" else None
         if asked:
             pool.evaluation.append(asked)
-        elif messages := conversation(row):
+        elif (messages := conversation(row)) and learns(messages):
             pool.train.append({**row, "messages": messages})
     pool.evaluation += [asked for row in held_out if (asked := _as_eval(row, lane))]
     if (fixed or lane.hold_out) and not pool.evaluation:
