@@ -76,7 +76,7 @@ def _reply(row: FitRow) -> Reply:
     side, category, verdict = _kind(row)
     head = [f"row {row.index + 1}", side, category, verdict, *row.reasons]
     if row.tokens:
-        head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {(row.nll or 0.0) / row.tokens:.4f}")
+        head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {row.nll or 0.0:.4f}")
     parts = {"prompt": row.prompt, "reply": row.reply}
     if row.reference is not None:
         parts["reference"] = row.reference

@@ -24,13 +24,13 @@ import picochat
 from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate, difference_of_sets
-from picochat.evidence.evaluation import Model, RowFile, load_eval_rows
-from picochat.evidence.lanes import UNTAGGED, grouped, tags_of
-from picochat.evidence.scoring import score
+from picochat.evidence.evaluation import Model, RowFile, answer_rows, load_eval_rows
+from picochat.evidence.lanes import UNTAGGED, Prediction, grouped
+from picochat.evidence.policy import Policy
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Tally, read_rows
 from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Message, Row, cluster_of, conversation, has_check, learns, prompt_text
+from picochat.packs.rows import Message, Row, conversation, has_check, learns
 
 if TYPE_CHECKING:
     from picochat.model.engine import Decoding, Precision
@@ -43,28 +43,20 @@ MARGIN = 0.10  # a lane transfers where the interval rules out a gap of this sha
 Forcer = Callable[[Sequence[Sequence[Message]]], Sequence["Forced"]]
 
 
-@dataclass(frozen=True)
-class FitRow:
+@dataclass(frozen=True, kw_only=True)
+class FitRow(Prediction):
     """One row as it was measured; one line of predictions.jsonl.
 
-    `reference`, `exact` and the three of teacher forcing are None where the row has no reference, `correct` where it
-    has no check that a generated reply could fail.
+    `reference`, `exact` and what teacher forcing tells (`nll` is a token's) are None where the row has no reference,
+    `correct` where it has no check that a generated reply could fail.
     """
 
     side: str
-    index: int
-    id: str | None
-    cluster: str
-    prompt: str
     reference: str | None
-    reply: str
     exact: bool | None
     correct: bool | None
-    reasons: tuple[str, ...]
-    nll: float | None
     tokens: int | None
     tokens_right: int | None
-    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -165,11 +157,12 @@ def measure_fit(
         return teacher_forced(loaded.decoder, loaded.tokenizer, conversations, decoding.batch_size)
 
     picked = {side: pick_rows(rows[side], max_rows, decoding.seed) for side in SIDES}
-    measured = [row for side in SIDES for row in measure_rows(side, rows[side], picked[side], answerer, forcer)]
-    train, other = (
-        Sampled(**asdict(RowFile.of(path, len(rows[side]))), measured=len(picked[side]))
-        for side, path in zip(SIDES, (input_path, held_out or input_path), strict=True)
-    )
+    measured, files = list[FitRow](), []
+    for side, path in zip(SIDES, (input_path, held_out or input_path), strict=True):
+        policy = Policy.of(rows[side], path)
+        measured += measure_rows(side, rows[side], picked[side], answerer, forcer, policy)
+        files.append(Sampled(**asdict(RowFile.of(path, len(rows[side]))), measured=len(picked[side])))
+    train, other = files
     settings = {**asdict(decoding), "max_rows": max_rows, "device": device, "precision": precision}
     return Fit(train, other if held_out else None, Model.of(checkpoint, loaded.provenance), settings, measured)
 
@@ -201,25 +194,21 @@ def pick_rows(rows: Sequence[Row], max_rows: int, seed: int) -> list[int]:
 
 
 def measure_rows(
-    side: str, rows: Sequence[Row], picked: Sequence[int], answerer: Answerer, forcer: Forcer
+    side: str, rows: Sequence[Row], picked: Sequence[int], answerer: Answerer, forcer: Forcer, policy: Policy
 ) -> list[FitRow]:
-    """Answer and teacher-force the picked rows of one side."""
-    if not picked:
-        return []
-    questions = [_question(rows[index]) for index in picked]
+    """Answer and teacher-force the picked rows of one side; replies are judged as `eval chat` judges them."""
     full = [conversation(rows[index]) for index in picked]
-    forced = iter(forcer([messages for messages in full if messages]))
-    replies = answerer.reply([row["messages"] for row in questions])
+    forced = iter(forcer([messages for messages in full if messages]) if picked else ())
+    replies = answer_rows([_question(rows[index]) for index in picked], answerer, policy)
     measured = []
-    for index, row, messages, reply in zip(picked, questions, full, replies, strict=True):
+    for index, messages, said in zip(picked, full, replies, strict=True):
         reference = messages[-1]["content"] if messages else None
-        counts = next(forced) if messages else None
-        verdict = score(row, reply.text, raw=reply.raw_text, finished=reply.finished)
-        exact = reply.finished and reply.text.strip() == reference.strip() if reference is not None else None
-        correct = verdict.passed if has_check(row) else None
-        nll, tokens, right = counts or (None, None, None)
-        said = (row.get("id"), cluster_of(row), prompt_text(row), reference, reply.text)
-        measured.append(FitRow(side, index, *said, exact, correct, verdict.reasons, nll, tokens, right, tags_of(row)))
+        cut_off = "length" in said.reasons
+        exact = None if reference is None else said.reply.strip() == reference.strip() and not cut_off
+        nll, tokens, right = next(forced) if messages else (0.0, None, None)
+        own: dict[str, Any] = {**vars(said), "index": index, "nll": nll / tokens if tokens else None}
+        own |= {"correct": said.passed if has_check(rows[index]) else None, "tokens": tokens, "tokens_right": right}
+        measured.append(FitRow(**own, side=side, reference=reference, exact=exact))
     return measured
 
 
@@ -251,7 +240,7 @@ def _side(rows: Sequence[FitRow]) -> Side | None:
         correct=_rate([(row.correct, row.cluster) for row in rows if row.correct is not None]),
         tokens=tokens,
         token_accuracy=sum(row.tokens_right or 0 for row in rows) / tokens if tokens else None,
-        nll=sum(row.nll or 0.0 for row in rows) / tokens if tokens else None,
+        nll=sum((row.nll or 0.0) * (row.tokens or 0) for row in rows) / tokens if tokens else None,
     )
 
 
@@ -265,6 +254,5 @@ def _question(row: Row) -> Row:
     question = dict(row)
     if messages[-1]["role"] == "assistant":
         question |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
-    if "correct_choice" in row and row.get("answer") is None:
-        question["answer"] = row["correct_choice"]
-    return question
+    choice = question.pop("correct_choice", None)
+    return question | {"answer": question.get("answer") or choice}

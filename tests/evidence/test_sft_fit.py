@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from picochat.errors import UserError
 from picochat.evidence.evaluation import Model
 from picochat.evidence.fit_report import fit_json, fit_report
 from picochat.evidence.html_page import page
+from picochat.evidence.policy import Policy
 from picochat.evidence.sft_fit import (
     Fit,
     FitRow,
@@ -62,12 +64,13 @@ def by_heart(prompt: str) -> str:
     return f"{number} + 1 = {number + 1}\nFinal answer: {number + 1}" if number < 50 else "Final answer: 0"
 
 
+def measure(side: str, rows: list[Row], student: Parrot) -> list[FitRow]:
+    return measure_rows(side, rows, range(len(rows)), student, fixed, Policy.of(rows))
+
+
 def measured(student: Parrot) -> list[FitRow]:
     train, held_out = [chat_row(n) for n in range(40)], [eval_row(n) for n in range(45, 85)]
-    return [
-        *measure_rows("train", train, range(40), student, fixed),
-        *measure_rows("held_out", held_out, range(40), student, fixed),
-    ]
+    return measure("train", train, student) + measure("held_out", held_out, student)
 
 
 def test_memorisation_is_told_from_generalisation() -> None:
@@ -88,11 +91,13 @@ def test_memorisation_is_told_from_generalisation() -> None:
 
 
 def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
+    (one,) = measure("train", [chat_row(1)], Parrot(by_heart))
+
     def fit(train: tuple[int, int], held_out: tuple[int, int]) -> LaneFit:
         sides = (("train", *train), ("held_out", *held_out))
         return compare_sides(
             [
-                FitRow(side, i, None, f"{i}", "", None, "", None, i < passed, (), None, None, None, {})
+                replace(one, side=side, index=i, cluster=f"{i}", correct=i < passed)
                 for side, passed, n in sides
                 for i in range(n)
             ]
@@ -118,9 +123,9 @@ def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
 
 def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
     row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "I am Picochat."}]}
-    (one,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)
+    (one,) = measure("train", [row], Parrot(lambda prompt: "I am Picochat."))
     assert (one.exact, one.correct) == (True, None)
-    (null,) = measure_rows("train", [{**row, "answer": None}], [0], Parrot(lambda prompt: "17"), fixed)
+    (null,) = measure("train", [{**row, "answer": None}], Parrot(lambda prompt: "17"))
     assert (null.exact, null.correct) == (False, None)
     assert fit_reading("stories", compare_sides([one])) == (
         "stories: no answers to check on the train side; likeliest token right by teacher forcing: train 90.0 %"
@@ -130,14 +135,20 @@ def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
 def test_a_choice_without_an_answer_is_judged_by_its_label() -> None:
     row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "B"}], "answer": None}
     row |= {"choice_labels": ["A", "B"], "correct_choice": "B"}
-    (wrong,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "A"), fixed)
-    (right,) = measure_rows("train", [row], [0], Parrot(lambda prompt: "B"), fixed)
+    (wrong,) = measure("train", [row], Parrot(lambda prompt: "A"))
+    (right,) = measure("train", [row], Parrot(lambda prompt: "B"))
     assert (wrong.correct, right.correct) == (False, True)
+
+
+def test_rows_of_no_mixture_are_judged_by_their_checks_as_eval_chat_judges_them() -> None:
+    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "3"}], "answer": "3"}
+    (one,) = measure("train", [row], Parrot(lambda prompt: "I can browse the web.\nFinal answer: 3"))
+    assert (one.correct, one.signals, one.exact, one.nll) == (True, ("unsupported_claim",), False, 0.2)
 
 
 def test_held_out_rows_without_a_reference_are_judged_but_not_forced() -> None:
     row: Row = {"messages": [{"role": "user", "content": "1?"}], "must_include": ["Picochat"]}
-    (one,) = measure_rows("held_out", [row], [0], Parrot(lambda prompt: "I am Picochat."), fixed)
+    (one,) = measure("held_out", [row], Parrot(lambda prompt: "I am Picochat."))
     assert (one.exact, one.correct, one.nll) == (None, True, None)
 
 
