@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
@@ -66,10 +67,15 @@ class GradientClip(Callback):
             parameter.grad = None  # optimizers pass over it: no momentum, no weight decay, no step count
         self.skipped_steps += 1
         self._in_a_row += 1
+        if self._in_a_row == 1:
+            rank_zero_info(
+                f"GradientClip: optimizer step {trainer.global_step + 1}{describe_step(trainer)} is skipped, since its "
+                "gradients are not finite; train/skipped_steps counts such steps"
+            )
         if self._in_a_row > self.max_skipped:
             raise UserError(
                 f"the gradients were not finite at optimizer step {trainer.global_step + 1}{describe_step(trainer)}, "
-                f"{self._in_a_row} times in a row; lower the learning rate, use precision bf16-mixed or 32-true, "
+                f"{self._in_a_row} times in a row; lower model.optimizer.learning_rate, leave trainer.precision out, "
                 "or look at these rows, then resume from the last checkpoint"
             )
 

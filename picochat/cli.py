@@ -15,7 +15,7 @@ from picochat import __doc__ as purpose
 from picochat import __version__
 from picochat.commands.help import SUBCOMMANDS, class_help, trainer_help
 from picochat.commands.parser import Parser
-from picochat.errors import UserError, nearest, one_line
+from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.signals import PARENT, end_with_parent, ended_by
 
 GROUPS = {  # command group → (module, what it is for)
@@ -69,6 +69,11 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         print(f"picochat: error: {one_line(str(error))}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except (MemoryError, RuntimeError) as error:
+        if not (reason := out_of_memory(error)):
+            raise
+        print(f"picochat: error: {reason}; lower --batch-size, or take a smaller input", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.filename is None:

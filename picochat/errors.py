@@ -1,6 +1,7 @@
 """The one exception that users see. Anything else that reaches the terminal is a bug and keeps its traceback."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -19,6 +20,15 @@ def one_line(text: str) -> str:
 
 
 _LONGEST = 2_000
+
+
+def out_of_memory(error: BaseException) -> str:
+    """ "out of memory: 2.00 GiB could not be allocated" if that is what a library says; else ''."""
+    said = str(error)
+    if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", said, re.IGNORECASE):
+        return ""
+    size = re.search(r"ried to allocate ([\d.]+ \w+)|nable to allocate ([\d.]+ \w+)", said)
+    return f"out of memory: {size[1] or size[2]} could not be allocated" if size else "out of memory"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

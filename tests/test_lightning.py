@@ -10,6 +10,7 @@ import torch
 import yaml
 from lightning import Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch import loggers
 from small_rows import chat_row, write_jsonl
 
 from picochat.callbacks import AtomicCheckpointIO, BestCheckpoint, GradientClip, LastCheckpoint, LRSchedule, RunLogger
@@ -34,6 +35,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ThroughputMonitor": {"batch_size_fn": lambda batch: len(batch.input_ids), "window_size": 2},
     "Timer": {"duration": "00:00:10:00"},
 }
+NEEDS = {"DeviceStatsMonitor": "psutil", "logger: TensorBoardLogger": "tensorboard"}
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
                      num_key_value_heads=1, head_dim=8)  # fmt: skip
 QUIET: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False,
@@ -69,6 +71,8 @@ def run(root: Path, extra: list[lightning_callbacks.Callback], **own: Any) -> tu
     best = BestCheckpoint()
     bar = any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in extra)
     settings = {**QUIET, "enable_progress_bar": bar, "logger": RunLogger(str(root)), "default_root_dir": root}
+    if isinstance(own.get("logger"), str):
+        own["logger"] = [settings["logger"], getattr(loggers, own["logger"])(root)]
     settings |= {"max_steps": 4, "val_check_interval": 2, "check_val_every_n_epoch": None, "log_every_n_steps": 1}
     callbacks = [*extra, LRSchedule(1, min_lr_ratio=0.5), GradientClip(), best, LastCheckpoint(2)]
     trainer = Trainer(callbacks=callbacks, plugins=[AtomicCheckpointIO()], **(settings | own))
@@ -83,8 +87,8 @@ def test_the_table_has_every_callback_of_lightning() -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_what_the_table_says(row: str, folder: Path, tmp_path: Path) -> None:
     """Where it works, the best folder has the loss that was recorded as the best."""
-    if row == "DeviceStatsMonitor":
-        pytest.importorskip("psutil")
+    if row in NEEDS:
+        pytest.importorskip(NEEDS[row])
     kind = getattr(lightning_callbacks, row, None)
     extra = [kind(**ARGUMENTS.get(row, {}))] if kind else []
     own: dict[str, Any] = {} if kind else yaml.safe_load(f"{{{row}}}")
@@ -112,6 +116,8 @@ def test_the_programs_of_the_page_run(program: str, folder: Path) -> None:
         decoder, batch = space["decoder"], space["batch"]
         after = space["supervised_nll"](decoder, decoder(*batch[:1], *batch[2:4]), batch.labels).sum()
         assert after / batch.step_tokens < space["loss"]
+    elif "metric" in space:
+        assert set(space["metric"].seen) == {"add", "spell"}
     else:
         assert Path("runs/mine/best_checkpoint/model.safetensors").is_file()
 

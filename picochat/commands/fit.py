@@ -31,7 +31,7 @@ from picochat.commands.configs import resolve_config_names
 from picochat.commands.explain import explain_parse_error, explain_refusal
 from picochat.commands.parser import HelpLayout
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
-from picochat.errors import UserError, nearest, one_line
+from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.files import locked_folder, write_files
 from picochat.model.engine import pick_device
 from picochat.model.folder import config_of, find_model
@@ -122,7 +122,15 @@ class PicochatCLI(LightningCLI):
                 run_folder.refuse_own_start(root, config.model.checkpoint)
             if writes and config.ckpt_path is not None:
                 run_folder.refuse_other_run(root, Path(config.ckpt_path))
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            except (MemoryError, RuntimeError) as error:
+                if not (reason := out_of_memory(error)):
+                    raise
+                raise UserError(
+                    f"{reason}; lower data.batch_size and raise trainer.accumulate_grad_batches, which trains the "
+                    "same, or set model.activation_checkpointing; `picochat plan` says what fits"
+                ) from error
 
     def instantiate_classes(self) -> None:
         """Build what the config names; what one of its classes refuses in a ValueError is a setting's fault."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.utils.checkpoint import checkpoint
 from torchmetrics import Metric
 
-from picochat.model.batch import IGNORE_INDEX
+from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.decoder import Decoder
 from picochat.model.sizes import LOGITS_AT_ONCE
 
@@ -47,6 +47,27 @@ def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_o
 
 def _nll(decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(decoder.logits(rows).float(), targets, reduction="none")
+
+
+def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """The losses of the examples of a batch, in its order.
+
+        document_ids    1   1   1   2   2   0         nll of the supervised positions   .5  .1  .3
+        labels       -100   b END   c END  -100   ►   {"nll": [.6, …], "tokens": [2, …], "lanes": [4, …]}
+
+    Args:
+        nll: [n] as `supervised_nll` gives it.
+        batch: whose positions it belongs to.
+
+    Returns:
+        nll [E] float32, the sum of each example in nats; tokens [E], its supervised tokens; lanes [E], index into the
+        datamodule's `lanes`.
+    """
+    supervised = batch.labels != IGNORE_INDEX
+    row = torch.arange(len(batch.labels), device=nll.device)[:, None] * (batch.labels.shape[1] + 1)
+    _, place, tokens = torch.unique((row + batch.document_ids)[supervised], return_inverse=True, return_counts=True)
+    lanes = torch.zeros_like(tokens).index_copy_(0, place, batch.lane_ids[supervised].long())
+    return {"nll": nll.new_zeros(len(tokens)).index_add_(0, place, nll), "tokens": tokens, "lanes": lanes}
 
 
 class LaneLoss(Metric):

@@ -33,7 +33,7 @@ from picochat.model.engine import Decoding
 from picochat.model.folder import adapter_base, config_of, find_model
 from picochat.model.generation import generate
 from picochat.model.lora import add_lora, scale_of
-from picochat.model.loss import LaneLoss, supervised_nll
+from picochat.model.loss import LaneLoss, by_example, supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Row
@@ -225,12 +225,15 @@ class ChatModule(LightningModule):
         self.log("train/loss", self._step_nll, prog_bar=True, sync_dist=True, reduce_fx="sum")
         self._step_nll = 0.0
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        supervised = batch.labels != IGNORE_INDEX
-        cast(LaneLoss, self.lane_losses[dataloader_idx]).update(self.nll(batch), batch.lane_ids[supervised])
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Losses and lanes of the examples, for the `outputs` of a callback's on_validation_batch_end."""
+        nll = self.nll(batch)
+        lanes = batch.lane_ids[batch.labels != IGNORE_INDEX]
+        cast(LaneLoss, self.lane_losses[dataloader_idx]).update(nll, lanes)
+        return by_example(nll, batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx, dataloader_idx=-1)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self.validation_step(batch, batch_idx, dataloader_idx=-1)
 
     def on_validation_epoch_end(self) -> None:
         for index, name in enumerate(self.data.val_names):

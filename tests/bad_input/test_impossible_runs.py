@@ -1,6 +1,7 @@
 """Settings that no run can have, through `train sft` and `fit`: what is wrong with which of them, in one sentence."""
 
 import json
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from refusing import Refused
 from small_rows import chat_row, eval_row, write_jsonl
 
+from picochat.cli import main
 from picochat.files import sha256_file
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
@@ -108,3 +110,28 @@ def test_a_last_ckpt_that_speaks_wrongly_of_its_model_is_not_exported(case: str,
     name, wrong = TOLD[case]
     torch.save({"state_dict": state, "picochat": {**told, name: wrong}}, place / "last.ckpt")
     refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt has no valid model description")
+
+
+FULL = {  # what a library says, and what a user is told
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has": "out of memory: 2.00 GiB could not be allocated",
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes.": "memory: 64 bytes could not be",
+}
+
+
+@pytest.mark.parametrize("said", FULL)
+@pytest.mark.filterwarnings("ignore")
+def test_no_memory_is_one_sentence_with_the_settings_to_change(
+    said: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(Decoder, "forward", full)
+    evaluate = "eval chat --input eval.jsonl --checkpoint model --device cpu --out-dir evaluated"
+    for command, remedy in (
+        (SFT, "lower --batch-size and raise --grad-accum-steps, .*"),
+        (evaluate, "--batch-size, .*"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(command.split())
+        assert re.search(f"error: .*{FULL[said]}.*{remedy}", capsys.readouterr().err.splitlines()[-1])

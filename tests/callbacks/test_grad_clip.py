@@ -72,7 +72,7 @@ def test_one_bad_micro_batch_skips_its_whole_step_only(tmp_path: Path) -> None:
 def test_too_many_skips_in_a_row_stop_and_name_the_step(tmp_path: Path) -> None:
     clip = GradientClip(max_skipped=2)
     module = Line(spoil=lambda step: math.nan if step in (1, 2) or step >= 4 else 1.0)
-    with pytest.raises(UserError, match=r"optimizer step 6, 3 times in a row; lower the learning rate"):
+    with pytest.raises(UserError, match=r"optimizer step 6, 3 times in a row; lower model.optimizer.learning_rate"):
         trainer(tmp_path, [clip]).fit(module, loader())
     assert clip.skipped_steps == 5
 

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.loss import supervised_nll
+from picochat.model.loss import by_example, supervised_nll
 
 CONFIG = DecoderConfig(
     vocab_size=37,
@@ -86,3 +87,15 @@ def test_logits_never_exist_beyond_one_chunk(decoder: Decoder) -> None:
     rows = int((labels != -100).sum())
     assert max(made) == 37 * 4
     assert sum(made) == 2 * rows * 37  # each chunk once forward, and again in the backward pass
+
+
+def test_losses_of_examples_are_sums_over_their_supervised_tokens() -> None:
+    x = IGNORE_INDEX
+    labels = torch.tensor([[x, 5, 6, 7, x], [x, x, 8, 9, x]])
+    documents = torch.tensor([[1, 1, 1, 2, 0], [1, 1, 2, 2, 0]], dtype=torch.int32)  # the first of row 2 learns nothing
+    lanes = torch.tensor([[4, 4, 4, 0, -1], [1, 1, 2, 2, -1]], dtype=torch.int16)
+    batch = Batch(labels, labels, labels, documents, lanes, torch.tensor(5))
+    found = by_example(torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]), batch)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "nll": [3.0, 4.0, 24.0], "tokens": [2, 1, 2], "lanes": [4, 0, 2],
+    }  # fmt: skip
