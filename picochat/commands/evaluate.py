@@ -76,10 +76,8 @@ def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -
     from picochat.evidence.trained_on import met_in_training
 
     if args.replies:
-        return FileAnswerer(args.replies, rows), {
-            "model": Model(args.replies, sha256_file(args.replies)),
-            "settings": {},
-        }
+        model = Model(args.replies, sha256_file(args.replies))
+        return FileAnswerer(args.replies, rows), {"model": model, "settings": {}}
     settings = {**asdict(decoding), "device": args.device, "precision": args.precision}
     if args.server:
         from picochat.evidence.server import ServerAnswerer

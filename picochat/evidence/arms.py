@@ -10,8 +10,8 @@ one lane. Next: evidence.compare.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ class Arm:
 
 
 def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> list[Arm | None]:
-    """The arms; None for a group without folders.
+    """The arms; None for a group without folders. Rows that the rules could not judge in some run are left out.
 
     Raises:
         UserError: one name for two arms, a folder without evaluation, runs on different eval rows, or the same weights
@@ -66,7 +66,11 @@ def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> l
         Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None
         for name, group in zip(names, folders, strict=True)
     ]
-    _check([arm for arm in arms if arm])
+    known = [arm for arm in arms if arm]
+    _check(known)
+    replies = [row for arm in known for run in arm.runs for row in run.evaluation.predictions]
+    if unread := {row.index for row in replies if not row.judged}:
+        return [arm and replace(arm, runs=[_without(run, unread) for run in arm.runs]) for arm in arms]
     return arms
 
 
@@ -89,11 +93,13 @@ def noise_between(arms: Sequence[Arm]) -> Noise:
     design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
     scores = np.concatenate([arm.scores for arm in arms])
 
+    rows = arms[0].runs[0].evaluation.predictions
+    place = {row.index: number for number, row in enumerate(rows)}
+
     def raw(rows: Sequence[Prediction]) -> RunNoise | None:
-        sums, sizes = cluster_sums(scores[:, [row.index for row in rows]], [row.cluster for row in rows])
+        sums, sizes = cluster_sums(scores[:, [place[row.index] for row in rows]], [row.cluster for row in rows])
         return run_noise(sums, sizes, design)
 
-    rows = arms[0].runs[0].evaluation.predictions
     lanes = {name: {lane: raw(own) for lane, own in grouped(rows, name).items()} for name in GROUPINGS}
     lanes["overall"] = {"overall": raw(rows)}
     shared = [own for own in lanes["by_category"].values() if own]
@@ -125,6 +131,13 @@ def _common(names: Sequence[str]) -> str:
     return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", os.path.commonprefix(names))  # noqa: RUF071 - signs are meant
 
 
+def _without(run: Run, rows: Collection[int]) -> Run:
+    kept = [row for row in run.evaluation.predictions if row.index not in rows]
+    if not kept:
+        raise UserError(f"the rules could judge no row of {run.folder} in every run: there is nothing to compare")
+    return Run(run.folder, replace(run.evaluation, predictions=kept))
+
+
 def _check(arms: Sequence[Arm]) -> None:
     first = arms[0].runs[0]
     for arm in arms:
@@ -138,7 +151,7 @@ def _check(arms: Sequence[Arm]) -> None:
                 )
             # The same weights may count twice only when sampling made the replies differ.
             settings = evaluation.settings
-            key = (evaluation.model.sha256, settings["seed"] if settings["temperature"] else None)
+            key = (evaluation.model.sha256, settings.get("seed") if settings.get("temperature") else None)
             if key in seen:
                 raise UserError(
                     f"{seen[key]} and {folder} are the same weights; each run of an arm must be a training of its own"

@@ -195,15 +195,16 @@ def _lanes(first: Evaluation, noise: Noise, declared: Sequence[str]) -> tuple[li
     for _, name in (key for key in named if key not in rows):
         known = ", ".join(dict.fromkeys(name for own, name in rows if own in ("by_skill", "by_category")))
         raise UserError(f"--declare {name}: these rows have no such skill or category, but {known}")
+    at = {row.index: number for number, row in enumerate(first.predictions)}
     tests = len({tuple(row.index for row in rows[key]) for key in named})
     lanes: list[_Lane] = []
     place: dict[tuple[int, ...], int] = {}
     for key in (*named, *rows):
-        indices = tuple(row.index for row in rows[key])
+        indices = tuple(at[row.index] for row in rows[key])
         if place.setdefault(indices, len(lanes)) == len(lanes):
             own = noise.get(key[0], {}).get(key[1])
             lanes.append(_Lane(list(indices), [row.cluster for row in rows[key]], own, tests if key in named else 0))
-    return lanes, {key: place[tuple(row.index for row in own)] for key, own in rows.items()}
+    return lanes, {key: place[tuple(at[row.index] for row in own)] for key, own in rows.items()}
 
 
 def _changes(lanes: Sequence[_Lane], one: Arm, other: Arm) -> list[tuple[ClusteredDifference, float]]:

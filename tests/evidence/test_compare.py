@@ -15,7 +15,7 @@ from picochat.evidence.arms import Noise, arm_names, read_noise
 from picochat.evidence.compare import Comparison, Difference, compare_runs
 from picochat.evidence.compare_report import compare_json, compare_report
 from picochat.evidence.eval_report import eval_json, eval_report
-from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.evaluation import answer_rows, read_eval
 from picochat.evidence.html_page import page
 from picochat.evidence.report import write_report
 from picochat.evidence.runs import RunNoise
@@ -145,6 +145,25 @@ def test_different_eval_rows_are_refused_with_both_hashes(make_run: MakeRun) -> 
         compare_runs([a], [make_run("other", set())], before=[b])
     with pytest.raises(UserError, match="different eval rows"):
         compare_runs([a], [a], before=[a], peak=[b])
+
+
+def test_rows_that_the_rules_could_not_judge_in_some_run_are_left_out_and_files_of_replies_have_no_settings(
+    make_run: MakeRun,
+) -> None:
+    a, b = make_run("old", sums(0, 1)), make_run("new", sums(1, 2))
+    one = read_eval(b)
+    unread = [replace(row, signals=("not_judged",)) if row.index in (0, 7) else row for row in one.predictions]
+    one = replace(one, predictions=unread, settings={})
+    write_report(b, "eval_report", eval_report(one), eval_json(one), unread)
+    report = compare_runs([a], [b])
+    assert (math(report).change.rows, math(report).lost, math(report).gained) == (98, 0, 1)
+    assert [flip.a.index for flip in report.flips] == [2]
+    assert "Left out: 2 rows to which some run replied in a language that the rules do not read." in notes(report)
+    assert read_noise([a, make_run("other", sums(0))])["by_skill"]["math"].variance > 0
+    none = replace(one, predictions=[replace(row, signals=("not_judged",)) for row in unread])
+    write_report(b, "eval_report", eval_report(none), eval_json(none), none.predictions)
+    with pytest.raises(UserError, match="could judge no row"):
+        compare_runs([a], [b])
 
 
 def test_the_same_weights_twice_are_no_two_runs(make_run: MakeRun) -> None:
