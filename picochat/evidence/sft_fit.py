@@ -29,8 +29,7 @@ from picochat.evidence.lanes import UNTAGGED, Prediction, grouped
 from picochat.evidence.policy import Policy
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Tally, read_rows
-from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Message, Row, conversation, has_check, learns
+from picochat.packs.rows import Message, Row, check_row, conversation, has_check, learns
 
 if TYPE_CHECKING:
     from picochat.model.engine import Decoding, Precision

@@ -21,9 +21,8 @@ from picochat.packs.contamination import check
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text, seen_from
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
-from picochat.packs.held_out import closeness
 from picochat.packs.mixture_file import load_profile
-from picochat.packs.pack_report import TaskPackReport, counts
+from picochat.packs.pack_report import TaskPackReport, closeness, counts
 from picochat.packs.pools import read_pools
 from picochat.packs.profiles import Profile
 from picochat.packs.rows import dump_rows

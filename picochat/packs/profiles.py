@@ -19,8 +19,8 @@ from typing import Any, Literal
 from picochat.errors import UserError, nearest
 from picochat.files import sha256_file
 from picochat.packs.quotas import exact
-from picochat.packs.row_checks import CHECKS as NAMED
-from picochat.packs.row_checks import check_row, is_check
+from picochat.packs.rows import CHECKS as NAMED
+from picochat.packs.rows import check_row, is_check
 
 CHECKS = {  # name in `check:` → field of an eval row, and the type of its value; others go into the row's `check`
     "exact": ("answer", bool),  # the row's own reply is the answer

@@ -17,9 +17,8 @@ from picochat.evidence.lanes import count
 from picochat.evidence.numbers import readings, value
 from picochat.evidence.refusals import is_english, is_somebody_else
 from picochat.evidence.scoring import score
-from picochat.packs import row_checks
-from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Row, validate_row
+from picochat.packs import rows
+from picochat.packs.rows import Row, check_row, validate_row
 
 WORDS = st.sampled_from(["I can browse the web.", "I don't know.", "User: hi", "42", "北京", "la la la", "नहीं।"])
 TEXTS = st.lists(st.one_of(WORDS, st.text(max_size=20)), min_size=1, max_size=16).map(" ".join).filter(str.strip)
@@ -153,7 +152,7 @@ def test_a_named_check_that_cannot_be_applied_is_refused_with_the_row(check: obj
 
 
 def test_both_lists_of_checks_are_the_same() -> None:
-    assert tuple(CHECKS) == row_checks.CHECKS
+    assert tuple(CHECKS) == rows.CHECKS
     check_row(ask("?", check={"package.check": True}))
 
 

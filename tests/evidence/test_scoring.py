@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from picochat.evidence.habits import echoes, is_looping
 from picochat.evidence.scoring import REASONS, score, score_choice
 from picochat.evidence.texts import normalise
-from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Row
+from picochat.packs.rows import Row, check_row
 
 
 def ask(prompt: str, **checks: object) -> Row:

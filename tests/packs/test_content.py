@@ -12,8 +12,7 @@ from picochat.errors import UserError
 from picochat.evidence.refusals import claims_ability, refuses
 from picochat.evidence.scoring import score
 from picochat.packs.content import cells, content
-from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Row
+from picochat.packs.rows import Row, check_row
 
 FILES = sorted(path.stem for path in Path(picochat.packs.content.__file__).parent.glob("en/*.toml"))
 FILLERS = {f"{{{name}}}" for name in content("refusal")["fillers"]}

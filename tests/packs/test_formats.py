@@ -21,8 +21,7 @@ from picochat.packs import build_task_pack, records
 from picochat.packs.corpus import import_rows
 from picochat.packs.formats import Reading, Tally, iter_rows, read_rows
 from picochat.packs.records import LARGEST, iter_records
-from picochat.packs.row_checks import check_row
-from picochat.packs.rows import Row, dump_rows, learns
+from picochat.packs.rows import Row, check_row, dump_rows, learns
 from picochat.packs.shapes import FORMS, MARKS, UNSUPPORTED
 
 ASK, SAY = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}

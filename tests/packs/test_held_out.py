@@ -1,6 +1,6 @@
 """How close eval rows are to training rows, by hand."""
 
-from picochat.packs.held_out import closeness
+from picochat.packs.pack_report import closeness
 from picochat.packs.rows import Row
 
 
