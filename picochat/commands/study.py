@@ -44,6 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         for name in _FLAGS:  # no default here, which would replace the file's setting
             default = ast.literal_eval(declared[name].default or "None")
             parser.add_declared(f"--{name.replace('_', '-')}", declared[name], dest=name, shown=default)
+        if command == "plan":
+            parser.add_argument("--measure", action="store_true", help="train and evaluate a little: how long it takes")
         if command == "report":
             parser.add_argument("--table", metavar="CSV", help="runs trained elsewhere: run,LANE,… and 1, 0 or 0.5")
             parser.add_argument("--evals", metavar="DIR", help="their results, in DIR/RUN: picochat, lm-eval, inspect")
@@ -69,8 +71,10 @@ def _run(args: argparse.Namespace) -> None:
         print(f"wrote {study.bundle()}")
     elif command == "plan":
         print(_plan(study))
+        if args.measure:
+            print(f"\nabout {study.hours():.1f} hours here")
     else:
-        states = Counter(study.status().values())
+        states = Counter(study.status())
         print(", ".join(f"{states[state]} {state}" for state in sorted(states)) + f" of {len(study.runs)} runs")
         if command == "check" and set(states) != {"finished"}:
             raise UserError(f"{study.folder}: not all runs are finished, with their files as they left them")

@@ -144,7 +144,7 @@ def _precision(study: Measured, effects: Effects) -> Table:
         tests, plan, noise = len(study.declared) or 1, study.planned.get(on), effects.noise[on]
         seen = max(smallest_visible(cell.error, cell.freedom, tests) for cell in cells)
         planned = (f"{plan.error:.1f}", f"{plan.holm:.1f}") if plan else ("–", "–")
-        came = (f"{max(cell.error for cell in cells):.1f}", f"{seen:.1f}")
+        came = (f"{max(cell.error for cell in cells):.1f}", f"{seen:.1f}") if seen else ("–", "–")
         sigma = (f"{noise.variance**0.5:.1f}", f"{noise.freedom:.0f}")
         rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), *sigma, planned[0], came[0], planned[1], came[1]))
     head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom")

@@ -80,7 +80,7 @@ def read_results(folder: Path, lane: Callable[[Prediction], str] = _category) ->
     """
     if (folder / "predictions.jsonl").exists():
         for one in read_eval(folder).predictions:
-            yield Scored(lane(one), one.cluster, str(one.index), float(one.passed), one.nll)
+            yield Scored(lane(one), one.cluster, str(one.index), float(one.passed and one.judged), one.nll)
         return
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".jsonl", ".json", ".eval"))
     samples = {file: match[1] for file in files if (match := _LM_EVAL.fullmatch(file.name))}

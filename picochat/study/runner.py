@@ -14,6 +14,7 @@ what is the same is trained once, what changed is trained again. A run that was 
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +23,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, as_completed
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, sha256_text, write_json
@@ -41,8 +41,8 @@ _STOPPING = threading.Event()
 
 def run_key(run: Run) -> str:
     """The name of a run's folder."""
-    lines = [*map(_contents, run.stages), _contents(run.evaluate), _content(run.start), str(run.seed), _code()]
-    return sha256_text("\n".join(lines))[:16]
+    lines = [*run.stages, run.evaluate, (run.start, str(run.seed), _code())]
+    return sha256_text("\n".join(" ".join(map(_content, words)) for words in lines))[:16]
 
 
 def is_finished(folder: Path) -> bool:
@@ -62,17 +62,11 @@ def is_running(folder: Path) -> bool:
         return True
 
 
-def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool) -> float | None:
-    """Train and evaluate, or go on where that stopped.
+def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Path) -> float | None:
+    """Train and evaluate in a folder, or go on where that stopped; its seconds.
 
-    Args:
-        run: what to do.
-        folder: where; it holds the run alone.
-        plan: the sha256 of the study's plan.
-        threads: of each command.
-        wait: until it is done, where somebody else has claimed it.
-
-    Returns: seconds; None where somebody else has claimed it.
+    None where somebody else has claimed it, unless `wait`: then until they are done. `plan` is the sha256 of the plan,
+    `cwd` what paths of the command lines are relative to. It may run on another machine.
     """
     if not wait and is_running(folder):
         return None
@@ -92,15 +86,38 @@ def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool) -> floa
                     pass  # what a killed launcher left running ends within a second
                 last = place / "last.ckpt"
                 more = [f"{resume}={last}"] if last.exists() else ["--force"]
-                _call([*words, *([f"{start}={checkpoint}"] if needs else []), f"{out}={place}", *more], folder, threads)
+                _call(
+                    [*words, *([f"{start}={checkpoint}"] if needs else []), f"{out}={place}", *more],
+                    folder,
+                    threads,
+                    cwd,
+                )
                 ended.touch()
             checkpoint = str(place / "last_checkpoint")
-        _call([*run.evaluate, "--checkpoint", checkpoint, "--out-dir", f"{folder}/eval", "--force"], folder, threads)
-        seconds = time.monotonic() - began
-        write_json(folder / "done.json", {"seconds": seconds, "files": {n: sha256_file(folder / n) for n in _COUNT}})
+        answers = [*run.evaluate, "--checkpoint", checkpoint, "--out-dir", f"{folder}/eval", "--force"]
+        _call(answers, folder, threads, cwd)
+        write_json(folder / "done.json", {"files": {name: sha256_file(folder / name) for name in _COUNT}})
         for left in folder.glob("*/last.ckpt"):
             left.unlink()  # half of a run's disk space, for a resume that will not come
-        return seconds
+        return time.monotonic() - began
+
+
+def expected_seconds(run: Run, folder: Path, threads: int) -> float:
+    """What a designed run takes here, by 10 and 30 steps of it and one evaluation; the folder is used and deleted."""
+
+    def seconds(*words: str) -> float:
+        began = time.monotonic()
+        _call([*words, "--force"], folder, threads, Path.cwd())
+        return time.monotonic() - began
+
+    folder.mkdir(parents=True)
+    try:
+        (*line, steps, seed), short = run.stages[-1], f"--out-dir={folder}/run"
+        few, more = (seconds(*line, f"--steps={n}", seed, f"--checkpoint={run.start}", short) for n in (10, 30))
+        answered = seconds(*run.evaluate, f"--checkpoint={folder}/run/last_checkpoint", f"--out-dir={folder}/eval")
+    finally:
+        shutil.rmtree(folder)
+    return more + (more - few) / 20 * (int(steps.partition("=")[2]) - 30) + answered
 
 
 def execute_all(
@@ -117,7 +134,8 @@ def execute_all(
     try:
         for wait in (False, True):  # those that somebody else runs come last
             began, claimed = time.monotonic(), list[Path]()
-            futures = {executor.submit(execute, runs[one], one, plan, threads, wait): one for one in left}
+            more = (plan, threads, wait, Path.cwd())
+            futures = {executor.submit(execute, runs[one], one.resolve(), *more): one for one in left}
             for number, future in enumerate(as_completed(futures), start=1):
                 folder = futures[future]
                 try:
@@ -139,7 +157,7 @@ def execute_all(
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, such as {failed[0]}; start again to go on")
 
 
-def _call(words: list[str], folder: Path, threads: int) -> None:
+def _call(words: list[str], folder: Path, threads: int, cwd: Path) -> None:
     """One picochat command in a process of its own, which ends with this one."""
     cores = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     if _STOPPING.is_set():
@@ -148,6 +166,7 @@ def _call(words: list[str], folder: Path, threads: int) -> None:
         child = subprocess.Popen(
             [sys.executable, "-m", "picochat", *words],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            cwd=cwd,
             env={**os.environ, **cores, PARENT: str(os.getpid())},
         )  # fmt: skip
         _CHILDREN.add(child)
@@ -158,10 +177,6 @@ def _call(words: list[str], folder: Path, threads: int) -> None:
     if status:
         said = (folder / "log.txt").read_text("utf-8", "replace").strip().splitlines()[-1:]
         raise UserError(f"picochat {' '.join(words[:2])} ended with status {status}: {''.join(said)}")
-
-
-def _contents(words: tuple[str, ...]) -> str:
-    return " ".join(map(_content, words))
 
 
 def _content(word: str) -> str:
@@ -190,8 +205,3 @@ def _code() -> str:
         for name in sorted(files):
             digest.update(Path(folder, name).read_bytes())
     return digest.hexdigest()
-
-
-def provenance(folder: Path) -> dict[str, Any]:
-    """What a run's folder says of it."""
-    return read_json_object(folder / "run.json")

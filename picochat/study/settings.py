@@ -80,6 +80,12 @@ class Settings:
     executor: str | None = None
     executor_args: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "seeds": 1, "slots": 1, "centre": 0, "full": 0, "seed": 0, "sigma": 0}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise UserError(f"study: {name} is {getattr(self, name)}; use a number from {number}")
+
     @classmethod
     def read(cls, file: str | Path | None, **more: Any) -> Self:
         """The settings of a study file, and `more` in place of them, checked.

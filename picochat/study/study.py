@@ -30,7 +30,7 @@ from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, m
 from picochat.study.design import Design, Precision, make_design, precision
 from picochat.study.report import Measured, write_study
 from picochat.study.results import read_design, read_results, scores_of
-from picochat.study.runner import execute_all, is_finished, is_running, run_key
+from picochat.study.runner import execute_all, expected_seconds, is_finished, is_running, run_key
 from picochat.study.settings import Settings
 
 _QUESTIONS = {
@@ -117,13 +117,20 @@ class Study(Settings):
         if isinstance(self.arms, dict):
             return [(arm, on) for arm in self.design.lanes for on in self.eval_lanes]
         own = [(lane, lane) for lane in self.design.lanes if lane in self.eval_lanes]
+        for pair in self.declared:
+            if len(pair) != 2 or pair[0] not in self.design.lanes or pair[1] not in self.eval_lanes:
+                known = f"{', '.join(self.design.lanes)} and eval lanes {', '.join(self.eval_lanes)}"
+                raise UserError(f"declared: {pair} is no lane and eval lane; there are the lanes {known}")
         return list(dict.fromkeys([*own, *((lane, on) for lane, on in self.declared)]))
 
     @cached_property
     def planned(self) -> dict[str, Precision]:
         """What will be seen of each eval lane, in points, if half of its rows pass: where their luck is largest."""
         sigmas = {lane: (self.sigma**2 + 50**2 / problems) ** 0.5 for lane, problems in self.eval_lanes.items()}
-        return {lane: precision(self.design, sigma, len(self.cells)) for lane, sigma in sigmas.items()}
+        found = {lane: precision(self.design, sigma, len(self.cells)) for lane, sigma in sigmas.items()}
+        if not all(one.freedom for one in found.values()):
+            raise UserError("no arm runs twice, so nothing would tell effects from noise: set full, or seeds, to 2")
+        return found
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -133,22 +140,30 @@ class Study(Settings):
         planned = {lane: asdict(own) for lane, own in self.planned.items()}
         return {"study": settings, "declared": self.cells, "runs": runs, "planned": planned}
 
+    def hours(self) -> float:
+        """What the study takes here, measured on its first run for a minute or so.
+
+        Raises:
+            UserError: arms are command lines, which have no steps in common.
+        """
+        if isinstance(self.arms, dict):
+            raise UserError("hours are measured for lanes in and out; arms of command lines show theirs while they run")
+        seconds = expected_seconds(next(iter(self.runs.values())), self.folder / "measured", self._threads)
+        return len(self.runs) * seconds / self.slots / 3600
+
     def run(self, say: Callable[[str], None] = print) -> Report:
         """Train and evaluate what is not finished, and report."""
         write_json(self.folder / "plan.json", self.plan)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         executor: Executor = ThreadPoolExecutor(self.slots)
         if self.executor:
             executor = load_named(self.executor, "picochat.executors", "executor")(**self.executor_args)
         with executor:
-            execute_all(self.runs, executor, self._plan_hash, max(1, cores // self.slots), say)
+            execute_all(self.runs, executor, self._plan_hash, self._threads, say)
         return self.report()
 
-    def status(self) -> dict[Path, str]:
+    def status(self) -> list[str]:
         """Each run's state: finished, running or waiting."""
-        return {
-            one: "finished" if is_finished(one) else "running" if is_running(one) else "waiting" for one in self.runs
-        }
+        return ["finished" if is_finished(one) else "running" if is_running(one) else "waiting" for one in self.runs]
 
     def report(self) -> Report:
         """Read all runs back, estimate, and write study.html, .md, .json and effects.csv.
@@ -173,16 +188,17 @@ class Study(Settings):
 
     def bundle(self) -> Path:
         """Plan, replies, verdicts and report in one file, without weights."""
-        files = [
-            *self.folder.glob("*.*"),
-            *(self.folder / "runs").glob("*/*.json"),
-            *(self.folder / "runs").glob("*/eval/*"),
-        ]
         target = self.folder.with_suffix(".tar.gz")
         with tarfile.open(target, "w:gz") as archive:
-            for file in sorted(files):
-                archive.add(file, file.relative_to(self.folder.parent))
+            for form in ("*.*", "runs/*/*.json", "runs/*/eval/*"):
+                for file in sorted(self.folder.glob(form)):
+                    archive.add(file, file.relative_to(self.folder.parent))
         return target
+
+    @property
+    def _threads(self) -> int:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // self.slots)
 
     @cached_property
     def _plan_hash(self) -> str:

@@ -13,9 +13,9 @@ from picochat.study import runner
 class Forked:
     """As much of subprocess.Popen as the runner uses."""
 
-    def __init__(self, words: list[str], *, stdout: Any, env: dict[str, str], **others: Any) -> None:
+    def __init__(self, words: list[str], *, stdout: Any, env: dict[str, str], cwd: Path, **others: Any) -> None:
         assert words[1:3] == ["-m", "picochat"]
-        self.process = PROCESSES.Process(target=_command, args=(words[3:], stdout.name, Path.cwd(), env))
+        self.process = PROCESSES.Process(target=_command, args=(words[3:], stdout.name, cwd, env))
         self.process.start()
 
     def wait(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -48,8 +49,9 @@ def written(study: Path) -> dict[str, bytes]:
 
 
 def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["study", "plan", "lanes.yaml"])
+    main(["study", "plan", "lanes.yaml", "--measure"])
     said = capsys.readouterr().out
+    assert re.search(r"about \d\.\d hours here", said)
     assert "9 runs of 4 arms, 36 optimizer steps in runs/study/lanes" in said
     assert not Path("runs/study/lanes/runs").exists()
     assert "not finished" in refusal(capsys, "report", "lanes.yaml")
@@ -64,7 +66,7 @@ def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pyte
     declared = [(cell["lane"], cell["on"]) for cell in found["effects"]["points"] if cell["declared"]]
     assert declared == [("first", "first"), ("noise", "noise")]
     with Path("runs/study/lanes/effects.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 8
+        assert len(list(csv.DictReader(file))) == 2 * 8  # in points and in nats
     main(["study", "check", "lanes.yaml"])
     assert "9 finished of 9 runs" in capsys.readouterr().out
     # Another effect is declared after the fact: nothing is trained again, and the report says so.
@@ -124,12 +126,12 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
 ) -> None:
     arms = yaml.safe_load(Path("arms.yaml").read_text())
     arms["arms"] = {"good": arms["arms"]["short"], "bad": ["train sft --input gone.jsonl --steps 1"]}
-    Path("bad.yaml").write_text(yaml.safe_dump({**arms, "seeds": 1}, sort_keys=False))
+    Path("bad.yaml").write_text(yaml.safe_dump(arms, sort_keys=False))
     said = refusal(capsys, "run", "bad.yaml")
-    assert "1 of 2 runs failed" in said
+    assert "2 of 4 runs failed" in said
     assert "gone.jsonl does not exist" in said
     main(["study", "status", "bad.yaml"])
-    assert "1 finished, 1 waiting of 2 runs" in capsys.readouterr().out
+    assert "2 finished, 2 waiting of 4 runs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,7 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
         ({"steps": "many"}, "study.yaml: steps is 'many'; int is expected"),
         ({"budget": "free"}, "study.yaml: budget is 'free'"),
         ({"declared": [["a", 1]]}, "study.yaml: declared is "),
+        ({"slots": 0}, "study: slots is 0; use a number from 1"),
         ({}, "a study needs `profile`, or eval_input and chat_input"),
     ],
 )
@@ -149,6 +152,29 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
     file.write_text(yaml.safe_dump(settings))
     with pytest.raises(UserError, match=expected):
         _ = Study.read(file).files
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"declared": [["first", "lost"]]},
+            "declared: .'first', 'lost'. is no lane and eval lane",
+        ),
+        (
+            {"lanes": None, "full": 0},
+            "no arm runs twice, so nothing would tell effects from noise: set full, or seeds, to 2",
+        ),
+        ({"arms": 4}, "no design has 4 arms for 2 lanes; there are 8 arms"),
+        ({"lanes": ["first", "odd"]}, "chat.jsonl has no rows of odd"),
+    ],
+)
+def test_what_would_fail_after_an_hour_is_refused_before(
+    settings: dict[str, object], expected: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.yaml").write_text(yaml.safe_dump({**yaml.safe_load(Path("lanes.yaml").read_text()), **settings}))
+    assert re.search(expected, refusal(capsys, "run", "bad.yaml"))
+    assert not Path("runs/study/bad/runs").exists()
 
 
 def test_what_somebody_else_runs_is_left_to_them(tmp_path: Path) -> None:
