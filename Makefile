@@ -14,7 +14,7 @@ pip = $1/bin/python -m pip install --disable-pip-version-check --progress-bar of
     | grep --line-buffered -oE '^((Collecting|Processing|Obtaining) [^ ]+|Installing collected packages|ERROR.*)'
 pinned = --constraint constraints.txt
 
-.PHONY: install demo demo-full study study-release test test-all check docs clean bench bench-peers
+.PHONY: install demo demo-full study study-release test test-all check docs pictures clean bench bench-peers
 
 install: .venv/.installed
 
@@ -63,6 +63,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the README's pictures, from pages of `make demo` and `make study`; needs Chromium
+pictures: install
+	$(BIN)/python docs/pictures.py lanes=runs/demo/comparison/capability/comparison.html \
+	    matrix=runs/study/capability/study.html
 
 docs: install
 	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going --fresh-env docs site

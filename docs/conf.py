@@ -17,7 +17,7 @@ import picochat
 project = "picochat"
 author = "The picochat developers"
 version = release = picochat.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["static"]
 myst_heading_anchors = 3  # links such as (design.md#the-data-plan)
 autodoc_typehints = "none"  # signatures stay short; the Args: texts say what a value means

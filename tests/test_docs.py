@@ -149,4 +149,12 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "CapabilityDataModule" in (tmp_path / "site/api/datamodules.html").read_text("utf-8")
+    index = (tmp_path / "site/searchindex.js").read_text("utf-8")
+    for word in (
+        "mixtur",
+        "weight",
+        "prompt",
+        "mask",
+    ):  # stems: "mixture weights", "system prompt", "loss mask" are found
+        assert f'"{word}"' in index or f",{word}:" in index or f"{{{word}:" in index
     assert "one supervised token weighs" in (tmp_path / "site/design.html").read_text("utf-8").lower()

@@ -1,0 +1,39 @@
+"""The README's pictures. In: report pages that commands wrote. Out: docs/static/NAME-{light,dark}.png. `make pictures`.
+
+    python docs/pictures.py lanes=runs/comparison/comparison.html matrix=runs/study/capability/study.html
+
+Of each page the first drawing is taken, with its heading, in headless Chromium (Debian: apt-get install chromium).
+"""
+
+import base64
+import sys
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+WIDTH = 860
+DRAWING = "document.querySelector('section:has(.bars, td[style])').getBoundingClientRect()"
+
+
+def main(named: dict[str, str]) -> None:
+    """Draw each page in both colour schemes."""
+    from browser import Browser
+
+    with Browser() as browser:
+        for name, page in named.items():
+            for scheme in ("light", "dark"):
+                tab = browser.open(Path(page), width=WIDTH, dark=scheme == "dark")
+                place = tab.evaluate(f"(({{x, y, width, height}}) => ({{x, y, width, height}}))({DRAWING})")
+                clip = {
+                    "x": place["x"] - 8,
+                    "y": place["y"],
+                    "width": place["width"] + 16,
+                    "height": place["height"] + 8,
+                }
+                shot = tab.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip | {"scale": 2})
+                (STATIC / f"{name}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))
+                print(f"wrote {STATIC / name}-{scheme}.png")
+
+
+if __name__ == "__main__":
+    main(dict(word.split("=", 1) for word in sys.argv[1:]))
