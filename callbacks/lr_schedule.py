@@ -127,8 +127,10 @@ class LRSchedule(Callback):
             for group, base, name in zip(optimizer.param_groups, bases, _group_names(optimizer), strict=True):
                 group["lr"] = base * factor
                 rates["/".join(["train/lr", *([str(index)] * (len(trainer.optimizers) > 1)), *name])] = base * factor
-        # The group with the largest base stands for the schedule's shape under the plain name.
-        pl_module.log_dict({"train/lr": max(rates.values()), **rates})
+        every = cast(Any, trainer).log_every_n_steps
+        if every and step % every == 0:  # Lightning takes a millisecond for each value that it is given
+            # The group with the largest base stands for the schedule's shape under the plain name.
+            pl_module.log_dict({"train/lr": max(rates.values()), **rates})
 
     def _next_step(self, trainer: Trainer) -> int:
         """The step that the present (micro-)batch is part of, from 1."""

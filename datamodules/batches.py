@@ -135,10 +135,13 @@ class Layout:
                 lanes[row, span] = self.examples.lanes[index]
                 place = span.stop
             positions[row, place:] = np.arange(self.context_length - place)
-        if step_tokens is None:
-            step_tokens = int((labels != IGNORE_INDEX).sum())
-        total = torch.tensor(max(step_tokens, 1))  # without supervised tokens the loss is 0, not 0 / 0
-        return Batch._make([*map(torch.from_numpy, (inputs, labels, positions, documents, lanes)), total])
+        begins = np.diff(documents, axis=1, prepend=-1) != 0
+        cu_seqlens = np.append(np.flatnonzero(begins), documents.size).astype(np.int32)
+        supervised = np.flatnonzero(labels != IGNORE_INDEX)
+        # without supervised tokens the loss is 0, not 0 / 0
+        total = torch.tensor(max(len(supervised) if step_tokens is None else step_tokens, 1))
+        first, last = (inputs, labels, positions, documents, lanes), (cu_seqlens, supervised)
+        return Batch._make([*map(torch.from_numpy, first), total, *map(torch.from_numpy, last)])
 
 
 def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence[str]) -> str:

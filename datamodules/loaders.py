@@ -75,7 +75,8 @@ class EvalBatches(Dataset[Batch]):
         if start < len(self.bins):
             return self.layout.batch(bins)
         batch = self.layout.batch([self.bins[0], *bins[1:]])
-        return batch._replace(labels=torch.full_like(batch.labels, IGNORE_INDEX), step_tokens=torch.tensor(1))
+        labels, one = torch.full_like(batch.labels, IGNORE_INDEX), torch.tensor(1)
+        return batch._replace(labels=labels, step_tokens=one, supervised=batch.supervised[:0])
 
 
 class _From(Sampler[int]):
@@ -103,7 +104,9 @@ class Loader(Generic[T]):
         self, dataset: Dataset[T] | Sequence[T], total: int, workers: int = 0, start: Callable[[], int] = lambda: 0
     ) -> None:
         source = cast(Dataset[T], dataset)  # a list has all that a DataLoader asks for
-        self.loader = DataLoader(source, batch_size=None, sampler=_From(start, total), num_workers=workers)
+        pinned = torch.cuda.is_available()  # then batches move while the device computes
+        sampler = _From(start, total)
+        self.loader = DataLoader(source, batch_size=None, sampler=sampler, num_workers=workers, pin_memory=pinned)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.loader)

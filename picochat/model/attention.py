@@ -151,15 +151,20 @@ def backend(device: torch.device, dtype: torch.dtype, head_dim: int, *, compiled
     return "mask"
 
 
-def isolate(document_ids: Tensor | None, choice: Backend) -> Attend:
-    """Attention for one batch, shared by all layers; document_ids [B, T] are equal within a document, 0 on padding."""
+def isolate(document_ids: Tensor | None, choice: Backend, cu_seqlens: Tensor | None = None) -> Attend:
+    """Attention for one batch, shared by all layers; document_ids [B, T] are equal within a document, 0 on padding.
+
+    ``cu_seqlens`` (see `Batch`) spares a device that counts documents a wait for their number.
+    """
     if document_ids is None or choice == "causal":
         return MaskAttention(None)
     if choice == "segments":
         return SegmentAttention(document_ids)
     if choice == "varlen":
-        starts = _begins(document_ids).nonzero().flatten()
-        return VarlenAttention(F.pad(starts, (0, 1), value=document_ids.numel()).to(torch.int32))
+        if cu_seqlens is None:
+            starts = _begins(document_ids).nonzero().flatten()
+            cu_seqlens = F.pad(starts, (0, 1), value=document_ids.numel()).to(torch.int32)
+        return VarlenAttention(cu_seqlens)
     tokens = document_ids.shape[1]
     causal = torch.ones(tokens, tokens, dtype=torch.bool, device=document_ids.device).tril()
     return MaskAttention(((document_ids[:, :, None] == document_ids[:, None, :]) & causal).unsqueeze(1))

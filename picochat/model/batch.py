@@ -27,6 +27,9 @@ class Batch(NamedTuple):
         lane_ids: [B, T] int16, -1 on padding; which lane of the mixture a position belongs to.
         step_tokens: [] int64, supervised tokens of the WHOLE optimizer step: all micro-batches, all ranks. For
             validation: of this batch.
+        cu_seqlens: [documents + 1] int32, where documents and runs of padding begin in the rows laid end to end, then
+            B · T; above, 0 3 5 8. Found before the batch moves to a device, which then need not be waited for.
+        supervised: [n] int64, places of labels in the flattened batch, for the same reason; above, 1 2 3 4.
     """
 
     input_ids: Tensor
@@ -35,3 +38,5 @@ class Batch(NamedTuple):
     document_ids: Tensor
     lane_ids: Tensor
     step_tokens: Tensor
+    cu_seqlens: Tensor
+    supervised: Tensor

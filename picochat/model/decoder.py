@@ -24,8 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from picochat.model.attention import Attend, Backend, backend, isolate
 from picochat.model.config import DecoderConfig
-
-Rotation = tuple[Tensor, Tensor]  # (cos, sin), see `rotary_table`
+from picochat.model.rotary import Rotation, rotary_table, rotate
 
 
 class Decoder(nn.Module):
@@ -75,7 +74,11 @@ class Decoder(nn.Module):
                 parameter.normal_(0.0, scale / math.sqrt(parameter.shape[1]))
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor | None = None, document_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [B, T, hidden_size] after the last norm; `logits` turns them into scores.
 
@@ -83,11 +86,12 @@ class Decoder(nn.Module):
             input_ids: [B, T].
             position_ids: [B, T], restarting with every document; None: 0, 1, 2, …
             document_ids: [B, T], which attention does not leave; None: every row is one document.
+            cu_seqlens: where they begin, as in `Batch`; None: found in document_ids.
         """
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
         # Outside of the compiled part: how many documents a batch holds is data, not shape.
-        attend = isolate(document_ids, self.attention_backend())
+        attend = isolate(document_ids, self.attention_backend(), cu_seqlens)
         return cast(Tensor, self.model(input_ids, position_ids, attend))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -222,56 +226,6 @@ class _Normalize(torch.autograd.Function):
         gradient, wide_weight = gradients[0].to(normed.dtype), weight.to(normed.dtype)
         shares = gradient * normed
         mean = (shares @ wide_weight).unsqueeze(-1) / normed.shape[-1]
-        inner = torch.addcmul(gradient * wide_weight, normed, mean, value=-1) * scale
-        return inner.to(ctx.dtype), shares.flatten(0, -2).sum(0).to(weight.dtype), None
-
-
-def rotary_table(position_ids: Tensor, config: DecoderConfig) -> Rotation:
-    """(cos, sin) of position × frequency: [B, T, 1, head_dim / 2], in float32 whatever the weights are.
-
-    Made for every batch from the positions: there is no table that a conversion to half precision could spoil.
-    """
-    frequencies, scale = _frequencies(config, position_ids.device)
-    angles = (position_ids[..., None].float() * frequencies).unsqueeze(-2)
-    return angles.cos() * scale, angles.sin() * scale
-
-
-def _frequencies(config: DecoderConfig, device: torch.device) -> tuple[Tensor, float]:
-    """[head_dim / 2] radians a position, and a factor on cos and sin.
-
-    Scaling divides slow frequencies by ``factor`` and leaves fast ones; ``fast`` runs from 0 to 1 between. Llama 3
-    tells them apart by turns within the trained context, YaRN (Peng et al. 2023) by the number of the pair.
-    """
-    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device)
-    frequencies = 1.0 / (config.rope_theta ** (pairs / config.head_dim))
-    rope = config.rope_scaling
-    if rope is None:
-        return frequencies, 1.0
-    factor, trained, scale = rope["factor"], rope.get("original_max_position_embeddings", 0), 1.0
-    fast: Tensor | float = 0.0
-    if rope["rope_type"] == "llama3":
-        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-        fast = ((trained * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
-    elif rope["rope_type"] == "yarn":
-
-        def pair(turns: float) -> float:  # whose frequency makes so many turns within the trained context
-            return config.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
-
-        first, last = pair(rope.get("beta_fast") or 32), pair(rope.get("beta_slow") or 1)
-        if rope.get("truncate", True):
-            first, last = math.floor(first), math.ceil(last)
-        first, last = max(first, 0), min(last, config.head_dim - 1)
-        fast = 1 - ((pairs / 2 - first) / max(last - first, 0.001)).clamp(0, 1)
-
-        def growth(weight: float) -> float:
-            return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
-        over, under = rope.get("mscale"), rope.get("mscale_all_dim")
-        scale = rope.get("attention_factor") or (growth(over) / growth(under) if over and under else growth(1))
-    return frequencies * (fast + (1 - fast) / factor), float(scale)
-
-
-def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pair (x[i], x[i + head_dim / 2]) of each head by its angle: states [B, T, H, head_dim]."""
-    first, second = states.chunk(2, -1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
+        summed = shares.flatten(0, -2).sum(0).to(weight.dtype)
+        inner = torch.mul(gradient, wide_weight, out=shares).addcmul_(normed, mean, value=-1).mul_(scale)
+        return inner.to(ctx.dtype), summed, None

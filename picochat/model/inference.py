@@ -22,8 +22,9 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.model.attention import isolate
 from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder, rotary_table
+from picochat.model.decoder import Decoder
 from picochat.model.lora import merged, scale_of
+from picochat.model.rotary import rotary_table
 
 
 class _Layer(NamedTuple):

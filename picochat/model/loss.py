@@ -20,7 +20,13 @@ from picochat.model.decoder import Decoder
 from picochat.model.sizes import LOGITS_AT_ONCE
 
 
-def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_once: int = LOGITS_AT_ONCE) -> Tensor:
+def supervised_nll(
+    decoder: Decoder,
+    hidden: Tensor,
+    labels: Tensor,
+    logits_at_once: int = LOGITS_AT_ONCE,
+    supervised: Tensor | None = None,
+) -> Tensor:
     """Negative log-likelihood, in nats, of every supervised position.
 
     Args:
@@ -28,12 +34,14 @@ def supervised_nll(decoder: Decoder, hidden: Tensor, labels: Tensor, logits_at_o
         hidden: [B, T, hidden_size] of `Decoder.forward`.
         labels: [B, T], already shifted; positions with `IGNORE_INDEX` are left out.
         logits_at_once: entries of logits beyond which rows are taken in chunks.
+        supervised: [n] places of labels in the flattened batch; None: found in labels.
 
     Returns:
         [n] float32, n the number of supervised positions, in row-major order.
     """
     flat = labels.flatten()
-    supervised = (flat != IGNORE_INDEX).nonzero().flatten()
+    if supervised is None:
+        supervised = (flat != IGNORE_INDEX).nonzero().flatten()
     rows, targets = hidden.flatten(0, 1).index_select(0, supervised), flat.index_select(0, supervised)
     chunk = max(1, logits_at_once // decoder.config.vocab_size)
     if len(rows) <= chunk:
@@ -63,10 +71,10 @@ def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
         nll [E] float32, the sum of each example in nats; tokens [E], its supervised tokens; lanes [E], index into the
         datamodule's `lanes`.
     """
-    supervised = batch.labels != IGNORE_INDEX
     row = torch.arange(len(batch.labels), device=nll.device)[:, None] * (batch.labels.shape[1] + 1)
-    _, place, tokens = torch.unique((row + batch.document_ids)[supervised], return_inverse=True, return_counts=True)
-    lanes = torch.zeros_like(tokens).index_copy_(0, place, batch.lane_ids[supervised].long())
+    example, lane = (ids.flatten()[batch.supervised] for ids in (row + batch.document_ids, batch.lane_ids))
+    _, place, tokens = torch.unique(example, return_inverse=True, return_counts=True)
+    lanes = torch.zeros_like(tokens).index_copy_(0, place, lane.long())
     return {"nll": nll.new_zeros(len(tokens)).index_add_(0, place, nll), "tokens": tokens, "lanes": lanes}
 
 

@@ -25,7 +25,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from picochat.errors import UserError
-from picochat.model.batch import IGNORE_INDEX, Batch
+from picochat.model.batch import Batch
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint
 from picochat.model.config import DecoderConfig, refuse_other_size
 from picochat.model.decoder import Decoder
@@ -212,8 +212,8 @@ class ChatModule(LightningModule):
 
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""
-        hidden = self.decoder(batch.input_ids, batch.position_ids, batch.document_ids)
-        return supervised_nll(self.decoder, hidden, batch.labels)
+        hidden = self.decoder(batch.input_ids, batch.position_ids, batch.document_ids, batch.cu_seqlens)
+        return supervised_nll(self.decoder, hidden, batch.labels, supervised=batch.supervised)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         nll = self.nll(batch).sum()
@@ -228,8 +228,7 @@ class ChatModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Losses and lanes of the examples, for the `outputs` of a callback's on_validation_batch_end."""
         nll = self.nll(batch)
-        lanes = batch.lane_ids[batch.labels != IGNORE_INDEX]
-        cast(LaneLoss, self.lane_losses[dataloader_idx]).update(nll, lanes)
+        cast(LaneLoss, self.lane_losses[dataloader_idx]).update(nll, batch.lane_ids.flatten()[batch.supervised])
         return by_example(nll, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

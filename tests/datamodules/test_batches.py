@@ -32,7 +32,9 @@ def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> No
     assert batch.document_ids.tolist() == [[1, 1, 1, 2, 2, 0, 0, 0]]
     assert batch.lane_ids.tolist() == [[4, 4, 4, 0, 0, -1, -1, -1]]
     assert batch.step_tokens.item() == 3
-    assert [str(tensor.dtype) for tensor in batch] == [f"torch.int{bits}" for bits in (64, 64, 64, 32, 16, 64)]
+    assert batch.cu_seqlens.tolist() == [0, 3, 5, 8]
+    assert batch.supervised.tolist() == [1, 2, 4]
+    assert [str(tensor.dtype) for tensor in batch] == [f"torch.int{bits}" for bits in (64, 64, 64, 32, 16, 64, 32, 64)]
     assert examples.lengths.tolist() == [3, 2]
     assert examples.supervised.tolist() == [2, 1]
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder, RMSNorm, rotary_table, rotate
+from picochat.model.decoder import Decoder, RMSNorm
+from picochat.model.rotary import rotary_table, rotate
 
 TINY = DecoderConfig(
     vocab_size=50,

@@ -94,7 +94,9 @@ def test_losses_of_examples_are_sums_over_their_supervised_tokens() -> None:
     labels = torch.tensor([[x, 5, 6, 7, x], [x, x, 8, 9, x]])
     documents = torch.tensor([[1, 1, 1, 2, 0], [1, 1, 2, 2, 0]], dtype=torch.int32)  # the first of row 2 learns nothing
     lanes = torch.tensor([[4, 4, 4, 0, -1], [1, 1, 2, 2, -1]], dtype=torch.int16)
-    batch = Batch(labels, labels, labels, documents, lanes, torch.tensor(5))
+    batch = Batch(
+        labels, labels, labels, documents, lanes, torch.tensor(5), torch.tensor([]), torch.tensor([1, 2, 3, 7, 8])
+    )
     found = by_example(torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]), batch)
     assert {name: values.tolist() for name, values in found.items()} == {
         "nll": [3.0, 4.0, 24.0], "tokens": [2, 1, 2], "lanes": [4, 0, 2],
