@@ -93,5 +93,5 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
     printed = executed(NAMES[3], tmp_path)
     assert "direct against scratchpad: " in printed
     comparison, curves = pages(printed)
-    assert "arithmetic" in comparison
+    assert "By skill" in comparison
     assert curves.count("&lt;polyline") == 2
