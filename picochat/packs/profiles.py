@@ -201,7 +201,7 @@ class Profile:
 
 
 def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if value is not None}
+    return {name: [*value] if isinstance(value, tuple) else value for name, value in pairs if value is not None}
 
 
 def _is_text(value: Any) -> bool:
