@@ -50,6 +50,8 @@ class RunReport(Callback):
             self._validations.append({"step": str(trainer.global_step), **losses})
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._started:
+            return  # resumed after its last step: nothing ran
         meters = [one for one in cast(Any, trainer).callbacks if isinstance(one, Throughput)]
         speed = meters[0].summary(trainer, pl_module) if meters else {}  # all ranks together
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):

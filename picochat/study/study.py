@@ -129,7 +129,7 @@ class Study(Settings):
         sigmas = {lane: (self.sigma**2 + 50**2 / problems) ** 0.5 for lane, problems in self.eval_lanes.items()}
         found = {lane: precision(self.design, sigma, len(self.cells)) for lane, sigma in sigmas.items()}
         if not all(one.freedom for one in found.values()):
-            raise UserError("no arm runs twice, so nothing would tell effects from noise: set full, or seeds, to 2")
+            raise UserError("no arm runs twice, so nothing would tell effects from noise; set seeds to 2")
         return found
 
     @cached_property

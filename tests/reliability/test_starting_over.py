@@ -25,3 +25,11 @@ def test_a_run_that_starts_over_and_dies_before_it_saves_leaves_nothing_of_the_o
     assert not older & {path.name for path in (folder / "run").iterdir()}
     fit(folder)
     assert results(folder / "run") == results(undisturbed / "run")
+
+
+def test_a_run_that_is_resumed_after_its_last_step_is_left_as_it_was(folder: Path, undisturbed: Path) -> None:
+    """As where a kill came after its last save, before whoever started it knew."""
+    shutil.copytree(undisturbed / "run", folder / "run")
+    fit(folder, ["--ckpt_path", "run/last.ckpt"])
+    assert results(folder / "run") == results(undisturbed / "run")
+    assert (folder / "run/report.md").read_bytes() == (undisturbed / "run/report.md").read_bytes()

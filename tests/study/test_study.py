@@ -157,14 +157,8 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (
-            {"declared": [["first", "lost"]]},
-            "declared: .'first', 'lost'. is no lane and eval lane",
-        ),
-        (
-            {"lanes": None, "full": 0},
-            "no arm runs twice, so nothing would tell effects from noise: set full, or seeds, to 2",
-        ),
+        ({"declared": [["first", "lost"]]}, "declared: .'first', 'lost'. is no lane and eval lane"),
+        ({"arms": {"a": ["train sft"], "b": ["fit"]}, "seeds": 1}, "nothing would tell effects from noise"),
         ({"arms": 4}, "no design has 4 arms for 2 lanes; there are 8 arms"),
         ({"lanes": ["first", "odd"]}, "chat.jsonl has no rows of odd"),
     ],
