@@ -128,10 +128,10 @@ def test_without_a_datamodule_the_module_says_what_it_needs(folder: Path, tmp_pa
     dm.setup("fit")
     trainer = Trainer(**QUIET, max_steps=1, enable_checkpointing=False)
     for go in (trainer.fit, trainer.validate, lambda module, _: module.configure_optimizers()):  # the last is Fabric's
-        with pytest.raises(UserError, match=r"from a datamodule: trainer.fit\(module, datamodule=ChatDataModule"):
+        with pytest.raises(UserError, match=r"needs a datamodule: trainer.fit\(module, datamodule=ChatDataModule"):
             go(ChatModule(SIZE), dm.val_dataloader())
     run(tmp_path, [])
-    with pytest.raises(UserError, match=r"make a model folder of a last.ckpt \(`picochat export`\)"):
+    with pytest.raises(UserError, match=r"load a last.ckpt.s model folder \(`picochat export`\)"):
         ChatModule.load_from_checkpoint(tmp_path / "last.ckpt")
 
 

@@ -113,9 +113,9 @@ class ChatModule(LightningModule):
         data: Any = getattr(self._trainer, "datamodule", None)
         if data is None:
             raise UserError(
-                "ChatModule takes its tokenizer, lanes and context from a datamodule: trainer.fit(module, datamodule="
-                "ChatDataModule(…)); with loaders alone or under Fabric train picochat.model.decoder.Decoder, and make "
-                "a model folder of a last.ckpt (`picochat export`)"
+                "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); with loaders alone "
+                "or under Fabric train picochat.model.decoder.Decoder, and load a last.ckpt's model folder (`picochat "
+                "export`)"
             )
         return cast(ChatData, data)
 
@@ -147,8 +147,6 @@ class ChatModule(LightningModule):
         if self.activation_checkpointing:
             self.decoder.recompute()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            if self.lora_rank is not None:
-                raise UserError("model.lora_rank is not supported with trainer.strategy fsdp2; leave one of them out")
             self._shard(self.trainer.strategy)
         elif self.compile_decoder:
             self.decoder.compile()
@@ -250,10 +248,7 @@ class ChatModule(LightningModule):
 
     def on_predict_start(self) -> None:
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            raise UserError(
-                "predict answers with whole weights, on each device by itself; leave trainer.strategy out, or use "
-                "`picochat generate`"
-            )
+            raise UserError("predict needs whole weights; leave trainer.strategy out, or use `picochat generate`")
 
     def whole_weights(self) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the decoder is whole where it was sharded; every rank has to enter."""
@@ -275,17 +270,19 @@ class ChatModule(LightningModule):
         }
 
     def _shard(self, strategy: ModelParallelStrategy) -> None:
-        if self.compile_decoder:
-            raise UserError("model.compile is not supported with trainer.strategy fsdp2; set it to false")
-        if any(isinstance(callback, WeightAveraging) for callback in cast(Any, self.trainer).callbacks):
-            raise UserError("weight averaging copies whole models; leave it out, or trainer.strategy fsdp2")
+        averages = any(isinstance(callback, WeightAveraging) for callback in cast(Any, self.trainer).callbacks)
+        for name, asked in (
+            ("model.compile", self.compile_decoder),
+            ("model.lora_rank", self.lora_rank is not None),
+            ("weight averaging", averages),
+        ):
+            if asked:
+                raise UserError(f"{name} is not supported with trainer.strategy fsdp2; leave one of them out")
         from picochat.model.sharding import shard  # half a second of imports, which other runs are spared
 
         mesh = strategy.device_mesh
         if mesh["tensor_parallel"].size() > 1:
-            raise UserError(
-                "picochat shards over data only, and this strategy splits matrices; use trainer.strategy fsdp2"
-            )
+            raise UserError("this strategy splits matrices, picochat shards over data only; use trainer.strategy fsdp2")
         shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
 
     def _log_losses(self, index: int, name: str) -> None:

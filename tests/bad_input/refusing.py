@@ -21,11 +21,12 @@ def make_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         before = contents(folder)
         with pytest.raises(SystemExit) as stop:
             main(list(words))
-        said = capsys.readouterr().err
+        out, said = capsys.readouterr()
         assert stop.value.code == 2, said
         errors = [line for line in said.splitlines() if line.startswith("picochat: error: ")]
         assert len(errors) == 1, said
         assert "Traceback" not in said
+        assert "val_check_interval=" not in out  # Lightning says of every run when it validates
         assert re.search(says, errors[0]), errors[0]
         assert len(errors[0]) < 600, errors[0]
         assert errors[0].isprintable(), errors[0]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from refusing import Refused
+from small_rows import small_model
 
 from picochat.cli import main
 from picochat.errors import UserError
@@ -18,13 +18,7 @@ from picochat.evidence.eval_report import eval_json, eval_report
 from picochat.evidence.evaluation import read_eval
 from picochat.evidence.report import write_report
 from picochat.files import sha256_text
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
 
-SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
-                     num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip
 EVAL = "eval chat --input rows.jsonl --checkpoint model --device cpu --max-new-tokens 4"
 COMPARE = ["eval", "compare", "one", "two", "--out-dir", "out"]
 BEFORE = [*EVAL.split(), "--before", "two", "--out-dir", "out"]
@@ -36,9 +30,7 @@ AGAIN = "; run it again with `picochat eval chat`"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows, a model, and what `eval chat` wrote about it."""
     folder = tmp_path_factory.mktemp("whole")
-    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
-    torch.manual_seed(0)
-    save_checkpoint(folder / "model", Decoder(SIZE), tokenizer, {})
+    small_model(folder / "model")
     rows: list[dict[str, Any]] = [
         {"answer": "4", "category": "add", "messages": [{"role": "user", "content": "2 + 2?"}]},
         {"answer": "6", "category": "add", "messages": [{"role": "user", "content": "3 + 3?"}]},

@@ -11,14 +11,8 @@ import pytest
 import torch
 from refusing import Refused
 from safetensors.torch import load_file, save_file
+from small_rows import small_model
 
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
-
-SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
-                     num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip
 DEEP = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 NORM = "model.norm.weight"
 Change = Callable[[dict[str, Any]], object]
@@ -26,11 +20,7 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "model"
-    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
-    torch.manual_seed(0)
-    save_checkpoint(folder, Decoder(SIZE), tokenizer, {})
-    return folder
+    return small_model(tmp_path_factory.mktemp("whole") / "model")
 
 
 @pytest.fixture
@@ -131,16 +121,11 @@ def added(**change: Any) -> Change:
     return lambda found: [token.update(change) for token in found["added_tokens"]]
 
 
+NO_END = "ends a reply without a control token|has no chat template"
 TOKENIZERS: dict[str, tuple[Change, str]] = {
     "no model": (lambda found: found.update(model=None), "is not a tokenizer.json"),
-    "no control tokens": (
-        lambda found: found.update(added_tokens=[]),
-        "ends a reply without a control token|has no chat template",
-    ),
-    "control tokens that are not special": (
-        added(special=False),
-        "ends a reply without a control token|has no chat template",
-    ),
+    "no control tokens": (lambda found: found.update(added_tokens=[]), NO_END),
+    "control tokens that are not special": (added(special=False), NO_END),
     "no decoder": (lambda found: found.update(decoder=None), "comes back as"),
     "no splitting": (lambda found: found.update(pre_tokenizer=None), "comes back as"),
     "lower case": (lambda found: found.update(normalizer={"type": "Lowercase"}), "comes back as"),
@@ -199,10 +184,7 @@ def test_weights_cut_short_are_refused(share: float, model: Path, refused: Refus
 
 
 STATES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
-    "NaN": (
-        lambda state: state[NORM].fill_(torch.nan),
-        "norm.weight holds NaN or infinity; take an earlier",
-    ),
+    "NaN": (lambda state: state[NORM].fill_(torch.nan), "norm.weight holds NaN or infinity; take an earlier"),
     "one infinity": (lambda state: state[NORM][3:4].fill_(torch.inf), "norm.weight holds NaN or infinity"),
     "8 bits": (lambda state: state.update({NORM: state[NORM].to(torch.float8_e4m3fn)}), "made of float8_e4m3fn"),
     "one more": (lambda state: state.update(evil=torch.zeros(3)), "holds the weight evil"),

@@ -10,13 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusing import Refused
+from small_rows import small_model
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.formats import iter_rows, read_rows
 from picochat.packs.inspection import inspect_rows
 
@@ -165,13 +162,12 @@ def test_every_command_names_file_and_line_in_one_short_printable_sentence(comma
         refused(*command.split(), says=rf"(rows.jsonl:2: |the first is line 2: ).*{says}")
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning advises before it is stopped
 def test_a_run_names_file_and_line(tmp_path: Path, refused: Refused) -> None:
-    tokenizer = train_tokenizer(["2 + 2? 4 " * 20], 262)
-    size = DecoderConfig(vocab_size=262, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8)
-    save_checkpoint(tmp_path / "model", Decoder(size), tokenizer, {})
-    command = "train sft --input rows.jsonl --checkpoint model --out-dir out --steps 1 --device cpu"
+    small_model(tmp_path / "model")
     line, says = BROKEN["role that colours the terminal"]
     write("rows.jsonl", chat(GOOD), chat(line))
+    command = "train sft --input rows.jsonl --checkpoint model --out-dir out --steps 1 --device cpu"
     refused(*command.split(), says=rf"rows.jsonl:2: .*{says}")
 
 

@@ -3,19 +3,14 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from refusing import contents
-from small_rows import chat_row, write_jsonl
+from small_rows import SIZE, chat_row, small_model, small_tokenizer, write_jsonl
 
 from picochat.cli import main
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
 
 BASE = "--steps 2 --eval-every 1 --batch-size 1 --device cpu --precision float32"
 SFT = f"train sft --checkpoint model {BASE}"
@@ -35,12 +30,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
     (folder / "corpus.txt").write_text("\n\n".join(f"the cat {n} sat on the mat " * 400 for n in range(9)))
     (folder / "dataset_pack.json").write_text(json.dumps({"corpus": "corpus.txt"}))
-    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
-    train_tokenizer(["many more words went into another tokenizer than this " * 20], 270).write(folder / "other.json")
-    for name, layers in (("model", 1), ("larger", 2)):
-        size = DecoderConfig(vocab_size=270, hidden_size=16, intermediate_size=32, num_hidden_layers=layers,
-                             num_attention_heads=1, num_key_value_heads=1, head_dim=16)  # fmt: skip
-        save_checkpoint(folder / name, Decoder(size), tokenizer, {})
+    small_tokenizer("many more words went into another tokenizer than this ").write(folder / "other.json")
+    small_model(folder / "model")
+    small_model(folder / "larger", replace(SIZE, num_hidden_layers=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main([*SFT.split(), "--input", "chat.jsonl", "--out-dir", "run"])
@@ -148,14 +140,6 @@ def edit_the_pack() -> None:
     Path("edited.jsonl").write_text(json.dumps(row) + "\n" + "".join(others))
 
 
-def assert_refused(status: object, stderr: str, case: str) -> None:
-    error = stderr.splitlines()[-1]
-    assert status == 2, stderr
-    assert "Traceback" not in stderr
-    assert error.startswith("picochat: error: ")
-    assert re.search(CASES[case][1], error), error
-
-
 def of_the_runs() -> dict[str, bytes | None]:
     return {f"{run}/{name}": data for run in ("run", "other-run", "deep") for name, data in contents(Path(run)).items()}
 
@@ -167,19 +151,9 @@ def test_what_does_not_belong_together_is_refused(case: str, place: Path, capsys
     before = of_the_runs()
     with pytest.raises(SystemExit) as stop:
         main(CASES[case][0].split())
-    assert_refused(stop.value.code, capsys.readouterr().err, case)
-    assert of_the_runs() == before
-    assert not Path("new").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
-def test_the_same_in_a_process_of_its_own(case: str, place: Path) -> None:
-    edit_the_pack()
-    before = of_the_runs()
-    command = [sys.executable, "-m", "picochat", *CASES[case][0].split()]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert_refused(done.returncode, done.stderr, case)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2
+    assert re.search(f"^picochat: error: .*{CASES[case][1]}", error), error
     assert of_the_runs() == before
     assert not Path("new").exists()
 

@@ -2,19 +2,18 @@
 
 import html
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from small_rows import SIZE, small_tokenizer
 
 from picochat.cli import main
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.turns import SPECIAL_TOKENS, ChatTemplate, own_template
-from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import dump_rows
 from picochat.packs.shapes import rows_of
 from picochat.strict_json import parse_json
@@ -52,7 +51,7 @@ ODD = {
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ChatTokenizer:
-    return train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
+    return small_tokenizer()
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -69,10 +68,7 @@ def test_odd_text_is_learnt_and_said_as_it_is(name: str, tokenizer: ChatTokenize
 def test_odd_questions_come_through_an_evaluation_and_mean_nothing_in_its_page(
     tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 16}
-    heads = {"num_attention_heads": 1, "num_key_value_heads": 1}
-    size = DecoderConfig(vocab_size=270, max_position_embeddings=512, **shape, **heads)
+    size = replace(SIZE, max_position_embeddings=512)
     save_checkpoint(tmp_path / "model", Decoder(size), tokenizer, {"parent": ODD["a script"]})
     rows = [
         {"id": text, "category": text, "answer": text, "messages": [{"role": "user", "content": text}]}

@@ -4,13 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from small_rows import chat_row, write_jsonl
+from small_rows import chat_row, small_model, write_jsonl
 
 from picochat.cli import main
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
 
 
 def test_a_rate_that_blows_the_weights_up_ends_the_run_with_step_rows_and_lanes(
@@ -18,10 +14,7 @@ def test_a_rate_that_blows_the_weights_up_ends_the_run_with_step_rows_and_lanes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "chat.jsonl", [chat_row(lane, n, 3) for lane in ("add", "spell") for n in range(40)])
-    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
-    size = DecoderConfig(vocab_size=270, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                         num_attention_heads=1, num_key_value_heads=1, head_dim=16)  # fmt: skip
-    save_checkpoint(tmp_path / "model", Decoder(size), tokenizer, {})
+    small_model(tmp_path / "model")
     words = "train sft --input chat.jsonl --checkpoint model --out-dir run --steps 60 --eval-every 60 --batch-size 2"
     more = "--device cpu --precision float32 --optimizer adamw --learning-rate 1e30 --lr-warmup-steps 0"
     with pytest.raises(SystemExit) as stop:

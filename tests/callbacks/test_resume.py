@@ -188,8 +188,3 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, content: bytes) ->
         AtomicCheckpointIO().load_checkpoint(path)
     with pytest.raises(UserError, match="does not exist"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "other.ckpt")
-
-
-def test_a_cadence_below_one_is_named() -> None:
-    with pytest.raises(UserError, match="every_n_steps is 0"):
-        LastCheckpoint(every_n_steps=0)
