@@ -10,7 +10,7 @@ evidence.server, a model of transformers in model.any_lm, the module that is bei
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -107,20 +107,17 @@ class Said:
 
 
 class FileAnswerer:
-    """Hands out the replies of a file.
-
-    Args:
-        path: JSONL, as above.
-        rows: that were answered.
+    """Hands out the replies of a JSONL file, as above, to the rows that were answered.
 
     Raises:
-        UserError: a line that is no reply, or too few or too many of them.
+        UserError: a line that is no reply to its row, or too few or too many of them.
     """
 
     def __init__(self, path: str | Path, rows: Sequence[Row]) -> None:
-        lines = [_checked_reply(path, *numbered) for numbered in iter_records(path)]
-        if lines and all(line.get("id") is not None for line in lines):
-            by_id = {str(line["id"]): line for line in lines}
+        lines = list(iter_records(path))
+        names = [str(line["id"]) for _, line in lines if isinstance(line, dict) and line.get("id") is not None]
+        if lines and len(names) == len(lines):
+            by_id = dict(zip(names, lines, strict=True))
             missing = [str(row.get("id")) for row in rows if str(row.get("id")) not in by_id]
             if missing:
                 raise UserError(f"{path} has no reply to {len(missing)} of {len(rows)} rows, such as id {missing[0]!r}")
@@ -128,8 +125,17 @@ class FileAnswerer:
         if len(lines) != len(rows):
             raise UserError(f"{path} holds {len(lines)} replies to {len(rows)} rows; give one a row, or give them ids")
         self._lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row, line in zip(rows, lines, strict=True):
-            self._lines[key_of(row["messages"])].append(line)
+        for row, (number, line) in zip(rows, lines, strict=True):
+            scores = line.get("choice_scores") if isinstance(line, dict) else None
+            scored = isinstance(scores, dict) and all(
+                isinstance(scores.get(label), int | float) for label in row.get("choice_labels") or [None]
+            )
+            if not scored and not (isinstance(line, dict) and isinstance(line.get("reply"), str)):
+                said = line if isinstance(line, ValueError) else "holds no reply"
+                raise UserError(
+                    f'{path}:{number}: {said}; {{"reply": …}}, or {{"choice_scores": {{LABEL: …}}}}, is expected'
+                )
+            self._lines[key_of(row["messages"])].append({**line, "choice_scores": scores if scored else None})
 
     def reply(self, conversations: Conversations) -> list[Said]:
         """The reply to each conversation."""
@@ -138,23 +144,10 @@ class FileAnswerer:
 
     def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[list[float] | None]:
         """The scores of the file, None where it has a reply in their place."""
-        scores: list[list[float] | None] = []
-        for messages, names in zip(conversations, labels, strict=True):
-            found = self._lines[key_of(messages)][0].get("choice_scores")
-            scores.append([float(found[name]) for name in names] if found else None)
-            if found:
-                self._lines[key_of(messages)].pop(0)
-        return scores
-
-
-def _checked_reply(path: str | Path, line: int, record: Any) -> dict[str, Any]:
-    if isinstance(record, ValueError):
-        raise UserError(f"{path}:{line}: {record}")
-    scores = record.get("choice_scores") if isinstance(record, dict) else None
-    if not isinstance(record, dict) or not (isinstance(record.get("reply"), str) or isinstance(scores, Mapping)):
-        what = '{"reply": …}, or {"choice_scores": {LABEL: …}}, is expected'
-        raise UserError(f"{path}:{line}: holds no reply; {what}")
-    return record
+        waiting = [self._lines[key_of(messages)] for messages in conversations]
+        lines = [own.pop(0) if own[0]["choice_scores"] else None for own in waiting]
+        pairs = zip(lines, labels, strict=True)
+        return [[float(line["choice_scores"][name]) for name in names] if line else None for line, names in pairs]
 
 
 def key_of(messages: Sequence[Message]) -> str:

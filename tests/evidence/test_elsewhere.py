@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from students import eval_row
 
+from picochat.cli import main
 from picochat.errors import UserError
 from picochat.evidence.answering import FileAnswerer
-from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.evaluation import answer_rows, read_eval
+from picochat.evidence.second_opinion import agreement
 from picochat.evidence.server import ServerAnswerer
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Row
@@ -58,7 +60,7 @@ def test_replies_of_a_file_are_judged_in_order_or_by_id(tmp_path: Path) -> None:
     ("lines", "says"),
     [
         ([{"reply": "1"}], "holds 1 replies to 6 rows"),
-        ([{"reply": "1"}, {"text": "2"}], ":2: holds no reply"),
+        ([*[{"reply": "1"}] * 5, {"text": "2"}], ":6: holds no reply"),
         ([{"id": "row-0 + 1?", "reply": "1"}], "has no reply to 5 of 6 rows, such as id 'row-1 "),
     ],
 )
@@ -101,4 +103,41 @@ def test_a_server_that_fails_is_named_without_the_key(server: tuple[str, Path], 
     assert "run it again to go on" in str(fault.value)
     assert len(kept.read_text().splitlines()) == 2
     with pytest.raises(UserError, match="is no address of a server"):
-        ServerAnswerer("localhost:8000", "small", Decoding())
+        ServerAnswerer("localhost:8000", "small", Decoding(), kept)
+
+
+def test_eval_chat_judges_a_file_a_server_and_a_model_of_transformers_and_compares_them(
+    server: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, _ = server
+    refusals = [eval_row(f"Who won game {n}?", "refusal", "mine", answerable=False) for n in range(2)]
+    rows = [*SUMS, CHOICE, *refusals]
+    replies = [{"reply": str(n + 1)} for n in range(6)] + [{"reply": "B"}, {"reply": "I don't know."}, {"reply": "Me."}]
+    made = ["--replies", str(write(tmp_path / "replies.jsonl", *replies)), "--judge", url, "--judge-model", "big"]
+    hf = ["--hf", str(llama(tmp_path / "llama")), "--device", "cpu", "--max-new-tokens", "3"]
+    eval_file = str(write(tmp_path / "eval.jsonl", *rows))
+    for name, source in (("made", made), ("served", ["--server", url, "--model", "small"]), ("hf", hf)):
+        main(["eval", "chat", "--input", eval_file, *source, "--out-dir", str(tmp_path / name)])
+    judged = read_eval(tmp_path / "made").predictions
+    assert [one.passed for one in judged] == [True] * 8 + [False]
+    assert [one.judge_passed for one in judged] == [None] * 7 + [True, True]  # the server says yes to all
+    found = agreement(judged)
+    assert found is not None and (found.both, found.judge_alone, found.kappa) == (1, 1, 0.0)
+    assert (read_eval(tmp_path / "hf").predictions[6].choice_scores or {}).keys() == {"A", "B"}
+    main(["eval", "compare", str(tmp_path / "made"), str(tmp_path / "served")])
+    assert "served against made" in capsys.readouterr().out
+    assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("*.json*") if "log" not in path.name)
+
+
+def llama(folder: Path) -> Path:
+    """A tiny untrained model of transformers, with a chat template of its own."""
+    from tokenizers import Tokenizer, models
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate(["</s>", "<u>", "<a>", *map(chr, range(32, 127))])}
+    template = "{% for turn in messages %}<u>{{ turn['content'] }}</s>{% endfor %}<a>"
+    own = Tokenizer(models.BPE(vocabulary, []))
+    PreTrainedTokenizerFast(tokenizer_object=own, eos_token="</s>", chat_template=template).save_pretrained(folder)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), eos_token_id=0, **size)).save_pretrained(folder)
+    return folder
