@@ -17,7 +17,6 @@ from picochat.packs.formats import Reading, Tally
 if TYPE_CHECKING:
     from picochat.evidence.answering import Answerer
     from picochat.evidence.curves import Curves
-    from picochat.evidence.lanes import Prediction
     from picochat.packs.rows import Row
 
 _POWER = "picochat.evidence.power.visible_difference"
@@ -39,6 +38,7 @@ def run_chat(args: argparse.Namespace) -> None:
     from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
     from picochat.evidence.gates import limits_with
     from picochat.evidence.policy import Policy
+    from picochat.evidence.server import ServerAnswerer, ask_judge
     from picochat.packs.rows import conversation
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
@@ -58,7 +58,9 @@ def run_chat(args: argparse.Namespace) -> None:
         nll = answerer.nll([conversation(row) for row in rows])
         predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
     if args.judge:
-        predictions = _second_opinion(args, rows, predictions)
+        thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
+        judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
+        predictions = ask_judge(predictions, rows, judge)
     _say(tally)
     pack = RowFile.of(args.input, len(rows))
     evaluation = Evaluation(pack, predictions=predictions, limits=limits, says=policy.claims, **origin)
@@ -73,7 +75,7 @@ def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -
     """What answers, and what the report says of it: `model`, `settings`, `overlap`."""
     from picochat.evidence.answering import FileAnswerer, ModelAnswerer
     from picochat.evidence.evaluation import Model
-    from picochat.evidence.trained_on import met_in_training
+    from picochat.packs.contamination import met_in_training
 
     if args.replies:
         model = Model(args.replies, sha256_file(args.replies))
@@ -101,15 +103,6 @@ def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -
     model = Model.of(args.checkpoint, loaded.provenance)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=True)
     return answerer, {"model": model, "settings": settings, "overlap": overlap}
-
-
-def _second_opinion(args: argparse.Namespace, rows: "list[Row]", predictions: "list[Prediction]") -> "list[Prediction]":
-    from picochat.evidence.second_opinion import ask_judge
-    from picochat.evidence.server import ServerAnswerer
-
-    decoding = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
-    judge = ServerAnswerer(args.judge, args.judge_model, decoding, Path(args.out_dir, "judge.jsonl"))
-    return ask_judge(predictions, rows, judge)
 
 
 def run_sft_fit(args: argparse.Namespace) -> None:
@@ -210,21 +203,19 @@ def _add_chat(subparsers: Any) -> None:
         ("--hf", "NAME", "a chat model of transformers: a folder, or a name on the Hugging Face hub"),
     ):
         answers.add_argument(flag, metavar=metavar, help=text)
-    parser.add_argument("--model", metavar="NAME", help="what the server calls the model")
     _add_model_flags(parser, "eval rows, or chat rows with an answer: .jsonl, .json, .csv or .parquet; also .gz, .zst")
-    parser.add_argument(
-        "--judge", metavar="URL", help="a server whose model gives a second opinion on what rules judge"
-    )
-    parser.add_argument("--judge-model", metavar="NAME", help="what that server calls its model")
+    for flag, metavar, text in (
+        ("--model", "NAME", "what the server calls the model"),
+        ("--judge", "URL", "a server whose model gives a second opinion on what text rules judge"),
+        ("--judge-model", "NAME", "what that server calls its model"),
+        ("--before", "DIR", "an earlier eval output on the same rows, drawn beside this one"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=text)
     gates = "change a gate, or set one for a lane or skill of the rows, such as math=0.5 or echo=0; may be repeated"
     parser.add_argument("--gate", action="append", default=[], metavar="NAME=SHARE", help=gates)
     parser.add_argument("--allow-overlap", action="store_true", help="evaluate rows that the model was trained on")
-    parser.add_argument(
-        "--before", metavar="DIR", help="an earlier eval output on the same rows, drawn beside this one"
-    )
-    parser.add_argument(
-        "--model-card", action="store_true", help="write README.md, the model card, into the checkpoint"
-    )
+    card = "write README.md, the model card, into the checkpoint"
+    parser.add_argument("--model-card", action="store_true", help=card)
     parser.set_defaults(run=run_chat)
 
 
@@ -259,20 +250,17 @@ def _add_compare(subparsers: Any) -> None:
         --before runs/eval/base --peak runs/eval/capability""",
     )
     parser.add_argument("runs", nargs="*", metavar="DIR", help="two folders that `eval chat` wrote: A B")
-    before = "the model before any of this: shows the retained gain (what was not forgotten)"
-    for flag, text in {
-        "--a": "arm A, several runs (seeds)",
-        "--b": "arm B, several runs (seeds)",
-        "--before": before,
-        "--peak": "the model whose gain over --before is meant (default: A)",
-    }.items():
-        parser.add_argument(flag, nargs="+", default=[], metavar="DIR", help=text)
-    parser.add_argument("--name-a", metavar="NAME", help="what arm A is called (default: after its folder)")
-    parser.add_argument("--name-b", metavar="NAME", help="what arm B is called (default: after its folder)")
-    noise = "how much runs differ: earlier runs of one recipe, or a comparison.json with several runs an arm"
-    parser.add_argument("--noise", nargs="+", default=[], metavar="PATH", help=noise)
-    declared = "skills or categories that this comparison is made for; all others are explored (default: every skill)"
-    parser.add_argument("--declare", nargs="+", default=[], metavar="LANE", help=declared)
+    for flag, metavar, many, text in (
+        ("--a", "DIR", "+", "arm A, several runs (seeds)"),
+        ("--b", "DIR", "+", "arm B, several runs (seeds)"),
+        ("--before", "DIR", "+", "the model before any of this: shows the retained gain (what was not forgotten)"),
+        ("--peak", "DIR", "+", "the model whose gain over --before is meant (default: A)"),
+        ("--name-a", "NAME", None, "what arm A is called (default: after its folder)"),
+        ("--name-b", "NAME", None, "what arm B is called (default: after its folder)"),
+        ("--noise", "PATH", "+", "how much runs differ: earlier runs of one recipe, or a comparison.json with several"),
+        ("--declare", "LANE", "+", "skills or categories that this comparison is made for (default: every skill)"),
+    ):
+        parser.add_argument(flag, nargs=many, default=[] if many else None, metavar=metavar, help=text)
     parser.add_argument("--margin", type=float, default=2.0, help="points within which arms are equal (default: 2)")
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")

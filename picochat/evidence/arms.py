@@ -88,24 +88,18 @@ def read_noise(paths: Sequence[str | Path]) -> Noise:
     return noise_between([arm for arm in arms if arm])
 
 
-def judged_rows(arms: Sequence[Arm]) -> list[Prediction]:
-    """The first run's rows, without those whose reply the text rules could not read in some run."""
-    runs = [run.evaluation.predictions for arm in arms for run in arm.runs]
-    return [rows[0] for rows in zip(*runs, strict=True) if all(row.judged for row in rows)] or list(runs[0])
-
-
 def noise_between(arms: Sequence[Arm]) -> Noise:
     """The noise of arms that answered the same rows; empty where no arm has two runs."""
     design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
     scores = np.concatenate([arm.scores for arm in arms])
 
-    place = {row.index: number for number, row in enumerate(arms[0].runs[0].evaluation.predictions)}
+    rows = arms[0].runs[0].evaluation.predictions
+    place = {row.index: number for number, row in enumerate(rows)}
 
     def raw(rows: Sequence[Prediction]) -> RunNoise | None:
         sums, sizes = cluster_sums(scores[:, [place[row.index] for row in rows]], [row.cluster for row in rows])
         return run_noise(sums, sizes, design)
 
-    rows = judged_rows(arms)
     lanes = {name: {lane: raw(own) for lane, own in grouped(rows, name).items()} for name in GROUPINGS}
     lanes["overall"] = {"overall": raw(rows)}
     shared = [own for own in lanes["by_category"].values() if own]

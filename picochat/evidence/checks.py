@@ -24,30 +24,21 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.numbers import only_number, readings, value
+from picochat.evidence.answers import (
+    LAST,
+    final_answer,
+    marked,
+    only_number,
+    plain_answer,
+    same_number,
+    same_text,
+    steps_correct,
+)
 from picochat.evidence.refusals import READ, declines, is_english, is_somebody_else, leaks_an_answer
 from picochat.evidence.texts import bare, fold, includes, normalise, units
 from picochat.packs.rows import Row, prompt_text
 from picochat.plugins import load_named
 
-_FINAL = re.compile(r"final answer\s*:", re.IGNORECASE)
-_IS = (
-    r"\**\s?(?:[:：=]|(?:is|was|ist|est|es|è|é|(?:must|should|would|will) be)\b|是|为|為|は|은)[ :：]?"
-    r"(?:(?:option|choice)\b)?"
-)
-_LAST = re.compile(rf"####|\\boxed(?=\s?\{{)|\bfinal answer{_IS}", re.IGNORECASE)
-_MARK = re.compile(
-    rf"{_LAST.pattern}|<answer>|\b(?:answer|result|option|choice|antwort|ergebnis|réponse|respuesta|resultado|resposta|"
-    rf"risposta|ответ){_IS}|(?:答案|答え|回答|答|정답|답){_IS}",
-    re.IGNORECASE,
-)
-_OPENING = re.compile(
-    r"(?:(?:so|then|therefore|thus|hence),? )?"
-    r"(?:(?:it|that|this)(?: is|['’]s)|i (?:choose|pick|select|would (?:choose|say)))[: ]",
-    re.IGNORECASE,
-)
-_COPULA = re.compile(r"(?:です|でした|だ|である|입니다|이에요|예요|이다)(?=[。.!！\s]*$)")
-_TAKEN_BACK = re.compile(r"\W*(?:no|not|or|but|and|wait|actually|sorry|rather|maybe)\b", re.IGNORECASE)
 _LIMITS = """import resource
 for what, most in ((resource.RLIMIT_CPU, 10), (resource.RLIMIT_AS, 2**30), (resource.RLIMIT_FSIZE, 0)):
     resource.setrlimit(what, (most, most))
@@ -77,23 +68,23 @@ Check = Callable[[str, Any, Row], "Grade | bool"]
 def exact(reply: str, wanted: Any, row: Row) -> Grade:
     """The text of the answer, or of one that is accepted; `{case: true}` minds capitals."""
     case = isinstance(wanted, Mapping) and bool(wanted.get("case"))
-    return _graded(reply, wanted, row, lambda said, answer, alone: _same_text(said, answer, alone, case))
+    return _graded(reply, wanted, row, lambda said, answer, alone: same_text(said, answer, alone, case))
 
 
 def number(reply: str, wanted: Any, row: Row) -> Grade:
     """The value of the answer."""
-    return _graded(reply, wanted, row, _same_number)
+    return _graded(reply, wanted, row, same_number)
 
 
 def answer(reply: str, wanted: Any, row: Row) -> Grade:
     """`number` where the answer is one, and `exact`: what a row without a named check gets."""
-    return _graded(reply, wanted, row, lambda *texts: _same_text(*texts) or _same_number(*texts))
+    return _graded(reply, wanted, row, lambda *texts: same_text(*texts) or same_number(*texts))
 
 
 def choice(reply: str, wanted: Any, row: Row) -> Grade:
     """The label of the right choice, and no other."""
     said, labels = (
-        fold(_said(reply).strip().partition("\n")[0]),
+        fold(plain_answer(reply).strip().partition("\n")[0]),
         "|".join(map(re.escape, map(fold, row["choice_labels"]))),
     )
     more = (
@@ -196,57 +187,6 @@ def _load(name: str) -> tuple[Check, str]:
     return CHECKS[name] if name in CHECKS else (load_named(name, "picochat.checks", "check"), name)
 
 
-def final_answer(reply: str) -> str | None:
-    """The text behind the last "Final answer:", or None."""
-    _, mark, behind = _behind_last(_FINAL, reply)
-    return behind.strip() if mark else None
-
-
-def marked(reply: str, mark: re.Pattern[str] = _MARK) -> str | None:
-    """The text behind the last mark of an answer ("The answer is", "####", "\\boxed{…}"), or None."""
-    _, found, behind = _behind_last(mark, reply)
-    if found.startswith("\\"):
-        behind = _braced(behind)
-    return behind.partition("</answer>")[0].strip() if found else None
-
-
-def _braced(text: str) -> str:
-    """What stands in the braces that a text begins with: "{\\text{a}} b" → "\\text{a}"."""
-    depth = 0
-    for place, char in enumerate(text[:2_000]):
-        depth += (char == "{") - (char == "}")
-        if char == "}" and depth == 0:
-            return text[:place].lstrip()[1:]
-    return text
-
-
-def _said(reply: str) -> str:
-    """The part of a reply in free form that answers: behind a mark, or an opening such as "It is"."""
-    said = marked(reply)
-    opening = _OPENING.match(reply.lstrip()) if said is None else None
-    return _COPULA.sub("", (reply.lstrip()[opening.end() :] if opening else reply) if said is None else said)
-
-
-def steps_correct(wanted: Sequence[str], reply: str) -> float:
-    """Share of lines that are right: line i against step i; missing and surplus lines count as wrong.
-
-    steps ["7 + 5 = 12", "2 + 1 + 1 = 4"] against "7 + 5 = 12\\n2 + 1 = 3\\nFinal answer: 42" give 1/2.
-    """
-    work, mark, _ = _behind_last(_FINAL, reply)
-    lines = [line for line in (work if mark else reply).splitlines() if line.strip()]
-    own = [line for step in wanted for line in step.splitlines() if line.strip()]
-    right = sum(normalise(line) == normalise(step) for line, step in zip(lines, own, strict=False))
-    return right / max(len(lines), len(own), 1)
-
-
-def _behind_last(mark: re.Pattern[str], reply: str) -> tuple[str, str, str]:
-    """What stands before the last match, the match, and what stands behind it."""
-    matches = list(mark.finditer(reply))
-    return (
-        (reply[: matches[-1].start()], matches[-1].group(), reply[matches[-1].end() :]) if matches else ("", "", reply)
-    )
-
-
 def accepted(row: Row) -> list[str]:
     """The row's answer, and what is accepted in its place."""
     return [text for text in (row.get("answer"), *row.get("accept", [])) if text is not None]
@@ -259,41 +199,17 @@ def _graded(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], 
     ways: list[str] = [reply]  # "direct": nothing but the answer
     exactly: str | None = reply
     if not direct and (style == "scratchpad" or row.get("steps")):
-        said, exactly = marked(reply, _LAST), final
+        said, exactly = marked(reply, LAST), final
         if said is None:
             return Grade(False, reason="no_final_answer")
         ways = [said]
     elif not direct:  # the row does not say; any form is understood
-        said, exactly = _said(reply), final or reply
+        said, exactly = plain_answer(reply), final or reply
         line = said.partition("\n")[0]  # behind a mark an explanation may follow
         ways = [said, line if said != reply else "", (only_number(said[:200]) or "") if said == line else ""]
     passed = any(same(way, answer, direct) for way in ways if way for answer in answers)
     strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in answers)
     return Grade(passed, passed and strict, ways[0] if exactly is None else exactly)
-
-
-def _same_text(said: str, answer: str, alone: bool, case: bool = False) -> bool:
-    """Whether a text, or its first sentence or clause where more may follow, is the answer."""
-    wanted, first, rest = bare(answer, case=case), said, ""
-    if not alone and not value(answer):
-        first, *others = re.split(r"(?<=[.!?])\s|\n|,\s(?=[a-z])", said, maxsplit=1)
-        rest = others[0] if others else ""
-    return wanted == bare(said, case=case) or (wanted == bare(first, case=case) and not _TAKEN_BACK.match(rest))
-
-
-def _same_number(said: str, answer: str, alone: bool) -> bool:
-    """Whether the first line of a text is, or holds alone, the answer's number; nothing behind it holds another one."""
-    head, _, rest = said.strip().partition("\n")
-    wanted, sums = value(answer), "=" in head.lstrip(" =$\\(")
-    if wanted is None or len(head) > 200 or (alone and (rest or sums)):
-        return False
-    found = readings(head, units=not alone)
-    if found is None and not alone:
-        short = re.split(r"[,;.:] (?=[^\W\d_])| \(", head, maxsplit=1)[0]
-        found = readings(short)
-    if found is None or wanted[0] not in found[0] or re.search(r"\d", rest):
-        return False
-    return wanted[1] in ("", found[1]) or (len(wanted[1]) == 1 and not found[1])  # "$5" may be said as 5
 
 
 def _of_english(reply: str, passed: bool) -> Grade:

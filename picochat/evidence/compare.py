@@ -27,7 +27,7 @@ from statistics import correlation
 from typing import NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.arms import Arm, Noise, judged_rows, noise_between, read_arms
+from picochat.evidence.arms import Arm, Noise, noise_between, read_arms
 from picochat.evidence.clusters import (
     ClusteredDifference,
     ClusteredRate,
@@ -37,7 +37,7 @@ from picochat.evidence.clusters import (
     clustered_rate,
     share_of_gain,
 )
-from picochat.evidence.evaluation import RowFile
+from picochat.evidence.evaluation import Evaluation, RowFile
 from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
 from picochat.evidence.runs import RunNoise, corrected, smallest_visible
 
@@ -174,7 +174,7 @@ def compare_runs(
         different = {tuple(run.folder for run in arm.runs): arm for arm in (a, b, start, top) if arm}.values()
         noise = noise_between([*different])
         noise_from = "these runs"
-    lanes, place = _lanes(judged_rows([arm for arm in (a, b, start, top) if arm]), noise, declared)
+    lanes, place = _lanes(first, noise, declared)
     gains = _gains(lanes, start, top or a, a, b) if start else [None] * len(lanes)
     found = [_difference(*one, a, b, margin) for one in zip(lanes, _changes(lanes, a, b), gains, strict=True)]
     groupings = {
@@ -184,15 +184,13 @@ def compare_runs(
     return Comparison(first.pack, a, b, start, top, margin, noise_from, overall, groupings, _flips(a, b))
 
 
-def _lanes(
-    judged: Sequence[Prediction], noise: Noise, declared: Sequence[str]
-) -> tuple[list[_Lane], dict[tuple[str, str], int]]:
+def _lanes(first: Evaluation, noise: Noise, declared: Sequence[str]) -> tuple[list[_Lane], dict[tuple[str, str], int]]:
     """The different lanes, and the place among them of each (grouping, lane); the declared ones come first."""
-    rows = {("by_skill", name): own for name, own in grouped(judged, "by_skill").items()}
+    rows = {("by_skill", name): own for name, own in grouped(first.predictions, "by_skill").items()}
     named = [("by_skill", name) for name in declared] or list(rows)
     for grouping in GROUPINGS:
-        rows |= {(grouping, name): own for name, own in grouped(judged, grouping).items()}
-    rows["overall", "overall"] = list(judged)
+        rows |= {(grouping, name): own for name, own in grouped(first.predictions, grouping).items()}
+    rows["overall", "overall"] = list(first.predictions)
     named = [key if key in rows else ("by_category", key[1]) for key in named]
     for _, name in (key for key in named if key not in rows):
         known = ", ".join(dict.fromkeys(name for own, name in rows if own in ("by_skill", "by_category")))
@@ -278,9 +276,9 @@ def _gains(lanes: Sequence[_Lane], start: Arm, top: Arm, a: Arm, b: Arm) -> list
 
 
 def _flips(a: Arm, b: Arm) -> list[Flip]:
-    flips, judged = [], {row.index for row in judged_rows([a, b])}
+    flips = []
     for index, (share_a, share_b) in enumerate(zip(a.scores.mean(0).tolist(), b.scores.mean(0).tolist(), strict=True)):
-        if index in judged and abs(share_a - share_b) >= 0.5:
+        if abs(share_a - share_b) >= 0.5:
             gained = share_b > share_a
             reply_a, reply_b = (
                 next(reply for run in arm.runs if (reply := run.evaluation.predictions[index]).passed == passed)

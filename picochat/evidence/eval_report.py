@@ -34,7 +34,7 @@ from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
 from picochat.evidence.report import breakdown, facts, jsonl, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.second_opinion import Agreement, agreement
+from picochat.evidence.server import Agreement, agreement
 from picochat.files import sha256_text, write_files
 
 _HEADER = """---

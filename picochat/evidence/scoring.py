@@ -20,7 +20,8 @@ steps of a scratchpad are reported beside: a wrong step with a right result pass
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from picochat.evidence.checks import Grade, accepted, grade, steps_correct
+from picochat.evidence.answers import steps_correct
+from picochat.evidence.checks import Grade, accepted, grade
 from picochat.evidence.habits import echoes, is_looping
 from picochat.evidence.policy import Policy, Rules
 from picochat.evidence.refusals import claims_ability, is_name, opens_with_refusal, refuses

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from picochat.cli import main
-from picochat.evidence.checks import final_answer
+from picochat.evidence.answers import final_answer
 from picochat.evidence.lm_eval_export import export_lm_eval
 from picochat.evidence.texts import normalise
 from picochat.packs import build_task_pack

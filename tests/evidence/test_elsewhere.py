@@ -13,8 +13,7 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.evidence.answering import FileAnswerer
 from picochat.evidence.evaluation import answer_rows, read_eval
-from picochat.evidence.second_opinion import agreement
-from picochat.evidence.server import ServerAnswerer
+from picochat.evidence.server import ServerAnswerer, agreement
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Row
 

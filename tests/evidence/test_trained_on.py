@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from picochat.evidence.policy import Policy, Rules
-from picochat.evidence.trained_on import met_in_training
 from picochat.files import sha256_file
 from picochat.packs import build_task_pack
+from picochat.packs.contamination import met_in_training
 from picochat.packs.formats import Reading, read_rows
 from picochat.packs.rows import Row, write_rows
 

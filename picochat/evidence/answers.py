@@ -1,16 +1,37 @@
-"""Numbers by value. In: a text. Out: the values that it may stand for, and its unit. Next: evidence.checks.
+"""What a reply answers. In: replies, answers. Out: the part that answers, numbers by value. Next: evidence.checks.
 
+"7 + 5 = 12 …\\nFinal answer: 42"   42      behind the last mark: "####", "\\boxed{…}", "The answer is", "答案是"
+"It is Paris. It lies …"           Paris   behind an opening, to the first full stop
 "$1,234.50"   {1234.5}, "$"          "1.234"       {1.234, 1234}: both are in use
 "42 apples"   {42}, "apples"         "5 million"   {5000000}
-"−5", "twelve", "3/4", "2½", "1e3", "= 42", "\\\\boxed{42}"      "27 15 42", "42 or 43", "2⁵", "12:30" are no number
+"−5", "twelve", "3/4", "2½", "1e3", "= 42"      "27 15 42", "42 or 43", "2⁵", "12:30" are no number
 """
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from fractions import Fraction
 
-from picochat.evidence.texts import fold, unwrap
+from picochat.evidence.texts import bare, fold, normalise, unwrap
 
+_FINAL = re.compile(r"final answer\s*:", re.IGNORECASE)
+_IS = (
+    r"\**\s?(?:[:：=]|(?:is|was|ist|est|es|è|é|(?:must|should|would|will) be)\b|是|为|為|は|은)[ :：]?"
+    r"(?:(?:option|choice)\b)?"
+)
+LAST = re.compile(rf"####|\\boxed(?=\s?\{{)|\bfinal answer{_IS}", re.IGNORECASE)
+_MARK = re.compile(
+    rf"{LAST.pattern}|<answer>|\b(?:answer|result|option|choice|antwort|ergebnis|réponse|respuesta|resultado|resposta|"
+    rf"risposta|ответ){_IS}|(?:答案|答え|回答|答|정답|답){_IS}",
+    re.IGNORECASE,
+)
+_OPENING = re.compile(
+    r"(?:(?:so|then|therefore|thus|hence),? )?"
+    r"(?:(?:it|that|this)(?: is|['’]s)|i (?:choose|pick|select|would (?:choose|say)))[: ]",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(r"(?:です|でした|だ|である|입니다|이에요|예요|이다)(?=[。.!！\s]*$)")
+_TAKEN_BACK = re.compile(r"\W*(?:no|not|or|but|and|wait|actually|sorry|rather|maybe)\b", re.IGNORECASE)
 _WORDS = re.findall(
     r"\w+",
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -36,6 +57,81 @@ _NUMBER = re.compile(
     r" ?(?P<unit>[^\s\d][^\d]{0,40})?"
 )
 _ALONE = re.compile(rf"(?<![\w.,/^√])[-+]?{_MONEY}?[-+]?\d[\d,.' _]{{0,40}}(?:/ ?\d{{1,20}})?(?: ?%)?(?![\d/^!²³¹⁰-₎])")
+
+
+def final_answer(reply: str) -> str | None:
+    """The text behind the last "Final answer:", or None."""
+    _, mark, behind = _behind_last(_FINAL, reply)
+    return behind.strip() if mark else None
+
+
+def marked(reply: str, mark: re.Pattern[str] = _MARK) -> str | None:
+    """The text behind the last mark of an answer ("The answer is", "####", "\\boxed{…}"), or None."""
+    _, found, behind = _behind_last(mark, reply)
+    if found.startswith("\\"):
+        behind = _braced(behind)
+    return behind.partition("</answer>")[0].strip() if found else None
+
+
+def _braced(text: str) -> str:
+    """What stands in the braces that a text begins with: "{\\text{a}} b" → "\\text{a}"."""
+    depth = 0
+    for place, char in enumerate(text[:2_000]):
+        depth += (char == "{") - (char == "}")
+        if char == "}" and depth == 0:
+            return text[:place].lstrip()[1:]
+    return text
+
+
+def plain_answer(reply: str) -> str:
+    """The part of a reply in free form that answers: behind a mark, or an opening such as "It is"."""
+    said = marked(reply)
+    opening = _OPENING.match(reply.lstrip()) if said is None else None
+    return _COPULA.sub("", (reply.lstrip()[opening.end() :] if opening else reply) if said is None else said)
+
+
+def steps_correct(wanted: Sequence[str], reply: str) -> float:
+    """Share of lines that are right: line i against step i; missing and surplus lines count as wrong.
+
+    steps ["7 + 5 = 12", "2 + 1 + 1 = 4"] against "7 + 5 = 12\\n2 + 1 = 3\\nFinal answer: 42" give 1/2.
+    """
+    work, mark, _ = _behind_last(_FINAL, reply)
+    lines = [line for line in (work if mark else reply).splitlines() if line.strip()]
+    own = [line for step in wanted for line in step.splitlines() if line.strip()]
+    right = sum(normalise(line) == normalise(step) for line, step in zip(lines, own, strict=False))
+    return right / max(len(lines), len(own), 1)
+
+
+def _behind_last(mark: re.Pattern[str], reply: str) -> tuple[str, str, str]:
+    """What stands before the last match, the match, and what stands behind it."""
+    matches = list(mark.finditer(reply))
+    return (
+        (reply[: matches[-1].start()], matches[-1].group(), reply[matches[-1].end() :]) if matches else ("", "", reply)
+    )
+
+
+def same_text(said: str, answer: str, alone: bool, case: bool = False) -> bool:
+    """Whether a text, or its first sentence or clause where more may follow, is the answer."""
+    wanted, first, rest = bare(answer, case=case), said, ""
+    if not alone and not value(answer):
+        first, *others = re.split(r"(?<=[.!?])\s|\n|,\s(?=[a-z])", said, maxsplit=1)
+        rest = others[0] if others else ""
+    return wanted == bare(said, case=case) or (wanted == bare(first, case=case) and not _TAKEN_BACK.match(rest))
+
+
+def same_number(said: str, answer: str, alone: bool) -> bool:
+    """Whether the first line of a text is, or holds alone, the answer's number; nothing behind it holds another one."""
+    head, _, rest = said.strip().partition("\n")
+    wanted, sums = value(answer), "=" in head.lstrip(" =$\\(")
+    if wanted is None or len(head) > 200 or (alone and (rest or sums)):
+        return False
+    found = readings(head, units=not alone)
+    if found is None and not alone:
+        short = re.split(r"[,;.:] (?=[^\W\d_])| \(", head, maxsplit=1)[0]
+        found = readings(short)
+    if found is None or wanted[0] not in found[0] or re.search(r"\d", rest):
+        return False
+    return wanted[1] in ("", found[1]) or (len(wanted[1]) == 1 and not found[1])  # "$5" may be said as 5
 
 
 def value(text: str) -> tuple[Fraction, str] | None:
