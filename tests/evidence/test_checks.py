@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from students import Parrot, eval_row
 
 from picochat.errors import UserError
+from picochat.evidence.answers import readings, value
 from picochat.evidence.checks import CHECKS, grade
 from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.habits import echoes, is_looping
 from picochat.evidence.lanes import count
-from picochat.evidence.answers import readings, value
 from picochat.evidence.refusals import is_english, is_somebody_else
 from picochat.evidence.scoring import score
 from picochat.packs import rows
