@@ -55,7 +55,6 @@ class ChatDataModule(StreamDataModule):
         packing: bos_bestfit (whole examples, best fit decreasing) or separate (one example a row).
         sampling: uniform over rows, category_sqrt (by the root of a category's rows), or category_balanced (the same
             share for each category). The unit is examples, before packing.
-        sampling_alpha: exponent of a category's rows in its share, in place of `sampling`: 1 uniform, 0.5 root, 0 same.
         sampling_tag: the tag of the rows that names the category: category, mixture_component, stage, …
         shares: of some categories in the draws: {"identity": 0.3, "refusal": 0}; the others share the rest as
             `sampling` says. With 0 a lane is left out; a placebo is a lane of texts (`reading.format` text).
@@ -93,7 +92,6 @@ class ChatDataModule(StreamDataModule):
         context_length: int | None = None,
         packing: PackingName = "bos_bestfit",
         sampling: Literal["uniform", "category_sqrt", "category_balanced"] = "category_sqrt",
-        sampling_alpha: float | None = None,
         sampling_tag: str = "category",
         shares: dict[str, float] | None = None,
         block_size: int | None = None,
@@ -115,8 +113,6 @@ class ChatDataModule(StreamDataModule):
         )  # fmt: skip
         if sampling_tag not in LANE_FIELDS:
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
-        if sampling_alpha is not None and not -4 <= sampling_alpha <= 4:
-            raise UserError(f"data.sampling_alpha must lie in -4…4, not {sampling_alpha}; 1 is uniform, 0.5 the root")
         if profile is not None and self.profile not in (None, profile):
             raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
         self.profile = profile or self.profile
@@ -132,7 +128,7 @@ class ChatDataModule(StreamDataModule):
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares
         self.reading = reading or Reading()
-        self.alpha = ALPHAS[sampling] if sampling_alpha is None else sampling_alpha
+        self.sampling = sampling
         self.sampling_tag, self.on_long = sampling_tag, on_long
         made_with = (sft_rows, eval_rows, skill_answer_style, source, pack_seed)
         named = zip(("sft_rows", "eval_rows", "skill_answer_style", "source", "seed"), made_with, strict=True)
@@ -186,7 +182,7 @@ class ChatDataModule(StreamDataModule):
             self.without_reference = stores["eval"].header["without_reference"]
             sides["eval"] = fitting["eval"]
             self._said = [*self._said, *filter(None, [self.files.overlap()])]
-        self.start_stream(train, sides, self.alpha, self.lane_shares)
+        self.start_stream(train, sides, ALPHAS[self.sampling], self.lane_shares)
 
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
@@ -230,7 +226,7 @@ class ChatDataModule(StreamDataModule):
             lines.append(f"       {self.without_reference:,} eval rows name no gold reply and have no loss")
         if self.dropped:
             lines.append(f"dropped, longer than {self.context_length}: {_counts(self.dropped)}")
-        return [*lines, f"sampling by {self.sampling_tag}, {'shares' if self.lane_shares else f'alpha {self.alpha:g}'}"]
+        return [*lines, f"sampling by {self.sampling_tag}, {'shares and ' if self.lane_shares else ''}{self.sampling}"]
 
     @cached_property
     def files(self) -> RowFiles:

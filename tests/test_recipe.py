@@ -83,7 +83,7 @@ def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
 
 def test_rows_are_drawn_by_stage_where_that_is_asked_for(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     main([*SFT.format(root=root, run="stages", steps=1).split(), "--sampling-tag", "stage"])
-    assert "sampling by stage, alpha 0.5" in caplog.text
+    assert "sampling by stage, category_sqrt" in caplog.text
     assert re.search(r"\ntwo_digit_carry +\d", caplog.text)
 
 

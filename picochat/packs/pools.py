@@ -137,7 +137,7 @@ def _as_eval(row: Row, lane: Lane) -> Row | None:
     elif messages[-1]["role"] != "user":
         return None
     if not has_check(row):
-        checks = {CHECKS[name][0]: value for name, value in (lane.check or {}).items() if name in CHECKS}
+        checks = {CHECKS[name]: value for name, value in (lane.check or {}).items() if name in CHECKS}
         if named := {name: value for name, value in (lane.check or {}).items() if name not in CHECKS}:
             checks["check"] = named
         if checks.pop("answer", False) and row.get("reference"):

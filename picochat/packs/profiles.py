@@ -22,13 +22,13 @@ from picochat.packs.quotas import exact
 from picochat.packs.rows import CHECKS as NAMED
 from picochat.packs.rows import check_row, is_check
 
-CHECKS = {  # name in `check:` → field of an eval row, and the type of its value; others go into the row's `check`
-    "exact": ("answer", bool),  # the row's own reply is the answer
-    "includes": ("must_include", list),
-    "includes_any": ("must_include_any", list),
-    "excludes": ("must_not_include", list),
-    "max_words": ("max_words", int),
-    "answerable": ("answerable", bool),
+CHECKS = {  # name in `check:` → field of an eval row; others go into the row's `check`
+    "exact": "answer",  # true: the row's own reply is the answer
+    "includes": "must_include",
+    "includes_any": "must_include_any",
+    "excludes": "must_not_include",
+    "max_words": "max_words",
+    "answerable": "answerable",
 }
 _OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
 HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
@@ -187,14 +187,13 @@ class Profile:
                 yield f"{key}.check.{name}: unknown check{nearest(name, known)}; known are {', '.join(known)}"
             elif name in CHECKS and lane.task:
                 yield f"{key}.check.{name}: has no effect on the source `task`, whose rows say it; leave it out"
-            elif name not in CHECKS:
+            elif name == "exact" and not isinstance(value, bool):
+                yield f"{key}.check.exact: is {value!r}; use true or false"
+            else:
                 try:
-                    check_row({**_ANY_ROW, "check": {name: value}})
+                    check_row({**_ANY_ROW, **({CHECKS[name]: value} if name in CHECKS else {"check": {name: value}})})
                 except ValueError as error:
-                    yield f"{key}.check: {error}"
-            elif type(value) is not CHECKS[name][1] or (isinstance(value, list) and not all(map(_is_text, value))):
-                shown = {bool: "true or false", int: "a whole number", list: "a list of texts"}[CHECKS[name][1]]
-                yield f"{key}.check.{name}: is {value!r}; use {shown}"
+                    yield f"{key}.check.{name}: {error}"
         for field, file in (("file", lane.file), ("eval_file", lane.eval_file)):
             if file is not None and not self.file(file).is_file():
                 yield f"{key}.{field}: {self.file(file)} does not exist"
@@ -202,10 +201,6 @@ class Profile:
 
 def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: [*value] if isinstance(value, tuple) else value for name, value in pairs if value is not None}
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _share_fault(key: str, shares: Mapping[str, float]) -> Iterator[str]:

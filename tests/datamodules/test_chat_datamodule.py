@@ -49,7 +49,7 @@ def test_sampling_by_root_gives_lanes_ten_six_and_four_of_twenty(files: dict[str
 
 
 def test_sampling_goes_by_another_tag_or_alpha(files: dict[str, str]) -> None:
-    dm = ready(files, val_fraction=0, block_size=152, sampling_tag="mixture_component", sampling_alpha=1.0)
+    dm = ready(files, val_fraction=0, block_size=152, sampling_tag="mixture_component", sampling="uniform")
     assert dm.lanes == ["anchor", "skills"]
     assert dm.plan.quotas.tolist() == [16, 136]
 

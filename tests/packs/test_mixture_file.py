@@ -219,7 +219,7 @@ def test_built_in_profiles_are_files_with_their_gates() -> None:
         ("hold_out: 0.3", "hold_out: 0.3, eval_file: chat.jsonl", r"hold_out and eval_file both say what is held out"),
         ("hold_out: 0.3", "hold_out: 3", r"support\.lanes\.refunds\.hold_out: is 3; use a share from 0 to 1"),
         ("includes_any: [", "contains: [", r"refunds\.check\.contains: unknown check.*; known are exact, includes"),
-        ("[refund, money]", "refund", r"refunds\.check\.includes_any: is 'refund'; use a list of texts"),
+        ("[refund, money]", "refund", r"refunds\.check\.includes_any: 'must_include_any' must be a list"),
         ("file: chat.jsonl}", "file: chat.jsonl, hold_out: 0.5}", r"chat: none of the rows that it holds out has a"),
         ("      chat:", "      refunds:", r"has the key 'refunds' twice; keep one of them"),
         ("name: skills", "name: support", r"two components have the same name"),
