@@ -141,7 +141,9 @@ def execute_all(
                 try:
                     if future.result() is None:
                         claimed.append(folder)
-                except UserError as error:
+                    elif not is_finished(folder):
+                        failed.append(f"{folder}: its files are gone; delete the cache of the executor")
+                except Exception as error:  # an executor of somebody else's may raise anything
                     failed.append(f"{folder}: {error}")
                 minutes = (time.monotonic() - began) / number * (len(left) - number) / 60
                 say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}; about {minutes:.0f} min left")
