@@ -22,7 +22,7 @@ class PlugIn(NamedTuple):
     """One entry point.
 
     Args:
-        group: picochat.tasks, picochat.profiles, picochat.datamodules, picochat.callbacks or picochat.configs.
+        group: picochat.tasks, .profiles, .checks, .datamodules, .callbacks or .configs.
         name: what users write.
         target: "module:attribute".
         package: the distribution that brings it, with its version: "picochat-roman 0.1.0".

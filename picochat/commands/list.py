@@ -23,6 +23,7 @@ OWN = f"picochat {__version__}"
 HOW = {  # kind → where its names go
     "tasks": "the lanes of a mixture file",
     "profiles": "picochat data task-pack --profile NAME",
+    "checks": "check: of a lane of a mixture file, or of an eval row",
     "datamodules": "picochat fit --data NAME (--data.help NAME documents it)",
     "callbacks": "trainer.callbacks of a config: class_path: NAME; those of every run have keys (picochat fit --help)",
     "configs": "picochat fit --config NAME",
@@ -42,8 +43,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the command `list`."""
     parser = subparsers.add_parser(
         "list",
-        help="show tasks, profiles, datamodules, callbacks and configs, and where each comes from",
-        description="Show tasks, profiles, datamodules, callbacks and configs, and where each comes from.",
+        help="show tasks, profiles, checks, datamodules, callbacks and configs, and where each comes from",
+        description="Show tasks, profiles, checks, datamodules, callbacks and configs, and where each comes from.",
         epilog="example: picochat list datamodules",
     )
     parser.add_argument("kind", nargs="?", choices=tuple(HOW), metavar="KIND", help=f"only these: {', '.join(HOW)}")
@@ -84,6 +85,10 @@ def _own(kind: str) -> Iterator[Entry]:
         for name, profile in built_in_profiles().items():
             parts = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)
             yield Entry(name, OWN, parts)
+    elif kind == "checks":
+        from picochat.packs.rows import CHECKS
+
+        yield from (Entry(name, OWN, "picochat.evidence.checks") for name in CHECKS)
     elif kind == "datamodules":
         from picochat import datamodules
 

@@ -11,7 +11,7 @@ every prediction into exactly one lane:
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate
 from picochat.evidence.scoring import REASONS
@@ -30,17 +30,8 @@ _TAG_OF = {
     "by_knowledge": "knowledge",
 }
 GROUPINGS = tuple(_TAG_OF)
+T = TypeVar("T", bound="Prediction")
 _NESTING = ("by_benchmark_profile", "by_component", "by_category")  # of the main table, outermost first
-
-
-class Tagged(Protocol):
-    """Anything that carries a row's tags."""
-
-    @property
-    def tags(self) -> Mapping[str, str]: ...
-
-
-T = TypeVar("T", bound=Tagged)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ Rows of which no mixture is known have no gates and no claim, and habits are sig
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from picochat.packs.mixture_file import built_in_profiles
-from picochat.packs.pack_report import report_of
 from picochat.packs.rows import Row
+from picochat.strict_json import parse_json
 
 Components = Sequence[Mapping[str, Any]]
 _LANE = ("mixture_profile", "mixture_component", "category")
@@ -57,18 +58,20 @@ class Policy:
 
     @staticmethod
     def of(rows: Iterable[Row], path: str | Path | None = None) -> "Policy":
-        """The policy of rows: of the report beside their file, or of the built-in mixtures where they are of one.
+        """The policy of rows: of the report of their pack beside their file, or of the built-in mixtures.
 
         It names all benchmark profiles of these mixtures, so that a report says what was not tested, and has the gates
         and claims of those that the rows have.
         """
         tags = [(row.get("mixture_profile"), row.get("mixture_benchmark_profile")) for row in rows]
-        report = (path and report_of(path)) or {}
-        if components := report.get("mixture", {}).get("components"):
-            built_in = _mixtures() if report["profile"] in _mixtures() else {}
-            whole = _read({**built_in, report["profile"]: components})
-        else:
-            whole = _built_in() if any(name in _mixtures() for name, _ in tags) else Policy()
+        names = dict.fromkeys(name for name, _ in tags if name)
+        mixtures = _mixtures() if names.keys() & _mixtures().keys() else {}
+        folder = Path(path).parent if path else Path()
+        for name in names if path else ():
+            with suppress(OSError, ValueError, KeyError, TypeError):  # no report of a pack lies there
+                report = parse_json((folder / f"task_mixture_{name}.json").read_bytes())
+                mixtures = {**mixtures, name: report["mixture"]["components"]}
+        whole = _built_in() if mixtures is _mixtures() else _read(mixtures)
         own = {profile for _, profile in tags}
         gates = {profile: gates for profile, gates in whole.gates.items() if profile in own}
         claims = {profile: claim if profile in own else "" for profile, claim in whole.claims.items()}

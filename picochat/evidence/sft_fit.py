@@ -134,7 +134,7 @@ def measure_fit(
         eval_input: held-out rows; None looks for the eval file that belongs to the input (`held_out_beside`).
         tally: how the chat rows are read, as the training did, and what is to be said of them.
         max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
-        tokenizer, decoding, device, precision, progress: as for `evaluation.evaluate_checkpoint`.
+        tokenizer, decoding, device, precision, progress: as for `engine.load_model`.
 
     Raises:
         UserError: unreadable input or checkpoint, or `max_rows` below 1.

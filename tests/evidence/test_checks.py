@@ -144,6 +144,7 @@ def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.M
         ({"max_words": 0}, "'check.max_words' must be a whole number"),
         ({"choice": True}, "'check.choice' needs 'choice_labels'"),
         (["number"], "'check' must map names"),
+        ({"excludes": ["cat", ""]}, "'check.excludes' must be a list of strings, none of them empty"),
     ],
 )
 def test_a_named_check_that_cannot_be_applied_is_refused_with_the_row(check: object, says: str) -> None:
