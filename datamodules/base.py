@@ -70,6 +70,8 @@ class ChatDataModule(StreamDataModule):
         skill_answer_style: whether skills answer with their working (scratchpad) or directly, if the pack is made here.
         source: where benchmark rows come from, if the pack is made here: offline, hub, or auto.
         pack_seed: seed of the task pack, if it is made here.
+        thinking: whether the model writes the thought before its reply itself, where its chat template knows thoughts;
+            false: prompts end in an empty one. Null: as in the tokenizer's folder. Saved with the model.
 
     Attributes:
         dropped: rows too long for the context, by lane, of train and val.
@@ -106,6 +108,7 @@ class ChatDataModule(StreamDataModule):
         skill_answer_style: Literal["direct", "scratchpad"] | None = None,
         source: Literal["offline", "auto", "hub"] | None = None,
         pack_seed: int | None = None,
+        thinking: bool | None = None,
     ) -> None:
         super().__init__(
             dataset_pack, tokenizer, work_dir, batch_size, context_length, packing, block_size, seed, val_fraction,
@@ -117,6 +120,7 @@ class ChatDataModule(StreamDataModule):
             raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
         self.profile = profile or self.profile
         self.mixture = load_profile(self.profile) if self.profile else None
+        self.thinking = thinking
         self.chat_input, self.eval_input, self.allow_overlap = chat_input, eval_input, allow_overlap
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
         if any(one.share is not None for one in self.inputs):
@@ -150,7 +154,7 @@ class ChatDataModule(StreamDataModule):
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
         check_trainer(self.trainer)
-        tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
+        tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size, self.thinking)
         if self.mixture and self.chat_input is None:
             settings, folder = self.task_pack, self.task_pack_dir
             ensure_task_pack(self.mixture, folder, self.pack_path, settings, replace=self.in_cache)
@@ -164,7 +168,7 @@ class ChatDataModule(StreamDataModule):
     def setup(self, stage: str) -> None:
         """Open the tokens, decide the sides, and plan."""
         check_trainer(self.trainer)
-        self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
+        self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path, self.thinking)
         stores = self.files.stores(self.chat_tokenizer, verify=False)
         # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
         self.lanes = list(dict.fromkeys(v for s in stores.values() for v in sorted(s.tag(self.sampling_tag)[0])))

@@ -54,7 +54,7 @@ def corpus_of(pack: DatasetPack) -> Path:
     return pack.corpus_path
 
 
-def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTokenizer:
+def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int, thinking: bool | None = None) -> ChatTokenizer:
     """Load the tokenizer; where there is none, train it on the pack's corpus."""
     if not path.exists():
         if path.suffix != ".json":
@@ -63,7 +63,7 @@ def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int) -> ChatTok
         rank_zero_info(f"training a tokenizer of {vocab_size} tokens on {corpus}: {path}")
         texts = (document.text for document in iter_documents(corpus))
         train_tokenizer(tqdm(texts, desc="tokenizer", unit=" documents", disable=None), vocab_size).write(path)
-    return ChatTokenizer.load(path)
+    return ChatTokenizer.load(path, thinking)
 
 
 def ensure_task_pack(

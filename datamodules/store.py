@@ -106,7 +106,7 @@ class TokenStore:
 
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
     """The name's hash. A corpus is read as its files' suffixes say, so they count, too."""
-    parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template]
+    parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template, *["thinking"] * tokenizer.thinking]
     try:
         parts += [sha256_file(file) + (file_kind(file) if kind == "corpus" else "") for file in files]
     except OSError as error:

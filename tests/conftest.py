@@ -22,6 +22,8 @@ _NOT_OURS = [
     r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
     # lightning 2.6 calls jsonargparse ≥ 4.5x by an old name (lightning/pytorch/cli.py, instantiate_classes)
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
+    # lightning finds Slurm on this machine, and tests that it did not start
+    "ignore:The `srun` command is available on your system",
 ]
 
 

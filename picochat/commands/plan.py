@@ -95,6 +95,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
         sharded=trainer.strategy == "fsdp2",
         recompute=bool(model.activation_checkpointing),
         micro_batches=micro_batches,
+        lora_rank=model.lora_rank,
     )
     flops = taken["tokens"] * config.flops_per_token(taken["document_length"], supervised=supervised)
     repeated = 8 / 6 if setup.recompute else 1  # checkpointing does the forward pass twice

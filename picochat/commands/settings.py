@@ -90,6 +90,7 @@ ALIASES = {  # command → shipped config, datamodule, flags
             "--sampling-tag": "data.sampling_tag",
             "--shares": "data.shares",
             "--on-long": "data.on_long",
+            "--thinking": "data.thinking",
             "--lora-rank": "model.lora_rank",
             "--lora-alpha": "model.lora_alpha",
             "--allow-overlap": "data.allow_overlap",

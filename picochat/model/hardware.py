@@ -3,6 +3,7 @@
 Where a format is missing, torch emulates it: bfloat16 products then take 7 to 20 times as long as float32 ones.
 """
 
+import os
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,13 @@ def multiplies_in_hardware(device_type: str) -> frozenset[torch.dtype]:
             if used and any(units.get(unit) for unit in those):
                 half.add(_FORMATS[name])
     return frozenset({torch.float32, *half})
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory that a device has; a CPU has the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def preferred_dtype(device_type: str) -> torch.dtype:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.errors import UserError
-from picochat.model.folder import ADAPTER_CONFIG
+from picochat.model.folder import ADAPTER_CONFIG, adapter_base
 from picochat.strict_json import read_json_object
 
 ADAPTER = "adapter_model.safetensors"
@@ -53,6 +53,13 @@ def add_lora(decoder: nn.Module, rank: int, alpha: float) -> None:
         parent, _, last = name.rpartition(".")
         if last in _TARGETS and isinstance(module, nn.Linear):
             setattr(decoder.get_submodule(parent), last, LoraLinear(module, rank, alpha))
+
+
+def adapt(decoder: nn.Module, folder: Path, rank: int, alpha: float | None) -> None:
+    """`add_lora` to the model of a folder; alpha is twice the rank where it is not given."""
+    if adapter_base(folder):
+        raise UserError(f"{folder} is an adapter itself; merge it first with `picochat export`")
+    add_lora(decoder, rank, alpha or 2.0 * rank)
 
 
 def merged(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:

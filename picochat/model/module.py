@@ -19,9 +19,8 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning import LightningModule
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from picochat.errors import UserError
@@ -30,11 +29,13 @@ from picochat.model.checkpoint import check_tokenizer, load_checkpoint
 from picochat.model.config import DecoderConfig, refuse_other_size
 from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
-from picochat.model.folder import adapter_base, config_of, find_model
+from picochat.model.folder import config_of, find_model
 from picochat.model.generation import generate
-from picochat.model.lora import add_lora, scale_of
+from picochat.model.hardware import memory_of
+from picochat.model.lora import adapt, scale_of
 from picochat.model.loss import LaneLoss, by_example, supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
+from picochat.model.sizes import Setup, memory_warning
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Row
 
@@ -54,13 +55,11 @@ class ChatModule(LightningModule):
     Args:
         decoder: the size of a fresh model (its vocabulary and context come from the data). With a checkpoint: what
             its size must be, or null.
-        checkpoint: model to start from: a folder such as runs/base/best_checkpoint, or a name of the hub; null starts
-            from fresh weights.
+        checkpoint: model folder (or name of the hub) to start from; null starts from fresh weights.
         optimizer: which optimizer, and its rates.
         compile: compile the decoder with torch.compile; the run says how long that took. The first validation compiles
             it once more, without gradients; other packs do not.
-        activation_checkpointing: keep only each block's input for the backward pass and compute the rest again there:
-            a third more work, a fraction of the memory.
+        activation_checkpointing: keep only each block's input: a third more work, a fraction of the memory.
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
             torch.set_float32_matmul_precision. 'default' leaves torch as it is.
         weights_dtype: number format of the model folders; null keeps the checkpoint's.
@@ -141,21 +140,20 @@ class ChatModule(LightningModule):
             self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.lora_rank is not None and self.checkpoint is not None:
-            if adapter_base(find_model(self.checkpoint)):
-                raise UserError(f"{self.checkpoint} is an adapter itself; merge it first with `picochat export`")
-            add_lora(self.decoder, self.lora_rank, self.lora_alpha or 2.0 * self.lora_rank)
+            adapt(self.decoder, find_model(self.checkpoint), self.lora_rank, self.lora_alpha)
         if self.activation_checkpointing:
             self.decoder.recompute()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            self._shard(self.trainer.strategy)
+            from picochat.model.sharding import shard_module  # half a second of imports, which other runs are spared
+
+            shard_module(self, self.trainer.strategy)
         elif self.compile_decoder:
             self.decoder.compile()
 
     def setup(self, stage: str) -> None:
         if self.matmul_precision != "default":
             torch.set_float32_matmul_precision(self.matmul_precision)
-        mps = self.trainer.strategy.root_device.type == "mps"
-        sums = torch.float32 if mps else torch.float64  # MPS has no float64
+        sums = torch.float32 if self.trainer.strategy.root_device.type == "mps" else torch.float64  # MPS has none
         self.lane_losses = torch.nn.ModuleList(LaneLoss(self.data.lanes, sums) for _ in (*self.data.val_names, "test"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -197,6 +195,7 @@ class ChatModule(LightningModule):
             backend = self.decoder.attention_backend()
         parameters = self.decoder.config.num_parameters
         rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {backend}")
+        self._warn_of_memory()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if self.compile_decoder and not self._compiling_since:
@@ -269,21 +268,22 @@ class ChatModule(LightningModule):
             "trained_on": getattr(getattr(self.trainer, "datamodule", None), "trained_on", []),
         }
 
-    def _shard(self, strategy: ModelParallelStrategy) -> None:
-        averages = any(isinstance(callback, WeightAveraging) for callback in cast(Any, self.trainer).callbacks)
-        for name, asked in (
-            ("model.compile", self.compile_decoder),
-            ("model.lora_rank", self.lora_rank is not None),
-            ("weight averaging", averages),
-        ):
-            if asked:
-                raise UserError(f"{name} is not supported with trainer.strategy fsdp2; leave one of them out")
-        from picochat.model.sharding import shard  # half a second of imports, which other runs are spared
-
-        mesh = strategy.device_mesh
-        if mesh["tensor_parallel"].size() > 1:
-            raise UserError("this strategy splits matrices, picochat shards over data only; use trainer.strategy fsdp2")
-        shard(self.decoder, mesh["data_parallel"], half=str(self.trainer.precision).startswith("bf16"))
+    def _warn_of_memory(self) -> None:
+        """Say before the first step that the plan's bytes are more than the device has."""
+        trainer, strategy = self.trainer, self.trainer.strategy
+        setup = Setup(
+            rows=getattr(self.data, "batch_size", 1),
+            context=self.data.context_length,
+            optimizer=self.optimizer_config.name,
+            half="16" in str(trainer.precision),
+            ranks=trainer.world_size,
+            sharded=isinstance(strategy, ModelParallelStrategy),
+            recompute=self.activation_checkpointing,
+            device="cpu" if strategy.root_device.type == "cpu" else "gpu",
+            lora_rank=self.lora_rank,
+        )
+        if warning := memory_warning(self.decoder.config, setup, memory_of(strategy.root_device)):
+            rank_zero_warn(warning)
 
     def _log_losses(self, index: int, name: str) -> None:
         metric = cast(LaneLoss, self.lane_losses[index])

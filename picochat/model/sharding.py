@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -56,6 +57,26 @@ class ShardedStrategy(ModelParallelStrategy):
                 f"{checkpoint_path} cannot be resumed: it is damaged, of another model, or holds more than tensors and "
                 "plain values; name a last.ckpt that picochat wrote, and resume with its run's config.yaml"
             ) from error
+
+
+def shard_module(module: Any, strategy: ModelParallelStrategy) -> None:
+    """`shard` a ChatModule's decoder over all devices of a strategy.
+
+    Raises:
+        UserError: settings that need whole models.
+    """
+    averages = any(isinstance(callback, WeightAveraging) for callback in module.trainer.callbacks)
+    for name, asked in (
+        ("model.compile", module.compile_decoder),
+        ("model.lora_rank", module.lora_rank is not None),
+        ("weight averaging", averages),
+    ):
+        if asked:
+            raise UserError(f"{name} is not supported with trainer.strategy fsdp2; leave one of them out")
+    mesh = strategy.device_mesh
+    if mesh["tensor_parallel"].size() > 1:
+        raise UserError("this strategy splits matrices, picochat shards over data only; use trainer.strategy fsdp2")
+    shard(module.decoder, mesh["data_parallel"], half=str(module.trainer.precision).startswith("bf16"))
 
 
 def shard(decoder: Decoder, mesh: DeviceMesh, *, half: bool) -> None:

@@ -41,21 +41,45 @@ class Setup:
     recompute: bool = False  # activation checkpointing of the blocks
     micro_batches: int = 1  # of an optimizer step
     device: Literal["cpu", "gpu"] = "gpu"  # attention keeps other things on a CPU
+    lora_rank: int | None = None  # of thin matrices, which alone are trained
 
 
 def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
     """Bytes of a rank by part, at the end of the forward pass, where the most is alive."""
     kept = config.parameters(setup.ranks if setup.sharded else 1)
     total, narrow = sum(kept.values()), 2 if setup.half else _FULL
+    trained, matrices = total, kept["matrices"]
+    if setup.lora_rank:
+        trained = matrices = lora_parameters(config, setup.lora_rank)
+        total += trained
     scores = min(setup.supervised * setup.rows * setup.context * config.vocab_size, LOGITS_AT_ONCE)
     return {
         "weights": _FULL * total,
-        "gradients": _FULL * total,
-        "optimizer": _FULL * (2 * total - (kept["matrices"] if setup.optimizer == "muon" else 0)),
+        "gradients": _FULL * trained,
+        "optimizer": _FULL * (2 * trained - (matrices if setup.optimizer == "muon" else 0)),
         "copies": _copies(config, setup),
         "activations": activations(config, setup),
         "logits": round(scores * (2 * _FULL + narrow % _FULL)),
     }
+
+
+def memory_warning(config: DecoderConfig, setup: Setup, room: int) -> str | None:
+    """What to say where a run needs more than ``room`` bytes."""
+    needed = sum(memory(config, setup).values())
+    if needed <= 0.9 * room:
+        return None
+    return (
+        f"this run needs about {needed / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower "
+        f"data.batch_size ({setup.rows}) or data.context_length ({setup.context}), or set model.lora_rank or "
+        "model.activation_checkpointing"
+    )
+
+
+def lora_parameters(config: DecoderConfig, rank: int) -> int:
+    """Numbers in the thin matrices beside the seven projections of each block."""
+    width, inner = config.hidden_size, config.intermediate_size
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    return config.num_hidden_layers * rank * (2 * (width + queries) + 2 * (width + keys) + 3 * (width + inner))
 
 
 def activations(config: DecoderConfig, setup: Setup) -> int:

@@ -66,6 +66,8 @@ class ChatTokenizer:
         content: what a ``tokenizer.json`` holds.
         origin: the file's name, for error messages.
         files: what the files beside it hold, by name; of another maker's model folder.
+        thinking: whether the model writes its thought itself (its template's ``enable_thinking``), or prompts end in an
+            empty one; None: what the tokenizer_config.json says, else an empty one. The choice is saved with it.
 
     Attributes:
         content, files: the same.
@@ -82,7 +84,13 @@ class ChatTokenizer:
         UserError: not a tokenizer, or one whose turns picochat cannot write.
     """
 
-    def __init__(self, content: str, origin: str = "tokenizer.json", files: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        content: str,
+        origin: str = "tokenizer.json",
+        files: Mapping[str, str] | None = None,
+        thinking: bool | None = None,
+    ) -> None:
         try:
             self._tokenizer: Any = Tokenizer.from_str(content)
         except Exception as error:  # tokenizers raises bare Exception
@@ -102,7 +110,16 @@ class ChatTokenizer:
         }
         source = self.files.get("chat_template.jinja") or _default_template(settings.get("chat_template"))
         source = source or own_template(self._control, origin)
-        self.turns, self.chat_template = ChatTemplate(source, self._control, named, origin), source
+        if thinking is not None:
+            if "enable_thinking" not in source:
+                raise UserError(
+                    f"thinking is {thinking}, and the chat template of {origin} knows no thoughts; leave it out"
+                )
+            settings["enable_thinking"] = thinking
+            self.files["tokenizer_config.json"] = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        self.thinking = bool(settings.get("enable_thinking"))
+        variables = {**named, "enable_thinking": self.thinking}
+        self.turns, self.chat_template = ChatTemplate(source, self._control, variables, origin), source
 
         self._tokenizer.encode_special_tokens = True  # from here on control tokens inside text are text
         spoken = self.turns.parts(("user", "assistant"), False)
@@ -125,7 +142,7 @@ class ChatTokenizer:
         return type(self), (self.content, self.origin, self.files)  # the library's own forgets encode_special_tokens
 
     @classmethod
-    def load(cls, path: str | Path) -> "ChatTokenizer":
+    def load(cls, path: str | Path, thinking: bool | None = None) -> "ChatTokenizer":
         """Load a ``tokenizer.json``, or the one in a model folder, with the files that belong to it."""
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         try:
@@ -143,7 +160,7 @@ class ChatTokenizer:
         for name in files:
             if name.endswith(".json"):
                 read_json_object(file.parent / name)  # refused now, with its place
-        return cls(content, str(file), files)
+        return cls(content, str(file), files, thinking)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; never a control token, whatever the text."""

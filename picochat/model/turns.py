@@ -56,14 +56,14 @@ class ChatTemplate:
     Args:
         source: its text.
         control: the tokenizer's control tokens.
-        named: bos_token, eos_token, … by name, which templates read.
+        named: bos_token, eos_token, enable_thinking, … by name, which templates read.
         origin: where it is from, for error messages.
 
     Raises:
         UserError: not a template, or one that changes messages in a way that no mark shows.
     """
 
-    def __init__(self, source: str, control: Collection[str], named: Mapping[str, str], origin: str) -> None:
+    def __init__(self, source: str, control: Collection[str], named: Mapping[str, Any], origin: str) -> None:
         self.source, self._named, self._origin = source, named, origin
         tokens = sorted(control, key=len, reverse=True)
         self.control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
@@ -88,7 +88,6 @@ class ChatTemplate:
                 self._template.render(
                     messages=messages,
                     add_generation_prompt=add_generation_prompt,
-                    enable_thinking=False,
                     tools=None,
                     documents=None,
                     **self._named,

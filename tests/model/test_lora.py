@@ -17,6 +17,7 @@ from picochat.model.decoder import Decoder
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.lora import add_lora
+from picochat.model.sizes import Setup, memory
 from picochat.model.vocabulary import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
@@ -59,6 +60,8 @@ def test_training_starts_from_the_base_exactly_and_moves_the_thin_matrices_alone
     # beside q 32 × 32, k and v 16 × 32, o, gate, up and down 48 × 32
     size = 4 * (64 + 2 * 48 + 64 + 3 * 80)
     assert sum(p.numel() for p in decoder.parameters() if p.requires_grad) == 2 * size
+    planned = memory(CONFIG, Setup(1, 30, lora_rank=4))
+    assert planned["gradients"] == 4 * 2 * size and planned["weights"] == 4 * (CONFIG.num_parameters + 2 * size)
 
 
 def test_merged_logits_and_replies_are_those_of_the_adapter(base: Path, tmp_path: Path) -> None:

@@ -113,3 +113,11 @@ def test_ddp_sends_every_gradient_twice_but_for_a_ranks_own_share() -> None:
     tiny = DecoderConfig(10, 4, 6, 1, 2, 1, 2)
     assert sizes.traffic(tiny, Setup(1, 8)) == {}
     assert sizes.traffic(tiny, Setup(1, 8, ranks=4)) == {"all_reduce": 2 * 3 * tiny.num_parameters}
+
+
+def test_a_run_that_needs_more_than_the_device_has_is_told_what_to_lower() -> None:
+    qwen = DecoderConfig(151_936, 1024, 3072, 28, 16, 8, 128, 40_960)
+    assert qwen.num_parameters == 596_049_920
+    said = sizes.memory_warning(qwen, Setup(8, 32_768, half=False, device="cpu"), 24 * 10**9)
+    assert said is not None and "lower data.batch_size (8) or data.context_length (32768)" in said
+    assert sizes.memory_warning(qwen, Setup(1, 512, half=False, device="cpu", lora_rank=16), 24 * 10**9) is None

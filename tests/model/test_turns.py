@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_tokenizer import chatml
+from test_tokenizer import TOKENIZER, chatml
 
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
@@ -177,6 +177,37 @@ def test_typed_control_tokens_stay_text_in_every_form() -> None:
 def test_a_template_that_the_parts_do_not_follow_is_refused(template: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         ChatTemplate(template, ["<|im_start|>", "<|im_end|>"], {}, "theirs.json")
+
+
+def test_who_writes_the_thought_is_a_setting_that_is_saved(tmp_path: Path) -> None:
+    make("Qwen3").save(tmp_path)
+    empty = "<think>\n\n</think>\n\n"
+    for thinking, prompt_end, learnt in ((False, empty, "No<|im_end|>"), (True, "assistant\n", empty + "No<|im_end|>")):
+        ChatTokenizer.load(tmp_path, thinking).save(tmp_path / str(thinking))
+        tokenizer = ChatTokenizer.load(tmp_path / str(thinking))
+        assert tokenizer.decode(tokenizer.render(TALK[:4], True).ids, False).endswith(prompt_end)
+        ids, supervised = tokenizer.render(TALK[3:])
+        assert tokenizer.decode([i for i, flag in zip(ids, supervised, strict=True) if flag], False) == learnt
+    with pytest.raises(UserError, match="knows no thoughts"):
+        ChatTokenizer(chatml(), thinking=True)
+
+
+def test_transformers_tells_our_replies_apart_and_marks_what_is_learnt(tmp_path: Path) -> None:
+    """By `response_template` (transformers serve) and `{% generation %}` (TRL's assistant_only_loss)."""
+    from transformers import AutoTokenizer
+
+    for tokenizer in (TOKENIZER, ChatTokenizer(chatml())):
+        tokenizer.save(tmp_path)
+        (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+        theirs = AutoTokenizer.from_pretrained(tmp_path)
+        settings = {"return_dict": True, "return_assistant_tokens_mask": True}
+        masked = theirs.apply_chat_template(TALK, **settings)
+        ours = tokenizer.render(TALK)
+        assert masked["input_ids"] == ours.ids
+        assert masked["assistant_masks"] == [int(flag) for flag in ours.supervised]
+        prompt = tokenizer.render(TALK[:-1], add_generation_prompt=True).ids
+        made = [*tokenizer.encode("Yes, 4."), tokenizer.end_id]
+        assert theirs.parse_response(made, prefix=prompt) == {"role": "assistant", "content": "Yes, 4."}
 
 
 def test_roles_and_thoughts_that_a_template_refuses_are_said_by_number() -> None:
