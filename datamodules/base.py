@@ -118,6 +118,8 @@ class ChatDataModule(StreamDataModule):
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
         if profile is not None and self.profile not in (None, profile):
             raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
+        if profile is not None and chat_input is not None:
+            raise UserError("data.profile makes rows and data.chat_input names some; leave one of them out")
         self.profile = profile or self.profile
         self.mixture = load_profile(self.profile) if self.profile else None
         self.thinking = thinking
@@ -130,7 +132,7 @@ class ChatDataModule(StreamDataModule):
                 )
             sampling_tag = "mixture_component"
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
-        self.lane_shares = shares
+        self.lane_shares = shares or None
         self.reading = reading or Reading()
         self.sampling = sampling
         self.sampling_tag, self.on_long = sampling_tag, on_long

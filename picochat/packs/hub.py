@@ -88,7 +88,7 @@ class HubCorpus:
                 return
             except Exception as error:  # anything from network errors to those of a dozen file formats
                 kept = f"; the {number} shards before are kept, the same command goes on from there" if number else ""
-                raise UserError(f"{self.source}: shard {number} cannot be read: {_reason(error)}{kept}") from error
+                raise UserError(f"{self.source}: shard {number} cannot be read: {reason(error)}{kept}") from error
             where = f"{self.source}: shard {number}, row {place}"
             yield from clean_documents(row[self._column] or "", self.source, where)
 
@@ -151,7 +151,7 @@ def _open(source: str, place: str | None, name: str, config: str, revision: str 
         pinned = {} if place else {"revision": revision}
         return revision, datasets.load_dataset(place or name, config or None, split="train", streaming=True, **pinned)
     except Exception as error:  # the library raises anything from network errors to those of a dozen file formats
-        raise UserError(f"{source}: cannot be loaded: {_reason(error)}") from error
+        raise UserError(f"{source}: cannot be loaded: {reason(error)}") from error
 
 
 def _text_columns(stream: Any) -> list[str]:
@@ -166,5 +166,6 @@ def _settings(keep: Path) -> dict[str, Any]:
         return {}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The first line of what a client of the hub says."""
     return next((line for line in str(error).strip().splitlines() if line), type(error).__name__)

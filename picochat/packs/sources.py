@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picochat.errors import UserError
-from picochat.packs.hub import snapshot_folder, why_unreachable
+from picochat.packs.hub import reason, snapshot_folder, why_unreachable
 from picochat.packs.quotas import Side, largest_remainder
 from picochat.packs.shapes import rows_of
 from picochat.packs.tasks.base import Draw, Problem
@@ -132,8 +132,7 @@ def _load(folder: Path | None, dataset: str, config: str | None, split: str, mos
     except ImportError:
         raise _UnavailableError("the package datasets is not installed (pip install 'picochat[hub]')") from None
     except Exception as error:  # whatever the client's many back ends raise
-        first_line = next(iter(str(error).splitlines()), "")
-        raise _UnavailableError(f"{type(error).__name__}: {first_line}") from error
+        raise _UnavailableError(f"{type(error).__name__}: {reason(error)}") from error
 
 
 def _problems(records: Iterable[Record]) -> Iterator[Problem]:
