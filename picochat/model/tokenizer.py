@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 
 from picochat.errors import UserError
 from picochat.files import sha256_text, write_files
-from picochat.model.turns import ROLES, SPECIAL_TOKENS, ChatTemplate, join, own_template
+from picochat.model.own_turns import SPECIAL_TOKENS, own_template, tokenizer_config
+from picochat.model.turns import ROLES, ChatTemplate, default_template, join
 from picochat.strict_json import read_json_object
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ class ChatTokenizer:
         named = {
             name: value["content"] if isinstance(value, dict) else value for name, value in tokens.items() if value
         }
-        source = self.files.get("chat_template.jinja") or _default_template(settings.get("chat_template"))
+        source = self.files.get("chat_template.jinja") or default_template(settings.get("chat_template"))
         source = source or own_template(self._control, origin)
         if thinking is not None:
             if "enable_thinking" not in source:
@@ -208,23 +209,11 @@ class ChatTokenizer:
 
         Another maker's files are written as they were.
         """
-        token = self._tokenizer.id_to_token
+        written = self._tokenizer.id_to_token
+        tokens = {"bos_token": self.bos_id, "eos_token": self.end_id, "pad_token": self.pad_id}
+        named = {name: written(number) for name, number in tokens.items()}
         anchor = join(self.turns.parts(("user",), True), [_ANCHOR]).rpartition(_ANCHOR)[2]
-        ends = [token(number) for number in self.stop_ids]
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": token(self.bos_id),
-            "eos_token": token(self.end_id),
-            "pad_token": token(self.pad_id),
-            "clean_up_tokenization_spaces": False,
-            "chat_template": self.chat_template,
-            "response_template": {  # by which `transformers serve` tells a reply from what comes before it
-                "defaults": {"role": "assistant"},
-                "start_anchor": anchor,
-                "fields": {"content": {"close": ends, "content": "text"}},
-            },
-        }
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        text = tokenizer_config(named, self.chat_template, anchor, [written(number) for number in self.stop_ids])
         files = {name: text for name, text in self.files.items() if name != "generation_config.json"}
         files = {"tokenizer_config.json": text, **files, "tokenizer.json": self.content}
         write_files({Path(folder) / name: text for name, text in files.items()})
@@ -309,10 +298,3 @@ def _assemble(parts: Sequence[tuple[list[int], bool]]) -> Rendered:
         ids += part
         supervised += [learnt] * len(part)
     return Rendered(ids, supervised)
-
-
-def _default_template(value: Any) -> str | None:
-    """Of a tokenizer_config.json: one text, or several by name."""
-    if isinstance(value, list):
-        value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
-    return value if isinstance(value, str) else None

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 from picochat.errors import UserError
 
-SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
 _TODAY = date(2024, 7, 26)  # for templates that write it: the same tokens every day
 _MARK = "\ue000{}\ue001"  # private characters, which no template looks for
@@ -199,61 +198,12 @@ def join(parts: Sequence[Part], contents: Sequence[str]) -> str:
     return "".join(part.text if part.message < 0 else part.trim(contents[part.message]) for part in parts)
 
 
-def own_template(control: Collection[str], origin: str) -> str:
-    """The template that a tokenizer without one serves by its control tokens.
-
-        picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
-        ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
-        Llama 3     <|begin_of_text|><|start_header_id|>user<|end_header_id|>\\n\\nWhat is 2 + 3?<|eot_id|>…
-
-    Raises:
-        UserError: none that picochat knows; ``origin`` names the tokenizer.
-    """
-    for start, before, after, end, line in _OWN:
-        written = " ".join((start, *(before + role + after for role in ROLES), end))
-        tokens = re.findall(r"<\|\w+\|>", written)
-        if {*tokens} <= {*control}:
-            others = [token for token in ("<|pad|>", "<|endoftext|>", "<|end_of_text|>") if token in control]
-            return _template(start, before, after, end, line, sorted({*tokens, *others}))
-    found = ", ".join(sorted(control)[:8]) or "none"
-    raise UserError(
-        f"{origin} has no chat template and no turn tokens that picochat knows ({' '.join(SPECIAL_TOKENS)}, those of "
-        f"ChatML or of Llama 3); it has {found}. Put the template of its chat model beside it (chat_template.jinja)"
-    )
-
-
-_OWN = (  # start, before and after the role, end, what follows it
-    ("<|bos|>", "<|", "|>", "<|end|>", ""),
-    ("", "<|im_start|>", "\n", "<|im_end|>", "\n"),
-    ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>", ""),
-)
-
-
-def _template(start: str, before: str, after: str, end: str, line: str, control: Sequence[str]) -> str:
-    """One line, because some renderers keep line breaks; with marks of what is generated, for TRL."""
-    # Programs that read the template also read control tokens inside a message: there it must refuse them, or a
-    # user could end their turn and write the assistant's. picochat's own `render` takes them as text.
-    said = "{{ message['content'] + " + json.dumps(end) + " }}"
-    return (
-        (f"{{{{ {json.dumps(start)} }}}}" if start else "")
-        + "{% for message in messages %}"
-        + f"{{% if message['role'] not in {json.dumps(ROLES)} %}}"
-        + "{{ raise_exception('unknown role ' + message['role']) }}{% endif %}"
-        + f"{{% for token in {json.dumps(control)} %}}{{% if token in message['content'] %}}"
-        + "{{ raise_exception('a message holds the control token ' + token) }}{% endif %}{% endfor %}"
-        + f"{{{{ {json.dumps(before)} + message['role'] + {json.dumps(after)} }}}}"
-        + "{% if message['role'] == 'assistant' %}{% generation %}"
-        + said
-        + "{% endgeneration %}"
-        + "{% else %}"
-        + said
-        + "{% endif %}"
-        + (f"{{{{ {json.dumps(line)} }}}}" if line else "")
-        + "{% endfor %}{% if add_generation_prompt %}"
-        + f"{{{{ {json.dumps(before)} + 'assistant' + {json.dumps(after)} }}}}"
-        + "{% endif %}"
-    )
-
-
 def _marks(roles: Sequence[str]) -> list[str]:
     return [_MARK.format(number) for number in range(len(roles))]
+
+
+def default_template(value: Any) -> str | None:
+    """The chat_template of a tokenizer_config.json: one text, or several by name."""
+    if isinstance(value, list):
+        value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
+    return value if isinstance(value, str) else None

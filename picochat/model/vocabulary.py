@@ -16,8 +16,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from picochat.errors import UserError
+from picochat.model.own_turns import SPECIAL_TOKENS
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.model.turns import SPECIAL_TOKENS
 
 SMALLEST = len(SPECIAL_TOKENS) + 256
 # Contractions, words with the space before them, one digit, punctuation with the space before it, white space up to
