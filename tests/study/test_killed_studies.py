@@ -34,7 +34,7 @@ def prepare(folder: Path) -> Path:
 def test_a_study_that_is_killed_or_interrupted_ends_with_the_same_report(tmp_path: Path) -> None:
     calm = prepare(tmp_path / "calm")
     assert start(calm).wait() == 0
-    for number, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+    for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
         folder = prepare(tmp_path / number.name)
         launcher = start(folder)
         while not list(folder.glob("runs/study/study/runs/*/0/last.ckpt")):
