@@ -62,7 +62,7 @@ def read_design(table: str | Path) -> tuple[list[str], Design]:
     """
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as file:
-            head, *rows = csv.reader(file)
+            head, *rows = filter(None, csv.reader(file))
     except (OSError, ValueError) as error:
         raise UserError(f"{table}: is no table of runs ({error}); its first line is run,LANE,LANE,…") from error
     for line, (name, *cells) in enumerate(rows, start=2):

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, as_completed
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, sha256_text, write_json
@@ -84,18 +85,13 @@ def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Pa
                 needs = number or (words[1] == "sft" and not any(word.startswith(start) for word in words))
                 with locked_folder(place, wait=True):
                     pass  # what a killed launcher left running ends within a second
+                more = [f"{out}={place}", f"{start}={checkpoint}"] if needs else [f"{out}={place}"]
                 last = place / "last.ckpt"
-                more = [f"{resume}={last}"] if last.exists() else ["--force"]
-                _call(
-                    [*words, *([f"{start}={checkpoint}"] if needs else []), f"{out}={place}", *more],
-                    folder,
-                    threads,
-                    cwd,
-                )
+                _call([*words, *more, f"{resume}={last}" if last.exists() else "--force"], folder, threads, cwd)
                 ended.touch()
             checkpoint = str(place / "last_checkpoint")
-        answers = [*run.evaluate, "--checkpoint", checkpoint, "--out-dir", f"{folder}/eval", "--force"]
-        _call(answers, folder, threads, cwd)
+        more = [f"--checkpoint={checkpoint}", f"--out-dir={folder}/eval", "--force"]
+        _call([*run.evaluate, *more], folder, threads, cwd)
         write_json(folder / "done.json", {"files": {name: sha256_file(folder / name) for name in _COUNT}})
         for left in folder.glob("*/last.ckpt"):
             left.unlink()  # half of a run's disk space, for a resume that will not come
@@ -110,7 +106,7 @@ def expected_seconds(run: Run, folder: Path, threads: int) -> float:
         _call([*words, "--force"], folder, threads, Path.cwd())
         return time.monotonic() - began
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         (*line, steps, seed), short = run.stages[-1], f"--out-dir={folder}/run"
         few, more = (seconds(*line, f"--steps={n}", seed, f"--checkpoint={run.start}", short) for n in (10, 30))
@@ -161,16 +157,13 @@ def execute_all(
 
 def _call(words: list[str], folder: Path, threads: int, cwd: Path) -> None:
     """One picochat command in a process of its own, which ends with this one."""
-    cores = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     if _STOPPING.is_set():
         raise UserError("stopped")
+    cores = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     with (folder / "log.txt").open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "picochat", *words],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            cwd=cwd,
-            env={**os.environ, **cores, PARENT: str(os.getpid())},
-        )  # fmt: skip
+        options: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+        command = [sys.executable, "-m", "picochat", *words]
+        child = subprocess.Popen(command, cwd=cwd, env={**os.environ, **cores}, **options)
         _CHILDREN.add(child)
         try:
             status = child.wait()

@@ -89,12 +89,9 @@ class Study(Settings):
         corpus, tokenizer = load_dataset_pack(self.dataset_pack).corpus_path, Path(self.checkpoint) / "tokenizer.json"
         if corpus is None:
             raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
-        key = [[sha256_file(file) for file in (self.files[0], corpus, tokenizer)], self.design.lanes]
-        made = _kept(
-            self.folder / "lanes/made.json",
-            key,
-            lambda: lane_files(self.files[0], corpus, tokenizer, self.design.lanes, self.folder / "lanes"),
-        )
+        files, lanes, folder = (self.files[0], corpus, tokenizer), self.design.lanes, self.folder / "lanes"
+        key = [[sha256_file(file) for file in files], lanes]
+        made = _kept(folder / "made.json", key, lambda: lane_files(*files, lanes, folder))
         return {lane: LaneRows(*values) for lane, values in made.items()}
 
     @cached_property

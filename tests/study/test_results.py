@@ -11,7 +11,7 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.study.results import Scored, read_design, read_results
 
-TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\nr4,1,1\n"
+TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\n\nr4,1,1\n"
 
 
 def lm_eval(folder: Path, passes: list[int], task: str = "gsm8k", **more: Any) -> None:
