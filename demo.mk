@@ -10,7 +10,7 @@ RUN  := runs/demo
 export OMP_WAIT_POLICY ?= passive
 # optimizer steps of each training stage, and eval rows of each pack
 BASE_STEPS := 100
-SKILL_STEPS := 1200
+SKILL_STEPS := 1700
 RELEASE_STEPS := 75
 SKILL_ROWS := 1200
 RELEASE_ROWS := 600

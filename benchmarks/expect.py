@@ -1,6 +1,6 @@
 """How long `make demo` will take on this machine, measured on a few steps; demo.mk prints it at its start.
 
-    python benchmarks/expect.py --steps 1450 --replies 6000 --commands 17
+    python benchmarks/expect.py --steps 1950 --replies 6000 --commands 17
 
 Measured: the imports of a command, a training step of the demo's size with Muon, and a batch of replies. A training
 step of Lightning takes about a tenth more than its arithmetic, a reply about 60 tokens.

@@ -35,7 +35,7 @@ from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.files import locked_folder, write_files
 from picochat.model.engine import pick_device
 from picochat.model.folder import config_of, find_model
-from picochat.model.hardware import preferred_dtype
+from picochat.model.hardware import keep_freed_memory, preferred_dtype
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
@@ -192,6 +192,7 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
+    keep_freed_memory()
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold

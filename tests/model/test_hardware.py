@@ -1,6 +1,7 @@
 """Number formats follow what the hardware multiplies: in training, in the optimizer and in generation."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,3 +57,12 @@ def test_every_device_multiplies_float32_and_an_unknown_one_nothing_else() -> No
     for device in ("cpu", "cuda", "mps"):
         assert torch.float32 in hardware.multiplies_in_hardware(device)
     assert hardware.multiplies_in_hardware("xpu") == {torch.float32}
+
+
+def test_the_c_library_is_asked_to_keep_freed_memory_where_it_has_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    libraries = [SimpleNamespace(mallopt=lambda *setting: asked.append(setting)), SimpleNamespace()]
+    monkeypatch.setattr("ctypes.CDLL", lambda name: libraries.pop(0))
+    hardware.keep_freed_memory()
+    hardware.keep_freed_memory()  # macOS: no such function
+    assert asked == [(-1, 2**31 - 1), (-3, 2**25)]  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
