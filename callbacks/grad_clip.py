@@ -46,8 +46,9 @@ class GradientClip(Callback):
         self._in_a_row = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.gradient_clip_val:
-            raise UserError("trainer.gradient_clip_val and GradientClip would both clip; remove one of them")
+        for name in ("gradient_clip_val", "gradient_clip_algorithm"):
+            if getattr(trainer, name):
+                raise UserError(f"trainer.{name} and GradientClip would both clip; remove one of them")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

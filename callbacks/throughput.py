@@ -158,6 +158,8 @@ class _FetchTimer:
             self.waited += time.perf_counter() - self._since
 
     def __getattr__(self, name: str) -> Any:
+        if name == "profiler":  # asked for while a process of ddp_spawn unpickles it
+            raise AttributeError(name)
         return getattr(self.profiler, name)
 
 

@@ -289,6 +289,8 @@ def _strategy(asked: Any) -> Any:
         from picochat.model.sharding import ShardedStrategy
 
         return ShardedStrategy()
+    if "spawn" in asked:
+        raise UserError(f"trainer.strategy {asked} starts processes that do not know the command line; use ddp")
     known = ["auto", "fsdp2", *StrategyRegistry.available_strategies()]
     if asked.lower() not in known:
         raise UserError(

@@ -1,5 +1,6 @@
 """Speed, waiting, padding and mixture, as they appear in the log and in the report."""
 
+import copy
 import csv
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +171,7 @@ def test_the_profiler_of_the_trainer_is_given_back(tmp_path: Path, clock: Clock)
     before: Any = fit.profiler
     fit.fit(Slow(clock), Batches(clock, 2))
     assert fit.profiler is before
+    assert copy.deepcopy(throughput._FetchTimer(before)).profiler is not before  # as other processes get it
     assert "[_TrainingEpochLoop].train_dataloader_next" in before.recorded_durations  # it was kept informed
 
 

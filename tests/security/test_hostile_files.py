@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 import torch
 from hostile import Marker, hostile_bytes
-from small_rows import chat_row, eval_row, write_jsonl
+from small_rows import chat_row, eval_row, small_model, write_jsonl
 
 from picochat.cli import main
 from picochat.datamodules import ChatDataModule
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.vocabulary import train_tokenizer
-
-SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1,
-                     num_key_value_heads=1, head_dim=16, vocab_size=270)  # fmt: skip
 
 
 @pytest.fixture
@@ -30,8 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "chat.jsonl", [chat_row("add", n, 3) for n in range(40)])
     write_jsonl(tmp_path / "eval.jsonl", [eval_row("add", n, 3) for n in range(4)])
-    tokenizer = train_tokenizer(["the cat sat on the mat and the dog sat on the log " * 20], 270)
-    save_checkpoint(tmp_path / "model", Decoder(SIZE), tokenizer, {})
+    small_model(tmp_path / "model")
     return tmp_path
 
 
