@@ -12,17 +12,18 @@ import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
-from picochat.evidence.texts import bare, fold, normalise, unwrap
+from picochat.evidence.texts import UNSPACED, bare, fold, normalise, unwrap
 
 _FINAL = re.compile(r"final answer\s*:", re.IGNORECASE)
 _IS = (
-    r"\**\s?(?:[:：=]|(?:is|was|ist|est|es|è|é|(?:must|should|would|will) be)\b|是|为|為|は|은)[ :：]?"
-    r"(?:(?:option|choice)\b)?"
+    r"\**\s?(?:[:：=–—]|(?:is|was|ist|est|es|è|é|er|är|jest|adalah|είναι|(?:must|should|would|will) be)\b|"
+    r"是|为|為|は|은|คือ)[ :：]?(?:(?:option|choice)\b)?"
 )
 LAST = re.compile(rf"####|\\boxed(?=\s?\{{)|\bfinal answer{_IS}", re.IGNORECASE)
 _MARK = re.compile(
     rf"{LAST.pattern}|<answer>|\b(?:answer|result|option|choice|antwort|ergebnis|réponse|respuesta|resultado|resposta|"
-    rf"risposta|ответ){_IS}|(?:答案|答え|回答|答|정답|답){_IS}",
+    rf"risposta|antwoord|svar|vastaus|odpowiedź|cevap|jawaban|ответ|відповідь|απάντηση|उत्तर|الجواب|الإجابة){_IS}|"
+    rf"(?:คำตอบ|答案|答え|回答|答|정답|답){_IS}",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
@@ -46,7 +47,8 @@ _SAME = {  # one spelling of a unit
 }
 _OTHER = re.compile(  # what makes another statement of a number
     rf"\b(?:{'|'.join(_WORDS)}|and|or|not|no|yes|but|more|less|than|plus|minus|about|if|to|least|most|almost|nearly|around|"
-    rf"over|under|approximately|between|without|maybe|perhaps|wrong|{'|'.join(list(_TIMES)[1:])}|(?:is|was|are|does)n't)\b"
+    rf"over|under|approximately|between|without|maybe|perhaps|wrong|{'|'.join(list(_TIMES)[1:])}|(?:is|was|are|does)n't)\b|"
+    r"\b(?:nicht|keine?|oder|mehr|weniger|pas|ou|moins|más|menos|не|или|больше|меньше)\b|[不没非或超]|ない|以上|以下|아니"
 )
 _MARKS = str.maketrans({"٬": ",", "٫": ".", "⁄": "/"})  # Arabic marks; what NFKC makes of ½
 _MONEY = r"(?:[a-z]{1,2}\$|[$¢£¤¥฿\u20a0-\u20bf]|usd|eur|gbp|chf|inr|jpy|cny|rmb|rs\.?)"
@@ -56,7 +58,10 @@ _NUMBER = re.compile(
     rf"(?P<word>{'|'.join(reversed(_WORDS))})\b)(?: ?/ ?(?P<under>\d{{1,20}}))?"
     r" ?(?P<unit>[^\s\d][^\d]{0,40})?"
 )
-_ALONE = re.compile(rf"(?<![\w.,/^√])[-+]?{_MONEY}?[-+]?\d[\d,.' _]{{0,40}}(?:/ ?\d{{1,20}})?(?: ?%)?(?![\d/^!²³¹⁰-₎])")
+_ALONE = re.compile(
+    rf"(?<![^\W{UNSPACED}])(?<![.,/^√])[-+]?{_MONEY}?[-+]?\d[\d,.' _]{{0,40}}(?:/ ?\d{{1,20}})?(?: ?%)?"
+    r"(?![\d/^!²³¹⁰-₎])"
+)
 
 
 def final_answer(reply: str) -> str | None:
@@ -88,6 +93,14 @@ def plain_answer(reply: str) -> str:
     said = marked(reply)
     opening = _OPENING.match(reply.lstrip()) if said is None else None
     return _COPULA.sub("", (reply.lstrip()[opening.end() :] if opening else reply) if said is None else said)
+
+
+def other_readings(said: str, reply: str) -> list[str]:
+    """What else may answer in a free reply: the line behind a mark, or a number in the last line, below the work."""
+    lines = said.strip().splitlines() or [""]
+    if said != reply:  # behind a mark an explanation may follow
+        return [lines[0], only_number(lines[0]) or ""]
+    return [lines[-1] if readings(lines[-1]) else only_number(lines[-1]) or ""]
 
 
 def steps_correct(wanted: Sequence[str], reply: str) -> float:
@@ -170,7 +183,7 @@ def readings(text: str, *, units: bool = True) -> tuple[list[Fraction], str] | N
 
 def only_number(text: str) -> str | None:
     """The one number of a sentence that says it plainly: "There are 42 apples left." → "42"; else None."""
-    if readings(text):
+    if len(text) > 200 or readings(text):
         return None
     text = fold(text).translate(_MARKS)
     found = _ALONE.findall(text)

@@ -28,7 +28,7 @@ from picochat.evidence.answers import (
     LAST,
     final_answer,
     marked,
-    only_number,
+    other_readings,
     plain_answer,
     same_number,
     same_text,
@@ -205,8 +205,7 @@ def _graded(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], 
         ways = [said]
     elif not direct:  # the row does not say; any form is understood
         said, exactly = plain_answer(reply), final or reply
-        line = said.partition("\n")[0]  # behind a mark an explanation may follow
-        ways = [said, line if said != reply else "", (only_number(said[:200]) or "") if said == line else ""]
+        ways = [said, *other_readings(said, reply)]
     passed = any(same(way, answer, direct) for way in ways if way for answer in answers)
     strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in answers)
     return Grade(passed, passed and strict, ways[0] if exactly is None else exactly)
