@@ -61,7 +61,7 @@ def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
         for unit, scores in study.scores.items()
         if scores
     }
-    rule = "with the lane, less without it" if study.compared_with is None else f"less {study.compared_with}"
+    rule = "with the lane, less without" if study.compared_with is None else f"less {study.compared_with}"
     blocks: list[Block] = [Text([_summary(unit, own) for unit, own in found.items()], "lead")]
     for unit, own in found.items():
         blocks += [Text(_sentences(study, unit, own), "list", title=f"In {unit}"), _matrix(unit, rule, own)]
@@ -121,11 +121,11 @@ def _matrix(unit: str, rule: str, effects: Effects) -> Matrix:
     most = max(abs(cell.value) for cell in cells.values()) or 1.0
     shown = {key: f"{_number(cell.value, unit)}{' *' if cell.found else ''}" for key, cell in cells.items()}
     return Matrix(
-        ("lane", *columns),
+        (f"{rule}; * found", *columns),
         [(lane, *(shown[lane, on] for on in columns)) for lane in lanes],
         shades=[[good * cells[lane, on].value / most for on in columns] for lane in lanes],
         hints=[[_hint(cells[lane, on], unit) for on in columns] for lane in lanes],
-        title=f"Effects in {unit}: {rule} (* found)",
+        title=f"Effects in {unit}",
     )
 
 
@@ -151,23 +151,24 @@ def _precision(study: Measured, effects: Effects) -> Table:
     return Table(
         (*head, "error planned", "error came", "visible planned", "visible came"),
         rows,
-        title="Noise floor in points, and what was planned beside what came (80 % power, Holm)",
+        title="Noise floor and precision in points, planned beside came",
     )
 
 
 def _noise(effects: Effects) -> list[str]:
     compared, by_rows, by_runs = effects.same_arm
     said = f"A/A: of {compared} comparisons of two runs of one arm, a test at 5 % that knows rows alone calls {by_rows}"
-    return [f"{said} different, and one that knows the noise of runs {by_runs}."] if compared else []
+    more = ["Visible: with 80 % power and Holm's correction. Curvature: half of every lane, less the mean of the arms."]
+    return [f"{said} different, and one that knows the noise of runs {by_runs}.", *more] if compared else more
 
 
 def _scores(study: Measured) -> Table:
     means = [(cells.sum(1) / sizes.sum()).tolist() for cells, sizes in study.scores[POINTS].values()]
     runs = zip(study.names, study.design.seeds, *means, strict=True)
     rows = [(name, str(seed), *(f"{value:.1f}" for value in values)) for name, seed, *values in runs]
-    signs = f"; + in, - out, 0 half of {', '.join(study.design.lanes)}" if study.compared_with is None else ""
-    head = ("arm", "seed", *study.scores[POINTS])
-    return Table(head, rows, title=f"Scores of the runs in points{signs}", media=WRITTEN, folded=True)
+    signs = f"{', '.join(study.design.lanes)}: + in, - out, 0 half" if study.compared_with is None else "arm"
+    head = (signs, "seed", *study.scores[POINTS])
+    return Table(head, rows, title="Scores of the runs in points", media=WRITTEN, folded=True)
 
 
 def _number(value: float, unit: str) -> str:

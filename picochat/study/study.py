@@ -57,7 +57,8 @@ class Study(Settings):
             if self.eval_input is None or not (self.chat_input or isinstance(self.arms, dict)):
                 raise UserError("a study needs `profile`, or eval_input and chat_input (or `arms` with command lines)")
             return Path(self.chat_input or ""), Path(self.eval_input)
-        mixture, pack = load_profile(self.profile), self.folder / "pack"
+        name = self.profile if Path(self.profile).is_file() else self.profile.removesuffix(".yaml")
+        mixture, pack = load_profile(name), self.folder / "pack"
         sizes: Any = {"sft_rows": self.sft_rows, "eval_rows": self.eval_rows}
 
         def make() -> list[str]:

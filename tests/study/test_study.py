@@ -81,7 +81,7 @@ def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_cha
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["study", "run", "arms.yaml"])
-    assert "points: less short" in capsys.readouterr().out
+    assert "less short; * found" in capsys.readouterr().out
     study, before = Path("runs/study/arms"), written(Path("runs/study/arms"))
     runs = {json.loads((run / "run.json").read_text())["name"]: run for run in sorted((study / "runs").iterdir())}
     assert len(list((study / "runs").iterdir())) == 6
