@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_killed import prepare
+from test_killed_studies import prepare
 
 TEMPLATE = """ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
