@@ -157,6 +157,8 @@ def check_trainer(trainer: Trainer | None) -> None:
         raise UserError("trainer.overfit_batches would not repeat its batches here; give a file of few rows")
     limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
     batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
+    if not batches:
+        raise UserError(f"trainer.limit_train_batches={limit} trains nothing; use a number of micro-batches from 1")
     if batches % accumulate and not anything.fast_dev_run:
         raise UserError(
             f"trainer.limit_train_batches={limit} ends inside an optimizer step; make it a multiple of "

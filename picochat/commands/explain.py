@@ -59,6 +59,8 @@ def explain_refusal(error: BaseException) -> UserError:
     if isinstance(error, ImportError):
         return UserError(message if "pip install" in message else f"{message}; install what holds it")
     named = [name for name in _parameters(_CLASSES["trainer"]) if re.search(rf"\b{name}\b", message)]
+    if "Timer(duration" in message:
+        named = ["max_time"]
     if not named and re.search("gpu|cuda|tpu|mps", message, re.IGNORECASE):
         named = ["accelerator"]
     return UserError(f"{message}; change {', '.join(f'trainer.{name}' for name in named)}" if named else message)

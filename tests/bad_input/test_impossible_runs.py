@@ -53,6 +53,8 @@ LINES = {
     "fit --config base.yaml --trainer.accumulate_grad_batches=-1": "trainer.accumulate_grad_batches is -1",
     "fit --config base.yaml --trainer.val_check_interval=0": "trainer.val_check_interval is 0; use a number above 0",
     "fit --config base.yaml --trainer.devices=0": "trainer.devices is 0",
+    "fit --config base.yaml --trainer.devices=1.5": "trainer.devices is 1.5; use a number from 1, or -1 for all",
+    "fit --config base.yaml --trainer.max_time=1": "not a valid duration. .*; change trainer.max_time",
     "fit --config base.yaml --seed_everything=-1": "seed_everything is -1",
     "fit --config base.yaml --trainer.strategy ddp_spawn": "ddp_spawn starts processes that .*; use ddp",
     "fit --config base.yaml --trainer.accelerator foo": "You selected an invalid accelerator name: .*; change",
