@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from tokenizers import Tokenizer
 
@@ -99,8 +99,9 @@ class ChatTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.content, self.origin, self.files = content, origin, dict(files or {})
-        added = self._tokenizer.get_added_tokens_decoder().values()
-        self._control = {token.content: token for token in added if token.special}
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        self._ids = {token.content: number for number, token in added if token.special}  # of the control tokens
+        self._swallowing = {number for number, token in added if token.special and token.rstrip}  # white space after
         self.fingerprint = sha256_text(content)
         self.vocab_size: int = self._tokenizer.get_vocab_size()
 
@@ -110,7 +111,7 @@ class ChatTokenizer:
             name: value["content"] if isinstance(value, dict) else value for name, value in tokens.items() if value
         }
         source = self.files.get("chat_template.jinja") or default_template(settings.get("chat_template"))
-        source = source or own_template(self._control, origin)
+        source = source or own_template(self._ids, origin)
         if thinking is not None:
             if "enable_thinking" not in source:
                 raise UserError(
@@ -120,7 +121,7 @@ class ChatTokenizer:
             self.files["tokenizer_config.json"] = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
         self.thinking = bool(settings.get("enable_thinking"))
         variables = {**named, "enable_thinking": self.thinking}
-        self.turns, self.chat_template = ChatTemplate(source, self._control, variables, origin), source
+        self.turns, self.chat_template = ChatTemplate(source, self._ids, variables, origin), source
 
         self._tokenizer.encode_special_tokens = True  # from here on control tokens inside text are text
         spoken = self.turns.parts(("user", "assistant"), False)
@@ -129,13 +130,15 @@ class ChatTokenizer:
             used += [part.text for part in self.turns.parts(ROLES, False) if part.control]
         end = next(part.text for part in reversed(spoken) if part.control and part.turn == 1)
         ends = (*_DOCUMENT_ENDS, str(named.get("eos_token")))
-        last = next((token for token in ends if token in self._control), end)
-        pad = next((token for token in ("<|pad|>", str(named.get("pad_token"))) if token in self._control), last)
-        bos = next((token for token in (str(named.get("bos_token")), spoken[0].text) if token in self._control), last)
+        last = next((token for token in ends if token in self._ids), end)
+        pad = next((token for token in ("<|pad|>", str(named.get("pad_token"))) if token in self._ids), last)
+        bos = next((token for token in (str(named.get("bos_token")), spoken[0].text) if token in self._ids), last)
         start = spoken[0].text == bos and bos in ("<|bos|>", named.get("bos_token"))
-        self.bos_id, self.end_id, self.pad_id, self._last = map(self._id, (bos, end, pad, last))
+        self.bos_id, self.end_id, self.pad_id, self._last = map(self._ids.__getitem__, (bos, end, pad, last))
         self.document_start = [self.bos_id] if start else []
-        others = {*map(self._id, used), self.pad_id, self._last, self.bos_id, *self._named_ends()} - {self.end_id}
+        others = {*map(self._ids.__getitem__, used), self.pad_id, self._last, self.bos_id, *self._named_ends()} - {
+            self.end_id
+        }
         self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others))
         self._refuse_lossy(origin)
 
@@ -241,20 +244,17 @@ class ChatTokenizer:
         runs: list[_Run] = []
         for part in self.turns.parts(tuple(message["role"] for message in messages), prompt):
             text = part.text if part.message < 0 else part.trim(messages[part.message]["content"])
-            before = self._control.get(runs[-1].text) if runs and runs[-1].token is not None else None
-            if before is not None and before.rstrip and not part.control:
-                text = text.lstrip()  # as the tokenizers library does it
             supervised = part.turn >= 0 and learnt[part.turn]
             if part.control:
-                runs.append(_Run(text, self._id(text), supervised))
-            elif runs and not part.begins and (runs[-1].token, runs[-1].learnt) == (None, supervised):
+                runs.append(_Run(text, self._ids[text], supervised))
+                continue
+            if self._swallowing and runs and runs[-1].token in self._swallowing:
+                text = text.lstrip()  # as the tokenizers library does it
+            if runs and not part.begins and (runs[-1].token, runs[-1].learnt) == (None, supervised):
                 runs[-1] = _Run(runs[-1].text + text, None, supervised)
             else:
                 runs.append(_Run(text, None, supervised))
         return runs
-
-    def _id(self, token: str) -> int:
-        return cast(int, self._tokenizer.token_to_id(token))
 
     def _named_ends(self) -> list[int]:
         """The ends of replies that a generation_config.json names."""

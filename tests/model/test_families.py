@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_rows import chat_row, write_jsonl
+from test_turns import make
 from torch import Tensor
 
+from picochat.cli import main
 from picochat.errors import UserError
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
 from picochat.model.config import read_config
@@ -157,3 +160,36 @@ def test_a_fresh_model_of_another_family_starts_and_names_it(tmp_path: Path) -> 
     assert not decoder.state_dict()["model.layers.1.self_attn.q_proj.bias"].any()
     save_checkpoint(tmp_path, decoder, train_tokenizer(["a cat and a dog and a cat "] * 9, 264), {})
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["Qwen2ForCausalLM"]
+
+
+def test_what_comes_in_goes_out_of_a_run(tmp_path: Path) -> None:
+    """Of a bfloat16 folder with more rows than tokens, its own template and settings of generation."""
+    import transformers
+
+    theirs = tmp_path / "theirs"
+    config = transformers.Qwen3Config(**{**SIZE, "vocab_size": 300, "max_position_embeddings": 4096}, head_dim=8)
+    transformers.Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(theirs)
+    make("Qwen3").save(theirs)
+    settings = json.loads((theirs / "tokenizer_config.json").read_text())
+    (theirs / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 4096}))
+    (theirs / "special_tokens_map.json").write_text('{"eos_token": "<|im_end|>"}')
+    (theirs / "generation_config.json").write_text('{"eos_token_id": [258, 7], "temperature": 0.6, "do_sample": true}')
+    rows = write_jsonl(tmp_path / "rows.jsonl", [chat_row("skills", number, 5) for number in range(40)])
+    words = (
+        f"train sft --input {rows} --checkpoint {theirs} --batch-size 1 --steps 2 --device cpu --out-dir {tmp_path}/run"
+    )
+    main([*words.split(), "--precision", "float32"])
+
+    ours = tmp_path / "run" / "last_checkpoint"
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    generation = json.loads((ours / "generation_config.json").read_text())
+    assert (generation["temperature"], generation["do_sample"]) == (0.6, True)
+    assert {258, 7} <= {*generation["eos_token_id"]}
+    written = json.loads((ours / "config.json").read_text())
+    assert (written["vocab_size"], written["dtype"], written["max_position_embeddings"]) == (300, "bfloat16", 4096)
+    assert "context_length: 1024" in (tmp_path / "run" / "config.yaml").read_text()
+    decoder = load_checkpoint(ours, dtype=torch.float32).decoder
+    again = transformers.AutoModelForCausalLM.from_pretrained(ours, dtype=torch.float32).eval()
+    with torch.no_grad():
+        assert (again(ids(1, 9)).logits - decoder.logits(decoder(ids(1, 9)))).abs().max() <= 1e-5
