@@ -105,10 +105,10 @@ class TokenStore:
 
 
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
-    """The name's hash. A corpus is read as its files' suffixes say, so they count, too."""
+    """The name's hash. Files are read as their suffixes say, so they count, too."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template, *["thinking"] * tokenizer.thinking]
     try:
-        parts += [sha256_file(file) + (file_kind(file) if kind == "corpus" else "") for file in files]
+        parts += [sha256_file(file) + file_kind(file) for file in files]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
     return sha256_text("\n".join(parts))[:20]
