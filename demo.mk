@@ -140,7 +140,7 @@ $(COMPARED)/kept/table.txt: | $(call skills,base capability release-from-base re
 	$(PICO) eval compare $(EVAL)/capability-rows/release-from-base $(EVAL)/capability-rows/release-from-capability \
 	    --before $(EVAL)/capability-rows/base --peak $(EVAL)/capability-rows/capability $(TABLE)
 
-# studies: which lane does what (an hour on two cores with AVX512-bf16), and two ways to a release with three seeds each
+# studies: which lane does what (an hour on two cores), and two ways to a release with three seeds each
 study: | $(RUN)/base/done
 	$(PICO) study run configs/study/capability.yaml
 
