@@ -13,7 +13,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -154,7 +154,7 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-@cache
+@lru_cache(maxsize=4)  # each file brings its own `nan`
 def _decoder(nan: Callable[[], None] | None) -> json.JSONDecoder:
     def constant(name: str) -> None:
         nan() if nan and name == "NaN" else _no_constant(name)
