@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from picochat.errors import UserError
 
 _MOST_DIGITS = 100
+_LARGEST = 1 << 26  # bytes of a file that is read whole; the largest tokenizers have half as many
 _SPACE = " \t\r\n"
 
 
@@ -73,9 +74,11 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     """The object that a JSON file holds; a byte order mark before it is understood.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or holds something else than an object.
+        UserError: the file cannot be read, is too large, is not JSON, or holds something else than an object.
     """
     try:
+        if (size := Path(path).stat().st_size) > _LARGEST:
+            raise UserError(f"{path}: has {size:,} bytes; {_LARGEST:,} are allowed, which no config or report needs")
         value = parse_json(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error

@@ -37,6 +37,7 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
     "config.json": {
         "cut short": (b'{"model_type":\n', "config.json:2: is not JSON"),
         "a list": (b"[]", "config.json: holds a list; an object is expected"),
+        "without an end": (b" " * (2**26 + 1), "config.json: has 67,108,865 bytes; 67,108,864 are allowed"),
         "deep": (DEEP, "config.json:1: is nested too deeply"),
         "a key twice": (b'{"model_type": "qwen3", "model_type": "llama"}', "has the key 'model_type' twice"),
         "nothing said": (b"{}", "holds a model of type unknown"),
