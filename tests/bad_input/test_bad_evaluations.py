@@ -111,12 +111,6 @@ def test_a_report_with_a_field_gone_or_of_another_kind_is_refused(place: str, tw
         is_refused(rf"eval_report.json: .*{path[0] if path else name}")
 
 
-def test_a_report_of_something_else_is_refused(two: Path) -> None:
-    text = (two / "eval_report.json").read_text()
-    (two / "eval_report.json").write_text(text.replace('"kind": "eval chat"', '"kind": "eval sft-fit"'))
-    is_refused("eval_report.json: kind is 'eval sft-fit', not 'eval chat'")
-
-
 @pytest.mark.parametrize(
     "damage",
     [

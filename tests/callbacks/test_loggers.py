@@ -91,12 +91,3 @@ def test_wandb_shows_the_same_offline(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.glob("runs/wandb/offline-run-*"))
     for name in ("train/loss", "train/padding", "val/loss"):
         assert summary[name] == pytest.approx(csv_values(tmp_path / "runs/capability")[name][-1], rel=1e-6), name
-
-
-@pytest.mark.slow
-def test_logger_false_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    main(STORIES)
-    main([*RUN, "--trainer.logger=false"])
-    assert (tmp_path / "runs/capability/report.md").is_file()
-    assert not list(tmp_path.rglob("metrics.csv"))
