@@ -45,6 +45,8 @@ def run_chat(args: argparse.Namespace) -> None:
     for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
         if getattr(args, flag) and not getattr(args, other):
             raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
+        if getattr(args, other) and not getattr(args, flag) and other != "checkpoint":
+            raise UserError(f"--{other} needs --{flag.replace('_', '-')}: what the server calls the model")
     if args.model_card and not args.force:
         check_card_place(args.checkpoint)
     tally, decoding = _reading(args), Decoding(**arguments_of(args, DECODING))

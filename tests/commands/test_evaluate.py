@@ -219,6 +219,9 @@ def test_several_runs_an_arm_are_given_behind_a_and_b(
         ),
         (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["--chekpoint", "x"], "did you mean --checkpoint?"),
+        (["--judge", "http://localhost:1"], "--judge needs --judge-model"),
+        (["--model", "small"], "--model has no effect without --server"),
+        (["--replies", "x.jsonl"], "argument --replies: not allowed with argument --checkpoint"),
     ],
 )
 def test_bad_settings_are_one_sentence_and_nothing_is_written(
