@@ -121,8 +121,7 @@ class ChatDataModule(StreamDataModule):
         if profile is not None and chat_input is not None:
             raise UserError("data.profile makes rows and data.chat_input names some; leave one of them out")
         self.profile = profile or self.profile
-        self.mixture = load_profile(self.profile) if self.profile else None
-        self.thinking = thinking
+        self.mixture, self.thinking = load_profile(self.profile) if self.profile else None, thinking
         self.chat_input, self.eval_input, self.allow_overlap = chat_input, eval_input, allow_overlap
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
         if any(one.share is not None for one in self.inputs):
@@ -134,8 +133,7 @@ class ChatDataModule(StreamDataModule):
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares or None
         self.reading = reading or Reading()
-        self.sampling = sampling
-        self.sampling_tag, self.on_long = sampling_tag, on_long
+        self.sampling, self.sampling_tag, self.on_long = sampling, sampling_tag, on_long
         made_with = (sft_rows, eval_rows, skill_answer_style, source, pack_seed)
         named = zip(("sft_rows", "eval_rows", "skill_answer_style", "source", "seed"), made_with, strict=True)
         self.task_pack = {name: value for name, value in named if value is not None}
