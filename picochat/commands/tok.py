@@ -21,7 +21,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--vocab-size", type=int, default=512, help="number of tokens, at least 262 (default: 512)")
     parser.add_argument(
-        "--whole-words", action="store_true", help="bytes and frequent whole words: all other words stay letters"
+        "--whole-words",
+        action="store_true",
+        help="bytes and frequent whole words: all other words stay letters (llama.cpp cannot read it)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the tokenizer.json to write")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")

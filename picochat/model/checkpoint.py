@@ -4,8 +4,9 @@
     generation_config.json   ids at which a reply ends                         tokenizer.json          the vocabulary
     tokenizer_config.json    control tokens and the chat template              picochat.json           provenance
 
-transformers, vLLM and llama.cpp read it without code of ours; a folder of a known family that transformers wrote
-(sharded, bfloat16, untied) is read here. Nothing is ever unpickled.
+transformers reads it without code of ours, llama.cpp's converter once told how text is split (docs/howto/interop.md).
+Here a folder of a known family that transformers wrote (sharded, bfloat16, untied) is read, and an adapter's folder
+with its base. Nothing is ever unpickled.
 """
 
 import json
