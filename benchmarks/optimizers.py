@@ -4,6 +4,10 @@
 
 Each optimizer runs `picochat train base` on the same stories at a few learning rates and with two seeds; with muon the
 matrices get five times the rate shown. Bits per byte are those of the last validation, on documents that were held out.
+
+Muon works in the format that the hardware multiplies. Its results in both, 150 steps of 8 rows of 256 with the demo's
+tokenizer, everything else in bfloat16, seeds 42 and 43: 2.187 and 2.090 bits per byte in bfloat16, 2.184 and 2.085 in
+float32.
 """
 
 import argparse

@@ -45,7 +45,7 @@ class First(Callback):
 """
 FIT = """\
 trainer: {default_root_dir: run, max_steps: 1, accelerator: cpu, logger: false, enable_model_summary: false,
-  enable_checkpointing: false, num_sanity_val_steps: 0, use_distributed_sampler: false, callbacks: [first.First]}
+  num_sanity_val_steps: 0, use_distributed_sampler: false, callbacks: [first.First]}
 model: {optimizer: {name: adamw}}
 data:
   class_path: picochat.datamodules.ChatDataModule

@@ -7,8 +7,14 @@ rounds; the best round counts. Time is wall time from the end of one step to the
     picochat            `picochat fit --config capability.yaml`, as a user runs it, its callbacks included
     picochat, muon      the same with the recipe's optimizer
     picochat, compiled  the same with model.compile
-    plain loop          transformers' Qwen3, eager; packed and isolated by a mask, head over every position
-    trl                 SFTTrainer, packing "bfd", a Qwen3 of transformers, no gradient checkpointing
+    plain loop          transformers' Qwen3, eager, sdpa; it isolates packed documents itself, by their position ids
+                        (the same logits as with a mask, to the bit); head over every position
+    trl                 SFTTrainer, packing "bfd", the same Qwen3 with the same isolation, no gradient checkpointing
+
+Two processes beside each other: OpenMP's threads spin for milliseconds while they wait, on cores that the other process
+needs. With a dozen processes on two cores, 12 steps at demo size did not end in 60 s; without spinning
+(OMP_WAIT_POLICY=passive, which `picochat` sets where nobody did) a step took 0.64 to 0.9 s, with a spin of 500 or 2,000
+rounds (GOMP_SPINCOUNT) 0.7 to 1.6 s, with 10,000 again no end. A step's CPU time was 0.25 s, 0.30 s and 0.40 s.
 """
 
 import argparse
@@ -31,7 +37,6 @@ from report import record
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.datamodules import CapabilityDataModule
-from picochat.model.attention import isolate
 from picochat.model.batch import Batch
 from picochat.model.config import DecoderConfig
 
@@ -110,8 +115,7 @@ def loop(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
     clock.on_train_start()
     for batch, _ in zip(forever(data.train_dataloader), range(args.steps + 1), strict=False):
         with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
-            mask = isolate(batch.document_ids, "mask").mask  # type: ignore[attr-defined]
-            scores = model(batch.input_ids, attention_mask=mask, position_ids=batch.position_ids).logits
+            scores = model(batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
             nll = F.cross_entropy(scores.flatten(0, 1).float(), batch.labels.flatten(), reduction="sum")
         (nll / batch.step_tokens).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
