@@ -14,7 +14,7 @@ pip = $1/bin/python -m pip install --disable-pip-version-check --progress-bar of
     | grep --line-buffered -oE '^((Collecting|Processing|Obtaining) [^ ]+|Installing collected packages|ERROR.*)'
 pinned = --constraint constraints.txt
 
-.PHONY: install demo demo-full study study-release test test-all check docs pictures clean bench bench-peers
+.PHONY: install demo demo-full study study-release test test-all check docs notebooks pictures clean bench bench-peers
 
 install: .venv/.installed
 
@@ -63,6 +63,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# runs the notebooks, and keeps what they show in the files
+notebooks: install
+	$(BIN)/python notebooks/make.py
 
 # the README's pictures, from pages of `make demo` and `make study`; needs Chromium
 pictures: install

@@ -82,9 +82,7 @@ class Progress(Callback):
         self._silent = self._is_due = False
         self._first_step = self._seen = self._printed = 0  # steps
         self._began = self._spoke = 0.0
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:
-                handler.addFilter(_is_for_stderr)
+        messages_to_stdout()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._silent = not trainer.is_global_zero or trainer.progress_bar_callback is not None
@@ -154,12 +152,18 @@ class Progress(Callback):
             self._bar = None
 
 
+def messages_to_stdout() -> None:
+    """Lightning's messages are printed, and those that say nothing of the run are left out; warnings stay on stderr."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_for_stderr)
+
+
 def _metrics(trainer: Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def _is_for_stderr(record: logging.LogRecord) -> bool:
-    """A handler's filter: warnings pass, messages are printed here, and those that say nothing of the run are not."""
     if record.levelno <= logging.INFO and not record.getMessage().startswith(_SMALL_TALK):
         tqdm.write(record.getMessage(), file=sys.stdout)
         sys.stdout.flush()

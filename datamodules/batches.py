@@ -11,6 +11,7 @@ so that every token is a target exactly once, and never without a token before i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import groupby
 
 import numpy as np
@@ -163,3 +164,31 @@ def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence
         lines.append(text)
     padding = int((documents == 0).sum())
     return "\n".join([*lines, *([f"padding {padding} places"] if padding else [])])
+
+
+class Drawing(str):
+    """SVG that a notebook shows as a picture."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def draw_rows(batch: Batch, rows: Sequence[int], lanes: Sequence[str]) -> Drawing:
+    """Packed rows as bars: a block for each document, in its lane's colour, dark where the loss mask is on."""
+    shapes, shown = [], dict[int, str]()
+    for height, row in enumerate(rows):
+        documents, labels = batch.document_ids[row], batch.labels[row]
+        for document in range(1, int(documents.max()) + 1):
+            places = torch.nonzero(documents == document).flatten()
+            lane = int(batch.lane_ids[row, places[0]])
+            colour = shown.setdefault(lane, f"hsl({round(lane * 137.5) % 360} 60% 45%)")  # neighbours differ
+            for supervised, run in groupby(places.tolist(), key=lambda place: int(labels[place]) != IGNORE_INDEX):
+                first, *others = run
+                shapes.append(
+                    f'<rect x="{first}" y="{6 * height}" width="{1 + len(others)}" height="5" fill="{colour}" '
+                    f'opacity="{1 if supervised else 0.35}"><title>{escape(lanes[lane])}</title></rect>'
+                )
+            shapes.append(f'<rect x="{int(places[-1]) + 0.5}" y="{6 * height}" width="0.5" height="5" fill="#fff"/>')
+    key = "".join(f'<span style="color:{colour}">■</span> {escape(lanes[lane])} ' for lane, colour in shown.items())
+    box = f"0 0 {batch.input_ids.shape[1]} {6 * len(rows)}"
+    return Drawing(f'<svg viewBox="{box}" width="100%">{"".join(shapes)}</svg><p>{key}</p>')

@@ -17,7 +17,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.blocks import Table, Text, terminal
-from picochat.datamodules.batches import Examples, Layout, render_row
+from picochat.datamodules.batches import Drawing, Examples, Layout, draw_rows, render_row
 from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter, check_trainer
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
@@ -252,6 +252,11 @@ class StreamDataModule(LightningDataModule, ABC):
         sums = {unit: np.bincount(lanes, weight, len(self.lanes)) for unit, weight in weights.items()}
         return {unit: (part / max(part.sum(), 1)).tolist() for unit, part in sums.items()}
 
+    @property
+    def drawn_shares(self) -> dict[str, float]:
+        """Each lane's share of the examples that training draws; model folders keep it, and reports draw it."""
+        return dict(zip(self.lanes, (self.plan.quotas / max(self.plan.draws, 1)).round(4).tolist(), strict=False))
+
     def describe_step(self, step: int) -> str:
         """What optimizer step `step` (from 1) is made of: examples of each lane, and the lines they stand in."""
         examples = np.concatenate(self.plan.bins(self.split.step_start(step - 1), self.split.rows))
@@ -263,6 +268,10 @@ class StreamDataModule(LightningDataModule, ABC):
     def render_row(self, batch: Batch, index: int) -> str:
         """A packed row as text, a line a document; supervised tokens stand between ⟦ and ⟧."""
         return render_row(batch, index, self.chat_tokenizer, self.lanes)
+
+    def draw_row(self, batch: Batch, index: int | None = None) -> Drawing:
+        """A packed row, or all of the batch, as a picture in a notebook: lanes are colours, the loss mask is dark."""
+        return draw_rows(batch, range(len(batch.input_ids)) if index is None else [index], self.lanes)
 
 
 class _DescribeMixture(Callback):

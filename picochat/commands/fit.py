@@ -26,6 +26,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, GracefulStop, RunLogger, RunReport, Throughput
+from picochat.callbacks.progress import messages_to_stdout
 from picochat.commands import run_folder
 from picochat.commands.configs import resolve_config_names
 from picochat.commands.explain import explain_parse_error, explain_refusal
@@ -193,6 +194,7 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
     keep_freed_memory()
+    messages_to_stdout()
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)", category=Warning)
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold

@@ -9,7 +9,7 @@ from picochat.blocks import EVERYWHERE, WRITTEN, Bars, Block, Differences, Mediu
 from picochat.evidence.arms import Arm
 from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.lanes import GROUPINGS
-from picochat.evidence.report import breakdown, facts, replies
+from picochat.evidence.report import breakdown, facts, mixtures, replies
 from picochat.evidence.words import notes, p_text, points, readings, summary, to, visible
 
 
@@ -76,6 +76,7 @@ def compare_report(comparison: Comparison) -> Report:
         **runs,
     }
     blocks += [
+        mixtures({arm.name: arm.runs[0].evaluation.model for arm in (b, a)}),
         replies("Rows that flipped", comparison.flips, _kind, lambda flip: _reply(flip, comparison)),
         facts(origin),
     ]

@@ -32,7 +32,7 @@ from picochat.evidence.curves import Curves, charts
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
-from picochat.evidence.report import breakdown, facts, jsonl, origin, origin_json, replies, run_name
+from picochat.evidence.report import breakdown, facts, jsonl, mixtures, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.server import Agreement, agreement
 from picochat.files import sha256_text, write_files
@@ -118,6 +118,7 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
         Charts(charts(curves or {}), title="Curves"),
         Table(("reason", "rows", "meaning"), reasons, left=3, title="Why replies failed", media=WRITTEN),
         replies("Replies", evaluation.predictions, lambda row: (row.tag("category"), str(row.passed)), _reply),
+        mixtures({evaluation.model.folder: evaluation.model}),
         origin(evaluation),
     ]
     folder = evaluation.model.folder

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from picochat.blocks import WRITTEN, Medium, Replies, Reply, Report, Table, markdown_page
-from picochat.evidence.evaluation import Evaluation
+from picochat.blocks import WRITTEN, Bars, Medium, Rate, Replies, Reply, Report, Table, markdown_page
+from picochat.evidence.evaluation import Evaluation, Model
 from picochat.evidence.html_page import page
 from picochat.evidence.lanes import UNTAGGED
 from picochat.evidence.sft_fit import Fit
@@ -56,6 +56,15 @@ def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> T
             **(more or {}),
         }
     )
+
+
+def mixtures(models: Mapping[str, Model]) -> Bars:
+    """The mixtures that models were trained on, beside each other, where their folders say them."""
+    said = [model.provenance.get("mixture") for model in models.values()]
+    known = [one for one in said if isinstance(one, dict) and all(isinstance(v, int | float) for v in one.values())]
+    lanes = dict.fromkeys(lane for one in known for lane in one) if len(known) == len(said) else {}
+    shares = {str(lane): [Rate(min(1.0, max(0.0, one.get(lane, 0)))) for one in known] for lane in lanes}
+    return Bars(shares, list(models) if len(models) > 1 else (), title="Mixture, in shares of the training examples")
 
 
 def facts(values: Mapping[str, Any]) -> Table:

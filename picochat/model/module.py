@@ -259,13 +259,16 @@ class ChatModule(LightningModule):
 
     def provenance(self) -> dict[str, Any]:
         """Where these weights come from; written to picochat.json beside them."""
+        data = getattr(self.trainer, "datamodule", None)
         return {
             "parent": self.checkpoint,
             "global_step": self.trainer.global_step,
             "max_steps": self.trainer.max_steps,
             "optimizer": asdict(self.optimizer_config),
             "config": "config.yaml",
-            "trained_on": getattr(getattr(self.trainer, "datamodule", None), "trained_on", []),
+            "trained_on": getattr(data, "trained_on", []),
+            "seed": getattr(data, "seed", None),
+            "mixture": getattr(data, "drawn_shares", {}),
         }
 
     def _warn_of_memory(self) -> None:

@@ -1,5 +1,6 @@
 """Batches: shifted once, isolated, labelled; long documents split so that every token is asked for exactly once."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picochat.datamodules.batches import Layout, render_row, split_rows, whole_rows
+from picochat.datamodules.batches import Layout, draw_rows, render_row, split_rows, whole_rows
 from picochat.datamodules.store import Chunk, TokenStore, build_store
 from picochat.model.tokenizer import ChatTokenizer
 
@@ -102,3 +103,11 @@ def test_a_row_is_rendered_with_borders_lanes_and_what_is_learnt(tmp_path: Path,
         "document 2 [who] <|bos|><|user|>Who?<|end|><|assistant|>⟦A dog.<|end|>⟧",
         "padding 3 places",
     ]
+    drawing = draw_rows(batch, [0], ["who", "<b>count"])
+    widths = re.findall(r'width="([\d.]+)" height="5" fill="(\S+ \S+ \S+)" opacity="(0.35|1)"', drawing)
+    first, second = (one.supervised[1:] for one in rendered)  # the targets
+    prompts = [len(learnt) - sum(learnt) for learnt in (first, second)]
+    assert [float(width) for width, _, _ in widths] == [prompts[0], sum(first), prompts[1], sum(second)]
+    assert [opacity for _, _, opacity in widths] == ["0.35", "1"] * 2
+    assert len({colour for _, colour, _ in widths}) == 2
+    assert "<b>" not in drawing

@@ -15,8 +15,9 @@ from students import HOSTILE, Parrot, complete, perfect
 from picochat.blocks import Bars, Block, Chart, Charts, Differences, Matrix, Rate, Replies, Reply, Report, Table, Text
 from picochat.evidence.curves import draw
 from picochat.evidence.eval_report import eval_report
-from picochat.evidence.evaluation import Evaluation, answer_rows
+from picochat.evidence.evaluation import Evaluation, Model, answer_rows
 from picochat.evidence.html_page import page
+from picochat.evidence.report import mixtures
 from picochat.packs.rows import Row
 
 VOID = ("meta", "link", "input", "br", "wbr", "rect", "path")
@@ -149,6 +150,14 @@ def test_bars_show_both_runs_in_words_and_widths() -> None:
         ("90.00", "k1"),
         ("10.00", "k1"),
     ]
+
+
+def test_mixtures_are_drawn_where_model_folders_say_them() -> None:
+    one, other = ({"mixture": {"math": 0.75, "who": 0.25}}, {"mixture": {"math": 1.0}})
+    drawn = mixtures({"b": Model("b", "", one), "a": Model("a", "", other)})
+    assert drawn.lanes == {"math": [Rate(0.75), Rate(1.0)], "who": [Rate(0.25), Rate(0)]}
+    for unknown in ({}, {"mixture": {"math": "<b>"}}, {"mixture": 3}):
+        assert not mixtures({"b": Model("b", "", one), "a": Model("a", "", unknown)}).lanes
 
 
 def test_differences_are_drawn_to_one_scale_and_coloured_where_the_interval_excludes_zero() -> None:
