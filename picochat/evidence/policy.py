@@ -68,8 +68,9 @@ class Policy:
         mixtures = _mixtures() if names.keys() & _mixtures().keys() else {}
         folder = Path(path).parent if path else Path()
         for name in names if path else ():
-            with suppress(OSError, ValueError, KeyError, TypeError):  # no report of a pack lies there
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of a pack lies there
                 report = parse_json((folder / f"task_mixture_{name}.json").read_bytes())
+                _read({name: report["mixture"]["components"]})
                 mixtures = {**mixtures, name: report["mixture"]["components"]}
         whole = _built_in() if mixtures is _mixtures() else _read(mixtures)
         own = {profile for _, profile in tags}
