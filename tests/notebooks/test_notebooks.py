@@ -38,7 +38,7 @@ def test_there_are_five() -> None:
     assert [name[0] for name in NAMES] == ["1", "2", "3", "4", "5"]
 
 
-@pytest.mark.parametrize("name", NAMES[:4])  # the fifth trains a study: minutes, made by hand
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_are_those_of_the_cells_as_they_are(name: str) -> None:
     """`make notebooks` makes them again."""
     book = read(FOLDER / name)
