@@ -121,7 +121,7 @@ def parse_command(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _run_trainer(words: list[str]) -> None:
-    from picochat.commands.configs import resolve_names
+    from picochat.commands.configs import refuse_missing, resolve_names
 
     words = resolve_names(words)  # before the slow imports: a wrong name is reported at once
     if {"-h", "--help"} & set(words):
@@ -133,9 +133,9 @@ def _run_trainer(words: list[str]) -> None:
             return
         except LookupError:
             pass  # a class of somebody else's, which jsonargparse imports
-    from picochat.commands.fit import refuse_missing, run_trainer
-
     refuse_missing(words)
+    from picochat.commands.fit import run_trainer
+
     run_trainer(["--help" if word == "--help_all" else word for word in words])
 
 

@@ -10,6 +10,8 @@ is named by its class path, or by its short name: picochat's own or a plug-in's.
 import importlib
 import importlib.resources
 import re
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,18 @@ def resolve_names(words: list[str]) -> list[str]:
             continue
         result[place] = f"{flag}={value}" if equals else value
     return result
+
+
+def refuse_missing(words: Sequence[str]) -> None:
+    """What a config names is made when it is missing; a path that somebody types must exist."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
+            path = following if match[2] is None else match[2]
+            if path != "null" and not Path(path).exists():
+                raise UserError(
+                    f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
+                    "missing files are made"
+                )
 
 
 def _takes_value(word: str) -> bool:

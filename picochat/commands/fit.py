@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
 from enum import Enum
 from importlib import import_module
 from itertools import zip_longest
@@ -229,18 +228,6 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
         if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
             raise  # no remedy of a library's, but a fault of somebody's code
         raise explain_refusal(error) from error
-
-
-def refuse_missing(words: Sequence[str]) -> None:
-    """What a config names is made when it is missing; a path that somebody types must exist."""
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
-            path = following if match[2] is None else match[2]
-            if path != "null" and not Path(path).exists():
-                raise UserError(
-                    f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
-                    "missing files are made"
-                )
 
 
 def take_from_checkpoint(data: Any, folder: Path) -> None:
