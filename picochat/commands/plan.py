@@ -6,8 +6,10 @@ tokenizer do not exist yet, a sample of them is made in a temporary folder and s
 """
 
 import argparse
+import contextlib
 import importlib
 import json
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--mfu is {args.mfu}; it is a share of the device's peak, above 0 and at most 1")
     if args.gpus is not None and args.gpus < 1:
         raise UserError(f"--gpus is {args.gpus}; use the number of devices, from 1")
-    figures = plan_run(args)
+    with contextlib.redirect_stdout(sys.stderr):  # what makes samples says so; stdout is for the plan
+        figures = plan_run(args)
     print(json.dumps(figures, indent=1, ensure_ascii=False) if args.json else _page(figures))
 
 
