@@ -7,7 +7,7 @@
 PICO := .venv/bin/picochat
 RUN  := runs/demo
 # the wait policy of picochat's own commands, for expect.py
-export OMP_WAIT_POLICY ?= passive
+export GOMP_SPINCOUNT ?= 1000
 # optimizer steps of each training stage, and eval rows of each pack
 BASE_STEPS := 100
 SKILL_STEPS := 1700

@@ -12,9 +12,9 @@ rounds; the best round counts. Time is wall time from the end of one step to the
     trl                 SFTTrainer, packing "bfd", the same Qwen3 with the same isolation, no gradient checkpointing
 
 Two processes beside each other: OpenMP's threads spin for milliseconds while they wait, on cores that the other process
-needs. With a dozen processes on two cores, 12 steps at demo size did not end in 60 s; without spinning
-(OMP_WAIT_POLICY=passive, which `picochat` sets where nobody did) a step took 0.64 to 0.9 s, with a spin of 500 or 2,000
-rounds (GOMP_SPINCOUNT) 0.7 to 1.6 s, with 10,000 again no end. A step's CPU time was 0.25 s, 0.30 s and 0.40 s.
+needs. On two cores (AVX512, demo size, benchmarks/expect.py, in turn within minutes) one process alone made 6.1 to 8.7
+steps/s with OpenMP's default, 5.2 to 7.7 with a spin of 1,000 rounds (GOMP_SPINCOUNT=1000, which `picochat` sets where
+nobody chose) and 4.5 to 5.9 with none (OMP_WAIT_POLICY=passive); each of two beside each other made 1.8, 4.1 and 5.0.
 """
 
 import argparse

@@ -54,8 +54,10 @@ def main(args: Sequence[str] | None = None) -> None:
             141 if nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
-    # read when torch loads OpenMP: a thread that spins while it waits takes the core of the process beside it
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # read when torch loads OpenMP: a thread that spins while it waits takes the core of the process beside it, and one
+    # that never spins wakes up late; benchmarks/train.py has the figures
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if os.environ.get(PARENT) == str(os.getppid()):
         end_with_parent(grace=0.0)
     try:
