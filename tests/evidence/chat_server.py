@@ -7,17 +7,19 @@ with 429, "boom" with 400. Each request is a line of LOG: its body, and its key.
 import json
 import re
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 LOG = Path(sys.argv[1])
+ONE_AT_A_TIME = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        first = not LOG.exists()
-        with LOG.open("a") as log:
+        with ONE_AT_A_TIME, LOG.open("a") as log:
+            first = log.tell() == 0
             log.write(json.dumps({**body, "path": self.path, "key": self.headers["Authorization"]}) + "\n")
         asked = body["messages"][-1]["content"]
         if first or "boom" in asked:
