@@ -35,22 +35,31 @@ def _category(prediction: Prediction) -> str:
 
 
 class Scored(NamedTuple):
-    """A row of a run: its lane, its problem, its name, 0 to 1, and the nll of its reference where that is known."""
+    """A row of a run: lane, problem, name, 0 to 1 (None: the rules cannot judge it), nll of its reference if known."""
 
     lane: str
     cluster: str
     row: str
-    score: float
+    score: float | None
     nll: float | None = None
 
 
 def scores_of(runs: Sequence[Iterable[Scored]]) -> dict[str, dict[str, Sums]]:
-    """Unit → eval lane → scores; a unit that no row has is empty."""
+    """Unit → eval lane → scores; a unit that no row has is empty. Rows that some run lacks a verdict of have no points.
+
+    Raises:
+        UserError: every row is such a row.
+    """
     passed, nll = list[Result](), list[Result]()
-    for run, rows in enumerate(runs):
-        for one in rows:
-            passed.append(Result(run, one.lane, one.cluster, one.row, 100 * one.score))
-            nll += [] if one.nll is None else [Result(run, one.lane, one.cluster, one.row, one.nll)]
+    scored = [list(rows) for rows in runs]
+    unjudged = {(one.lane, one.row) for rows in scored for one in rows if one.score is None}
+    for run, rows in enumerate(scored):
+        for lane, cluster, row, score, own in rows:
+            if score is not None and (lane, row) not in unjudged:
+                passed.append(Result(run, lane, cluster, row, 100 * score))
+            nll += [] if own is None else [Result(run, lane, cluster, row, own)]
+    if unjudged and not passed:
+        raise UserError("the rules could judge no row in every run: there is nothing to report")
     return {POINTS: by_lane(passed, len(runs)), NATS: by_lane(nll, len(runs))}
 
 
@@ -80,7 +89,7 @@ def read_results(folder: Path, lane: Callable[[Prediction], str] = _category) ->
     """
     if (folder / "predictions.jsonl").exists():
         for one in read_eval(folder).predictions:
-            yield Scored(lane(one), one.cluster, str(one.index), float(one.passed and one.judged), one.nll)
+            yield Scored(lane(one), one.cluster, str(one.index), float(one.passed) if one.judged else None, one.nll)
         return
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".jsonl", ".json", ".eval"))
     samples = {file: match[1] for file in files if (match := _LM_EVAL.fullmatch(file.name))}

@@ -9,7 +9,8 @@ import pytest
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.study.results import Scored, read_design, read_results
+from picochat.files import sha256_text
+from picochat.study.results import NATS, POINTS, Scored, read_design, read_results, scores_of
 
 TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\n\nr4,1,1\n"
 
@@ -33,6 +34,31 @@ def inspect_log(grades: list[tuple[Any, int, Any]]) -> tuple[dict[str, Any], lis
 def test_samples_of_lm_eval_count_by_their_first_filter(tmp_path: Path) -> None:
     lm_eval(tmp_path / "model__name", [1, 0])
     assert list(read_results(tmp_path)) == [Scored("gsm8k", "h0", "0", 1.0), Scored("gsm8k", "h1", "1", 0.0)]
+
+
+def test_a_row_that_the_rules_could_not_judge_in_some_run_has_no_points_but_its_nll(tmp_path: Path) -> None:
+    plain = {"settings": {}, "limits": {}, "says": {}, "overlap": "", "pack": {"path": "e", "sha256": "a", "rows": 3}}
+    model = {"folder": "m", "sha256": "b", "provenance": {}}
+    lines = dict.fromkeys(
+        ("id", "key", "raw_reply", "expected", "candidate", "steps_correct", "answerable", "choice_scores")
+    )
+    lines |= {"prompt": "?", "reply": "!", "reasons": [], "strict": True, "tags": {"category": "who"}, "nll": 2.0}
+    for run, unjudged in (("a", -1), ("b", 1)):
+        rows = [
+            {**lines, "index": n, "cluster": f"k{n}", "passed": n < 2, "signals": ["not_judged"] * (n == unjudged)}
+            for n in range(3)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        report = {"kind": "eval chat", **plain, "model": model, "predictions_sha256": sha256_text(text)}
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "eval_report.json").write_text(json.dumps(report))
+        (tmp_path / run / "predictions.jsonl").write_text(text)
+    found = scores_of([read_results(tmp_path / run) for run in "ab"])
+    points, nats = found[POINTS]["who"][0], found[NATS]["who"][0]
+    assert points.tolist() == [[100, 0], [100, 0]]
+    assert nats.tolist() == [[2, 2, 2], [2, 2, 2]]
+    with pytest.raises(UserError, match="could judge no row"):
+        scores_of([[Scored("who", "k", "0", None)]])
 
 
 @pytest.mark.parametrize("suffix", [".json", ".eval"])
