@@ -1,5 +1,5 @@
-# `make demo` runs the whole recipe at demo scale in minutes, `make demo-full` with the steps and eval rows of the README's
-# table, `make test` lints and tests; all install what they need first.
+# `make demo` runs the whole recipe at demo scale in minutes, `make demo-full` with more steps and eval rows and on a sealed
+# pack (the README's table), `make test` lints and tests; all install what they need first.
 # `make test-all` adds the slow tests, and installs lm-eval, TRL and gguf for them. `make docs` builds site/.
 # The tests of report pages need a browser (Debian: apt-get install chromium) and are listed as skipped without one.
 SHELL := bash
@@ -33,7 +33,7 @@ demo: install
 
 demo-full: install
 	$(MAKE) --no-print-directory --file demo.mk RUN=runs/demo-full BASE_STEPS=150 SKILL_STEPS=2200 RELEASE_STEPS=150 \
-	    SKILL_ROWS=3100 RELEASE_ROWS=1400
+	    SKILL_ROWS=3100 RELEASE_ROWS=1400 SEALED=--sealed
 
 # which lane of the capability mixture does what; and the demo's two ways to a release with three seeds each
 study study-release: install

@@ -14,6 +14,8 @@ SKILL_STEPS := 1700
 RELEASE_STEPS := 75
 SKILL_ROWS := 1200
 RELEASE_ROWS := 600
+# --sealed: held-out problems by a salt drawn at random, which no choice can have looked at
+SEALED :=
 DATA := $(RUN)/data/dataset_pack.json
 TOK  := $(RUN)/tokenizer.json
 BASE := $(RUN)/base/best_checkpoint
@@ -63,7 +65,7 @@ $(DATA):
 $(SKILL_CHAT): | $(DATA)
 	$(call stage,capability task pack)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
-	    --sft-rows 60000 --eval-rows $(SKILL_ROWS) --source offline --skill-answer-style scratchpad --no-promote
+	    --sft-rows 60000 --eval-rows $(SKILL_ROWS) --source offline --skill-answer-style scratchpad --no-promote $(SEALED)
 
 $(RELEASE_CHAT): | $(DATA)
 	$(call stage,release task pack)

@@ -35,7 +35,11 @@ FULL = BRIEF | {
     "planted_truth": [[]],
     "startup": [[]],
     "generation": [["--size", "demo"], ["--size", "10m"]],
-    "train": [["--size", "demo"], ["--size", "10m"]],
+    "train": [
+        ["--size", "demo"],
+        ["--size", "10m"],
+        ["--size", "135m", "--rounds", "1", "--steps", "6", "--warm", "2", "--ways", "picochat", "plain loop", "trl"],
+    ],
 }
 
 

@@ -1,4 +1,4 @@
-"""Training side by side, in one run: python benchmarks/train.py --size demo|10m [--ways NAME …] [--precision fp32]
+"""Training side by side, in one run: python benchmarks/train.py --size demo|10m|135m [--ways NAME …] [--precision fp32]
 
 Every way trains a model of the same size on the same data (a capability task pack made here), packed to the same
 context, with the same batch size, fused AdamW and clipping. Each runs in a process of its own, in turn, for some
@@ -7,9 +7,12 @@ rounds; the best round counts. Time is wall time from the end of one step to the
     picochat            `picochat fit --config capability.yaml`, as a user runs it, its callbacks included
     picochat, muon      the same with the recipe's optimizer
     picochat, compiled  the same with model.compile
-    plain loop          transformers' Qwen3, eager, sdpa; it isolates packed documents itself, by their position ids
+    plain loop          transformers' own model, eager, sdpa; it isolates packed documents itself, by their position ids
                         (the same logits as with a mask, to the bit); head over every position
-    trl                 SFTTrainer, packing "bfd", the same Qwen3 with the same isolation, no gradient checkpointing
+    trl                 SFTTrainer, packing "bfd", the same model with the same isolation, no gradient checkpointing
+
+135m is the shape of SmolLM2-135M (Llama's form, 30 layers, a BPE tokenizer of 49,152 tokens, learned here from Python's
+own sources) with fresh weights, and 4 rows of 512. Memory is the peak of the whole process, torch included.
 
 Two processes beside each other: OpenMP's threads spin for milliseconds while they wait, on cores that the other process
 needs. On two cores (AVX512, demo size, benchmarks/expect.py, in turn within minutes) one process alone made 6.1 to 8.7
@@ -19,8 +22,10 @@ nobody chose) and 4.5 to 5.9 with none (OMP_WAIT_POLICY=passive); each of two be
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import warnings
@@ -33,6 +38,7 @@ import machine
 import torch
 import yaml
 from lightning import Callback, Trainer
+from measure import picochat
 from report import record
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
@@ -45,8 +51,19 @@ SIZES = {
     "10m": DecoderConfig(
         hidden_size=320, intermediate_size=864, num_hidden_layers=9, num_attention_heads=10, num_key_value_heads=2
     ),
+    "135m": DecoderConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        head_dim=64,
+        model_type="llama",
+    ),
 }
-ROWS, WARM, RATE, NEVER = 16, 5, 1e-3, 10**9
+BATCHES = {"demo": (16, 256), "10m": (16, 256), "135m": (4, 512)}  # rows, context
+LARGE_VOCABULARY = {"135m": 49_152}
+RATE, NEVER = 1e-3, 10**9
 Steps = list[tuple[float, int]]  # for each step: seconds, supervised tokens
 
 
@@ -72,14 +89,27 @@ class Clock(Callback):
         return list(zip(seconds, self.tokens, strict=True))
 
 
-def settings(folder: Path) -> dict[str, Any]:
+def settings(size: str, folder: Path) -> dict[str, Any]:
     """Of the data module; what it makes lies in ``folder``."""
+    rows, context = BATCHES[size]
     pack = str(folder / "dataset_pack.json")
-    return {"dataset_pack": pack, "work_dir": str(folder), "sft_rows": 20_000, "eval_rows": 320, "batch_size": ROWS}
+    made = {"dataset_pack": pack, "work_dir": str(folder), "sft_rows": 20_000, "eval_rows": 320}
+    large = {"tokenizer": str(folder / "large.json")} if size in LARGE_VOCABULARY else {}
+    return {**made, **large, "batch_size": rows, "context_length": context}
+
+
+def prepare(size: str, folder: Path) -> None:
+    if size in LARGE_VOCABULARY:
+        sources = Path(sysconfig.get_path("stdlib"))
+        text = [path.read_text("utf-8", "replace") for path in sources.rglob("*.py")]
+        (folder / "sources.txt").write_text("\n".join(text), "utf-8")
+        learn = f"tok train --input sources.txt --vocab-size {LARGE_VOCABULARY[size]} --out large.json"
+        picochat(learn, folder)
+    CapabilityDataModule(**settings(size, folder)).prepare_data()
 
 
 def data_and_size(args: argparse.Namespace, folder: Path) -> tuple[CapabilityDataModule, DecoderConfig]:
-    data = CapabilityDataModule(**settings(folder))
+    data = CapabilityDataModule(**settings(args.size, folder))
     data.prepare_data()
     data.setup("fit")
     return data, replace(SIZES[args.size], vocab_size=data.chat_tokenizer.vocab_size)
@@ -91,7 +121,7 @@ def fit(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
     from picochat.commands.fit import run_trainer
 
     config = yaml.safe_load(shipped_configs()["capability.yaml"].read_text("utf-8"))
-    config["data"]["init_args"] = settings(folder)
+    config["data"]["init_args"] = settings(args.size, folder)
     config["model"] = {
         "decoder": asdict(SIZES[args.size]),
         "optimizer": {"name": "muon" if args.way == "picochat, muon" else "adamw", "learning_rate": RATE},
@@ -109,7 +139,7 @@ def fit(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
 def loop(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
     """Ten lines of torch around a model of transformers."""
     data, config = data_and_size(args, folder)
-    model = qwen3(config)
+    model = of_transformers(config)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, fused=True)
     clock = Clock()
     clock.on_train_start()
@@ -145,12 +175,12 @@ def trl(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
             clock.ends.append(time.perf_counter())
 
     trainer = SFTTrainer(
-        qwen3(config),
+        of_transformers(config),
         args=SFTConfig(
             output_dir=str(run),
-            per_device_train_batch_size=ROWS,
+            per_device_train_batch_size=BATCHES[args.size][0],
             max_steps=args.steps + 1,
-            max_length=256,
+            max_length=BATCHES[args.size][1],
             packing=True,
             packing_strategy="bfd",
             completion_only_loss=True,
@@ -182,12 +212,14 @@ def trl(args: argparse.Namespace, folder: Path, run: Path) -> Steps:
     return clock.steps()
 
 
-def qwen3(config: DecoderConfig) -> torch.nn.Module:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+def of_transformers(config: DecoderConfig) -> torch.nn.Module:
+    import transformers
 
     sizes = asdict(config)
     rope = {"rope_type": "default", "rope_theta": sizes.pop("rope_theta")}
-    model: torch.nn.Module = Qwen3ForCausalLM(Qwen3Config(**sizes, rope_parameters=rope))
+    name = {"qwen3": "Qwen3", "llama": "Llama"}[config.model_type]
+    made = getattr(transformers, f"{name}Config")(**sizes, rope_parameters=rope)
+    model: torch.nn.Module = getattr(transformers, f"{name}ForCausalLM")(made)
     return model
 
 
@@ -210,7 +242,8 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default=machine.precision())
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--steps", type=int, default=30, help=f"timed steps, the first {WARM} are not counted")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps")
+    parser.add_argument("--warm", type=int, default=5, help="of these, first ones that are not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--one", nargs=2, metavar=("WAY", "DIR"), help=argparse.SUPPRESS)  # in a fresh process
@@ -222,11 +255,12 @@ def main() -> None:
         args.way, folder = args.one
         with tempfile.TemporaryDirectory() as run:
             steps = WAYS[args.way](args, Path(folder), Path(run))
-        print("\n" + json.dumps(steps))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+        print("\n" + json.dumps([steps, peak]))
         return
-    found: dict[str, list[Steps]] = {way: [] for way in args.ways}
+    found: dict[str, list[tuple[Steps, float]]] = {way: [] for way in args.ways}  # and peak memory, GiB
     with tempfile.TemporaryDirectory() as folder:
-        CapabilityDataModule(**settings(Path(folder))).prepare_data()
+        prepare(args.size, Path(folder))
         for _ in range(args.rounds):
             for way in list(found):
                 words = [sys.executable, __file__, *sys.argv[1:], "--one", way, folder]
@@ -239,20 +273,28 @@ def main() -> None:
     show(args, found)
 
 
-def show(args: argparse.Namespace, found: dict[str, list[Steps]]) -> None:
+def show(args: argparse.Namespace, found: dict[str, list[tuple[Steps, float]]]) -> None:
     best: dict[str, tuple[float, float]] = {}  # supervised tokens a second, seconds a step
     for way, rounds in found.items():
-        timed = [steps[WARM : args.steps] for steps in rounds]
+        timed = [steps[args.warm : args.steps] for steps, _ in rounds]
         speeds = [(sum(n for _, n in steps) / sum(s for s, _ in steps), steps) for steps in timed]
         speed, steps = max(speeds, key=lambda pair: pair[0])
         best[way] = speed, sum(s for s, _ in steps) / len(steps)
     first, (speed, _) = next(iter(best.items()))  # picochat, if it is asked for
     rows = [
-        [way, tokens, speed / tokens, seconds * 1e3, min(steps[0][0] for steps in found[way])]
+        [way, tokens, speed / tokens, seconds * 1e3, min(steps[0][0] for steps, _ in found[way]), found[way][0][1]]
         for way, (tokens, seconds) in best.items()
     ]
-    note = f"{args.size} size, {args.precision}, {ROWS} rows of 256, best of {args.rounds} rounds."
-    columns = ["way", "supervised tokens/s", f"{first} is … × as fast", "ms a step", "first step, s"]
+    count, context = BATCHES[args.size]
+    note = f"{args.size} size, {args.precision}, {count} rows of {context}, best of {args.rounds} rounds."
+    columns = [
+        "way",
+        "supervised tokens/s",
+        f"{first} is … × as fast",
+        "ms a step",
+        "first step, s",
+        "peak memory, GiB",
+    ]
     record(f"train-{args.size}", columns, rows, note)
 
 
