@@ -12,7 +12,7 @@ from picochat.packs.quotas import split_of
 from picochat.packs.tasks.arithmetic import Addition, Multiplication, Removal, Subtraction
 from picochat.packs.tasks.base import Draw, Problem, Task, members
 from picochat.packs.tasks.choice import Language, Science, World
-from picochat.packs.tasks.columns import read_columns, read_product
+from picochat.packs.tasks.columns import read_working
 from picochat.packs.tasks.registry import BUILT_IN, load_task
 from picochat.packs.tasks.spelling import Count, First, Last, Reverse, Spaced
 from picochat.packs.tasks.wording import add_typo
@@ -36,60 +36,41 @@ def posed(task: Task, stage: str, value: object, template: str | None = None) ->
     return task.pose(stage, value, template or templates(task, stage, value, "known")[0], ANY)
 
 
-def scratchpad(task: Task, stage: str, value: object, template: str | None = None) -> str:
-    return posed(task, stage, value, template).scratchpad
+STORY = "There are {b} apples, {a} more, {c} less."
 
 
-def test_sums_carry_column_by_column() -> None:
-    assert scratchpad(Addition(), "two_digit_carry", (15, 27), "What is {b} + {a}?") == (
-        "27+15\n7+5=12, carry 1\n3+1=4\nFinal answer: 42"
-    )
-    assert scratchpad(Addition(), "three_digit", (467, 885), "What is {a} + {b}?") == (
-        "467+885\n7+5=12, carry 1\n7+8=15, carry 1\n5+8=13\nFinal answer: 1352"
-    )
-    assert scratchpad(Addition(), "single_digit", (0, 0)) == "0+0\n0+0=0\nFinal answer: 0"
-
-
-def test_differences_borrow_through_noughts() -> None:
-    assert scratchpad(Subtraction(), "two_digit_borrow", (17, 52)) == (
-        "52-17\n2-7: borrow, 12-7=5\n4-1=3\nFinal answer: 35"
-    )
-    assert scratchpad(Subtraction(), "three_digit", (123, 500)) == (
-        "500-123\n0-3: borrow, 10-3=7\n-1-2: borrow, 9-2=7\n4-1=3\nFinal answer: 377"
-    )
-    assert scratchpad(Subtraction(), "two_digit", (92, 95)).endswith("9-9=0\nFinal answer: 3")
-
-
-def test_products_are_running_sums_counted_by_the_first_factor() -> None:
-    product = Multiplication()
-    assert (
-        scratchpad(product, "times_table", (3, 8), "What is {a} x {b}?")
-        == "3x8\n3:8\n2:8+8=16\n1:16+8=24\nFinal answer: 24"
-    )
-    assert (
-        scratchpad(product, "times_table", (2, 3), "{b} bags of {a} pens?")
-        == "3x2\n3:2\n2:2+2=4\n1:4+2=6\nFinal answer: 6"
-    )
-    for asked in ("What is {a} x {b}?", "{b} bags of {a} pens?"):  # two digits: units, what is carried, tens
-        steps = "3x47\n3:7\n2:7+7=14\n1:14+7=21\n21: 1, carry 2\n3:4\n2:4+4=8\n1:8+4=12\n12+2=14\n"
-        assert scratchpad(product, "two_digits", (3, 47), asked) == steps + "Final answer: 141"
-
-
-def test_stories_take_two_calculations() -> None:
-    problem = posed(Removal(), "story", (5, 27, 18), "There are {b} apples, {a} more, {c} less.")
-    assert problem.scratchpad == ("27+5\n7+5=12, carry 1\n3+0=3\n32-18\n2-8: borrow, 12-8=4\n2-1=1\nFinal answer: 14")
-
-
-def test_spelling_says_what_was_asked_and_walks_the_word() -> None:
-    steps = "sheep, count e\ns=e no 0\nh=e no 0\ne=e yes 1\ne=e yes 2\np=e no 2\n"
-    assert scratchpad(Count(["sheep"]), "count", ("sheep", "e")) == steps + "Final answer: 2"
-    assert scratchpad(First(["ship"]), "first", "ship") == "ship, first\ns h i p\nFinal answer: s"
-    assert scratchpad(Last(["ship"]), "last", "ship") == "ship, last\ns h i p\nFinal answer: p"
-    assert scratchpad(Spaced(["cat"]), "spaced", "cat") == "cat, spaced\n1 c\n2 a\n3 t\nFinal answer: c a t"
-    assert scratchpad(Spaced(), "spaced_nonwords", "wmozeh").startswith("wmozeh, spaced\n1 w\n2 m\n")
-    assert scratchpad(Count(), "count_nonwords", ("bbwpp", "p")).endswith("p=p yes 2\nFinal answer: 2")
-    there_and_back = "cat, reverse\n1 c\n2 a\n3 t\n3 t\n2 a\n1 c\nFinal answer: tac"
-    assert scratchpad(Reverse(["cat"]), "reverse", "cat") == there_and_back
+@pytest.mark.parametrize(
+    ("task", "stage", "value", "asked", "lines"),
+    [
+        (Addition(), "two_digit_carry", (15, 27), "{b} + {a}?", "27+15 | 7+5=12, carry 1 | 3+1=4 | 42"),
+        (Addition(), "three_digit", (467, 885), "{a} + {b}?",
+         "467+885 | 7+5=12, carry 1 | 7+8=15, carry 1 | 5+8=13 | 1352"),
+        (Addition(), "single_digit", (0, 0), "{a} + {b}?", "0+0 | 0+0=0 | 0"),
+        (Subtraction(), "two_digit_borrow", (17, 52), "{a} - {b}?", "52-17 | 2-7: borrow, 12-7=5 | 4-1=3 | 35"),
+        (Subtraction(), "three_digit", (123, 500), "{a} - {b}?",
+         "500-123 | 0-3: borrow, 10-3=7 | -1-2: borrow, 9-2=7 | 4-1=3 | 377"),
+        (Subtraction(), "two_digit", (92, 95), "{a} - {b}?", "95-92 | 5-2=3 | 9-9=0 | 3"),
+        (Multiplication(), "times_table", (3, 8), "{a} x {b}?", "3x8 | 3:8 | 2:8+8=16 | 1:16+8=24 | 24"),
+        (Multiplication(), "times_table", (2, 3), "{b} bags of {a}?", "3x2 | 3:2 | 2:2+2=4 | 1:4+2=6 | 6"),
+        *((Multiplication(), "two_digits", (3, 47), asked,  # units, what is carried, tens
+           "3x47 | 3:7 | 2:7+7=14 | 1:14+7=21 | 21: 1, carry 2 | 3:4 | 2:4+4=8 | 1:8+4=12 | 12+2=14 | 141")
+          for asked in ("{a} x {b}?", "{b} bags of {a}?")),
+        (Removal(), "story", (5, 27, 18), STORY,
+         "27+5 | 7+5=12, carry 1 | 3+0=3 | 32-18 | 2-8: borrow, 12-8=4 | 2-1=1 | 14"),
+        (Count(["sheep"]), "count", ("sheep", "e"), "{letter} {word}",
+         "sheep, count e | s=e no 0 | h=e no 0 | e=e yes 1 | e=e yes 2 | p=e no 2 | 2"),
+        (First(["ship"]), "first", "ship", "{word}", "ship, first | s h i p | s"),
+        (Last(["ship"]), "last", "ship", "{word}", "ship, last | s h i p | p"),
+        (Spaced(["cat"]), "spaced", "cat", "{word}", "cat, spaced | 1 c | 2 a | 3 t | c a t"),
+        (Reverse(["cat"]), "reverse", "cat", "{word}", "cat, reverse | 1 c | 2 a | 3 t | 3 t | 2 a | 1 c | tac"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_working_goes_step_by_step(task: Task, stage: str, value: object, asked: str, lines: str) -> None:
+    *steps, answer = lines.split(" | ")
+    problem = task.pose(stage, value, asked, ANY)
+    assert problem.scratchpad == "\n".join([*steps, f"Final answer: {answer}"])
+    assert task.fault(stage, value, problem) is None
 
 
 @pytest.mark.parametrize(
@@ -98,29 +79,34 @@ def test_spelling_says_what_was_asked_and_walks_the_word() -> None:
         ["27+15", "7+5=13, carry 1", "3+1=4"],  # wrong sum
         ["27+15", "7+5=12, carry 1", "2+1=3"],  # carry forgotten
         ["27+15", "7+5=12", "3+1=4"],  # carry not kept
+        ["27+15", "7+4=11, carry 1", "3+1=4"],  # another digit
         ["27+15", "7+5=12, carry 1"],  # a column missing
-        ["52+53", "2+3=5", "5+5=10, carry 1"],  # a carry behind the last column
+        ["52+53", "2+3=5", "5+5=10, carry 1"],  # a carry after the last column
+        ["52+17", "2+7: borrow, 12-7=5", "4+1=5"],  # a sum borrows nothing
         ["52-17", "2-7: borrow, 12-7=5", "5-1=4"],  # borrow forgotten
         ["52-17", "12-7=5", "4-1=3"],  # borrowed without a word
         ["52-17", "2-7: borrow, 22-7=15", "4-1=3"],  # borrowed too much
+        ["52-17", "2-7: borrow, 12-7=6", "4-1=3"],  # wrong difference
         ["52-11", "2-1: borrow, 12-1=11", "4-1=3"],  # borrowed without need
         ["17-52", "7-2=5", "1-5: borrow, 11-5=6"],  # borrowed from nothing
         ["52-17", "7-2=5", "5-1=4"],  # the smaller digit from the larger
+        ["4x8", "3:8", "2:8+8=16", "1:16+8=24", "0:24+8=32"],  # another count
+        ["3x8", "3:8", "2:8+8=16"],  # one sum too few
+        ["2x47", "2:7", "1:7+7=14", "14: 4, carry 2", "2:4", "1:4+4=8", "8+2=10"],  # another carry
+        ["2x47", "2:7", "1:7+7=14", "14: 4, carry 1", "2:4", "1:4+4=8", "8+1=10"],  # wrong last sum
+        ["7+5=12", "27+15", "7+5=12, carry 1", "3+1=4"],  # lines before the operands
     ],
+    ids=str,
 )
-def test_wrong_columns_are_refused(lines: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        read_columns(lines)
+def test_wrong_working_is_refused(lines: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"'|lines"):
+        read_working(lines)
 
 
-def test_right_columns_are_read() -> None:
-    assert read_columns(["27+15", "7+5=12, carry 1", "3+1=4"]) == (27, 15, 42)
-    assert read_columns(["52-47", "2-7: borrow, 12-7=5", "4-4=0"]) == (52, -47, 5)
-    assert read_product(["3x8", "3:8", "2:8+8=16", "1:16+8=24"]) == (3, 8, 24)
-    with pytest.raises(ValueError, match="'3:8' does not follow"):
-        read_product(["4x8", "3:8", "2:8+8=16", "1:16+8=24"])
-    with pytest.raises(ValueError, match="2 lines make 2 times 8, not 3"):
-        read_product(["3x8", "3:8", "2:8+8=16"])
+def test_right_working_is_read() -> None:
+    story = ["27+15", "7+5=12, carry 1", "3+1=4", "52-47", "2-7: borrow, 12-7=5", "4-4=0"]
+    assert read_working(story) == [(27, "+", 15, 42), (52, "-", 47, 5)]
+    assert read_working(["3x8", "3:8", "2:8+8=16", "1:16+8=24"]) == [(3, "x", 8, 24)]
 
 
 @pytest.mark.parametrize("name", STEPPED)
@@ -208,8 +194,8 @@ def test_another_draw_varies_the_reply_and_a_tenth_of_the_situations_are_bare_qu
     posed = [identity.pose("who", value, "{situation} Who are you?", Draw(seed)) for seed in range(60)]
     assert len({problem.reply for problem in posed}) >= 10
     assert {problem.prompt for problem in posed} == {"Hello. Who are you?", "hello. who are you"}
-    situations = [value.situation for stage in identity.stages for value in identity.values(stage)]
-    bare = [not situation.text for situation in situations if situation.side == "train"]
+    values = [value for stage in identity.stages for value in identity.values(stage)]
+    bare = [not value.situation for value in values if value.side == "train"]
     assert 0.08 <= sum(bare) / len(bare) <= 0.15
 
 
@@ -217,16 +203,14 @@ def test_stages_hold_what_their_names_say() -> None:
     assert len(Addition().values("single_digit")) == 55
     assert len(Multiplication().values("times_table")) == 66
     assert Multiplication().values("by_thirteen") == [(a, 13) for a in range(2, 13)]
-    assert len(Addition().values("three_digit")) == 900 * 901 // 2
-    assert Addition().values("three_digit")[0] == (100, 100)
-    assert Addition().values("three_digit")[900 * 901 // 2 - 1] == (999, 999)
+    three = Addition().values("three_digit")
+    assert (len(three), three[0], three[-1]) == (900 * 901 // 2, (100, 100), (999, 999))
     plain, carry = (set(Addition().values(stage)) for stage in ("two_digit", "two_digit_carry"))
     assert (34, 52) in plain
-    assert (34, 58) in carry
-    assert (60, 70) in carry
+    assert {(34, 58), (60, 70)} <= carry
     assert len(plain) + len(carry) == 90 * 91 // 2
-    assert (34, 58) in set(Subtraction().values("two_digit"))
-    assert (38, 54) in set(Subtraction().values("two_digit_borrow"))
+    assert (34, 58) in Subtraction().values("two_digit")
+    assert (38, 54) in Subtraction().values("two_digit_borrow")
 
 
 def test_nothing_is_said_of_1_apples() -> None:

@@ -4,50 +4,33 @@ Operands are uniform over a stage; the order in which a sum or product is asked 
 are one problem. A story of three numbers is worked out as a sum and then a difference (see ``tasks.columns``).
 """
 
-import operator
-import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from math import isqrt
-from typing import ClassVar, NamedTuple
+from functools import cache
+from typing import Any, ClassVar
 
 from picochat.packs.content import content
 from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
-from picochat.packs.tasks.columns import (
-    read_columns,
-    read_long_product,
-    read_product,
-    write_difference,
-    write_long_product,
-    write_product,
-    write_sum,
-)
+from picochat.packs.tasks.columns import read_working, write_difference, write_product, write_sum
 from picochat.packs.tasks.wording import pair_families, story_families, with_filler
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
-
-
-class _PairsFrom(Sequence[Pair]):
-    """All pairs low <= a <= b < low + rows, made when asked for (405,450 of them for three digits).
-
-    Row b - low holds the pairs (low, b), …, (b, b): item i lies in row r, the largest with r (r + 1) / 2 <= i.
-    """
-
-    def __init__(self, low: int, rows: int) -> None:
-        self.low, self.rows = low, rows
-
-    def __len__(self) -> int:
-        return self.rows * (self.rows + 1) // 2
-
-    def __getitem__(self, item: int) -> Pair:  # type: ignore[override]  # slices are not needed
-        if not 0 <= item < len(self):
-            raise IndexError(item)
-        row = (isqrt(8 * item + 1) - 1) // 2
-        return self.low + item - row * (row + 1) // 2, self.low + row
-
-
 _IN_PRODUCTS = frozenset((each, each * times) for each in range(10, 14) for times in range(1, 13))  # 24+12 of 3x12
+
+
+@cache
+def _pairs(low: int, stop: int) -> Sequence[Pair]:
+    """All pairs low <= a <= b < stop."""
+    return [(a, b) for b in range(low, stop) for a in range(low, b + 1)]
+
+
+def _by_digits(stage: str, crosses: Callable[[int, int], bool]) -> Sequence[Pair]:
+    """The pairs of a stage; `crosses` says whether the working of two operands of two digits carries or borrows."""
+    if stage in ("single_digit", "three_digit"):
+        return _pairs(0, 10) if stage == "single_digit" else _pairs(100, 1000)
+    return [pair for pair in _pairs(10, 100) if crosses(*pair) == (stage != "two_digit")]
 
 
 def _side_of_sum(task: Task, a: int, b: int) -> Side:
@@ -55,65 +38,53 @@ def _side_of_sum(task: Task, a: int, b: int) -> Side:
     return "train" if (a, b) in _IN_PRODUCTS else task.split(f"add:{a}+{b}")
 
 
-class _Working(NamedTuple):
-    """How an operation is calculated, written down, and read back."""
-
-    result: Callable[[int, int], int]
-    write: Callable[[int, int], list[str]]
-    read: Callable[[Sequence[str]], tuple[int, int, int]]
-
-
-class _OnPairs(Task):
-    """What sums, differences and products share. Values: (a, b) with a <= b."""
+class _Worked(Task):
+    """What all share: working that is read back."""
 
     typos = True
+
+    @abstractmethod
+    def calculations(self, value: Any) -> list[tuple[int, str, int]]:
+        """(smaller operand, sign, larger operand) of each calculation that a problem takes."""
+
+    def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
+        try:
+            read = read_working(problem.steps)
+        except ValueError as error:
+            return str(error)
+        found = [(min(a, b), sign, max(a, b)) for a, sign, b, _ in read]
+        right = found == self.calculations(value) and str(read[-1][-1]) == problem.answer
+        return None if right else f"{value} gives {problem.answer} after {'; '.join(problem.steps)}"
+
+
+class _OnPairs(_Worked):
+    """What sums, differences and products share. Values: (a, b) with a <= b."""
+
     skill: ClassVar[str]
-    key_form: ClassVar[str]
-    working: ClassVar[_Working]
+    sign: ClassVar[str]
     ordered = False
     """Whether {a} is the larger operand and {b} the smaller one, in every phrasing and in the key."""
 
-    def values(self, stage: str) -> Sequence[Pair]:
-        if stage == "single_digit":
-            return _PairsFrom(0, 10)
-        if stage == "three_digit":
-            return _PairsFrom(100, 900)
-        return [pair for pair in _PairsFrom(10, 90) if self.crosses(*pair) == (stage != "two_digit")]
+    @abstractmethod
+    def work(self, a: int, b: int) -> tuple[int, list[str]]:
+        """The answer and its working."""
 
-    def crosses(self, small: int, large: int) -> bool:
-        """Whether the working of two operands of two digits carries or borrows."""
-        raise NotImplementedError
+    def calculations(self, value: Pair) -> list[tuple[int, str, int]]:
+        return [(value[0], self.sign, value[1])]
 
     def phrasings(self, stage: str, value: Pair, phrasing: Phrasing) -> Sequence[Family]:
-        return pair_families(self.skill, not self.ordered)[phrasing, value[0] > 1, value[0] == value[1]]
+        return pair_families(self.skill, phrasing, not self.ordered, value[0] > 1, value[0] == value[1])
 
     def key(self, stage: str, value: Pair) -> str:
-        return self.key_form.format(*self._operands(value))
+        a, b = sorted(value, reverse=self.ordered)
+        return f"{self.skill[:3]}:{a}{self.sign}{b}"
 
     def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
-        a, b = self._operands(value)
+        a, b = sorted(value, reverse=self.ordered)
         swapped = not self.ordered and template.index("{b}") < template.index("{a}")  # {b} bags of {a}: worked as b x a
-        working = self.working_of(value)
-        steps = working.write(b, a) if swapped else working.write(a, b)
-        answer = str(working.result(a, b))
+        answer, steps = self.work(b, a) if swapped else self.work(a, b)
         prompt = with_filler(template.format(a=a, b=b), draw)
-        return Problem(prompt, answer, answer, tuple(steps), content=(str(a), str(b)))
-
-    def fault(self, stage: str, value: Pair, problem: Problem) -> str | None:
-        working = self.working_of(value)
-        try:
-            first, second, total = working.read(problem.steps)
-        except ValueError as error:
-            return str(error)
-        right = sorted((first, abs(second))) == list(value) and total == working.result(*self._operands(value))
-        return None if right and str(total) == problem.answer else f"{value} gives {problem.answer} after {total}"
-
-    def working_of(self, value: Pair) -> _Working:
-        """How a problem is calculated."""
-        return self.working
-
-    def _operands(self, value: Pair) -> Pair:
-        return (value[1], value[0]) if self.ordered else value
+        return Problem(prompt, str(answer), str(answer), tuple(steps), content=(str(a), str(b)))
 
 
 class Addition(_OnPairs):
@@ -121,14 +92,16 @@ class Addition(_OnPairs):
 
     category = "bench_math_addition"
     stages: ClassVar = {"single_digit": 0.1, "two_digit": 0.25, "two_digit_carry": 0.35, "three_digit": 0.3}
-    skill, key_form = "addition", "add:{}+{}"
-    working = _Working(operator.add, write_sum, read_columns)
+    skill, sign = "addition", "+"
 
-    def crosses(self, small: int, large: int) -> bool:
-        return small % 10 + large % 10 > 9 or small // 10 + large // 10 > 9
+    def values(self, stage: str) -> Sequence[Pair]:
+        return _by_digits(stage, lambda a, b: a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9)
 
     def side(self, stage: str, value: Pair) -> Side:
         return _side_of_sum(self, *value)
+
+    def work(self, a: int, b: int) -> tuple[int, list[str]]:
+        return a + b, write_sum(a, b)
 
 
 class Subtraction(_OnPairs):
@@ -136,11 +109,13 @@ class Subtraction(_OnPairs):
 
     category = "bench_math_subtraction"
     stages: ClassVar = {"single_digit": 0.05, "two_digit": 0.2, "two_digit_borrow": 0.35, "three_digit": 0.4}
-    skill, key_form, ordered = "subtraction", "sub:{}-{}", True
-    working = _Working(operator.sub, write_difference, read_columns)
+    skill, sign, ordered = "subtraction", "-", True
 
-    def crosses(self, small: int, large: int) -> bool:
-        return large % 10 < small % 10
+    def values(self, stage: str) -> Sequence[Pair]:
+        return _by_digits(stage, lambda small, large: large % 10 < small % 10)
+
+    def work(self, a: int, b: int) -> tuple[int, list[str]]:
+        return a - b, write_difference(a, b)
 
 
 class Multiplication(_OnPairs):
@@ -154,26 +129,24 @@ class Multiplication(_OnPairs):
     category = "bench_math_multiplication"
     stages: ClassVar = {"times_table": 0.45, "two_digits": 0.45, "by_thirteen": 0.1}
     train_only: ClassVar = frozenset({"by_thirteen"})
-    skill, key_form = "multiplication", "mul:{}x{}"
-    working = _Working(operator.mul, write_product, read_product)
-    long_working = _Working(operator.mul, write_long_product, read_long_product)
+    skill, sign = "multiplication", "x"
 
     def values(self, stage: str) -> Sequence[Pair]:
         if stage == "two_digits":
             return [(a, b) for a in range(2, 7) for b in range(14, 100) if b % 10]
-        return _PairsFrom(2, 11) if stage == "times_table" else [(a, 13) for a in range(2, 13)]
+        return _pairs(2, 13) if stage == "times_table" else [(a, 13) for a in range(2, 13)]
 
     def side(self, stage: str, value: Pair) -> Side:
         if stage != "two_digits":
             return super().side(stage, value)
-        parts = [sorted((value[0], digit)) for digit in divmod(value[1], 10) if digit > 1]
-        return "eval" if "eval" in {self.split(self.key_form.format(*part)) for part in parts} else "train"
+        sides = {self.split(self.key(stage, (value[0], digit))) for digit in divmod(value[1], 10) if digit > 1}
+        return "eval" if "eval" in sides else "train"
 
-    def working_of(self, value: Pair) -> _Working:
-        return self.long_working if value[1] > 13 else self.working
+    def work(self, a: int, b: int) -> tuple[int, list[str]]:
+        return a * b, write_product(a, b)
 
 
-class Removal(Task):
+class Removal(_Worked):
     """Stories that add, then take away. Values: (a, b, c) with a <= b, asking for a + b - c.
 
     The working of a story holds a whole sum and a whole difference. So a story may be trained on only if both of them
@@ -181,11 +154,14 @@ class Removal(Task):
     """
 
     category = "bench_math_removal"
-    typos = True
     stages: ClassVar = {"story": 1.0}
 
     def values(self, stage: str) -> Sequence[Triple]:
-        return [(a, b, c) for a, b in _PairsFrom(3, 47) for c in range(2, a + b)]
+        return [(a, b, c) for a, b in _pairs(3, 50) for c in range(2, a + b)]
+
+    def calculations(self, value: Triple) -> list[tuple[int, str, int]]:
+        a, b, c = value
+        return [(a, "+", b), (c, "-", a + b)]
 
     def key(self, stage: str, value: Triple) -> str:
         return "rem:{}+{}-{}".format(*value)
@@ -201,19 +177,7 @@ class Removal(Task):
     def pose(self, stage: str, value: Triple, template: str, draw: Draw) -> Problem:
         a, b, c = value
         first, second = (a, b) if template.index("{a}") < template.index("{b}") else (b, a)
-        answer = str(a + b - c)
         steps = (*write_sum(first, second), *write_difference(a + b, c))
         name = draw.pick(content("arithmetic")["names"])
-        prompt = with_filler(template.format(a=a, b=b, c=c, name=name), draw)
+        prompt, answer = with_filler(template.format(a=a, b=b, c=c, name=name), draw), str(a + b - c)
         return Problem(prompt, answer, answer, steps, content=(str(a), str(b), str(c)))
-
-    def fault(self, stage: str, value: Triple, problem: Problem) -> str | None:
-        second = next((i for i, line in enumerate(problem.steps) if re.fullmatch(r"\d+-\d+", line)), 1)
-        try:
-            first, more, total = read_columns(problem.steps[:second])
-            start, less, left = read_columns(problem.steps[second:])
-        except ValueError as error:
-            return str(error)
-        a, b, c = value
-        right = sorted((first, more)) == [a, b] and total == start and -less == c and left == a + b - c
-        return None if right and str(left) == problem.answer else f"{value} gives {problem.answer} after {left}"

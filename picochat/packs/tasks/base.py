@@ -1,18 +1,16 @@
-"""What a skill is. In: nothing but a seed. Out: problems whose answers and steps are known. Next: packs.mixture.
+"""What a skill is. In: a seed. Out: problems whose answers and steps are known. Next: packs.mixture.
 
-A *task* is one category of rows (``bench_math_addition``). It lists its problems, stage by stage, and can put each of
-them into words:
+A *task* is one category of rows (``bench_math_addition``). It lists its problems, stage by stage, and words each:
 
     stages               {"two_digit_carry": 0.6, "three_digit": 0.4}         shares of the category's rows
     values(stage)        [(15, 27), (15, 28), …]                              every problem once, in a fixed order
     key(stage, value)    "add:15+27"                                          commuted operands share a key
     unit(stage, value)   "add:15+27", "word:sheep"                            what is held out with it, whole
     phrasings(…)         known: ("What is {a} + {b}?", …)   new: (…)          new ones are never trained on
-    pose(…)              Problem(prompt="What is 27 + 15?", answer="42", steps=("27 + 15", "7 + 5 = 12, …"))
+    pose(…)              Problem(prompt="What is 27 + 15?", answer="42", steps=("27+15", "7+5=12, carry 1", …))
 
-The sha256 of the unit decides whether a problem is for training or for evaluation, in every pack and with every seed:
-what one pack holds out, no other pack trains on. Rows name their unit as their *cluster*: replies about one held-out
-word are one piece of evidence, however many there are. A salt makes other sides: eval problems that nobody saw yet.
+The sha256 of the unit assigns a problem to training or evaluation, in every pack and with every seed; a salt makes
+other sides. Rows name their unit as their *cluster*: all replies about one held-out word are one piece of evidence.
 """
 
 import random

@@ -13,16 +13,14 @@ is scored by its likelihood, which a scratchpad in front would change.
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from picochat.packs.content import cells, content
 from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
-from picochat.packs.tasks.wording import PHRASINGS
 
 LABELS = ("A", "B", "C", "D")
 _OPTION = re.compile(r"\b([A-D])[.):] ([^\n,.]+)")
-End = Literal["left", "right"]
 
 
 class Question(NamedTuple):
@@ -31,11 +29,16 @@ class Question(NamedTuple):
     relation: str
     left: str
     right: str
-    asked: End
+    asked: str
 
     @property
     def fact(self) -> str:
         return f"{self.relation}/{self.left}"
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """(given, wanted)"""
+        return (self.left, self.right) if self.asked == "right" else (self.right, self.left)
 
 
 class _Choice(Task):
@@ -45,12 +48,11 @@ class _Choice(Task):
     subject: ClassVar[str]
 
     def values(self, stage: str) -> Sequence[Question]:
-        ends: tuple[End, End] = ("right", "left")
         return [
-            Question(relation, left, right, end)
+            Question(relation, *pair, end)
             for relation in content("facts")[self.subject]
-            for left, right in _pairs(self.subject, relation)
-            for end in ends
+            for pair in _pairs(self.subject, relation)
+            for end in ("right", "left")
         ]
 
     def key(self, stage: str, value: Question) -> str:
@@ -63,27 +65,25 @@ class _Choice(Task):
         return "eval" if self.split(self.unit(stage, value)) == "eval" else self.split(self.key(stage, value))
 
     def phrasings(self, stage: str, value: Question, phrasing: Phrasing) -> Sequence[Family]:
-        return _families(self.subject)[value.relation, value.asked, phrasing]
+        return _families(self.subject, value.relation, value.asked if phrasing == "known" else f"new_{value.asked}")
 
     def pose(self, stage: str, value: Question, template: str, draw: Draw) -> Problem:
         label, wording, layout = template.split("|")
-        given, wanted = (value.left, value.right) if value.asked == "right" else (value.right, value.left)
+        given, wanted = value.ends
         labels = (label, *(other for other in LABELS if other != label))
         options = dict(zip(labels, _options(_pairs(self.subject, value.relation), value, draw), strict=True))
         prompt = layout.format(question=wording.format(given), **options)
         checks: dict[str, Any] = {"choice_labels": list(LABELS), "correct_choice": label}
-        tags = {"choice": wanted}
         telling = (*[given] * (1 + (given in LABELS)), wanted)  # the symbol C, and the label that every question has
-        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags=tags, content=telling)
+        return Problem(prompt, label, label, checks=checks, fact=value.fact, tags={"choice": wanted}, content=telling)
 
     def fault(self, stage: str, value: Question, problem: Problem) -> str | None:
-        options: dict[str, str] = dict(_OPTION.findall(problem.prompt))
-        pairs = [(value.left, name) if value.asked == "right" else (name, value.right) for name in options.values()]
-        facts = _pairs(self.subject, value.relation)
-        true = [label for label, pair in zip(options, pairs, strict=True) if pair in facts]
-        if true == [problem.answer]:
-            return None
-        return f"{problem.prompt!r} is answered by {true}, not by {problem.answer}"
+        facts, true = _pairs(self.subject, value.relation), []
+        for label, name in dict(_OPTION.findall(problem.prompt)).items():
+            if ((value.left, name) if value.asked == "right" else (name, value.right)) in facts:
+                true.append(label)
+        right = true == [problem.answer]
+        return None if right else f"{problem.prompt!r} is answered by {true}, not by {problem.answer}"
 
 
 class Science(_Choice):
@@ -113,26 +113,22 @@ def _pairs(subject: str, relation: str) -> Sequence[tuple[str, str]]:
 
 
 @cache
-def _families(subject: str) -> Mapping[tuple[str, str, Phrasing], Sequence[Family]]:
-    layouts = content("facts")["layouts"]
-    return {
-        (relation, end, phrasing): [
-            [f"{label}|{wording}|{layout}" for layout in layouts for label in LABELS]
-            for wording in table[end if phrasing == "known" else f"new_{end}"]
-        ]
-        for relation, table in content("facts")[subject].items()
-        for end in ("left", "right")
-        for phrasing in PHRASINGS
-    }
+def _families(subject: str, relation: str, wordings: str) -> Sequence[Family]:
+    words = content("facts")
+    return [
+        [f"{label}|{wording}|{layout}" for layout in words["layouts"] for label in LABELS]
+        for wording in words[subject][relation][wordings]
+    ]
 
 
 def _options(pairs: Sequence[tuple[str, str]], question: Question, draw: Draw) -> list[str]:
     """The right option and three wrong ones: other ends of the relation that do not answer the question as well."""
-    fact, end = (question.left, question.right), 1 if question.asked == "right" else 0
-    answers = {pair[end] for pair in pairs if pair[1 - end] == fact[1 - end]}
+    end = int(question.asked == "right")
+    given, wanted = question.ends
+    answers = {pair[end] for pair in pairs if pair[1 - end] == given}
     wrong = [name for name in dict.fromkeys(pair[end] for pair in pairs) if name not in answers]
-    chosen = [fact[end]]
-    while len(chosen) < 4:
+    chosen = [wanted]
+    while len(chosen) < len(LABELS):
         name = draw.pick(wrong)
         if name not in chosen:
             chosen.append(name)

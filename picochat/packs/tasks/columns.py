@@ -12,16 +12,15 @@
 A column's line holds the two digits, the upper one with the carry added or the borrow taken off (2 and a carry is 3;
 after a borrow 5 is 4, and 0 is -1); its last digit is the column's digit of the answer (the last line's whole result
 is). Where the upper digit is too small, the line says so before it borrows: the decision is made with both digits at
-hand. All sums and differences are thus made of 275 lines. Products are running sums; each line says how many are left
-to add, so the end is reached at 1. Those of two digits are a product for each digit. Little is spaced: a space is a
-token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes them: neither can
-cover for the other.
+hand. Products are running sums; each line says how many are left to add, so the end is reached at 1. Little is spaced:
+a space is a token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes them:
+neither can cover for the other.
 """
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
+
+_LARGEST = 13  # operand of a product that is worked as one running sum; larger ones have two digits, worked one by one
 
 
 def write_sum(a: int, b: int) -> list[str]:
@@ -29,11 +28,11 @@ def write_sum(a: int, b: int) -> list[str]:
     lines, carry = [f"{a}+{b}"], 0
     while True:
         (a, x), (b, y) = divmod(a, 10), divmod(b, 10)
-        last = not (a or b)
-        lines.append(_sum_line(x + carry, y, last))
+        total, last = x + carry + y, not (a or b)
+        lines.append(f"{x + carry}+{y}={total}" + (", carry 1" if total > 9 and not last else ""))
         if last:
             return lines
-        carry = (x + carry + y) // 10
+        carry = total // 10
 
 
 def write_difference(a: int, b: int) -> list[str]:
@@ -41,138 +40,88 @@ def write_difference(a: int, b: int) -> list[str]:
     lines, borrow = [f"{a}-{b}"], 0
     while True:
         (a, x), (b, y) = divmod(a, 10), divmod(b, 10)
-        lines.append(_difference_line(x - borrow, y))
+        upper, borrow = x - borrow, int(x - borrow < y)
+        lines.append(
+            f"{upper}-{y}: borrow, {upper + 10}-{y}={upper + 10 - y}" if borrow else f"{upper}-{y}={upper - y}"
+        )
         if not (a or b):
             return lines
-        borrow = int(x - borrow < y)
 
 
-def _sum_line(upper: int, lower: int, last: bool) -> str:
-    line = f"{upper}+{lower}={upper + lower}"
-    return f"{line}, carry 1" if upper + lower > 9 and not last else line
-
-
-def _difference_line(upper: int, lower: int) -> str:
-    if upper >= lower:
-        return f"{upper}-{lower}={upper - lower}"
-    return f"{upper}-{lower}: borrow, {upper + 10}-{lower}={upper + 10 - lower}"
-
-
-def write_product(count: int, each: int) -> list[str]:
-    """The lines of count x each; the number in front of a line counts down to 1."""
-    sums = (f"{left}:{each * (count - left)}+{each}={each * (count - left + 1)}" for left in range(count - 1, 0, -1))
-    return [f"{count}x{each}", f"{count}:{each}", *sums]
-
-
-def write_long_product(first: int, second: int) -> list[str]:
-    """The lines of one digit times two, given in either order: units, what is carried, tens."""
+def write_product(first: int, second: int) -> list[str]:
+    """The lines of first x second; of one digit times two in either order: units, what is carried, tens."""
+    if max(first, second) <= _LARGEST:
+        sums = (f"{n}:{second * (first - n)}+{second}={second * (first - n + 1)}" for n in range(first - 1, 0, -1))
+        return [f"{first}x{second}", f"{first}:{second}", *sums]
     count, each = sorted((first, second))
     tens, units = divmod(each, 10)
-    (_, *units_lines), (_, *tens_lines) = write_product(count, units), write_product(count, tens)
+    (_, *ones), (_, *high) = write_product(count, units), write_product(count, tens)
     carry, digit = divmod(count * units, 10)
-    carried = [
-        f"{count * units}: {digit}, carry {carry}",
-        *tens_lines,
-        f"{count * tens}+{carry}={count * tens + carry}",
-    ]
-    return [f"{count}x{each}", *units_lines, *carried]
+    closing = f"{count * tens}+{carry}={count * tens + carry}"
+    return [f"{count}x{each}", *ones, f"{count * units}: {digit}, carry {carry}", *high, closing]
 
 
-_HEADER = re.compile(r"(\d+)([+-])(\d+)")
-_SUM = re.compile(r"(\d+)\+(\d)=(\d+)(, carry 1)?")
-_DIFFERENCE = re.compile(r"(\d+)-(\d)=(\d)")
-_BORROWED = re.compile(r"(-?\d+)-(\d): borrow, (\d+)-(\d)=(\d)")
+_HEADER = re.compile(r"(\d+)([+x-])(\d+)")
+_COLUMN = re.compile(r"(-?\d+)([+-])(\d)(?:=(\d+)(, carry 1)?|: borrow, (\d+)-(\d)=(\d))")
 
 
-class _Column(NamedTuple):
-    """What one line says; it is calculated rightly in itself."""
-
-    upper: int
-    lower: int
-    result: int
-    kept: int
-
-
-def read_columns(lines: Sequence[str]) -> tuple[int, int, int]:
-    """Read one sum or difference worked by column back: (first operand, second operand with its sign, result).
+def read_working(lines: Sequence[str]) -> list[tuple[int, str, int, int]]:
+    """Read calculations back: (first operand, sign, second operand, result) of each.
 
     Raises:
-        ValueError: a line does not follow from the operands or from the line before; says which.
+        ValueError: a line does not follow from the operands or from the lines before; says which.
     """
-    header = _HEADER.fullmatch(lines[0])
-    if not header:
-        raise ValueError(f"'{lines[0]}' is not a sum or a difference")
-    upper, sign, lower = header[1], header[2], header[3]
+    headers = {place: found for place, line in enumerate(lines) if (found := _HEADER.fullmatch(line))}
+    if 0 not in headers:
+        raise ValueError(f"'{lines[0]}' is not a sum, a difference or a product")
+    read = []
+    for (start, header), stop in zip(headers.items(), [*headers, len(lines)][1:], strict=True):
+        (first, sign, second), worked = header.groups(), lines[start + 1 : stop]
+        product = _read_product(int(first), int(second), worked) if sign == "x" else None
+        result = _read_columns(first, sign, second, worked) if product is None else product
+        read.append((int(first), sign, int(second), result))
+    return read
+
+
+def _read_columns(upper: str, sign: str, lower: str, lines: Sequence[str]) -> int:
     width = max(len(upper), len(lower))
-    if len(lines) != 1 + width:
-        raise ValueError(f"{width} columns but {len(lines) - 1} lines")
-    uppers, lowers = upper.zfill(width), lower.zfill(width)
-    read = _read_sum if sign == "+" else _read_difference
+    if len(lines) != width:
+        raise ValueError(f"{width} columns but {len(lines)} lines")
     kept, written = 0, ""
-    for place in range(1, width + 1):
-        line, last = lines[place], place == width
-        column = read(line)
-        if column is None:
-            raise ValueError(f"'{line}' is not a column, or is calculated wrongly")
-        brought = kept if sign == "+" else -kept
-        if (column.upper, column.lower) != (int(uppers[-place]) + brought, int(lowers[-place])):
+    for place, line in enumerate(lines, start=1):
+        column, last = _COLUMN.fullmatch(line), place == width
+        x, y = int(upper.zfill(width)[-place]), int(lower.zfill(width)[-place])
+        x += kept if sign == "+" else -kept
+        if not column or (int(column[1]), column[2], int(column[3])) != (x, sign, y):
             raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
-        kept = column.kept
-        due = column.result // 10 if sign == "+" else kept  # whether to borrow was checked with the line
-        if kept != (0 if last else due):
-            raise ValueError(f"'{line}' keeps the wrong thing")
-        written = str(column.result if last else column.result % 10) + written
-    return int(upper), int(sign + lower), int(written)
+        if column[6]:
+            kept, result = 1, int(column[8])
+            right = sign == "-" and x < y == int(column[7]) and int(column[6]) == x + 10 == y + result and not last
+        else:
+            kept, result = int(bool(column[5])), int(column[4])
+            right = result == (x + y if sign == "+" else x - y) and kept == (result > 9 and not last)
+        if not right:
+            raise ValueError(f"'{line}' is calculated wrongly, or keeps the wrong thing")
+        written = str(result if last else result % 10) + written
+    return int(written)
 
 
-@lru_cache(maxsize=1024)  # 165 different lines make up all sums
-def _read_sum(line: str) -> _Column | None:
-    parts = _SUM.fullmatch(line)
-    if not parts or int(parts[1]) + int(parts[2]) != int(parts[3]):
-        return None
-    return _Column(int(parts[1]), int(parts[2]), int(parts[3]), int(bool(parts[4])))
-
-
-@lru_cache(maxsize=1024)  # 110 different lines make up all differences
-def _read_difference(line: str) -> _Column | None:
-    if parts := _DIFFERENCE.fullmatch(line):
-        upper, lower, left = map(int, parts.groups())
-        return _Column(upper, lower, left, 0) if upper - lower == left else None
-    if parts := _BORROWED.fullmatch(line):
-        upper, lower, more, again, left = map(int, parts.groups())
-        right = upper < lower == again and more == upper + 10 and more - lower == left
-        return _Column(upper, lower, left, 1) if right else None
-    return None
-
-
-def read_product(lines: Sequence[str]) -> tuple[int, int, int]:
-    """Read running sums back: (count, what is added, result); ValueError as above."""
-    header = re.fullmatch(r"(\d+)x(\d+)", lines[0])
-    if not header:
-        raise ValueError(f"'{lines[0]}' is not a product")
-    count, each = int(header[1]), int(header[2])
+def _read_product(count: int, each: int, lines: Sequence[str]) -> int:
+    digits = each > _LARGEST
+    if len(lines) != (2 * count + 2 if digits else count):
+        raise ValueError(f"{len(lines)} lines do not make {count} times {each}")
+    if digits:
+        ones = _read_product(count, each % 10, lines[:count])
+        above, last = divmod(ones, 10)
+        if lines[count] != f"{ones}: {last}, carry {above}":
+            raise ValueError(f"'{lines[count]}' does not carry the tens of {ones}")
+        high = _read_product(count, each // 10, lines[count + 1 : -1])
+        if lines[-1] != f"{high}+{above}={high + above}":
+            raise ValueError(f"'{lines[-1]}' does not follow")
+        return int(f"{high + above}{last}")
     total = 0
-    for left, line in zip(range(count, 0, -1), lines[1:], strict=False):
+    for left, line in zip(range(count, 0, -1), lines, strict=True):
         if line != (f"{left}:{total}+{each}={total + each}" if total else f"{left}:{each}"):
             raise ValueError(f"'{line}' does not follow")
         total += each
-    if len(lines) != 1 + count:
-        raise ValueError(f"{len(lines) - 1} lines make {len(lines) - 1} times {each}, not {count}")
-    return count, each, total
-
-
-def read_long_product(lines: Sequence[str]) -> tuple[int, int, int]:
-    """Read one digit times two back: (digit, two digits, result); ValueError as above."""
-    header = re.fullmatch(r"(\d)x(\d)(\d)", lines[0])
-    if not header:
-        raise ValueError(f"'{lines[0]}' is not a product of one digit and two")
-    count, tens, units = map(int, header.groups())
-    _, _, ones = read_product([f"{count}x{units}", *lines[1 : count + 1]])
-    above, last = f"{ones:02}"[:-1], f"{ones}"[-1]
-    if lines[count + 1] != f"{ones}: {last}, carry {above}":
-        raise ValueError(f"'{lines[count + 1]}' does not carry the tens of {ones}")
-    _, _, high = read_product([f"{count}x{tens}", *lines[count + 2 : -1]])
-    closing = re.fullmatch(rf"{high}\+{above}=(\d+)", lines[-1])
-    if not closing or int(closing[1]) - high != int(above):
-        raise ValueError(f"'{lines[-1]}' does not follow")
-    return count, 10 * tens + units, int(closing[1] + last)
+    return total

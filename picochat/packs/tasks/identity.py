@@ -9,8 +9,8 @@ Most eval rows ask for replies that training rows hold word for word. The stage 
 two topics in one question ("Tell me what your name is and how you were trained."), which no training reply answers.
 
 A situation is made of two pieces, and no piece of an eval situation occurs in training: a held-out speaker comes with
-a held-out clause. A question without a situation is a situation of its own for each wording: the known wordings train,
-the new ones evaluate. Replies never open like refusals and claim no skill, whatever the profile teaches.
+a held-out clause. A question without a situation has one for each wording: the known wordings train, the new ones
+evaluate. Replies never open like refusals and claim no skill, whatever the profile teaches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,22 +20,16 @@ from typing import Any, ClassVar, NamedTuple
 from picochat.packs.content import content
 from picochat.packs.quotas import Side, spread_evenly
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
-from picochat.packs.tasks.wording import PHRASINGS, in_lower_case
-
-
-class Situation(NamedTuple):
-    """How a question begins, or (``wording``) the one wording of a question that begins with nothing."""
-
-    side: Side
-    text: str
-    wording: str = ""
+from picochat.packs.tasks.wording import in_lower_case
 
 
 class Value(NamedTuple):
-    """One problem; a composed one has two topics, such as "name+training"."""
+    """One problem: a topic, or two ("name+training"), in a situation; or in one ``wording``, without a situation."""
 
     topic: str
-    situation: Situation
+    side: Side
+    situation: str
+    wording: str = ""
 
 
 class Identity(Task):
@@ -58,34 +52,38 @@ class Identity(Task):
 
     def values(self, stage: str) -> Sequence[Value]:
         if stage in self.eval_only:
-            return [Value(pair, one) for pair in content("identity")["composed"] for one in _situations("eval")]
-        topics = [name for name, topic in content("identity")["topic"].items() if topic["stage"] == stage]
-        everywhere = [*_situations("train"), *_situations("eval")]
-        return [Value(topic, situation) for topic in topics for situation in [*everywhere, *_bare(topic)]]
+            return [Value(pair, "eval", text) for pair in content("identity")["composed"] for text in _texts("eval")]
+        sides: tuple[Side, Side] = ("train", "eval")
+        found = []
+        for topic, table in content("identity")["topic"].items():
+            if table["stage"] == stage:
+                found += [Value(topic, side, text) for side in sides for text in _texts(side)]
+                found += _without_situation(topic)
+        return found
 
     def key(self, stage: str, value: Value) -> str:
-        return f"identity:{value.topic}/{value.situation.text or value.situation.wording}"
+        return f"identity:{value.topic}/{value.situation or value.wording}"
 
     def unit(self, stage: str, value: Value) -> str:
-        return f"situation:{value.situation.text or value.situation.wording}"
+        return f"situation:{value.situation or value.wording}"
 
     def side(self, stage: str, value: Value) -> Side:
-        return value.situation.side
+        return value.side
 
     def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
-        if wording := value.situation.wording:
-            return [wording] if (phrasing == "new") == (value.situation.side == "eval") else []
-        return _families(value.topic)[phrasing]
+        if value.wording:
+            return [value.wording] if (phrasing == "new") == (value.side == "eval") else []
+        return _families(value.topic, phrasing)
 
     def pose(self, stage: str, value: Value, template: str, draw: Draw) -> Problem:
-        prompt = template.replace("{situation}", value.situation.text)
+        prompt = template.replace("{situation}", value.situation)
         if draw.chance(0.1):
             prompt = in_lower_case(prompt)
         topics = _tables(value.topic)
         said = [draw.pick(topic["first"]) for topic in topics]
         said += [draw.pick(topics[0]["second"])] if len(topics) == 1 else []
-        checks, content_words = _checks(value.topic), (value.situation.text or prompt,)
-        return Problem(prompt, " ".join(filter(None, said)), checks=checks, content=content_words)
+        reply, distinctive = " ".join(filter(None, said)), (value.situation or prompt,)
+        return Problem(prompt, reply, checks=_checks(value.topic), content=distinctive)
 
 
 def _tables(topic: str) -> list[Mapping[str, Any]]:
@@ -95,50 +93,40 @@ def _tables(topic: str) -> list[Mapping[str, Any]]:
 @cache
 def _checks(topic: str) -> Mapping[str, Any]:
     tables = _tables(topic)
-    not_said = [*content("identity")["must_not_include"]]
-    not_said += [phrase for table in tables for phrase in table.get("must_not_include", ())]
+    not_said = [phrase for table in (content("identity"), *tables) for phrase in table.get("must_not_include", ())]
     groups = [list(group) for table in tables for group in table["must_include_any"]]
     return {"must_include_any": groups, "must_not_include": not_said, "max_words": 60}
 
 
 @cache
-def _situations(side: Side) -> list[Situation]:
-    """Greetings, notes, pairs of both, and speakers with clauses. Each piece belongs to one side."""
+def _texts(side: Side) -> list[str]:
+    """The situations of a side: greetings, notes, pairs of both, and speakers with clauses."""
     greetings, notes, speakers, clauses = content("identity")[side].values()
     texts = [*greetings, *notes]
     for place, greeting in enumerate(greetings):
         texts += [f"{greeting} {note}" for note in spread_evenly(notes, 5, start=place)]
     for place, speaker in enumerate(speakers):
         texts += [f"I am {speaker} {clause}." for clause in spread_evenly(clauses, 5, start=place)]
-    return [Situation(side, text) for text in texts]
+    return texts
 
 
 @cache
-def _bare(topic: str) -> list[Situation]:
-    known, new = (_wordings(topic)[phrasing] for phrasing in PHRASINGS)
-    paused = [f"{pause} {_lowered(text)}" for pause in content("identity")["pauses"] for text in known]
+def _without_situation(topic: str) -> list[Value]:
+    known, new = _wordings(topic, "known"), _wordings(topic, "new")
+    lowered = [text if text.startswith("I ") else text[0].lower() + text[1:] for text in known]
+    paused = [f"{pause} {text}" for pause in content("identity")["pauses"] for text in lowered]
     sides: Sequence[tuple[Side, Sequence[str]]] = (("train", known), ("eval", new), ("train", paused))
-    return [Situation(side, "", text) for side, texts in sides for text in texts]
-
-
-def _lowered(text: str) -> str:
-    return text if text.startswith("I ") else text[0].lower() + text[1:]
+    return [Value(topic, side, "", text) for side, texts in sides for text in texts]
 
 
 @cache
-def _families(topic: str) -> Mapping[Phrasing, Sequence[Family]]:
+def _families(topic: str, phrasing: Phrasing) -> Sequence[Family]:
     """Each wording with the situation before it or after it."""
-    return {
-        phrasing: [(f"{{situation}} {text}", f"{text} {{situation}}") for text in texts]
-        for phrasing, texts in _wordings(topic).items()
-    }
+    return [(f"{{situation}} {text}", f"{text} {{situation}}") for text in _wordings(topic, phrasing)]
 
 
-@cache
-def _wordings(topic: str) -> Mapping[Phrasing, Sequence[str]]:
-    words, tables = content("identity"), _tables(topic)
-    asked, alone = " and ".join(table["embedded"] for table in tables), len(tables) == 1
-    return {
-        "known": [*(tables[0]["known"] if alone else ()), *(lead.format(asked) for lead in words["leads"])],
-        "new": [*(tables[0]["new"] if alone else ()), *(lead.format(asked) for lead in words["new_leads"])],
-    }
+def _wordings(topic: str, phrasing: Phrasing) -> list[str]:
+    tables = _tables(topic)
+    asked, own = " and ".join(table["embedded"] for table in tables), tables[0][phrasing] if len(tables) == 1 else ()
+    leads = content("identity")["leads" if phrasing == "known" else "new_leads"]
+    return [*own, *(lead.format(asked) for lead in leads)]

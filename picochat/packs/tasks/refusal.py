@@ -19,22 +19,14 @@ from picochat.packs.content import cells, content
 from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 
-_STATED_KINDS = ("live_data", "private_data")
 
-
-class Unanswerable(NamedTuple):
-    """A situation with its slot filled, its short name, and how it reads with the slot open."""
+class Situation(NamedTuple):
+    """What a question is about, with its slot filled, its short name, and how it reads with the slot open."""
 
     side: Side
     text: str
     short: str
     open: str
-
-
-class Stated(NamedTuple):
-    """A situation that the user does not ask about but tells of."""
-
-    situation: Unanswerable
 
 
 class Asked(NamedTuple):
@@ -53,9 +45,6 @@ class Asked(NamedTuple):
     keywords: str
 
 
-Value = Unanswerable | Stated | Asked
-
-
 class Refusal(Task):
     """Six reasons to decline, and two stages of questions that must not be declined."""
 
@@ -71,71 +60,57 @@ class Refusal(Task):
         "files_and_tools": 0.11,
     }
 
-    def values(self, stage: str) -> Sequence[Value]:
+    def values(self, stage: str) -> Sequence[Situation | Asked]:
         if stage == "benign_look_alike":
             table = content("refusal")["meaning"]
             return [Asked(ask, *cells(line)) for line in table["words"] for ask in table["ask"]]
         if stage == "benign_statement":
-            return [Stated(one) for kind in _STATED_KINDS for one in _unanswerable(kind)]
-        return _unanswerable(stage)
+            return [*_situations("live_data"), *_situations("private_data")]
+        return _situations(stage)
 
-    def key(self, stage: str, value: Value) -> str:
-        if isinstance(value, Unanswerable):
-            return f"refusal:{stage}/{value.text}"
-        if isinstance(value, Stated):
-            return f"benign:stated/{value.situation.text}"
-        return f"benign:{value.ask}/{value.word}"
-
-    def unit(self, stage: str, value: Value) -> str:
+    def key(self, stage: str, value: Situation | Asked) -> str:
         if isinstance(value, Asked):
-            return self.key(stage, value)
-        return f"situation:{(value.situation if isinstance(value, Stated) else value).open}"
+            return f"benign:{value.ask}/{value.word}"
+        return f"benign:stated/{value.text}" if stage == "benign_statement" else f"refusal:{stage}/{value.text}"
 
-    def side(self, stage: str, value: Value) -> Side:
-        if isinstance(value, Asked):
-            return self.split(self.key(stage, value))
-        return value.situation.side if isinstance(value, Stated) else value.side
+    def unit(self, stage: str, value: Situation | Asked) -> str:
+        return self.key(stage, value) if isinstance(value, Asked) else f"situation:{value.open}"
 
-    def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
+    def side(self, stage: str, value: Situation | Asked) -> Side:
+        return self.split(self.key(stage, value)) if isinstance(value, Asked) else value.side
+
+    def phrasings(self, stage: str, value: Situation | Asked, phrasing: Phrasing) -> Sequence[Family]:
         return _families(stage, value.ask if isinstance(value, Asked) else "", phrasing)
 
-    def pose(self, stage: str, value: Value, template: str, draw: Draw) -> Problem:
-        if isinstance(value, Unanswerable):
-            return _decline(stage, value, template, draw)
-        if isinstance(value, Stated):
-            table, text = content("refusal")["statement"], value.situation.text
+    def pose(self, stage: str, value: Situation | Asked, template: str, draw: Draw) -> Problem:
+        if isinstance(value, Asked):
+            return Problem(
+                prompt=template.format(word=value.word, named=value.named),
+                reply=value.meaning,
+                checks={"must_include_any": [value.keywords.split(", ")], "max_words": 40},
+                fact=f"meaning:{value.word}",
+                content=(value.word,),
+            )
+        prompt = template.replace("{x}", value.text).replace("{X}", value.text[0].upper() + value.text[1:])
+        if stage == "benign_statement":
+            table = content("refusal")["statement"]
             checks = {"must_include_any": list(map(list, table["must_include_any"])), "max_words": 20}
-            return Problem(template.replace("{x}", text), draw.pick(table["replies"]), checks=checks, content=(text,))
-        return Problem(
-            prompt=template.format(word=value.word, named=value.named),
-            reply=value.meaning,
-            checks={"must_include_any": [value.keywords.split(", ")], "max_words": 40},
-            fact=f"meaning:{value.word}",
-            content=(value.word,),
-        )
-
-
-def _decline(stage: str, value: Unanswerable, template: str, draw: Draw) -> Problem:
-    kind, text = content("refusal")["kind"][stage], value.text
-    first, advice = draw.pick(kind["replies"]).replace("{short}", value.short), draw.pick(kind["advice"])
-    return Problem(
-        prompt=template.replace("{x}", text).replace("{X}", text[0].upper() + text[1:]),
-        reply=f"{first} {advice}" if advice else first,
-        checks={"max_words": 60},
-        answerable=False,
-        content=(text,),
-    )
+            return Problem(prompt, draw.pick(table["replies"]), checks=checks, content=(value.text,))
+        kind = content("refusal")["kind"][stage]
+        said = (draw.pick(kind["replies"]).replace("{short}", value.short), draw.pick(kind["advice"]))
+        checks = {"max_words": 60}
+        return Problem(prompt, " ".join(filter(None, said)), checks=checks, answerable=False, content=(value.text,))
 
 
 @cache
-def _unanswerable(stage: str) -> list[Unanswerable]:
+def _situations(kind: str) -> list[Situation]:
     words, found = content("refusal"), []
-    sides: Mapping[Side, str] = {"train": "taught", "eval": "held_out"}
-    for side, name in sides.items():
-        for text, short in map(cells, words["kind"][stage][name]):
+    sides: tuple[tuple[Side, str], ...] = (("train", "taught"), ("eval", "held_out"))
+    for side, name in sides:
+        for text, short in map(cells, words["kind"][kind][name]):
             slot = text[text.index("{") : text.index("}") + 1]
             fillers = words["fillers"][slot[1:-1]]
-            found += [Unanswerable(side, text.replace(slot, filler), short, text) for filler in fillers]
+            found += [Situation(side, text.replace(slot, filler), short, text) for filler in fillers]
     return found
 
 

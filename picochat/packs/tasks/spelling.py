@@ -14,17 +14,17 @@ each further line is one letter with what is known of it so far:
                                                                         Final answer: tac
 
 Without that first line the letters have to be found in a question that can end in any way; with it they are copied
-from one place (docs/experiments.md: reversed words 43 → 86 %).
-A line of a count names the letter that is looked for beside the one at hand: without it ("e 1") small models write the
-letters and never learn to compare them with the question.
+from one place (docs/experiments.md: reversed words 43 → 86 %). A line of a count names the letter that is looked for
+beside the one at hand: without it ("e 1") small models never learn to compare the letters with the question.
 
 A word is held out whole, and with it the word that it is backwards ("pin" and "nip"): what one spelling task asks in
-evaluation, no spelling task trains on. Beside words, nonwords
-("wmozeh") are trained on: they hold all pairs of letters alike, where words hardly ever compare a b with an f.
+evaluation, no spelling task trains on. Beside words, nonwords ("wmozeh") are trained on: they hold all pairs of letters
+alike, where words hardly ever compare a b with an f.
 """
 
 import functools
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 from typing import Any, ClassVar
 
@@ -45,10 +45,18 @@ class _Spelling(Task):
         self.words = tuple(words) if words is not None else common_words()
         self._known = frozenset(self.words).union(common_words())
 
+    @abstractmethod
+    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+        """The answer and the lines that lead to it."""
+
+    @abstractmethod
+    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
+        """Whether lines and answer are right, found without ``work``."""
+
     def values(self, stage: str) -> Sequence[Any]:
         return nonwords(self.words) if stage in self.train_only else self.words
 
-    def key(self, stage: str, value: str) -> str:
+    def key(self, stage: str, value: Any) -> str:
         return f"{stage}:{value}"
 
     def unit(self, stage: str, value: Any) -> str:
@@ -56,7 +64,7 @@ class _Spelling(Task):
         return f"word:{min(word, word[::-1]) if word[::-1] in self._known else word}"
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
-        return word_families(self.skill)[phrasing]
+        return word_families(self.skill, phrasing)
 
     def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
         word, *letter = parts = _parts(value)
@@ -69,14 +77,6 @@ class _Spelling(Task):
         asked, *lines = problem.steps
         right = asked.split(" ") == [word + ",", self.skill, *letter] and self.follows(lines, problem.answer, *parts)
         return None if right else f"{value}: '{problem.answer}' or the lines before it are wrong"
-
-    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
-        """The answer and the lines that lead to it."""
-        raise NotImplementedError
-
-    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
-        """Whether lines and answer are right, found without ``work``."""
-        raise NotImplementedError
 
 
 class Count(_Spelling):
@@ -97,19 +97,17 @@ class Count(_Spelling):
             return [(text, draw.pick(text if draw.chance(2 / 3) else ascii_lowercase)) for text in nonwords(self.words)]
         return [(word, letter) for word in self.words for letter in _letters_to_count(word)]
 
-    def key(self, stage: str, value: tuple[str, str]) -> str:  # type: ignore[override]
+    def key(self, stage: str, value: Any) -> str:
         return f"count:{value[0]}/{value[1]}"
 
-    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
-        word, letter = parts
+    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
         seen, lines = 0, []
         for character in word:
             seen += character == letter
             lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
-        return str(seen), tuple(lines)
+        return str(seen), lines
 
-    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
-        word, letter = parts
+    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
         expected = [
             [at_hand, letter, "yes" if at_hand == letter else "no", str(word[: n + 1].count(letter))]
             for n, at_hand in enumerate(word)
@@ -126,12 +124,11 @@ class First(_Spelling):
     skill = "first"
     place = 0
 
-    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
-        return parts[0][self.place], (" ".join(parts[0]),)
+    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+        return word[self.place], [" ".join(word)]
 
-    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
-        letters = lines[0].split(" ")
-        return len(lines) == 1 and "".join(letters) == parts[0] and answer == letters[self.place]
+    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
+        return [line.split(" ") for line in lines] == [list(word)] and answer == lines[0].split(" ")[self.place]
 
 
 class Last(First):
@@ -151,12 +148,11 @@ class Spaced(_Spelling):
     train_only: ClassVar = frozenset({"spaced_nonwords"})
     skill = "spaced"
 
-    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
-        return " ".join(parts[0]), tuple(f"{n} {letter}" for n, letter in enumerate(parts[0], start=1))
+    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+        return " ".join(word), _numbered(word)
 
-    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
-        right = _numbered(lines, range(1, len(parts[0]) + 1)) == parts[0] == answer[::2]
-        return right and set(answer[1::2]) <= {" "}
+    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
+        return _walk(lines, range(len(word)), word) and answer.split(" ") == list(word)
 
 
 class Reverse(_Spelling):
@@ -167,18 +163,26 @@ class Reverse(_Spelling):
     train_only: ClassVar = frozenset({"reverse_nonwords"})
     skill = "reverse"
 
-    def work(self, *parts: str) -> tuple[str, tuple[str, ...]]:
-        forth = tuple(f"{n} {letter}" for n, letter in enumerate(parts[0], start=1))
-        return parts[0][::-1], (*forth, *reversed(forth))
+    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+        forth = _numbered(word)
+        return word[::-1], [*forth, *reversed(forth)]
 
-    def follows(self, lines: Sequence[str], answer: str, *parts: str) -> bool:
-        (word,) = parts
-        n, backwards = len(word), "".join(reversed(word))
-        return _numbered(lines, [*range(1, n + 1), *range(n, 0, -1)]) == word + backwards and answer == backwards
+    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
+        there = range(len(word))
+        return _walk(lines, [*there, *reversed(there)], word) and answer == "".join(reversed(word))
 
 
 def _parts(value: str | tuple[str, str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
+
+
+def _numbered(word: str) -> list[str]:
+    return [f"{n} {letter}" for n, letter in enumerate(word, start=1)]
+
+
+def _walk(lines: Sequence[str], places: Sequence[int], word: str) -> bool:
+    """Whether the lines read "1 c", "2 a", …, the letters in these places of the word."""
+    return [line.split(" ") for line in lines] == [[str(place + 1), word[place]] for place in places]
 
 
 @functools.cache
@@ -189,17 +193,10 @@ def nonwords(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text not in known))
 
 
-def _numbered(lines: Sequence[str], numbers: Sequence[int]) -> str | None:
-    """The letters of lines "1 c", "2 a", … if they carry these numbers, else None."""
-    pairs = [line.split(" ") for line in lines]
-    return "".join(letter for _, letter in pairs) if [n for n, _ in pairs] == [str(n) for n in numbers] else None
-
-
 def _letters_to_count(word: str) -> list[str]:
-    present = sorted(set(word))
+    present, number = sorted(set(word)), split_hash(word)
     repeated = [letter for letter in present if word.count(letter) > 1]
     once = [letter for letter in present if word.count(letter) == 1]
     absent = [letter for letter in ascii_lowercase if letter not in word]
-    number = split_hash(word)
     chosen = repeated + ([once[number % len(once)]] if once else [])
     return chosen + ([absent[number % len(absent)]] if absent and number % 3 == 0 else [])

@@ -10,46 +10,40 @@ sentence; none of these combinations is ever trained on.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
 
 from picochat.packs.content import content
 from picochat.packs.tasks.base import Draw, Family, Phrasing, members
 
-PHRASINGS: tuple[Phrasing, Phrasing] = ("known", "new")
 _WORD = re.compile(r"[A-Za-z]+")
 
 
 @cache
-def word_families(skill: str) -> Mapping[Phrasing, Sequence[Family]]:
+def word_families(skill: str, phrasing: Phrasing) -> Sequence[Family]:
     """The families of a skill of spelling.toml; each names its word in all ways."""
     ways = content("spelling")["ways"]
-    return {
-        phrasing: [
-            tuple(text.replace("{word}", way) for text in members(family) for way in ways)
-            for family in _asked("spelling", skill, phrasing)
-        ]
-        for phrasing in PHRASINGS
-    }
+    return [
+        tuple(text.replace("{word}", way) for text in members(family) for way in ways)
+        for family in _asked("spelling", skill, phrasing)
+    ]
 
 
 @cache
-def pair_families(skill: str, both_orders: bool) -> Mapping[tuple[Phrasing, bool, bool], Sequence[Family]]:
-    """The families of a skill of arithmetic.toml: (phrasing, things can be counted, both operands are the same) → them.
+def pair_families(skill: str, phrasing: Phrasing, both_orders: bool, counted: bool, double: bool) -> Sequence[Family]:
+    """The families of a skill of arithmetic.toml for one kind of pair.
 
-    "1 apples" cannot be said, so stories are left out where nothing is counted. Of a double (5 + 5) both orders are one
-    sentence. With ``both_orders`` the families that name the numbers alone have their operands in either order.
+    Args:
+        both_orders: families that name the numbers alone have their operands in either order.
+        counted: things can be counted; "1 apples" cannot be said, so other pairs have no stories.
+        double: both operands are the same (5 + 5), so that both orders are one sentence.
     """
-    found: dict[tuple[Phrasing, bool, bool], Sequence[Family]] = {}
-    for phrasing in PHRASINGS:
-        bare = _asked("arithmetic", skill, phrasing)
-        if both_orders:
-            bare = [(*members(family), *map(_swapped, members(family))) for family in bare]
-        for counted, families in ((True, [*bare, *story_families(skill, phrasing)]), (False, bare)):
-            found[phrasing, counted, False] = families
-            found[phrasing, counted, True] = _one_order(families)
-    return found
+    families = _asked("arithmetic", skill, phrasing)
+    if both_orders:
+        families = [(*members(family), *map(_swapped, members(family))) for family in families]
+    if counted:
+        families += story_families(skill, phrasing)
+    return _one_order(families) if double else families
 
 
 @cache
@@ -99,14 +93,12 @@ def add_typo(prompt: str, kept: Iterable[str], draw: Draw) -> str:
 
 def _asked(file: str, skill: str, phrasing: Phrasing) -> list[Family]:
     leads, table = content("leads"), content(file)[skill]
-    part: Mapping[str, Any] = table[phrasing]
-    families: list[Family] = [_with(leads["nouns"], noun) for noun in part["nouns"]]
-    families += [_with(leads["clauses"], clause) for clause in part["clauses"]]
-    families += part["sentences"]
+    part, families = table[phrasing], list[Family]()
     if phrasing == "new":
-        known_nouns = table["known"]["nouns"]
-        families.insert(0, tuple(text for noun in known_nouns for text in _with(leads["new_nouns"], noun)))
-    return families
+        families.append(tuple(text for noun in table["known"]["nouns"] for text in _with(leads["new_nouns"], noun)))
+    families += [_with(leads["nouns"], noun) for noun in part["nouns"]]
+    families += [_with(leads["clauses"], clause) for clause in part["clauses"]]
+    return [*families, *part["sentences"]]
 
 
 def _with(leads: Sequence[str], asked: str) -> tuple[str, ...]:
