@@ -17,11 +17,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 Medium = Literal["terminal", "markdown", "page"]
 EVERYWHERE: tuple[Medium, ...] = ("terminal", "markdown", "page")
 WRITTEN: tuple[Medium, ...] = ("markdown", "page")
+Share = tuple[float, Sequence[float] | None]
+"""A share with both ends of its 95 % interval, all from 0 to 1; None where there is no interval."""
 _SOME = 12  # replies that Markdown shows
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -32,13 +34,7 @@ _REPLACED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """What all blocks have.
-
-    Attributes:
-        title: a heading above the block; none where it is empty.
-        media: which renderers show the block.
-        folded: whether a page shows only its title until it is opened.
-    """
+    """What all blocks have: a heading, which renderers show the block, and whether a page shows its heading only."""
 
     title: str = ""
     media: Sequence[Medium] = EVERYWHERE
@@ -47,11 +43,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Text(Block):
-    """Sentences, one a line.
-
-    Attributes:
-        style: "lead" is the main result, "soft" a remark, "list" has a bullet before each line, "code" is verbatim.
-    """
+    """Sentences, one a line: "lead" is the main result, "soft" a remark, "list" has bullets, "code" is verbatim."""
 
     lines: Sequence[str]
     style: Literal["plain", "lead", "soft", "list", "code"] = "plain"
@@ -72,12 +64,12 @@ class Table(Block):
     depths: Sequence[int] = ()
 
 
-class Rate(NamedTuple):
-    """A share with its 95 % interval, all from 0 to 1; without ends where there is none."""
+@dataclass(frozen=True)
+class Matrix(Table):
+    """A table whose figures have shades on a page, from -1 (bad) over 0 to 1 (good), and hints under the mouse."""
 
-    rate: float
-    low: float | None = None
-    high: float | None = None
+    shades: Sequence[Sequence[float]] = field(kw_only=True)
+    hints: Sequence[Sequence[str]] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ class Bars(Block):
     `key` names the runs.
     """
 
-    lanes: Mapping[str, Sequence[Rate | None]]
+    lanes: Mapping[str, Sequence[Share | None]]
     key: Sequence[str] = ()
 
 
@@ -102,14 +94,6 @@ class Differences(Block):
         """The largest distance from zero that is to be drawn."""
         places = (abs(place) for value, ends, runs in self.lanes.values() for place in (value, *(ends or ()), *runs))
         return max(0.01, *places)
-
-
-@dataclass(frozen=True)
-class Matrix(Table):
-    """A table whose figures have shades on a page, from -1 (bad) over 0 to 1 (good), and hints under the mouse."""
-
-    shades: Sequence[Sequence[float]] = field(kw_only=True)
-    hints: Sequence[Sequence[str]] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -181,7 +165,7 @@ def markdown(*blocks: Block) -> str:
 def markdown_page(report: Report) -> str:
     """A whole report as the content of a Markdown file."""
     parts = [f"# {md(report.title)}", md(report.under), markdown(*report.blocks)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -269,8 +253,10 @@ def _markdown_body(block: Any) -> str:
         case Replies() if block.shown:
             pool = [reply for reply in block.shown if reply.failed] or block.shown
             some = [pool[number * len(pool) // _SOME] for number in range(_SOME)] if len(pool) > _SOME else pool
-            note = f"{len(some)} of {len(pool)} shown here. {block.note}"
-            return f"{md(note)}\n\n{_markdown_body(_reply_table(some))}"
+            labels = list(dict.fromkeys(label for reply in some for label in reply.parts))
+            rows = [(reply.head, *(clip(reply.parts.get(label, "")) for label in labels)) for reply in some]
+            table = Table(("row", *labels), rows, left=len(labels) + 1)
+            return f"{md(f'{len(some)} of {len(pool)} shown here. {block.note}')}\n\n{_markdown_body(table)}"
     return ""
 
 
@@ -278,10 +264,3 @@ def _indented(table: Table, step: str, shown: Callable[[str], str]) -> list[list
     """The rows as `shown`, each with as many steps before it as it is deep."""
     depths = table.depths or [0] * len(table.rows)
     return [[step * depth + shown(row[0]), *map(shown, row[1:])] for depth, row in zip(depths, table.rows, strict=True)]
-
-
-def _reply_table(replies: Sequence[Reply]) -> Table:
-    """A row for each reply, with a column for every label that one of them has."""
-    labels = list(dict.fromkeys(label for reply in replies for label in reply.parts))
-    rows = [(reply.head, *(clip(reply.parts.get(label, "")) for label in labels)) for reply in replies]
-    return Table(("row", *labels), rows, left=len(labels) + 1)

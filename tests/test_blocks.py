@@ -15,7 +15,6 @@ from picochat.blocks import (
     Chart,
     Charts,
     Matrix,
-    Rate,
     Replies,
     Reply,
     Report,
@@ -120,7 +119,7 @@ def test_a_matrix_is_a_table_where_nothing_can_be_shaded_and_pictures_are_for_pa
     effects = Matrix(("lane", "math", "identity"), [("math", "+3.1", "0.0")], shades=[[0.6, 0.0]])
     assert terminal(effects) == "lane  math  identity\nmath  +3.1       0.0"
     assert markdown(effects).splitlines()[2] == "| math | +3.1 | 0.0 |"
-    for picture in (Bars({"math": [Rate(0.9, 0.8, 0.95), None]}), Charts([Chart("Loss", {"x": [(1, 2.0)]})])):
+    for picture in (Bars({"math": [(0.9, (0.8, 0.95)), None]}), Charts([Chart("Loss", {"x": [(1, 2.0)]})])):
         assert (terminal(picture), markdown(picture)) == ("", "")
 
 

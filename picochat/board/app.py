@@ -26,8 +26,7 @@ from starlette.routing import Route
 from picochat.blocks import Charts
 from picochat.board.folder import Folder
 from picochat.board.talk import reply
-from picochat.evidence.curves import charts
-from picochat.evidence.html_page import environment, script_policy
+from picochat.evidence.html_page import charts, environment, script_policy
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.evidence.curves import Curves, read_curves
+from picochat.evidence.html_page import Curves, read_curves
 from picochat.strict_json import read_json_object
 from picochat.strict_yaml import read_yaml
 

@@ -16,10 +16,10 @@ from picochat.packs.formats import Reading, Tally
 
 if TYPE_CHECKING:
     from picochat.evidence.answering import Answerer
-    from picochat.evidence.curves import Curves
+    from picochat.evidence.html_page import Curves
     from picochat.packs.rows import Row
 
-_POWER = "picochat.evidence.power.visible_difference"
+_POWER = "picochat.evidence.runs.visible_difference"
 _READING = "picochat.packs.formats.Reading"
 
 
@@ -109,7 +109,7 @@ def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -
 
 def run_sft_fit(args: argparse.Namespace) -> None:
     """Measure how well the model fits its training rows, and how that carries over to held-out rows."""
-    from picochat.evidence.fit_report import fit_json, fit_report
+    from picochat.evidence.eval_report import fit_json, fit_report
     from picochat.evidence.sft_fit import measure_fit
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
@@ -125,7 +125,7 @@ def run_compare(args: argparse.Namespace) -> None:
     """Compare two arms of evaluations on the same rows."""
     from picochat.evidence.arms import arm_names, read_noise
     from picochat.evidence.compare import compare_runs
-    from picochat.evidence.compare_report import compare_json, compare_report
+    from picochat.evidence.report import compare_json, compare_report
 
     if args.runs and (args.a or args.b):
         raise UserError("give either two folders, or --a and --b, not both")
@@ -146,7 +146,7 @@ def run_compare(args: argparse.Namespace) -> None:
 
 def run_power(args: argparse.Namespace) -> None:
     """Print what a comparison of this size would see."""
-    from picochat.evidence.power import power_report
+    from picochat.evidence.runs import power_report
 
     print(terminal(*power_report(**arguments_of(args, _POWER))))
 
@@ -179,7 +179,7 @@ def _reading(args: argparse.Namespace) -> Tally:
 
 def _curves_beside(checkpoint: str) -> "Curves | None":
     """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
-    from picochat.evidence.curves import find_metrics, read_curves
+    from picochat.evidence.html_page import find_metrics, read_curves
 
     metrics = find_metrics(checkpoint)
     try:

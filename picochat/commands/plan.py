@@ -168,7 +168,7 @@ def _open(config: Any) -> _Source:
 
 def _visible(data: Any) -> list[dict[str, Any]]:
     """What a comparison of such runs will be able to show on the eval rows; nothing where there are none."""
-    from picochat.evidence.power import visible_by_skill
+    from picochat.evidence.lanes import visible_by_skill
 
     return visible_by_skill([row for _, row in data.eval_rows], _RUNS) if getattr(data, "eval_path", None) else []
 

@@ -10,24 +10,25 @@ one lane. Next: evidence.compare.
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import cluster_sums
 from picochat.evidence.evaluation import Evaluation, read_eval
 from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
-from picochat.evidence.runs import RunNoise, moderate, run_noise
+from picochat.evidence.runs import Array, RunNoise, moderate, run_noise
 from picochat.strict_json import read_json_object
 
-Noise = Mapping[str, Mapping[str, RunNoise]]
-"""Grouping → lane → noise; all rows are the lane "overall" of the grouping "overall"."""
+OVERALL = ("overall", "overall")
+Key = tuple[str, str]
+"""Grouping and lane; `OVERALL` has all rows."""
+Noise = Mapping[Key, RunNoise]
 
 
 class Run(NamedTuple):
@@ -44,8 +45,13 @@ class Arm:
     name: str
     runs: list[Run]
 
+    @property
+    def rows(self) -> Sequence[Prediction]:
+        """Those of the first run; all runs have the same."""
+        return self.runs[0].evaluation.predictions
+
     @cached_property
-    def scores(self) -> NDArray[np.float64]:
+    def scores(self) -> Array:
         """1 for a row that passed, 0 for one that did not: (runs, rows)."""
         return np.array([[row.passed for row in run.evaluation.predictions] for run in self.runs], dtype=float)
 
@@ -68,74 +74,8 @@ def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> l
     ]
     known = [arm for arm in arms if arm]
     _check(known)
-    replies = [row for arm in known for run in arm.runs for row in run.evaluation.predictions]
-    if unread := {row.index for row in replies if not row.judged}:
-        return [arm and replace(arm, runs=[_without(run, unread) for run in arm.runs]) for arm in arms]
-    return arms
-
-
-def read_noise(paths: Sequence[str | Path]) -> Noise:
-    """The noise of earlier runs of one recipe: folders that `eval chat` wrote, or one comparison.json.
-
-    Raises:
-        UserError: a single folder, as `read_arms`, or a file without noise.
-    """
-    if len(paths) == 1 and not Path(paths[0]).is_dir():
-        return _noise_in(Path(paths[0]))
-    arms = read_arms([paths], ["noise"])
-    if len(paths) < 2:
-        raise UserError("--noise needs two or more runs of one recipe with different seeds, or one comparison.json")
-    return noise_between([arm for arm in arms if arm])
-
-
-def noise_between(arms: Sequence[Arm]) -> Noise:
-    """The noise of arms that answered the same rows; empty where no arm has two runs."""
-    design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
-    scores = np.concatenate([arm.scores for arm in arms])
-
-    rows = arms[0].runs[0].evaluation.predictions
-    place = {row.index: number for number, row in enumerate(rows)}
-
-    def raw(rows: Sequence[Prediction]) -> RunNoise | None:
-        sums, sizes = cluster_sums(scores[:, [place[row.index] for row in rows]], [row.cluster for row in rows])
-        return run_noise(sums, sizes, design)
-
-    lanes = {name: {lane: raw(own) for lane, own in grouped(rows, name).items()} for name in GROUPINGS}
-    lanes["overall"] = {"overall": raw(rows)}
-    shared = [own for own in lanes["by_category"].values() if own]
-    return {
-        name: {lane: moderate([*(one for one in shared if one != own), own])[-1] for lane, own in found.items() if own}
-        for name, found in lanes.items()
-    }
-
-
-def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
-    """What arms are called after their folders: the last part of the path in which all of them differ.
-
-    runs/eval/base | runs/eval/sft          → base, sft
-    runs/base/eval | runs/sft/eval          → base, sft
-    eval/base-s1 eval/base-s2 | eval/sft    → base, sft     (several runs: what their names begin with)
-    """
-    parts = [[Path(folder).parts for folder in arm] for arm in arms]
-    different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
-    for depth in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
-        names = [_common([folder[-depth] for folder in arm]) for arm in parts]
-        if all(names) and len(set(names)) == different and names[0] != names[1]:
-            return names
-    return ["A", "B", "before", "peak"][: len(arms)]
-
-
-def _common(names: Sequence[str]) -> str:
-    if len(set(names)) == 1:
-        return names[0]
-    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", os.path.commonprefix(names))  # noqa: RUF071 - signs are meant
-
-
-def _without(run: Run, rows: Collection[int]) -> Run:
-    kept = [row for row in run.evaluation.predictions if row.index not in rows]
-    if not kept:
-        raise UserError(f"the rules could judge no row of {run.folder} in every run: there is nothing to compare")
-    return Run(run.folder, replace(run.evaluation, predictions=kept))
+    unread = {row.index for arm in known for run in arm.runs for row in run.evaluation.predictions if not row.judged}
+    return [arm and replace(arm, runs=[_without(unread, *run) for run in arm.runs]) for arm in arms]
 
 
 def _check(arms: Sequence[Arm]) -> None:
@@ -159,17 +99,82 @@ def _check(arms: Sequence[Arm]) -> None:
             seen[key] = folder
 
 
+def _without(unread: set[int], folder: str, evaluation: Evaluation) -> Run:
+    kept = [row for row in evaluation.predictions if row.index not in unread]
+    if not kept:
+        raise UserError(f"the rules could judge no row of {folder} in every run: there is nothing to compare")
+    return Run(folder, replace(evaluation, predictions=kept))
+
+
+def places_of(rows: Sequence[Prediction]) -> dict[Key, tuple[int, ...]]:
+    """Every lane of every grouping → the places of its rows."""
+    place = {row.index: number for number, row in enumerate(rows)}
+    lanes = {(name, lane): own for name in GROUPINGS for lane, own in grouped(rows, name).items()}
+    return {key: tuple(place[row.index] for row in own) for key, own in {**lanes, OVERALL: rows}.items()}
+
+
+def read_noise(paths: Sequence[str | Path]) -> Noise:
+    """The noise of earlier runs of one recipe: folders that `eval chat` wrote, or one comparison.json.
+
+    Raises:
+        UserError: a single folder, as `read_arms`, or a file without noise.
+    """
+    if len(paths) == 1 and not Path(paths[0]).is_dir():
+        return _noise_in(Path(paths[0]))
+    arms = read_arms([paths], ["noise"])
+    if len(paths) < 2:
+        raise UserError("--noise needs two or more runs of one recipe with different seeds, or one comparison.json")
+    return noise_between([arm for arm in arms if arm])
+
+
+def noise_between(arms: Sequence[Arm]) -> Noise:
+    """The noise of arms that answered the same rows; empty where no arm has two runs."""
+    design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
+    scores, clusters = np.concatenate([arm.scores for arm in arms]), [row.cluster for row in arms[0].rows]
+    raw: dict[Key, RunNoise] = {}
+    for key, places in places_of(arms[0].rows).items():
+        sums = cluster_sums(scores[:, places], [clusters[place] for place in places])
+        if own := run_noise(*sums, design):
+            raw[key] = own
+    shared = [own for (grouping, _), own in raw.items() if grouping == "by_category"]
+    return {key: moderate([*(one for one in shared if one != own), own])[-1] for key, own in raw.items()}
+
+
 def _noise_in(path: Path) -> Noise:
     report = read_json_object(path)
     lanes: dict[str, Any] = {name: report.get(name) for name in GROUPINGS}
     lanes["overall"] = {"overall": report.get("overall")}
     try:
         noise = {
-            name: {lane: RunNoise(**own["noise"]) for lane, own in found.items() if own["noise"]}
+            (name, lane): RunNoise(**own["noise"])
             for name, found in lanes.items()
+            for lane, own in found.items()
+            if own["noise"]
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not the comparison.json of an `eval compare`") from error
-    if not any(noise.values()):
+    if not noise:
         raise UserError(f"{path}: each arm was a single run, which tells nothing about how much runs differ")
     return noise
+
+
+def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
+    """What arms are called after their folders: the last part of the path in which all of them differ.
+
+    runs/eval/base | runs/eval/sft          → base, sft
+    runs/base/eval | runs/sft/eval          → base, sft
+    eval/base-s1 eval/base-s2 | eval/sft    → base, sft     (several runs: what their names begin with)
+    """
+    parts = [[Path(folder).parts for folder in arm] for arm in arms]
+    different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
+    for depth in range(1, 1 + min(len(folder) for arm in parts for folder in arm)):
+        names = [_common([folder[-depth] for folder in arm]) for arm in parts]
+        if all(names) and len(set(names)) == different and names[0] != names[1]:
+            return names
+    return ["A", "B", "before", "peak"][: len(arms)]
+
+
+def _common(names: Sequence[str]) -> str:
+    if len(set(names)) == 1:
+        return names[0]
+    return re.sub(r"(?:[-_. ]+(?:seed|run|s)?[-_. ]*\d*|\d+)$", "", os.path.commonprefix(names))  # noqa: RUF071 - signs are meant

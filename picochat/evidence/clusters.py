@@ -18,15 +18,14 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import gammaln, stdtr, stdtrit
 
-from picochat.evidence.runs import RunNoise, crossed_variance
+from picochat.evidence.runs import FEW, Array, RunNoise, crossed_variance
 
-Array = NDArray[np.float64]
-FEW = 10  # clusters; below that there is no interval, except where every row is its own cluster
 Z95 = NormalDist().inv_cdf(0.975)  # 1.959964
+Clusters = Sequence[str] | Sequence[int]
 
 
 class Interval(NamedTuple):
@@ -73,9 +72,9 @@ class ClusteredDifference:
 
 
 def wilson(passed: float, n: float) -> Interval:
-    """Wilson's score interval for a share; it stays inside [0, 1] and is informative at 0 % and 100 % too.
+    """Wilson's score interval for a share; `passed` may be a mean over runs, so it need not be whole.
 
-    Source: Wilson (1927), JASA 22, 209-212. `passed` may be a mean over runs, so it need not be whole.
+    Source: Wilson (1927), JASA 22, 209-212.
 
     >>> [round(end, 3) for end in wilson(50, 50)]
     [0.929, 1.0]
@@ -88,7 +87,7 @@ def wilson(passed: float, n: float) -> Interval:
     return Interval(0.0 if passed == 0 else centre - half, 1.0 if passed == n else centre + half)
 
 
-def cluster_sums(values: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> tuple[Array, Array]:
+def cluster_sums(values: ArrayLike, clusters: Clusters) -> tuple[Array, Array]:
     """Values (…, n) summed by cluster (…, G), and the rows of each cluster (G,); clusters in sorted order."""
     scores = np.asarray(values, dtype=float)
     _, place, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
@@ -96,16 +95,12 @@ def cluster_sums(values: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> 
     return np.add.reduceat(scores[..., order], starts, axis=-1), sizes.astype(float)
 
 
-def clustered_rate(passed: ArrayLike, clusters: Sequence[str] | Sequence[int]) -> ClusteredRate:
-    """Wilson's interval on the effective rows.
+def clustered_rate(passed: ArrayLike, clusters: Clusters) -> ClusteredRate:
+    """Wilson's interval on the effective rows; `passed` is 0 or 1 for each row, at least one.
 
     Source: Korn and Graubard (1998), Survey Methodology 24, 193-201; Dean and Pagano (2015), Journal of Survey
     Statistics and Methodology 3, 484-503, recommend Wilson with it. Their design effect, from the spread of the
     clusters, is far too small where a few failures happen to lie in few clusters; ours is `design_effect`.
-
-    Args:
-        passed: 0 or 1 for each row, at least one.
-        clusters: the cluster of each row.
     """
     sums, sizes = cluster_sums(passed, clusters)
     n, count = int(sizes.sum()), len(sizes)
@@ -124,8 +119,7 @@ def design_effect(sums: Array, sizes: Array) -> float:
     Priors: Beta(½, ½) for μ, Beta(½, 1) for ρ, each as equally likely points: quantiles sin²(π u / 2) and u².
 
     Args:
-        sums: rows of each cluster that pass, (G,).
-        sizes: rows of each cluster, (G,).
+        sums, sizes: rows of each cluster that pass, and all of them, (G,).
     """
     rho = ((np.arange(16) + 0.5) / 16) ** 2
     mu = np.sin(np.pi * (np.arange(128) + 0.5) / 256)[:, None] ** 2
@@ -156,10 +150,7 @@ def difference_of_sets(first: ClusteredRate, second: ClusteredRate) -> Interval 
 
 
 def clustered_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    clusters: Sequence[str] | Sequence[int],
-    noise: RunNoise | None = None,
+    first: ArrayLike, second: ArrayLike, clusters: Clusters, noise: RunNoise | None = None
 ) -> ClusteredDifference:
     """Second minus first, paired by row: Tango's score interval on the effective rows, and the p-value that fits it.
 
@@ -233,8 +224,6 @@ def share_of_gain(
         kept 0.78 (0.70 to 0.85), gain 0.96 (0.90 to 0.98)   ─►   0.81 (0.73 to 0.90)
 
     Args:
-        kept, kept_ends: the difference that is left, and its interval.
-        gain, gain_ends: the difference that was there, and its interval.
         correlation: of the two estimates; 0 is the cautious choice for differences that go together.
     """
     if gain_ends.low <= 0:

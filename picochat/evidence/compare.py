@@ -1,4 +1,4 @@
-"""Paired comparison. In: folders of `eval chat`, one or more an arm. Out: a `Comparison`. Next: compare_report.
+"""Paired comparison. In: folders of `eval chat`, one or more an arm. Out: a `Comparison`. Next: report.
 
 Both arms answered the same rows, so a lane is compared row by row, and rows of one problem count once:
 
@@ -6,16 +6,11 @@ Both arms answered the same rows, so a lane is compared row by row, and rows of 
     A        no      no      yes         gained: rows 1 and 2, both of 7x8: one piece of evidence
     B        yes     yes     yes         test and interval: evidence.clusters
 
-An arm of several runs (seeds) enters with each row's share of runs that passed; how much runs differ is estimated from
-all arms and lanes together (evidence.arms), and interval and test then speak of recipes. With one run an arm they
-speak of these models, unless `noise` says how much runs differ.
-
-Lanes are *declared* (the skills, unless others are named) or *explored* (all others). Declared ones are corrected by
-Holm's method, explored ones by Benjamini and Hochberg's. A lane of the same rows as another is the same test: it is
-counted once.
-
-Two more arms on the same rows measure the retained gain, that is, how far a later training stage forgot what an earlier
-one taught (catastrophic forgetting):
+Several runs (seeds) an arm enter with each row's share of runs that passed; interval and test then speak of recipes,
+as they do with `noise` (evidence.arms), and else of these models. Lanes are *declared* (the skills, unless others are
+named) and corrected by Holm's method, or *explored* and corrected by Benjamini and Hochberg's; a lane of the same rows
+as another is the same test. Two more arms measure how far a later training stage forgot what an earlier one taught
+(catastrophic forgetting):
 
     before 2 %, peak 98 %, B 80 %        B kept (80 - 2) / (98 - 2) = 81 % of the gain
 """
@@ -27,7 +22,7 @@ from statistics import correlation
 from typing import NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.arms import Arm, Noise, noise_between, read_arms
+from picochat.evidence.arms import OVERALL, Arm, Key, Noise, noise_between, places_of, read_arms
 from picochat.evidence.clusters import (
     ClusteredDifference,
     ClusteredRate,
@@ -37,8 +32,8 @@ from picochat.evidence.clusters import (
     clustered_rate,
     share_of_gain,
 )
-from picochat.evidence.evaluation import Evaluation, RowFile
-from picochat.evidence.lanes import GROUPINGS, Prediction, grouped
+from picochat.evidence.evaluation import RowFile
+from picochat.evidence.lanes import GROUPINGS, Prediction
 from picochat.evidence.runs import RunNoise, corrected, smallest_visible
 
 SIGNIFICANT = 0.05  # a corrected p below this, of an effect that could have been seen, is called a difference
@@ -53,9 +48,9 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Gain:
-    """What the peak gained over the start (of rate `before`), and the shares of it that A and B still have.
+    """What the peak gained over the start's rate, and the shares that A and B kept; None where no gain was shown.
 
-    The shares are None where no gain was shown, and `kept_a` also where A is the peak.
+    `kept_a` is None also where A is the peak.
     """
 
     before: float
@@ -75,7 +70,9 @@ class Difference:
         p_corrected: None where the variation of runs is unknown: a claim about two models is none about recipes.
         declared: whether it is corrected by Holm's method, among what was declared.
         visible: the smallest difference that the lane would have shown with 80 % power; None where it has no interval.
-        finding: see `_finding`.
+        finding: "equal" where the whole interval lies within the margin; "different" where the corrected test says so,
+            of a difference that the rows could be expected to show; "suggested", which is no claim, where the test
+            before correction says so; "undecided" elsewhere.
     """
 
     a: ClusteredRate
@@ -94,12 +91,16 @@ class Difference:
 
 
 class _Lane(NamedTuple):
-    """Rows that are compared, as indices; several names may stand for the same rows."""
+    """Places of the rows that are compared; several names may stand for the same rows."""
 
     rows: list[int]
     clusters: list[str]
     noise: RunNoise | None
     tests: int  # how many lanes are declared, if it is one of them; 0: it is explored
+
+    def change(self, one: Arm, other: Arm) -> ClusteredDifference:
+        """`other` minus `one`."""
+        return clustered_difference(one.scores[:, self.rows], other.scores[:, self.rows], self.clusters, self.noise)
 
 
 @dataclass(frozen=True)
@@ -169,96 +170,81 @@ def compare_runs(
     a, b, start, top = read_arms((arm_a, arm_b, before, peak), [*names, *("before", "peak")[len(names) - 2 :]])
     if a is None or b is None:
         raise UserError("a comparison needs runs in both arms")
-    first = a.runs[0].evaluation
     if noise is None:  # an arm that is given twice (A as the peak) is one arm
-        different = {tuple(run.folder for run in arm.runs): arm for arm in (a, b, start, top) if arm}.values()
-        noise = noise_between([*different])
-        noise_from = "these runs"
-    lanes, place = _lanes(first, noise, declared)
-    gains = _gains(lanes, start, top or a, a, b) if start else [None] * len(lanes)
-    found = [_difference(*one, a, b, margin) for one in zip(lanes, _changes(lanes, a, b), gains, strict=True)]
+        different = {tuple(run.folder for run in arm.runs): arm for arm in (a, b, start, top) if arm}
+        noise, noise_from = noise_between(list(different.values())), "these runs"
+    places = places_of(a.rows)
+    lanes = _lanes(a.rows, places, noise, declared)
+    gains = _gains(list(lanes.values()), start, top or a, a, b) if start else [None] * len(lanes)
+    changes = _changes(list(lanes.values()), a, b)
+    every = zip(lanes.values(), changes, gains, strict=True)
+    found = dict(zip(lanes, [_difference(*one, a, b, margin) for one in every], strict=True))
     groupings = {
-        grouping: {name: found[at] for (own, name), at in place.items() if own == grouping} for grouping in GROUPINGS
+        grouping: {name: found[own] for (other, name), own in places.items() if other == grouping}
+        for grouping in GROUPINGS
     }
-    overall = found[place["overall", "overall"]]
-    return Comparison(first.pack, a, b, start, top, margin, noise_from, overall, groupings, _flips(a, b))
+    overall, pack = found[places[OVERALL]], a.runs[0].evaluation.pack
+    return Comparison(pack, a, b, start, top, margin, noise_from, overall, groupings, _flips(a, b))
 
 
-def _lanes(first: Evaluation, noise: Noise, declared: Sequence[str]) -> tuple[list[_Lane], dict[tuple[str, str], int]]:
-    """The different lanes, and the place among them of each (grouping, lane); the declared ones come first."""
-    rows = {("by_skill", name): own for name, own in grouped(first.predictions, "by_skill").items()}
-    named = [("by_skill", name) for name in declared] or list(rows)
-    for grouping in GROUPINGS:
-        rows |= {(grouping, name): own for name, own in grouped(first.predictions, grouping).items()}
-    rows["overall", "overall"] = list(first.predictions)
-    named = [key if key in rows else ("by_category", key[1]) for key in named]
-    for _, name in (key for key in named if key not in rows):
-        known = ", ".join(dict.fromkeys(name for own, name in rows if own in ("by_skill", "by_category")))
-        raise UserError(f"--declare {name}: these rows have no such skill or category, but {known}")
-    at = {row.index: number for number, row in enumerate(first.predictions)}
-    tests = len({tuple(row.index for row in rows[key]) for key in named})
-    lanes: list[_Lane] = []
-    place: dict[tuple[int, ...], int] = {}
-    for key in (*named, *rows):
-        indices = tuple(at[row.index] for row in rows[key])
-        if place.setdefault(indices, len(lanes)) == len(lanes):
-            own = noise.get(key[0], {}).get(key[1])
-            lanes.append(_Lane(list(indices), [row.cluster for row in rows[key]], own, tests if key in named else 0))
-    return lanes, {key: place[tuple(at[row.index] for row in own)] for key, own in rows.items()}
+def _lanes(
+    rows: Sequence[Prediction], places: Mapping[Key, tuple[int, ...]], noise: Noise, declared: Sequence[str]
+) -> dict[tuple[int, ...], _Lane]:
+    """Each different lane by the places of its rows; the declared ones come first."""
+    skills = [key for key in places if key[0] == "by_skill"]
+    named = [key if (key := ("by_skill", name)) in places else ("by_category", name) for name in declared] or skills
+    for _, name in (key for key in named if key not in places):
+        known = dict.fromkeys(name for _, name in [*skills, *(key for key in places if key[0] == "by_category")])
+        raise UserError(f"--declare {name}: these rows have no such skill or category, but {', '.join(known)}")
+    tests = len({places[key] for key in named})
+    lanes: dict[tuple[int, ...], _Lane] = {}
+    for key in (*named, *skills, *places):
+        own = places[key]
+        clusters = [rows[place].cluster for place in own]
+        lanes.setdefault(own, _Lane(list(own), clusters, noise.get(key), tests if key in named else 0))
+    return lanes
 
 
 def _changes(lanes: Sequence[_Lane], one: Arm, other: Arm) -> list[tuple[ClusteredDifference, float]]:
     """`other` minus `one` in each lane, and the corrected p-value."""
-    found = [_between(lane, one, other) for lane in lanes]
+    found = [lane.change(one, other) for lane in lanes]
     p_values = corrected([change.p_value for change in found], [lane.tests > 0 for lane in lanes])
     return list(zip(found, p_values, strict=True))
-
-
-def _between(lane: _Lane, one: Arm, other: Arm) -> ClusteredDifference:
-    return clustered_difference(one.scores[:, lane.rows], other.scores[:, lane.rows], lane.clusters, lane.noise)
 
 
 def _difference(
     lane: _Lane, found: tuple[ClusteredDifference, float], gain: Gain | None, a: Arm, b: Arm, margin: float
 ) -> Difference:
     (change, p_value), (own_a, own_b) = found, (arm.scores[:, lane.rows] for arm in (a, b))
+    share_a, share_b = own_a.mean(0), own_b.mean(0)
     visible = smallest_visible(change.error, change.freedom, lane.tests or 1) if change.interval else None
+    finding = "suggested" if change.p_value < SIGNIFICANT else "undecided"
+    if p_value < SIGNIFICANT and visible is not None and abs(change.value) >= visible:
+        finding = "different"
+    if change.interval and -margin <= change.interval.low and change.interval.high <= margin:
+        finding = "equal"
     return Difference(
-        a=clustered_rate(own_a.mean(0), lane.clusters),
-        b=clustered_rate(own_b.mean(0), lane.clusters),
+        a=clustered_rate(share_a, lane.clusters),
+        b=clustered_rate(share_b, lane.clusters),
         rates_a=own_a.mean(1).tolist(),
         rates_b=own_b.mean(1).tolist(),
         change=change,
         noise=lane.noise,
-        lost=float((own_a.mean(0) * (1 - own_b.mean(0))).sum()),
-        gained=float((own_b.mean(0) * (1 - own_a.mean(0))).sum()),
+        lost=float((share_a * (1 - share_b)).sum()),
+        gained=float((share_b * (1 - share_a)).sum()),
         p_corrected=p_value if lane.noise else None,
         declared=lane.tests > 0,
         visible=visible,
-        finding=_finding(change, p_value, visible, margin),
+        finding=finding,
         gain=gain,
     )
-
-
-def _finding(change: ClusteredDifference, p_value: float, visible: float | None, margin: float) -> str:
-    """What interval, corrected test and power say together.
-
-    "equal": the whole interval lies within the margin. "different": the corrected test says so, of a difference that
-    the rows could be expected to show. "suggested": interval or test exclude none, but not all of that: no claim.
-    "undecided": nothing does.
-    """
-    if change.interval and -margin <= change.interval.low and change.interval.high <= margin:
-        return "equal"
-    if p_value < SIGNIFICANT and visible is not None and abs(change.value) >= visible:
-        return "different"
-    return "suggested" if change.p_value < SIGNIFICANT else "undecided"
 
 
 def _gains(lanes: Sequence[_Lane], start: Arm, top: Arm, a: Arm, b: Arm) -> list[Gain | None]:
     """What `top` gained over `start`, and what A and B kept of it; nothing is kept of a gain that is not shown."""
 
     def kept(arm: Arm, lane: _Lane, gain: ClusteredDifference) -> Kept | None:
-        left = _between(lane, start, arm)
+        left = lane.change(start, arm)
         if arm is top or left.interval is None or gain.interval is None:
             return None
         own = [(one.scores - start.scores.mean(0))[:, lane.rows].mean(0) for one in (arm, top)]

@@ -1,4 +1,4 @@
-"""An evaluation for readers and programs. In: an `Evaluation`. Out: a `Report`, JSON, the model card.
+"""An evaluation or an SFT fit for readers and programs. In: `Evaluation`, `Fit`. Out: `Report`s, JSON, the model card.
 
 benchmark profile / component / category  rows  problems    rate   95 % interval   strict    echo  …
 weak_skills                                346       302  97.4 %   94.9 – 98.7 %   97.4 %   0.0 %
@@ -8,16 +8,16 @@ weak_skills                                346       302  97.4 %   94.9 – 98.7
 The card claims what the report claims and nothing else. Next: report.write_report.
 """
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from picochat.blocks import (
+    EVERYWHERE,
     WRITTEN,
     Bars,
     Block,
     Charts,
-    Rate,
     Reply,
     Report,
     Table,
@@ -28,13 +28,14 @@ from picochat.blocks import (
 )
 from picochat.errors import UserError
 from picochat.evidence import words
-from picochat.evidence.curves import Curves, charts
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
-from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, count, grouped, nested
+from picochat.evidence.html_page import Curves, charts
+from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, grouped, nested
 from picochat.evidence.report import breakdown, facts, jsonl, mixtures, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.server import Agreement, agreement
+from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit
 from picochat.files import sha256_text, write_files
 
 _HEADER = """---
@@ -49,35 +50,32 @@ folder = "."  # this folder
 model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"""
 _DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
 _JUDGE = ("category", "both pass", "rules alone", "judge alone", "neither", "kappa")
-COLUMNS = ("rows", "problems", "rate", "95 % interval", "strict", "echo", "unsupported", "over-refusal", "steps")
+_COLUMNS = ("rows", "problems", "rate", "95 % interval", "strict", "echo", "unsupported", "over-refusal", "steps")
+_FIT_COLUMNS = ("side", "n", "exact", "correct", "95 % interval", "token accuracy", "nll")
+_STATED = ("name", "n", "problems", "rate", "ci95", "verdict")  # of a gate, in the JSON
 
 
 def eval_json(evaluation: Evaluation) -> dict[str, Any]:
     """The content of eval_report.json."""
-    by_path = nested(evaluation.predictions)
     return {
         "kind": "eval chat",
         **origin_json(evaluation),
-        "overlap": evaluation.overlap,
-        "limits": evaluation.limits,
-        "says": evaluation.says,
+        **{name: getattr(evaluation, name) for name in ("overlap", "limits", "says")},
         "predictions_sha256": sha256_text(jsonl(evaluation.predictions)),
-        "overall": asdict(evaluation.overall),
-        **{name: {lane: asdict(own) for lane, own in evaluation.lanes(name).items()} for name in GROUPINGS},
-        "table": [{"path": path, **asdict(count(rows))} for path, rows in by_path.items()],
-        "gates": list(map(asdict, evaluation.gates)),
+        "overall": evaluation.overall,
+        **{name: evaluation.lanes(name) for name in GROUPINGS},
+        "table": [{"path": path, **vars(lane)} for path, lane in nested(evaluation.predictions).items()],
+        "gates": evaluation.gates,
         "claims": list(map(_claim_json, evaluation.claims)),
-        "judge": {name: asdict(own) for name, own in _agreements(evaluation)},
+        "judge": _agreements(evaluation),
     }
 
 
 def _claim_json(claim: Claim) -> dict[str, Any]:
-    fields = ("name", "n", "problems", "rate", "ci95", "verdict")
-    statements = [
-        {"text": words.gate_sentence(gate), **{name: getattr(gate, name) for name in fields}} for gate in claim.gates
+    stated = [
+        {"text": words.gate_sentence(gate), **{name: getattr(gate, name) for name in _STATED}} for gate in claim.gates
     ]
-    head = {"benchmark_profile": claim.benchmark_profile, "status": claim.status, "words": claim.words, "n": claim.n}
-    return {**head, "statements": statements}
+    return {name: value for name, value in vars(claim).items() if name != "gates"} | {"statements": stated}
 
 
 def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Evaluation | None = None) -> Report:
@@ -88,102 +86,97 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
         curves: of the training run, where a metrics.csv was at hand.
         before: another model on the same rows, drawn beside this one.
     """
-    overall, claims = evaluation.overall, list(map(words.claim_cells, evaluation.claims))
+    overall, folder = evaluation.overall, evaluation.model.folder
     reasons = [(name, str(n), REASONS.get(name, f"the check {name}")) for name, n in overall.reasons.items()]
     if overall.not_judged:
         reasons.append(("not_judged", str(overall.not_judged), REASONS["not_judged"] + "; not counted in any rate"))
-    gates = list(map(_gate, evaluation.gates))
-    blocks: list[Block] = [
-        Text([words.result(overall)], "lead", media=WRITTEN),
-        Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
-        _bars(evaluation, before),
-        Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
-        lane_table(evaluation),
-        Text([words.choice_sentence(overall.choice)] if overall.choice else []),
-        Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates", folded=True),
-    ]
     agreements = [
         (
             name,
             *map(str, (own.both, own.rules_alone, own.judge_alone, own.neither)),
-            f"{own.kappa:.2f}" if own.kappa is not None else "–",
+            "–" if own.kappa is None else f"{own.kappa:.2f}",
         )
-        for name, own in _agreements(evaluation)
+        for name, own in _agreements(evaluation).items()
     ]
-    blocks.append(Table(_JUDGE, agreements, title="Judge model beside the rules"))
+    claims, gates = map(words.claim_cells, evaluation.claims), map(_gate, evaluation.gates)
+    blocks: list[Block] = [
+        Text([words.result(overall)], "lead", media=WRITTEN),
+        Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
+        _bars(evaluation, before),
+        Table(("benchmark profile", "claim", "gates missed", "rows"), list(claims), left=3, title="Claims"),
+        _lane_table(evaluation),
+        Text([words.choice_sentence(overall.choice)] if overall.choice else []),
+        Table(("gate", "limit", "measured", "95 % interval", "verdict"), list(gates), title="Gates", folded=True),
+        Table(_JUDGE, agreements, title="Judge model beside the rules"),
+    ]
     for grouping in GROUPINGS[2:]:  # profiles and components are in the table of lanes
-        rows = [(name, *cells(lane)) for name, lane in evaluation.lanes(grouping).items()]
-        blocks += breakdown(grouping, COLUMNS, rows)
+        rows = [(name, *_cells(lane)) for name, lane in evaluation.lanes(grouping).items()]
+        blocks += breakdown(grouping, _COLUMNS, rows)
     blocks += [
         Charts(charts(curves or {}), title="Curves"),
         Table(("reason", "rows", "meaning"), reasons, left=3, title="Why replies failed", media=WRITTEN),
         replies("Replies", evaluation.predictions, lambda row: (row.tag("category"), str(row.passed)), _reply),
-        mixtures({evaluation.model.folder: evaluation.model}),
+        mixtures({folder: evaluation.model}),
         origin(evaluation),
     ]
-    folder = evaluation.model.folder
     return Report(f"Evaluation of {run_name(folder)}", f"{folder} on {evaluation.pack.path}", blocks)
 
 
-def lane_table(evaluation: Evaluation) -> Table:
+def _lane_table(evaluation: Evaluation) -> Table:
     """Every benchmark profile, inside it its components, inside these their categories."""
-    lanes = {path: count(rows) for path, rows in nested(evaluation.predictions).items()}
-    rows = [*((path[-1], *cells(lane)) for path, lane in lanes.items()), ("overall", *cells(evaluation.overall))]
-    head = ("benchmark profile / component / category", *COLUMNS)
+    lanes = nested(evaluation.predictions)
+    rows = [*((path[-1], *_cells(lane)) for path, lane in lanes.items()), ("overall", *_cells(evaluation.overall))]
+    head = ("benchmark profile / component / category", *_COLUMNS)
     return Table(head, rows, depths=[*(len(path) - 1 for path in lanes), 0], title="Lanes")
 
 
-def cells(lane: Lane) -> tuple[str, ...]:
-    """One lane's `COLUMNS`."""
-    shares = (lane.prompt_echo, lane.unsupported_claims, lane.over_refusal)
+def _cells(lane: Lane) -> tuple[str, ...]:
+    shares = (lane.strict, lane.prompt_echo, lane.unsupported_claims, lane.over_refusal)
     steps = lane.steps_correct.lines if lane.steps_correct else None
-    measured = (str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95))
-    return *measured, *map(percent, (lane.strict, *shares, steps))
+    return str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95), *map(percent, (*shares, steps))
 
 
-def _agreements(evaluation: Evaluation) -> list[tuple[str, Agreement]]:
+def _agreements(evaluation: Evaluation) -> dict[str, Agreement]:
     """Rules and judge model, by category and in all."""
     groups = {**grouped(evaluation.predictions, "by_category"), "overall": evaluation.predictions}
-    return [(name, own) for name, rows in groups.items() if (own := agreement(rows))]
+    return {name: own for name, rows in groups.items() if (own := agreement(rows))}
 
 
 def _gate(gate: Gate) -> tuple[str, ...]:
     sign = "≥" if gate.direction == "at least" else "≤"
     measured = f"{percent(gate.rate, gate.limit)} of {words.of_problems(gate.n, gate.problems)}"
-    verdict = gate.verdict.replace("missed", "MISSED")
-    name = f"{gate.benchmark_profile}: {words.gate_name(gate)}"
+    name, verdict = f"{gate.benchmark_profile}: {words.gate_name(gate)}", gate.verdict.replace("missed", "MISSED")
     return name, f"{sign} {percent(gate.limit)}", measured, interval(gate.ci95), verdict
 
 
 def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
-    lanes = [run.lanes("by_category") for run in (evaluation, before) if run]
+    lanes, *others = [run.lanes("by_category") for run in (evaluation, before) if run]
     rates = {
-        name: [Rate(own[name].rate, *(own[name].ci95 or ())) if name in own else None for own in lanes]
-        for name in lanes[0]
+        name: [(lane.rate, lane.ci95), *((own[name].rate, own[name].ci95) if name in own else None for own in others)]
+        for name, lane in lanes.items()
     }
     key = (evaluation.model.folder, f"before: {before.model.folder}") if before else ()
     return Bars(rates, key, title="Rates, with 95 % intervals")
 
 
-def _reply(prediction: Prediction) -> Reply:
-    verdict, category = "passed" if prediction.passed else "failed", prediction.tag("category")
-    head = [f"row {prediction.index + 1}", category, verdict, *prediction.reasons]
-    if prediction.steps_correct is not None:
-        head.append(f"steps correct {percent(prediction.steps_correct)}")
-    likelihoods = ", ".join(f"{label} {value:.2f}" for label, value in (prediction.choice_scores or {}).items())
-    raw_reply = prediction.raw_reply if "prompt_echo" in prediction.reasons else None
+def _reply(row: Prediction) -> Reply:
+    verdicts = {True: "passed", False: "failed", None: None}
+    verdict, category = "passed" if row.passed else "failed", row.tag("category")
+    head = [f"row {row.index + 1}", category, verdict, *row.reasons]
+    if row.steps_correct is not None:
+        head.append(f"steps correct {percent(row.steps_correct)}")
     parts = {
-        "prompt": prediction.prompt,
-        "reply": prediction.reply,
-        "raw reply": raw_reply,
-        "expected": prediction.expected,
+        "prompt": row.prompt,
+        "reply": row.reply,
+        "raw reply": row.raw_reply if "prompt_echo" in row.reasons else None,
+        "expected": row.expected,
+        "log-likelihoods": ", ".join(f"{label} {own:.2f}" for label, own in (row.choice_scores or {}).items()) or None,
+        "signals": ", ".join(row.signals) or None,
+        "judge model": verdicts[row.judge_passed],
     }
-    parts |= {"log-likelihoods": likelihoods or None, "signals": ", ".join(prediction.signals) or None}
-    if prediction.judge_passed is not None:
-        parts["judge model"] = "passed" if prediction.judge_passed else "failed"
-    fields = {"lane": [category], "verdict": [verdict], "reason": prediction.reasons}
+    fields = {"lane": [category], "verdict": [verdict], "reason": row.reasons}
     known = {label: text for label, text in parts.items() if text is not None}
-    return Reply(" · ".join(head), known, fields, failed=not prediction.passed)
+    return Reply(" · ".join(head), known, fields, failed=not row.passed)
 
 
 def check_card_place(checkpoint: str | Path) -> None:
@@ -208,27 +201,88 @@ def write_model_card(checkpoint: str | Path, evaluation: Evaluation) -> Path:
 
 def model_card(folder: Path, evaluation: Evaluation) -> str:
     """The card's text; RUN/best_checkpoint is called RUN."""
-    overall, settings, model = evaluation.overall, evaluation.settings, evaluation.model
-    decoding = ", ".join(f"{name} {settings[name]}" for name in _DECODING)
-    measured = f"{words.result(overall)}; decoding: {decoding}."
+    overall, model = evaluation.overall, evaluation.model
+    about = (
+        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; this card "
+        "claims what was measured on the eval rows named below."
+    )
+    decoding = ", ".join(f"{name} {evaluation.settings[name]}" for name in _DECODING)
     origin = {
         "model.safetensors": f"sha256 {model.sha256}",
         "eval rows": f"sha256 {evaluation.pack.sha256}",
         "picochat": evaluation.picochat,
         **model.provenance,
     }
-    lanes = lane_table(evaluation)
-    report = Report(
-        run_name(folder),
-        "A small chat model trained with picochat. It knows what its training rows taught and nothing more; this card "
-        "claims what was measured on the eval rows named below.",
-        [
-            Text(list(map(words.claim_line, evaluation.claims)), "list", title="Claims"),
-            Text([measured], title="Evaluation"),
-            Table(lanes.head, lanes.rows, depths=lanes.depths),
-            Text([words.choice_sentence(overall.choice)] if overall.choice else []),
-            Text([_USE], "code", title="Use"),
-            facts(origin),
-        ],
-    )
-    return f"{_HEADER}\n\n{markdown_page(report)}"
+    blocks = [
+        Text(list(map(words.claim_line, evaluation.claims)), "list", title="Claims"),
+        Text([f"{words.result(overall)}; decoding: {decoding}."], title="Evaluation"),
+        replace(_lane_table(evaluation), title=""),
+        Text([words.choice_sentence(overall.choice)] if overall.choice else []),
+        Text([_USE], "code", title="Use"),
+        facts(origin),
+    ]
+    return f"{_HEADER}\n\n{markdown_page(Report(run_name(folder), about, blocks))}"
+
+
+def fit_json(fit: Fit) -> dict[str, Any]:
+    """The content of eval_report.json."""
+    lanes = {name: fit.lanes(name) for name in FIT_GROUPINGS}
+    head = {"kind": "eval sft-fit", **origin_json(fit), "held_out": fit.held_out, "overall": fit.overall}
+    return {**head, **lanes, "readings": _fit_readings(fit)}
+
+
+def fit_report(fit: Fit) -> Report:
+    """The fit as blocks."""
+    bars = {
+        name: [(own.correct.rate, own.correct.interval) for own in (lane.train, lane.held_out) if own and own.correct]
+        for name, lane in fit.lanes("by_category").items()
+        if lane.verdict != "unknown"  # both sides have answers to check
+    }
+    said = [*_fit_readings(fit), *([] if fit.held_out else [words.NO_HELD_OUT])]
+    blocks: list[Block] = [
+        Text(said, "list", media=WRITTEN),
+        Bars(bars, list(words.SIDE_NAMES.values()), title="Answers correct, with 95 % intervals"),
+    ]
+    for grouping in FIT_GROUPINGS[1:]:
+        lanes = {**fit.lanes(grouping), "overall": fit.overall}
+        rows = [line for name, lane in lanes.items() for line in _fit_lines(name, lane)]
+        blocks += breakdown(grouping, _FIT_COLUMNS, rows, EVERYWHERE if grouping == "by_category" else WRITTEN)
+    blocks += [
+        replies("Replies", fit.rows, _fit_kind, _fit_reply),
+        Text(said, media=("terminal",)),
+        origin(fit, {"held-out rows": f"{fit.held_out.path} (sha256 {fit.held_out.sha256})"} if fit.held_out else {}),
+    ]
+    return Report(f"SFT fit of {run_name(fit.model.folder)}", f"{fit.model.folder} on {fit.pack.path}", blocks)
+
+
+def _fit_readings(fit: Fit) -> list[str]:
+    return [words.fit_reading(name, lane) for name, lane in fit.lanes("by_category").items()]
+
+
+def _fit_lines(name: str, lane: LaneFit) -> list[tuple[str, ...]]:
+    """Every number of a lane, one line a side."""
+    lines = []
+    for side, own in zip(words.SIDE_NAMES.values(), (lane.train, lane.held_out), strict=True):
+        if own:
+            rates = (percent(share.rate if share else None) for share in (own.exact, own.correct))
+            nll = "–" if own.nll is None else f"{own.nll:.4f}"
+            ends = interval(own.correct.interval if own.correct else None)
+            lines.append((name, side, str(own.n), *rates, ends, percent(own.token_accuracy), nll))
+    return lines
+
+
+def _fit_kind(row: FitRow) -> tuple[str, str, str]:
+    return words.SIDE_NAMES[row.side], row.tag("category"), "exact" if row.exact else "not exact"
+
+
+def _fit_reply(row: FitRow) -> Reply:
+    side, category, verdict = _fit_kind(row)
+    head = [f"row {row.index + 1}", side, category, verdict, *row.reasons]
+    if row.tokens:
+        head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {row.nll or 0.0:.4f}")
+    parts = {"prompt": row.prompt, "reply": row.reply}
+    if row.reference is not None:
+        parts["reference"] = row.reference
+    fields = {"lane": [category], "side": [side], "verdict": [verdict], "reason": row.reasons}
+    failed = row.correct is False or (row.correct is None and not row.exact)
+    return Reply(" · ".join(head), parts, fields, failed)

@@ -1,8 +1,7 @@
 """What may be claimed. In: predictions, a policy. Out: `Gate`s and `Claim`s. Next: evidence.evaluation.
 
-Claims follow from gates, gates from lanes that have rows. A benchmark profile without rows is "not tested", and nothing
-is said about what it would have tested. What a mixture calls "diagnostic" is that whatever its gates show: it is broad
-research, no basis of a public claim. Limits and words are those of the mixture (evidence.policy).
+Claims follow from gates, gates from lanes that have rows; nothing is said about what was not tested. What a mixture
+calls "diagnostic" is that whatever its gates show. Limits and words are those of the mixture (evidence.policy).
 """
 
 import math
@@ -11,9 +10,11 @@ from dataclasses import dataclass
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import Interval
-from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of, tags_of
+from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of
 from picochat.packs.profiles import DIAGNOSTIC
 from picochat.packs.rows import Row
+
+_NAMED = ("by_skill", "by_category")  # whose lanes may have gates
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Claim:
     """What may be said of one benchmark profile, and the gates that it rests on.
 
     `status` is "claimed" where all gates are met, "point estimate only" where none is missed, "failed its gate",
-    "diagnostic", "not tested", or "no gate" where no limit applies. `words` are the
-    mixture's, empty where nothing may be said.
+    "diagnostic", "not tested", or "no gate" where no limit applies; `words` are the mixture's, or empty.
     """
 
     benchmark_profile: str
@@ -59,9 +59,9 @@ def limits_with(
     Raises:
         UserError: a text of another form, or a gate that is none of the mixture's, the rows' skills and lanes, or echo.
     """
-    tags, changed = [tags_of(row) for row in rows], dict[str, float]()
-    lanes = sorted({lane_of(own, grouping) for own in tags for grouping in ("by_skill", "by_category")})
+    lanes = sorted({lane_of(row, grouping) for row in rows for grouping in _NAMED})
     known = dict.fromkeys([*(name for own in limits.values() for name in own), *lanes, "echo"])
+    changed: dict[str, float] = {}
     for change in changes:
         name, _, share = change.partition("=")
         try:
@@ -70,7 +70,7 @@ def limits_with(
             changed[name] = -1.0
         if not 0 <= changed[name] <= 1:
             raise UserError(f"--gate {change} is not NAME=SHARE with a share from 0 to 1; names: {', '.join(known)}")
-    profiles = dict.fromkeys([*limits, *(lane_of(own, "by_benchmark_profile") for own in tags)])
+    profiles = dict.fromkeys([*limits, *(lane_of(row, "by_benchmark_profile") for row in rows)])
     return {profile: {**limits.get(profile, {}), **changed} for profile in profiles}
 
 
@@ -80,12 +80,17 @@ def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, Mapping[
     for profile, rows in grouped(predictions, "by_benchmark_profile").items():
         for name, limit in sorted(limits.get(profile, {}).items(), key=lambda gate: (gate[0] == "echo", gate[0])):
             if name == "echo":
-                said = [p for p in rows if p.choice_scores is None]
-                gates += _gate(profile, name, said, ["prompt_echo" in p.reasons for p in said], limit, "at most")
-                continue
-            lanes = ("by_skill", "by_category")
-            own = [p for p in rows if p.judged and name in [lane_of(p.tags, grouping) for grouping in lanes]]
-            gates += _gate(profile, name, own, [p.passed for p in own], limit, "at least")
+                own = [p for p in rows if p.choice_scores is None]
+                share, worst, sign = rate_of(own, ["prompt_echo" in p.reasons for p in own]), 1, -1
+            else:
+                own = [p for p in rows if p.judged and name in [lane_of(p.tags, grouping) for grouping in _NAMED]]
+                share, worst, sign = rate_of(own, [p.passed for p in own]), 0, 1
+            if share:
+                ends = share.interval or (-math.inf, math.inf)
+                right = sum(sign * end >= sign * limit for end in (share.rate, ends[worst]))
+                measured = (share.rows, share.clusters, share.rate, share.interval, limit)
+                verdict = ("missed", "point estimate only", "met")[right]
+                gates.append(Gate(profile, name, *measured, ("at least", "at most")[worst], verdict))
     return gates
 
 
@@ -95,29 +100,17 @@ def claims(predictions: Sequence[Prediction], gates: Sequence[Gate], says: Mappi
     made = []
     for profile in dict.fromkeys([*says, *tested]):
         own, words = [gate for gate in gates if gate.benchmark_profile == profile], says.get(profile, "")
+        verdicts = {gate.verdict for gate in own}
         if profile not in tested:
             status = "not tested"
         elif words == DIAGNOSTIC:
             status = "diagnostic"
         elif all(gate.name == "echo" for gate in own):
             status = "no gate"
+        elif "missed" in verdicts:
+            status = "failed its gate"
         else:
-            verdicts = {gate.verdict for gate in own}
             status = "claimed" if verdicts == {"met"} else "point estimate only"
-            status = "failed its gate" if "missed" in verdicts else status
         words = words if status in ("claimed", "point estimate only") else ""
         made.append(Claim(profile, status, words, len(tested.get(profile, [])), own))
     return made
-
-
-def _gate(
-    profile: str, name: str, rows: Sequence[Prediction], outcomes: Sequence[bool], limit: float, direction: str
-) -> list[Gate]:
-    """The gate, or none where there are no rows."""
-    share = rate_of(rows, outcomes)
-    if share is None:
-        return []
-    least, ends = direction == "at least", share.interval or (-math.inf, math.inf)
-    right = [end >= limit if least else end <= limit for end in (share.rate, ends[0 if least else 1])]
-    verdict = ("missed", "point estimate only", "met")[sum(right)]
-    return [Gate(profile, name, share.rows, share.clusters, share.rate, share.interval, limit, direction, verdict)]

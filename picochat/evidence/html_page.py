@@ -1,34 +1,49 @@
-"""Reports as HTML. In: a `Report`. Out: one self-contained page. The look is in templates/.
+"""Reports as HTML, and a run's curves. In: a `Report`, a metrics.csv. Out: one self-contained page. Look: templates/.
 
 The page loads nothing: style and script are inside, and a content security policy forbids the rest. The only script
 that may run is templates/report.js (allowed by its hash), so even text that slipped through unescaped could not run.
 The script filters what is there already; without it the page shows everything.
+
+    step,train/loss,val/loss,lr         {"train/loss": [(10, 3.2), (20, 2.9)],
+    10,3.2,,0.004                 ─►     "val/loss": [(20, 3.0)],                  ─►   Chart   ─►   places in an SVG
+    20,2.9,,                             "lr": [(10, 0.004)]}
+    20,,3.0,
 """
 
 import base64
+import csv
 import hashlib
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from picochat.blocks import Bars, Block, Charts, Differences, Matrix, Replies, Report, Table, Text
-from picochat.evidence.curves import HEIGHT, WIDTH, draw
+from picochat.blocks import Block, Chart, Charts, Matrix, Replies, Report
+from picochat.errors import UserError
 
+Curves = dict[str, list[tuple[float, float]]]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FIRST = 3  # replies of each kind that are shown before a filter is chosen, and that are printed
+_WIDTH, _HEIGHT = 480, 240
+_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 12, 24, 8
+_COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")
+_POINTS = 300  # of a curve that are drawn; more cannot be seen at this width
+_DOTTED = 25  # curves of fewer points show each of them
 
 
 def page(report: Report) -> str:
     """One HTML document."""
-    blocks = [block for block in report.blocks if "page" in block.media and not _is_empty(block)]
-    return (
-        environment().get_template("report.html").render(report=report, blocks=blocks, policy=Markup(script_policy()))
-    )
+    blocks = [block for block in report.blocks if "page" in block.media and _has_content(block)]
+    template = environment().get_template("report.html")
+    return template.render(report=report, blocks=blocks, policy=Markup(script_policy()))
 
 
 def script_policy() -> str:
@@ -39,7 +54,7 @@ def script_policy() -> str:
 
 @cache
 def environment(*packages: str) -> Environment:
-    """The templates of reports, and of other packages that show blocks; all text is escaped."""
+    """The templates of reports, and of other packages that show blocks."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in ("picochat.evidence", *packages)]),
         autoescape=True,  # all text is escaped; what is shown as it is says so in the template
@@ -49,7 +64,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.tests["matrix"] = lambda block: isinstance(block, Matrix)
-    environment.globals |= {"first": _FIRST, "chart_width": WIDTH, "chart_height": HEIGHT}
+    environment.globals |= {"first": _FIRST, "chart_width": _WIDTH, "chart_height": _HEIGHT}
     environment.globals |= {"style": Markup(_file("report.css")), "script": Markup(_file("report.js"))}
     environment.filters |= {
         "kind": lambda block: type(block).__name__,
@@ -77,19 +92,10 @@ def _file(name: str) -> str:
     return (resources.files("picochat.evidence") / "templates" / name).read_text("utf-8")
 
 
-def _is_empty(block: Block) -> bool:
-    match block:
-        case (
-            Text(lines=content)
-            | Table(rows=content)
-            | Bars(lanes=content)
-            | Differences(lanes=content)
-            | Replies(shown=content)
-        ):
-            return not content
-        case Charts(charts=content):
-            return not any(map(draw, content))
-    return False
+def _has_content(block: Block) -> bool:
+    if isinstance(block, Charts):
+        return any(map(draw, block.charts))
+    return any(getattr(block, name, ()) for name in ("lines", "rows", "lanes", "shown"))
 
 
 def _choices(replies: Replies) -> dict[str, list[str]]:
@@ -107,3 +113,117 @@ def _later(replies: Replies) -> list[bool]:
         waits.append(seen[kind] >= _FIRST)
         seen[kind] += 1
     return waits
+
+
+def find_metrics(checkpoint: str | Path) -> Path | None:
+    """The metrics.csv of the run that a model folder lies in (RUN/best_checkpoint → RUN/metrics.csv), or None."""
+    path = Path(checkpoint).resolve().parent / "metrics.csv"
+    return path if path.is_file() else None
+
+
+def read_curves(path: str | Path) -> Curves:
+    """Every numeric column of Lightning's metrics.csv over `step`; cells that are empty or hold no number are skipped.
+
+    Raises:
+        UserError: the file cannot be read or has no column `step`.
+    """
+    curves: Curves = defaultdict(list)
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            reader: csv.DictReader[Any] = csv.DictReader(file)
+            if "step" not in (reader.fieldnames or []):
+                raise UserError(f"{path} has no column 'step'; a metrics.csv of a training run is expected")
+            for line in reader:
+                for name in [name for name in line if name not in ("step", "epoch", None)]:
+                    with suppress(TypeError, ValueError):
+                        point = float(line["step"]), float(line[name])
+                        curves[name].append(point)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    return dict(curves)
+
+
+def charts(curves: Curves) -> list[Chart]:
+    """Which curves are drawn together, in this order; all others are left out.
+
+    train/loss, val/loss                       → "Loss"
+    train/lr, train/lr/matrices, lr-AdamW      → "Learning rate"
+    val/loss/identity, val/loss/bench_math_…   → "Loss by lane: val"
+    eval/weak_skills/pass_rate, eval/full/…    → "eval: pass_rate", one curve for each benchmark profile
+    """
+    drawn: dict[str, Curves] = {"Loss": {}, "Learning rate": {}}
+    for name, curve in sorted(curves.items()):
+        parts = name.split("/")
+        if parts[-1] == "loss":
+            drawn["Loss"][name] = curve
+        elif any(part == "lr" or part.startswith("lr-") for part in parts):
+            drawn["Learning rate"][name] = curve
+        elif parts[1:2] == ["loss"]:
+            drawn.setdefault(f"Loss by lane: {parts[0]}", {})["/".join(parts[2:])] = curve
+        elif parts[0] == "eval" and len(parts) == 3:
+            drawn.setdefault(f"eval: {parts[2]}", {})[parts[1]] = curve
+    scales: dict[str, Literal["log", "share"]] = {"Loss": "log", "Loss by lane": "log", "eval": "share"}
+    return [Chart(title, own, scales.get(title.partition(":")[0], "linear")) for title, own in drawn.items()]
+
+
+def draw(chart: Chart) -> dict[str, Any] | None:
+    """Title, ticks as (place, label), and of each line corners, dots, values and look; None where nothing can be drawn.
+
+    "log" is drawn on a linear scale where values are not positive or span less than a factor of thirty.
+    """
+    curves = {name: thinned for name, curve in chart.curves.items() if (thinned := _drawable(curve))}
+    if not curves:
+        return None
+    steps, heights = zip(*(point for curve in curves.values() for point in curve), strict=True)
+    lowest, highest = min(heights), max(heights)
+    log = chart.scale == "log" and lowest >= 1e-300 and highest / lowest >= 30
+    x_low, x_high = _range(min(steps), max(steps))
+    if chart.scale == "share":
+        y_ticks = [0, 0.25, 0.5, 0.75, 1]
+    elif log:
+        y_ticks = [10.0**power for power in range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)]
+    else:
+        y_ticks = _ticks(*_range(lowest, highest))
+    y_low, y_high = min(y_ticks[0], lowest), max(y_ticks[-1], highest)
+
+    def across(step: float) -> float:
+        return round(_LEFT + (step - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def down(value: float) -> float:
+        low, high, value = map(math.log10, (y_low, y_high, value)) if log else (y_low, y_high, value)
+        return round(_HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _BOTTOM - _TOP), 1)
+
+    lines = []
+    for number, (name, curve) in enumerate(curves.items()):
+        corners = [(across(step), down(value)) for step, value in curve]
+        dots = corners if len(corners) < _DOTTED else []
+        look = {"colour": _COLOURS[number % len(_COLOURS)], "dashed": number >= len(_COLOURS)}
+        said = [f"{value:.4g} at step {step:g}" for step, value in curve]
+        lines.append({"name": name, "corners": corners, "dots": dots, "said": said, **look})
+    bottom = [(across(tick), f"{tick:.6g}") for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
+    left = [(down(tick), f"{tick:.0%}" if chart.scale == "share" else f"{tick:.4g}") for tick in y_ticks]
+    title = f"{chart.title}{' (logarithmic)' if log else ''}"
+    return {"title": title, "lines": lines, "bottom": bottom, "left": left}
+
+
+def _drawable(curve: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most `_POINTS` points, none of nan or so large that their span would be infinite."""
+    known = [point for point in curve if all(abs(number) < 1e300 for number in point)]
+    step = (len(known) - 1) / (_POINTS - 1)
+    return [known[round(number * step)] for number in range(_POINTS)] if step > 1 else known
+
+
+def _range(low: float, high: float) -> tuple[float, float]:
+    """Both ends, moved apart where they are too near for ticks between them: 1e17 + 0.5 is 1e17."""
+    size = max(abs(low), abs(high), 1e-280)
+    room = max(0.5, size / 1000)
+    return (low, high) if high - low > size / 1e9 else (low - room, high + room)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers around low … high, about four steps of 1, 2 or 5 times a power of ten: 13 … 178 → 0, 50, … 200."""
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]

@@ -11,11 +11,12 @@ every prediction into exactly one lane:
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate
+from picochat.evidence.runs import FEW, visible_difference
 from picochat.evidence.scoring import REASONS
-from picochat.packs.rows import TAGS, Row
+from picochat.packs.rows import TAGS, Row, cluster_of
 
 UNTAGGED = "(untagged)"
 _TAG_OF = {
@@ -30,8 +31,8 @@ _TAG_OF = {
     "by_knowledge": "knowledge",
 }
 GROUPINGS = tuple(_TAG_OF)
-T = TypeVar("T", bound="Prediction")
 _NESTING = ("by_benchmark_profile", "by_component", "by_category")  # of the main table, outermost first
+T = TypeVar("T", bound="Prediction")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Prediction:
 
     Attributes:
         index: position of the row in its file, from 0.
-        id: the row's own id, or None.
-        key: the row's problem, or None.
+        id, key: the row's own, or None.
         cluster: what it was held out with (`rows.cluster_of`): rows of one cluster are one piece of evidence.
         prompt: the last user turn.
         reply: the visible reply; the chosen label of a choice row.
@@ -137,22 +137,17 @@ class Lane:
     choice: Choice | None
 
 
-def skill(category: str) -> str:
-    """The skill of a category: bench_math_addition → math, identity → identity."""
-    head, _, rest = category.partition("_")
-    return rest.partition("_")[0] if head == "bench" and rest else category
-
-
 def tags_of(row: Row) -> dict[str, str]:
     """The tags that a row has."""
     return {field: row[field] for field in TAGS if row.get(field)}
 
 
-def lane_of(tags: Mapping[str, str], grouping: str) -> str:
-    """The lane of a row in one of `GROUPINGS`."""
+def lane_of(tags: Mapping[str, Any], grouping: str) -> str:
+    """The lane of a row in one of `GROUPINGS`; the skill of bench_math_addition is math, that of identity identity."""
     value, category = tags.get(_TAG_OF[grouping]), tags.get("category") or UNTAGGED
     if grouping == "by_skill":
-        return skill(category)
+        head, _, rest = category.partition("_")
+        return rest.partition("_")[0] if head == "bench" and rest else category
     return f"{category}, {value}" if value and grouping == "by_category_and_phrasing" else value or UNTAGGED
 
 
@@ -164,8 +159,8 @@ def grouped(rows: Iterable[T], grouping: str) -> dict[str, list[T]]:
     return dict(sorted(lanes.items()))
 
 
-def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], list[Prediction]]:
-    """The rows of each profile, of each component in it, of each category in that; keys are paths of 1 to 3 names.
+def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], Lane]:
+    """Each profile, each component in it, each category in that; keys are paths of 1 to 3 names.
 
     ("weak_skills",), ("weak_skills", "weak_skills"), ("weak_skills", "weak_skills", "bench_math_addition"), …
     """
@@ -174,7 +169,23 @@ def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], list[Pred
         path = tuple(lane_of(prediction.tags, grouping) for grouping in _NESTING)
         for depth in (1, 2, 3):
             lanes[path[:depth]].append(prediction)
-    return dict(sorted(lanes.items()))
+    return {path: count(rows) for path, rows in sorted(lanes.items())}
+
+
+def visible_by_skill(rows: Iterable[Row], runs: Sequence[int]) -> list[dict[str, Any]]:
+    """For each skill of these eval rows its rows, problems, and the differences visible with so many `runs` an arm.
+
+    All skills count as declared, as in `eval compare`; lanes of too few problems show nothing (None).
+    """
+    clusters: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        clusters[lane_of(row, "by_skill")].append(cluster_of(row))
+    found = []
+    for name, own in sorted(clusters.items()):
+        n, problems, tests = len(own), len(set(own)), len(clusters)
+        seen = [visible_difference(n, problems, each, tests=tests) if problems >= FEW else None for each in runs]
+        found.append({"skill": name, "rows": n, "problems": problems, "visible": seen})
+    return found
 
 
 def rate_of(predictions: Sequence[Prediction], outcomes: Sequence[bool]) -> ClusteredRate | None:
@@ -188,7 +199,6 @@ def count(predictions: Sequence[Prediction]) -> Lane:
     measured = judged or predictions
     share = clustered_rate([p.passed and p.judged for p in measured], [p.cluster for p in measured])
     generated = [p for p in predictions if p.choice_scores is None]
-    answerable = [p for p in generated if p.answerable is not False]
     counts = Counter(reason for prediction in predictions for reason in prediction.reasons)
     return Lane(
         n=share.rows,
@@ -200,10 +210,8 @@ def count(predictions: Sequence[Prediction]) -> Lane:
         not_judged=len(predictions) - len(judged),
         prompt_echo=_share(generated, "prompt_echo"),
         unsupported_claims=_share(generated, "unsupported_claim"),
-        over_refusal=_share(answerable, "over_refusal"),
-        reasons={
-            reason: counts[reason] for reason in (*REASONS, *sorted(counts.keys() - REASONS.keys())) if counts[reason]
-        },
+        over_refusal=_share([p for p in generated if p.answerable is not False], "over_refusal"),
+        reasons={name: counts[name] for name in dict.fromkeys([*REASONS, *sorted(counts)]) if counts[name]},
         steps_correct=_steps([p for p in predictions if p.steps_correct is not None]),
         choice=_choice([p for p in predictions if p.choice_scores is not None]),
     )
@@ -223,10 +231,8 @@ def _choice(predictions: Sequence[Prediction]) -> Choice | None:
     if not predictions:
         return None
     n, rate = len(predictions), sum(p.passed for p in predictions) / len(predictions)
-    chance = sum(1 / len(p.choice_scores) for p in predictions if p.choice_scores) / n
-    per_byte = sum(p.expected == _likeliest_per_byte(p.choice_scores or {}) for p in predictions) / n
+    scores = [p.choice_scores or {} for p in predictions]
+    chance = sum(1 / len(own) for own in scores) / n
+    likeliest = [max(own, key=lambda label: own[label] / len(label.encode())) for own in scores]
+    per_byte = sum(p.expected == label for p, label in zip(predictions, likeliest, strict=True)) / n
     return Choice(n, chance, rate, (rate - chance) / (1 - chance), per_byte)
-
-
-def _likeliest_per_byte(scores: Mapping[str, float]) -> str:
-    return max(scores, key=lambda label: scores[label] / len(label.encode()))

@@ -1,4 +1,7 @@
-"""What the reports of evaluations, fits and comparisons share. In: their parts. Out: blocks, files. Next: html_page."""
+"""A comparison for readers and programs, and what all reports share. In: `Comparison`. Out: blocks, JSON, files.
+
+Next: html_page.
+"""
 
 import json
 from collections import defaultdict
@@ -7,23 +10,42 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from picochat.blocks import WRITTEN, Bars, Medium, Rate, Replies, Reply, Report, Table, markdown_page
+import picochat
+from picochat.blocks import (
+    EVERYWHERE,
+    WRITTEN,
+    Bars,
+    Block,
+    Differences,
+    Medium,
+    Replies,
+    Reply,
+    Report,
+    Table,
+    Text,
+    markdown_page,
+    percent,
+)
+from picochat.evidence import words
+from picochat.evidence.arms import Arm
+from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.evaluation import Evaluation, Model
 from picochat.evidence.html_page import page
-from picochat.evidence.lanes import UNTAGGED
+from picochat.evidence.lanes import GROUPINGS, UNTAGGED
 from picochat.evidence.sft_fit import Fit
 from picochat.files import write_files
 from picochat.packs.quotas import spread_evenly
 
 _FOLDED = 12  # tables of more rows are folded away on a page
 _SHOWN = 12  # rows of each lane and outcome on a page; predictions.jsonl and comparison.json have all
+_FOUND_COLUMNS = ("difference", "95 % interval", "visible", "lost", "gained", "corrected p")
 T = TypeVar("T")
 
 
 def write_report(folder: str | Path, name: str, report: Report, data: Any, rows: Iterable[Any] | None = None) -> None:
     """Write NAME.json, NAME.md and NAME.html, and `rows` as predictions.jsonl; all appear together."""
     texts = {
-        f"{name}.json": json.dumps(data, indent=2, ensure_ascii=False) + "\n",
+        f"{name}.json": json.dumps(data, indent=2, ensure_ascii=False, default=asdict) + "\n",
         f"{name}.md": markdown_page(report),
         f"{name}.html": page(report),
     }
@@ -39,23 +61,29 @@ def jsonl(rows: Iterable[Any]) -> str:
 
 def origin_json(source: Evaluation | Fit) -> dict[str, Any]:
     """Where a report comes from."""
-    parts = {"pack": asdict(source.pack), "model": asdict(source.model), "settings": dict(source.settings)}
-    return {"picochat": source.picochat, **parts}
+    return {name: getattr(source, name) for name in ("picochat", "pack", "model", "settings")}
 
 
 def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> Table:
     """Fingerprints and settings: where a report comes from."""
-    model = source.model
     return facts(
         {
             "picochat": source.picochat,
             "eval rows": f"{source.pack.path} (sha256 {source.pack.sha256})",
-            "model": f"{model.folder} (sha256 {model.sha256})",
-            **{f"model: {key}": value for key, value in model.provenance.items()},
+            "model": f"{source.model.folder} (sha256 {source.model.sha256})",
+            **{f"model: {key}": value for key, value in source.model.provenance.items()},
             **{f"setting: {key}": value for key, value in source.settings.items()},
             **(more or {}),
         }
     )
+
+
+def facts(values: Mapping[str, Any]) -> Table:
+    """Names and values; what is not a text is shown as JSON."""
+    rows = [
+        (name, own if isinstance(own, str) else json.dumps(own, ensure_ascii=False)) for name, own in values.items()
+    ]
+    return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
 
 
 def mixtures(models: Mapping[str, Model]) -> Bars:
@@ -63,17 +91,8 @@ def mixtures(models: Mapping[str, Model]) -> Bars:
     said = [model.provenance.get("mixture") for model in models.values()]
     known = [one for one in said if isinstance(one, dict) and all(isinstance(v, int | float) for v in one.values())]
     lanes = dict.fromkeys(lane for one in known for lane in one) if len(known) == len(said) else {}
-    shares = {str(lane): [Rate(min(1.0, max(0.0, one.get(lane, 0)))) for one in known] for lane in lanes}
+    shares = {str(lane): [(min(1.0, max(0.0, one.get(lane, 0))), None) for one in known] for lane in lanes}
     return Bars(shares, list(models) if len(models) > 1 else (), title="Mixture, in shares of the training examples")
-
-
-def facts(values: Mapping[str, Any]) -> Table:
-    """Names and values; what is not a text is shown as JSON."""
-    rows = [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in values.items()
-    ]
-    return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
 
 
 def replies(
@@ -103,3 +122,121 @@ def run_name(folder: str | Path) -> str:
     path = Path(folder)
     inner = path.name in ("best_checkpoint", "last_checkpoint") and path.parent.name
     return path.parent.name if inner else path.name or str(folder)
+
+
+def compare_json(comparison: Comparison) -> dict[str, Any]:
+    """The content of comparison.json."""
+    arms = {name: getattr(comparison, name) for name in ("a", "b", "before", "peak")}
+    return {
+        "kind": "eval compare",
+        "picochat": picochat.__version__,
+        "pack": comparison.pack,
+        **{name: arm and {"name": arm.name, "runs": _runs_json(arm)} for name, arm in arms.items()},
+        "margin": comparison.margin,
+        "noise_from": comparison.noise_from,
+        "overall": comparison.overall,
+        **comparison.lanes,
+        "summary": words.summary(comparison),
+        "readings": words.readings(comparison),
+        "notes": words.notes(comparison),
+        "flips": comparison.flips,
+    }
+
+
+def compare_report(comparison: Comparison) -> Report:
+    """The comparison as blocks."""
+    a, b, pack = comparison.a, comparison.b, comparison.pack
+    others = [arm.name for arm in (comparison.before, comparison.peak) if arm]
+    columns = (
+        "rows",
+        "problems",
+        *others,
+        a.name,
+        b.name,
+        *_FOUND_COLUMNS,
+        *(["gain kept"] if comparison.before else []),
+    )
+    categories = comparison.lanes["by_category"]
+    bars = {name: [(arm.rate, arm.interval) for arm in (lane.b, lane.a)] for name, lane in categories.items()}
+    changes = {
+        name: (
+            lane.change.value,
+            lane.change.interval,
+            [rate - lane.a.rate for rate in lane.rates_b[1:] and lane.rates_b],
+        )
+        for name, lane in sorted(categories.items(), key=lambda item: -item[1].change.value)
+    }
+    blocks: list[Block] = [
+        *_result(comparison, WRITTEN),
+        Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
+        Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over problems"),
+    ]
+    for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
+        lanes = {**comparison.lanes[grouping], "overall": comparison.overall}
+        rows = [(name, *_compare_cells(lane, comparison)) for name, lane in lanes.items()]
+        blocks += breakdown(grouping, columns, rows, EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN)
+    origin = {
+        "picochat": picochat.__version__,
+        "eval rows": f"{pack.path} (sha256 {pack.sha256})",
+        "run-to-run variation": comparison.noise_from if comparison.overall.noise else "unknown",
+    }
+    for arm in comparison.arms:
+        for run in _runs_json(arm):
+            model = f"{run['model'].folder} (sha256 {run['model'].sha256})"
+            origin[f"{arm.name}: {run['folder']}"] = f"{model}, {percent(run['rate'])}"
+    blocks += [
+        mixtures({arm.name: arm.runs[0].evaluation.model for arm in (b, a)}),
+        replies("Rows that flipped", comparison.flips, _flip_kind, lambda flip: _flip_reply(flip, comparison)),
+        facts(origin),
+        *reversed(_result(comparison, ("terminal",))),
+    ]
+    under = f"{pack.rows} eval rows of {pack.path}; differences are in points, {b.name} minus {a.name}"
+    return Report(f"Comparison of {a.name} and {b.name}", under, blocks)
+
+
+def _result(comparison: Comparison, media: Sequence[Medium]) -> list[Block]:
+    """On a page the result comes first; in a terminal it is best seen at the end."""
+    return [
+        Text([words.summary(comparison)], "lead", media=media),
+        Text(words.readings(comparison), "list", media=media),
+        Text(words.notes(comparison), "soft", media=media),
+    ]
+
+
+def _compare_cells(lane: Difference, comparison: Comparison) -> list[str]:
+    gain, change = lane.gain, lane.change
+    others = [gain.before, gain.before + gain.change.value][: 1 + bool(comparison.peak)] if gain else []
+    kept = [f"{round(100 * gain.kept_b.share)} %" if gain.kept_b else "–"] if gain else []
+    return [
+        str(change.rows),
+        str(change.clusters),
+        *map(percent, (*others, lane.a.rate, lane.b.rate)),
+        words.points(change.value),
+        words.to(change.interval),
+        words.visible(lane),
+        *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
+        "–" if lane.p_corrected is None else words.p_text(lane.p_corrected),
+        *kept,
+    ]
+
+
+def _flip_kind(flip: Flip) -> tuple[str, str]:
+    return flip.a.tag("category"), flip.direction
+
+
+def _flip_reply(flip: Flip, comparison: Comparison) -> Reply:
+    (lane, verdict), parts = _flip_kind(flip), {"prompt": flip.a.prompt}
+    head = f"row {flip.a.index + 1} · {lane} · {verdict}"
+    for arm, reply in ((comparison.a, flip.a), (comparison.b, flip.b)):
+        head += f" · {arm.name}: {', '.join(reply.reasons) or 'passed'}"
+        parts[f"reply of {arm.name}"] = reply.reply
+    if flip.a.expected is not None:
+        parts["expected"] = flip.a.expected
+    fields = {"lane": [lane], "verdict": [verdict], "reason": [*flip.a.reasons, *flip.b.reasons]}
+    return Reply(head, parts, fields, failed=flip.direction == "lost")
+
+
+def _runs_json(arm: Arm) -> list[dict[str, Any]]:
+    return [
+        {"folder": run.folder, "model": run.evaluation.model, "rate": run.evaluation.overall.rate} for run in arm.runs
+    ]

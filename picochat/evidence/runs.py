@@ -1,13 +1,14 @@
-"""How much runs differ, and what that does to an estimate. In: scores by run, cluster. Out: variances. Next: clusters.
+"""How much runs differ, and what a comparison can see. In: scores by run, cluster. Out: variances, smallest effects.
 
-Two runs of one recipe with two seeds differ, and a claim about recipes has to survive that. Few runs an arm say little
-about their own spread; all lanes together say more, so each lane's variance is pulled towards what the lanes share.
+Two runs of one recipe with two seeds differ, and a claim about recipes has to survive that. Next: clusters.
 
     runs × clusters            Y[r, k] = Σ of the scores of run r on the rows of cluster k; w_r the run's weight
     estimate                   D = Σ_r w_r Σ_k Y[r, k] / n          (B - A: w = 1 / runs of B, and -1 / runs of A)
     its variance               V = V_run + V_cluster - V_cell       (Cameron, Gelbach and Miller 2011, JBES 29, 238-249)
+    before there are scores    V = 2 / runs · run_sd² + 2 · p (1 - p) · 0.3 · ICC / clusters    p the rate of both arms
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import polygamma, psi, stdtrit
 
+from picochat.blocks import Block, Table, Text, percent
+from picochat.errors import UserError
+
 Array = NDArray[np.float64]
+FEW = 10  # clusters; below that there is no interval, except where every row is its own cluster
+OWN = 0.3  # of the variance of a problem's difficulty: the arm's own; the rest is shared, and cancels
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,10 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
     Lanes of one run resemble each other, so the sum is capped by what the pooled variance is worth (Satterthwaite):
     J d / (1 + (J - 1) c), c the lanes' mean squared correlation, at most. All lanes come from the same runs.
     """
-    d = lanes[0].freedom if lanes else 0.0
     known = np.array([lane.variance for lane in lanes if lane.variance > 0])
     if len(known) < 3:  # a prior has two unknowns
         return list(lanes)
+    d = lanes[0].freedom
     logs = np.log(known) - psi(d / 2) + np.log(d / 2)
     excess = float(logs.var(ddof=1) - polygamma(1, d / 2))
     if excess > 1e-6:
@@ -82,15 +88,25 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
     else:  # no more spread than chance makes: one variance for all
         prior, centre = np.inf, float(known.mean())
     cap = d * len(known) / (1 + (len(known) - 1) * _squared_correlation(lanes))
+    freedom = float(min(prior + d, max(cap, d)))
     share = d / (prior + d)  # of a lane's own variance
-    return [
-        replace(
-            lane,
-            variance=(1 - share) * centre + share * lane.variance,
-            freedom=float(min(prior + d, max(cap, d))),
-        )
-        for lane in lanes
-    ]
+    return [replace(lane, variance=(1 - share) * centre + share * lane.variance, freedom=freedom) for lane in lanes]
+
+
+def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
+    """Mean over pairs of lanes of their squared correlation over runs, as large as it may well be; in [0, 1].
+
+    Of lanes with nothing in common it is 1 / d by chance, which is taken off; two standard errors are put on, because
+    few runs show it badly and too small a value promises too much.
+    """
+    rows, d = np.array([lane.residuals for lane in lanes if lane.variance > 0]), lanes[0].freedom
+    if rows.shape[1] == 0 or d <= 1:
+        return 1.0  # unknown: as if the lanes were one
+    rows /= np.sqrt((rows**2).sum(1, keepdims=True))
+    pairs = len(rows) * (len(rows) - 1)
+    squared = float((((rows @ rows.T) ** 2).sum() - len(rows)) / pairs)
+    error = float(np.sqrt(2 / ((d - 1) * (d + 2)) / (pairs / 2)))
+    return min(1.0, max(0.0, (squared - 1 / d) / (1 - 1 / d)) + 2 * error)
 
 
 def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise | None) -> tuple[float, float]:
@@ -116,14 +132,6 @@ def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise |
     return runs + beyond, (runs + beyond) ** 2 / (runs**2 / known + beyond**2 / freedom)
 
 
-def smallest_visible(error: float, freedom: float, tests: int = 1, power: float = 0.8) -> float:
-    """The effect that a two-sided 5 % test finds with this power; with several tests, at Holm's first step.
-
-    (t_{1 - .025 / tests} + t_{power}) · error: error 1, 8 degrees of freedom, one test ─► 2.306 + 0.889 = 3.2
-    """
-    return float(stdtrit(freedom, 1 - 0.025 / tests) + stdtrit(freedom, power)) * error
-
-
 def corrected(p_values: Sequence[float], declared: Sequence[bool]) -> list[float]:
     """What was declared beforehand by Holm's step-down method, the rest by Benjamini and Hochberg's.
 
@@ -143,17 +151,65 @@ def corrected(p_values: Sequence[float], declared: Sequence[bool]) -> list[float
     return list(map(float, values))
 
 
-def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
-    """Mean over pairs of lanes of their squared correlation over runs, as large as it may well be; in [0, 1].
+def smallest_visible(error: float, freedom: float, tests: int = 1, power: float = 0.8) -> float:
+    """The effect that a two-sided 5 % test finds with this power; with several tests, at Holm's first step.
 
-    Of lanes with nothing in common it is 1 / d by chance, which is taken off; two standard errors are put on, because
-    few runs show it badly and too small a value promises too much.
+    (t_{1 - .025 / tests} + t_{power}) · error: error 1, 8 degrees of freedom, one test ─► 2.306 + 0.889 = 3.2
     """
-    rows, d = np.array([lane.residuals for lane in lanes if lane.variance > 0]), lanes[0].freedom
-    if rows.shape[1] == 0 or d <= 1:
-        return 1.0  # unknown: as if the lanes were one
-    rows /= np.sqrt((rows**2).sum(1, keepdims=True))
-    count = len(rows)
-    squared = float((((rows @ rows.T) ** 2).sum() - count) / (count * (count - 1)))
-    error = float(np.sqrt(2 / ((d - 1) * (d + 2)) / (count * (count - 1) / 2)))
-    return min(1.0, max(0.0, (squared - 1 / d) / (1 - 1 / d)) + 2 * error)
+    return float(stdtrit(freedom, 1 - 0.025 / tests) + stdtrit(freedom, power)) * error
+
+
+def visible_difference(
+    rows: int,
+    problems: int,
+    runs: int = 1,
+    rate: float = 0.9,
+    icc: float = 0.3,
+    run_sd: float = 2.0,
+    tests: int = 1,
+    pooled_lanes: int = 4,
+) -> float:
+    """The difference, as a share, that a comparison shows with 80 % power.
+
+    More rows of the same problems change nothing but a run's own luck, which `run_sd` contains.
+
+    Args:
+        rows: eval rows of the lane.
+        problems: problems (words, situations) that the rows ask for, at least 10.
+        runs: seeds of each arm; with one, how much runs differ has to be known (eval compare --noise).
+        rate: share of rows that both arms pass.
+        icc: intraclass correlation of replies to rows of one problem.
+        run_sd: standard deviation between runs of one recipe, in points.
+        tests: lanes that are declared, over which p-values are corrected.
+        pooled_lanes: lanes that tell together how much runs differ, counted as if they were independent.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+    if not (rows >= problems >= FEW and min(runs, tests, pooled_lanes) >= 1):
+        raise UserError(f"power needs --rows >= --problems >= {FEW}, and --runs, --tests, --pooled-lanes from 1 on")
+    if not (0 < rate < 1 and 0 <= icc <= 1 and 0 <= run_sd <= 100):
+        raise UserError("power needs a --rate between 0 and 1, an --icc from 0 to 1, and a --run-sd from 0 to 100")
+    spread = rate * (1 - rate)
+    own = 2 / runs * max((run_sd / 100) ** 2, spread * (1 - icc) / rows)  # at least the luck of its rows
+    shared = 2 * spread * OWN * icc / problems
+    freedom = 2 * (runs - 1) * pooled_lanes or math.inf  # of one run an arm: as well known as can be
+    together = (own + shared) ** 2 / (own**2 / freedom + shared**2 / (problems - 1) + 1e-30)
+    return smallest_visible(math.sqrt(own + shared), together, tests)
+
+
+def power_report(rows: int, problems: int, runs: int = 1, **more: float) -> list[Block]:
+    """The answer in words, and what more runs or more problems would change; parameters as above."""
+
+    def seen(each: int, times: int = 1) -> str:
+        return f"{100 * visible_difference(times * rows, times * problems, each, **more):.1f}"  # type: ignore[arg-type]
+
+    arms = "a single run an arm, whose variation is known" if runs == 1 else f"{runs} runs an arm"
+    lane = f"{rows} rows of {problems} problems, {arms}, at a rate of {percent(more.get('rate', 0.9))}"
+    answer = f"{lane}: differences from {seen(runs)} points on are shown with 80 % power. A smaller one is no claim."
+    table = [(str(each), *(seen(each, times) for times in (1, 2, 4))) for each in sorted({1, 2, 3, 5, 10, runs})]
+    head = ("runs an arm", *(f"{times * problems} problems" for times in (1, 2, 4)))
+    return [
+        Text([answer], "lead"),
+        Table(head, table, title="Smallest difference, in points, at these rows a problem"),
+    ]

@@ -1,4 +1,4 @@
-"""Memorisation or generalisation? In: a checkpoint, its training rows, held-out rows. Out: a `Fit`. Next: fit_report.
+"""Memorisation or generalisation? In: a checkpoint, its training rows, held-out rows. Out: a `Fit`. Next: report.
 
                           train side                   held-out side
     by generation         exact reproduction, answer correct
@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
-from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate, difference_of_sets
+from picochat.evidence.clusters import ClusteredRate, Interval, difference_of_sets
 from picochat.evidence.evaluation import Model, RowFile, answer_rows, load_eval_rows
-from picochat.evidence.lanes import UNTAGGED, Prediction, grouped
+from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of
 from picochat.evidence.policy import Policy
+from picochat.files import sha256_file
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Tally, read_rows
 from picochat.packs.rows import Message, Row, check_row, conversation, has_check, learns
@@ -145,25 +146,27 @@ def measure_fit(
     if max_rows < 1:
         raise UserError(f"--max-rows must be at least 1, not {max_rows}")
     decoding = decoding or Decoding()
-    held_out = Path(eval_input) if eval_input else held_out_beside(input_path)
-    trained = read_rows(input_path, "chat", check_row, tally)
-    trained = [row for row in trained if row["messages"][-1]["role"] == "assistant" and learns(row["messages"])]
-    rows = {"train": trained, "held_out": load_eval_rows(held_out) if held_out else []}
+    trained = [
+        row
+        for row in read_rows(input_path, "chat", check_row, tally)
+        if row["messages"][-1]["role"] == "assistant" and learns(row["messages"])
+    ]
+    sides = [("train", Path(input_path), trained)]
+    if held_out := Path(eval_input) if eval_input else held_out_beside(input_path):
+        sides.append(("held_out", held_out, load_eval_rows(held_out)))
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
 
     def forcer(conversations: Sequence[Sequence[Message]]) -> Sequence["Forced"]:
         return teacher_forced(loaded.decoder, loaded.tokenizer, conversations, decoding.batch_size)
 
-    picked = {side: pick_rows(rows[side], max_rows, decoding.seed) for side in SIDES}
-    measured, files = list[FitRow](), []
-    for side, path in zip(SIDES, (input_path, held_out or input_path), strict=True):
-        policy = Policy.of(rows[side], path)
-        measured += measure_rows(side, rows[side], picked[side], answerer, forcer, policy)
-        files.append(Sampled(**asdict(RowFile.of(path, len(rows[side]))), measured=len(picked[side])))
-    train, other = files
+    measured, files = list[FitRow](), dict[str, Sampled]()
+    for side, path, rows in sides:
+        picked = pick_rows(rows, max_rows, decoding.seed)
+        measured += measure_rows(side, rows, picked, answerer, forcer, Policy.of(rows, path))
+        files[side] = Sampled(str(path), sha256_file(path), len(rows), len(picked))
     settings = {**asdict(decoding), "max_rows": max_rows, "device": device, "precision": precision}
-    return Fit(train, other if held_out else None, Model.of(checkpoint, loaded.provenance), settings, measured)
+    return Fit(files["train"], files.get("held_out"), Model.of(checkpoint, loaded.provenance), settings, measured)
 
 
 def held_out_beside(input_path: str | Path) -> Path | None:
@@ -186,7 +189,7 @@ def pick_rows(rows: Sequence[Row], max_rows: int, seed: int) -> list[int]:
     """
     lanes: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        lanes[row.get("category") or UNTAGGED].append(index)
+        lanes[lane_of(row, "by_category")].append(index)
     shuffled = [random.Random(f"{seed}/sft-fit/{name}").sample(own, len(own)) for name, own in sorted(lanes.items())]
     dealt = [index for index in chain(*zip_longest(*shuffled)) if index is not None]
     return sorted(dealt[:max_rows])
@@ -202,13 +205,22 @@ def measure_rows(
     measured = []
     for index, messages, said in zip(picked, full, replies, strict=True):
         reference = messages[-1]["content"] if messages else None
-        cut_off = "length" in said.reasons
-        exact = None if reference is None else said.reply.strip() == reference.strip() and not cut_off
+        exact = None if reference is None else said.reply.strip() == reference.strip() and "length" not in said.reasons
         nll, tokens, right = next(forced) if messages else (0.0, None, None)
         own: dict[str, Any] = {**vars(said), "index": index, "nll": nll / tokens if tokens else None}
         own |= {"correct": said.passed if has_check(rows[index]) else None, "tokens": tokens, "tokens_right": right}
         measured.append(FitRow(**own, side=side, reference=reference, exact=exact))
     return measured
+
+
+def _question(row: Row) -> Row:
+    """The row as an eval row: without the reply that is to be reproduced; a choice is answered by its label."""
+    messages: list[Message] = row["messages"]
+    question = dict(row)
+    if messages[-1]["role"] == "assistant":
+        question |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
+    choice = question.pop("correct_choice", None)
+    return question | {"answer": question.get("answer") or choice}
 
 
 def compare_sides(rows: Sequence[FitRow]) -> LaneFit:
@@ -235,23 +247,13 @@ def _side(rows: Sequence[FitRow]) -> Side | None:
     tokens = sum(row.tokens or 0 for row in rows)
     return Side(
         n=len(rows),
-        exact=_rate([(row.exact, row.cluster) for row in rows if row.exact is not None]),
-        correct=_rate([(row.correct, row.cluster) for row in rows if row.correct is not None]),
+        exact=_rate([(row, row.exact) for row in rows if row.exact is not None]),
+        correct=_rate([(row, row.correct) for row in rows if row.correct is not None]),
         tokens=tokens,
         token_accuracy=sum(row.tokens_right or 0 for row in rows) / tokens if tokens else None,
         nll=sum((row.nll or 0.0) * (row.tokens or 0) for row in rows) / tokens if tokens else None,
     )
 
 
-def _rate(outcomes: Sequence[tuple[bool, str]]) -> ClusteredRate | None:
-    return clustered_rate(*zip(*outcomes, strict=True)) if outcomes else None
-
-
-def _question(row: Row) -> Row:
-    """The row as an eval row: without the reply that is to be reproduced; a choice is answered by its label."""
-    messages: list[Message] = row["messages"]
-    question = dict(row)
-    if messages[-1]["role"] == "assistant":
-        question |= {"messages": messages[:-1], "reference": messages[-1]["content"]}
-    choice = question.pop("correct_choice", None)
-    return question | {"answer": question.get("answer") or choice}
+def _rate(outcomes: Sequence[tuple[FitRow, bool]]) -> ClusteredRate | None:
+    return rate_of([row for row, _ in outcomes], [passed for _, passed in outcomes])

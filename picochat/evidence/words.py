@@ -1,5 +1,4 @@
-"""Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, compare_report,
-fit_report.
+"""Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, report.
 
 summary   release-from-capability against release-from-base: identity equal within ±2 points; math 60.2 points
           higher, 81 % of its gain kept
@@ -10,11 +9,11 @@ notes     what the intervals include and what they do not
 import math
 
 from picochat.blocks import interval, percent
-from picochat.evidence.clusters import FEW, Z95, Interval
+from picochat.evidence.clusters import Z95, Interval
 from picochat.evidence.compare import Comparison, Difference, Gain, Kept
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane
-from picochat.evidence.runs import smallest_visible
+from picochat.evidence.runs import FEW, smallest_visible
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
 
 SIDE_NAMES = dict(zip(SIDES, ("train", "held-out"), strict=True))

@@ -9,7 +9,7 @@ import yaml
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.cli import main
-from picochat.evidence.power import visible_difference
+from picochat.evidence.runs import visible_difference
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,10 @@ from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
 from picochat.evidence.arms import Noise, arm_names, read_noise
 from picochat.evidence.compare import Comparison, Difference, compare_runs
-from picochat.evidence.compare_report import compare_json, compare_report
 from picochat.evidence.eval_report import eval_json, eval_report
 from picochat.evidence.evaluation import answer_rows, read_eval
 from picochat.evidence.html_page import page
-from picochat.evidence.report import write_report
+from picochat.evidence.report import compare_json, compare_report, write_report
 from picochat.evidence.runs import RunNoise
 from picochat.evidence.words import notes, p_text, points, readings, summary
 
@@ -55,7 +54,7 @@ def sums(*numbers: int) -> set[str]:
 
 
 EVERYBODY = {f"i{n}" for n in range(100)}
-STEADY: Noise = {"by_skill": {name: RunNoise(1e-12, 0.0, 99) for name in ("math", "identity")}}
+STEADY: Noise = {("by_skill", name): RunNoise(1e-12, 0.0, 99) for name in ("math", "identity")}
 
 
 def math(comparison: Comparison) -> Difference:
@@ -159,7 +158,7 @@ def test_rows_that_the_rules_could_not_judge_in_some_run_are_left_out_and_files_
     assert (math(report).change.rows, math(report).lost, math(report).gained) == (98, 0, 1)
     assert [flip.a.index for flip in report.flips] == [2]
     assert "Left out: 2 rows to which some run replied in a language that the rules do not read." in notes(report)
-    assert read_noise([a, make_run("other", sums(0))])["by_skill"]["math"].variance > 0
+    assert read_noise([a, make_run("other", sums(0))])["by_skill", "math"].variance > 0
     none = replace(one, predictions=[replace(row, signals=("not_judged",)) for row in unread])
     write_report(b, "eval_report", eval_report(none), eval_json(none), none.predictions)
     with pytest.raises(UserError, match="could judge no row"):
@@ -209,13 +208,13 @@ def test_how_much_runs_differ_is_taken_from_earlier_runs_or_a_comparison_of_them
     report = compare_runs(earlier[:2], earlier[2:])
     write_report(tmp_path / "c", "comparison", compare_report(report), compare_json(report))
     noise = read_noise(earlier)
-    own = noise["by_skill"]["math"]
+    own = noise["by_skill", "math"]
     assert own.variance == pytest.approx(0.0031, rel=0.01)  # 0.20, 0.24, 0.31 around the mean, 2 degrees of freedom
     assert math(compare_runs([one], [other], noise=noise)).noise == own
     again = read_noise([tmp_path / "c" / "comparison.json"])
-    assert again["by_skill"]["math"].variance == pytest.approx(0.04**2 / 2)  # of two runs: 1 degree of freedom
+    assert again["by_skill", "math"].variance == pytest.approx(0.04**2 / 2)  # of two runs: 1 degree of freedom
     assert "estimated from e1, e2" in notes(compare_runs([one], [other], noise=again, noise_from="e1, e2"))[0]
-    (tmp_path / "no.json").write_text(json.dumps(compare_json(compare_runs([one], [other]))))
+    (tmp_path / "no.json").write_text(json.dumps(compare_json(compare_runs([one], [other])), default=asdict))
     for paths, fault in (
         (["no.json"], "tells nothing about how much runs differ"),
         (["old/eval_report.json"], "is not the comparison.json"),

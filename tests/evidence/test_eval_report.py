@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,9 @@ from students import Parrot, complete, eval_row, perfect
 
 from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
-from picochat.evidence.curves import charts, find_metrics, read_curves
 from picochat.evidence.eval_report import eval_json, eval_report, model_card, write_model_card
 from picochat.evidence.evaluation import Evaluation, answer_rows, read_before, read_eval
-from picochat.evidence.html_page import page
+from picochat.evidence.html_page import charts, find_metrics, page, read_curves
 from picochat.evidence.report import run_name, write_report
 from picochat.packs.rows import Row, write_rows
 
@@ -68,7 +68,12 @@ def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], stud
     release = [{**row, "mixture_profile": "release"} for row in rows if row["category"] in ("identity", "refusal")]
     evaluation = complete(answer_rows(release, student))
     report = eval_report(evaluation)
-    for form in (terminal(*report.blocks), markdown_page(report), page(report), json.dumps(eval_json(evaluation))):
+    for form in (
+        terminal(*report.blocks),
+        markdown_page(report),
+        page(report),
+        json.dumps(eval_json(evaluation), default=asdict),
+    ):
         assert "identity" in form
         assert not re.search(r"arithmetic|\bmath|spelling|multiple choice", form, flags=re.I)
 

@@ -49,7 +49,7 @@ def test_predictions_come_in_the_order_of_the_rows_though_choices_are_scored_apa
 
 
 def test_the_table_nests_profile_component_category(rows: list[Row], student: Parrot) -> None:
-    assert {path: len(own) for path, own in nested(answer_rows(rows, student)).items()} == {
+    assert {path: lane.n for path, lane in nested(answer_rows(rows, student)).items()} == {
         ("release_behavior",): 3,
         ("release_behavior", "behavior_anchor"): 3,
         ("release_behavior", "behavior_anchor", "identity"): 2,

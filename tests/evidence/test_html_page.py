@@ -12,11 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from students import HOSTILE, Parrot, complete, perfect
 
-from picochat.blocks import Bars, Block, Chart, Charts, Differences, Matrix, Rate, Replies, Reply, Report, Table, Text
-from picochat.evidence.curves import draw
+from picochat.blocks import Bars, Block, Chart, Charts, Differences, Matrix, Replies, Reply, Report, Table, Text
 from picochat.evidence.eval_report import eval_report
 from picochat.evidence.evaluation import Evaluation, Model, answer_rows
-from picochat.evidence.html_page import page
+from picochat.evidence.html_page import draw, page
 from picochat.evidence.report import mixtures
 from picochat.packs.rows import Row
 
@@ -63,7 +62,7 @@ def evaluation(rows: list[Row]) -> Evaluation:
 
 def every_block(text: str) -> list[Block]:
     """Blocks of all kinds in which every text is the same."""
-    one = Rate(0.5, 0.4, 0.6)
+    one = (0.5, (0.4, 0.6))
     return [
         Text([text], title=text),
         Text([text], "list"),
@@ -141,9 +140,7 @@ def test_a_block_without_content_leaves_no_heading() -> None:
 
 
 def test_bars_show_both_runs_in_words_and_widths() -> None:
-    html = of(
-        Bars({"math": [Rate(0.9, 0.8, 0.95), Rate(0.9, 0.05, 0.2)], "x": [None, Rate(0.1, 0, 1)]}, ("new", "old"))
-    )
+    html = of(Bars({"math": [(0.9, (0.8, 0.95)), (0.9, (0.05, 0.2))], "x": [None, (0.1, (0, 1))]}, ("new", "old")))
     assert "math: 90.0 % (interval 80.0 to 95.0 %); 90.0 % (interval 5.0 to 20.0 %)" in html
     assert re.findall(r'width="(90.00|10.00)" height="4.20" class="(k\d)"', html) == [
         ("90.00", "k0"),
@@ -155,7 +152,7 @@ def test_bars_show_both_runs_in_words_and_widths() -> None:
 def test_mixtures_are_drawn_where_model_folders_say_them() -> None:
     one, other = ({"mixture": {"math": 0.75, "who": 0.25}}, {"mixture": {"math": 1.0}})
     drawn = mixtures({"b": Model("b", "", one), "a": Model("a", "", other)})
-    assert drawn.lanes == {"math": [Rate(0.75), Rate(1.0)], "who": [Rate(0.25), Rate(0)]}
+    assert drawn.lanes == {"math": [(0.75, None), (1.0, None)], "who": [(0.25, None), (0, None)]}
     for unknown in ({}, {"mixture": {"math": "<b>"}}, {"mixture": 3}):
         assert not mixtures({"b": Model("b", "", one), "a": Model("a", "", unknown)}).lanes
 

@@ -12,9 +12,9 @@ from students import HOSTILE, Parrot, complete, perfect
 from test_html_page import every_block
 
 from picochat.blocks import Report
-from picochat.evidence.curves import Curves
 from picochat.evidence.eval_report import eval_report
 from picochat.evidence.evaluation import answer_rows
+from picochat.evidence.html_page import Curves
 from picochat.evidence.html_page import page as html
 from picochat.packs.rows import Row
 

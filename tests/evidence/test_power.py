@@ -6,8 +6,7 @@ from scipy.stats import t as student
 
 from picochat.errors import UserError
 from picochat.evidence.clusters import clustered_difference
-from picochat.evidence.power import power_report, visible_difference
-from picochat.evidence.runs import RunNoise
+from picochat.evidence.runs import RunNoise, power_report, visible_difference
 
 
 def test_the_smallest_difference_by_hand() -> None:

@@ -13,8 +13,8 @@ from students import Parrot
 
 from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
+from picochat.evidence.eval_report import fit_json, fit_report
 from picochat.evidence.evaluation import Model
-from picochat.evidence.fit_report import fit_json, fit_report
 from picochat.evidence.html_page import page
 from picochat.evidence.policy import Policy
 from picochat.evidence.sft_fit import (
@@ -238,4 +238,4 @@ def test_the_three_forms_tell_the_same() -> None:
     assert "<script>" not in written
     assert html.count("<script>") == 1
     assert "&lt;script&gt;" in html
-    assert fit_json(fit)["by_category"]["bench_math_addition"]["verdict"] == "memorised"
+    assert fit_json(fit)["by_category"]["bench_math_addition"].verdict == "memorised"
