@@ -20,7 +20,7 @@ from typing import Any
 from picochat.blocks import Table, interval, percent, terminal
 from picochat.evidence.checks import grade
 from picochat.evidence.clusters import wilson
-from picochat.evidence.refusals import claims_ability
+from picochat.evidence.habits import claims_ability
 from picochat.evidence.scoring import score
 from picochat.evidence.texts import units
 from picochat.packs.rows import Row

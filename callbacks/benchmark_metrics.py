@@ -34,7 +34,7 @@ from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.evaluation import answer_rows, load_eval_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction, count
-from picochat.evidence.policy import Policy
+from picochat.evidence.scoring import Policy
 from picochat.files import write_files
 from picochat.model.engine import Decoding
 from picochat.packs.quotas import spread_evenly
@@ -113,8 +113,8 @@ class BenchmarkMetrics(Callback):
         self._rows = []
         if path is None or self.rows_per_lane == 0:
             return
-        read = data.eval_rows if path == getattr(data, "eval_path", None) and hasattr(data, "eval_rows") else None
-        rows = _fitting(load_eval_rows(path, read=read), data, path)
+        at_hand = path == getattr(data, "eval_path", None) and hasattr(data, "eval_rows")
+        rows = _fitting([row for _, row in data.eval_rows] if at_hand else load_eval_rows(path), data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows, self._policy = spread(rows, self.rows_per_lane), Policy.of(rows, path)
 

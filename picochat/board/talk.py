@@ -10,8 +10,7 @@ from typing import Any
 
 from picochat.board.folder import Found
 from picochat.errors import UserError
-from picochat.evidence.policy import SIGNALS_ONLY, Policy
-from picochat.evidence.scoring import score
+from picochat.evidence.scoring import SIGNALS_ONLY, Policy, score
 from picochat.files import sha256_file
 from picochat.model.engine import Decoding, load_model
 from picochat.packs.formats import read_rows

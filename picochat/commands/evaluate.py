@@ -33,12 +33,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_chat(args: argparse.Namespace) -> None:
     """Get the rows answered, judge the replies, write the report, print it."""
-    from picochat.evidence.answering import ModelAnswerer
+    from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
     from picochat.evidence.eval_report import check_card_place, eval_json, eval_report, write_model_card
     from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
     from picochat.evidence.gates import limits_with
-    from picochat.evidence.policy import Policy
-    from picochat.evidence.server import ServerAnswerer, ask_judge
+    from picochat.evidence.scoring import Policy
     from picochat.packs.rows import conversation
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
@@ -84,7 +83,7 @@ def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -
         return FileAnswerer(args.replies, rows), {"model": model, "settings": {}}
     settings = {**asdict(decoding), "device": args.device, "precision": args.precision}
     if args.server:
-        from picochat.evidence.server import ServerAnswerer
+        from picochat.evidence.answering import ServerAnswerer
 
         server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.jsonl"))
         name = f"{args.model} at {server.shown}"

@@ -1,30 +1,45 @@
-"""What answers conversations. In: a model in memory, a file of replies. Out: an `Answerer`. Next: evidence.evaluation.
+"""What answers conversations. In: a model in memory, a file of replies, a server. Out: an `Answerer`, second opinions.
 
     replies.jsonl   {"reply": "Final answer: 42"}                      a line a row, in the order of the eval file
                     {"id": "row-7", "reply": "…", "finished": false}   in any order; cut off at a limit
                     {"reply": "B"}, {"choice_scores": {"A": -0.1, "B": -3.2}}   for a row with choices
 
-What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation. A server answers in
-evidence.server, a model of transformers in model.any_lm, the module that is being trained in callbacks.
+What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation. A model of
+transformers answers in model.any_lm, the module that is being trained in callbacks. Next: evidence.evaluation.
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from picochat.errors import UserError
+from picochat.files import sha256_text
 from picochat.packs.records import iter_records
 from picochat.packs.rows import Message, Row
+from picochat.strict_json import parse_json
 
 if TYPE_CHECKING:
+    from picochat.evidence.lanes import Prediction
     from picochat.model.decoder import Decoder
     from picochat.model.engine import Decoding
     from picochat.model.tokenizer import ChatTokenizer
 
 Conversations = Sequence[Sequence[Message]]
+_ASKED = """You grade one reply of a small chat model that has no tools and sees nothing but the chat.
+
+Question: {question}
+A good reply: {expected}
+The reply: {reply}
+
+Is the reply a good one? Answer with one word, yes or no."""
+_DECLINES = "it declines, because such a model cannot know or do this, and it gives no answer all the same."
 
 
 class Reply(Protocol):
@@ -50,49 +65,6 @@ class Answerer(Protocol):
         """The log-likelihood of each label as the reply; None where it is not known."""
 
 
-class ModelAnswerer:
-    """Answers with a decoder in memory."""
-
-    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: "Decoding", *, progress: bool = False):
-        self.decoder = decoder
-        self.tokenizer = tokenizer
-        self.decoding = decoding
-        self.progress = progress
-
-    def reply(self, conversations: Conversations) -> Sequence[Reply]:
-        """Generate one reply for each conversation."""
-        from picochat.model.generation import generate
-
-        prompts = self._prompts(conversations)
-        return generate(self.decoder, self.tokenizer, prompts, self.decoding, progress=self.progress)
-
-    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> Sequence[Sequence[float]]:
-        """Score each label as the reply to its conversation."""
-        from picochat.model.likelihood import choice_scores
-
-        choices = [list(names) for names in labels]
-        prompts = self._prompts(conversations)
-        return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
-
-    def nll(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
-        """Nats a token of the replies in conversations; None where there is none, or it does not fit the context."""
-        from picochat.model.likelihood import reference_nll
-
-        return reference_nll(self.decoder, self.tokenizer, conversations, self.decoding.batch_size)
-
-    def _prompts(self, conversations: Conversations) -> list[list[int]]:
-        lists = [list(messages) for messages in conversations]
-        rendered = self.tokenizer.render_batch(lists, add_generation_prompt=True)
-        context = self.decoder.config.max_position_embeddings
-        for messages, prompt in zip(lists, rendered, strict=True):
-            if len(prompt.ids) >= context:
-                raise UserError(
-                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(prompt.ids)} tokens and leaves no "
-                    f"room for a reply in the model's context of {context}; shorten it or take it out"
-                )
-        return [prompt.ids for prompt in rendered]
-
-
 @dataclass(frozen=True)
 class Said:
     """A reply whose special tokens are not known; a `Reply`."""
@@ -106,6 +78,45 @@ class Said:
         return self.text
 
 
+class ModelAnswerer:
+    """Answers with a decoder in memory."""
+
+    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: "Decoding", *, progress: bool = False):
+        self.decoder, self.tokenizer, self.decoding, self.progress = decoder, tokenizer, decoding, progress
+
+    def reply(self, conversations: Conversations) -> Sequence[Reply]:
+        """Generate one reply for each conversation."""
+        from picochat.model.generation import generate
+
+        prompts = self._prompts(conversations)
+        return generate(self.decoder, self.tokenizer, prompts, self.decoding, progress=self.progress)
+
+    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> Sequence[Sequence[float]]:
+        """Score each label as the reply to its conversation."""
+        from picochat.model.likelihood import choice_scores
+
+        prompts, choices = self._prompts(conversations), [list(names) for names in labels]
+        return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
+
+    def nll(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
+        """Nats a token of the replies in conversations; None where there is none, or it does not fit the context."""
+        from picochat.model.likelihood import reference_nll
+
+        return reference_nll(self.decoder, self.tokenizer, conversations, self.decoding.batch_size)
+
+    def _prompts(self, conversations: Conversations) -> list[list[int]]:
+        lists = [list(messages) for messages in conversations]
+        prompts = [prompt.ids for prompt in self.tokenizer.render_batch(lists, add_generation_prompt=True)]
+        context = self.decoder.config.max_position_embeddings
+        for messages, ids in zip(lists, prompts, strict=True):
+            if len(ids) >= context:
+                raise UserError(
+                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(ids)} tokens and leaves no room for "
+                    f"a reply in the model's context of {context}; shorten it or take it out"
+                )
+        return prompts
+
+
 class FileAnswerer:
     """Hands out the replies of a JSONL file, as above, to the rows that were answered.
 
@@ -117,39 +128,164 @@ class FileAnswerer:
         lines = list(iter_records(path))
         names = [str(line["id"]) for _, line in lines if isinstance(line, dict) and line.get("id") is not None]
         if lines and len(names) == len(lines):
-            by_id = dict(zip(names, lines, strict=True))
-            missing = [str(row.get("id")) for row in rows if str(row.get("id")) not in by_id]
-            if missing:
+            by_id, wanted = dict(zip(names, lines, strict=True)), [str(row.get("id")) for row in rows]
+            if missing := [name for name in wanted if name not in by_id]:
                 raise UserError(f"{path} has no reply to {len(missing)} of {len(rows)} rows, such as id {missing[0]!r}")
-            lines = [by_id[str(row.get("id"))] for row in rows]
+            lines = [by_id[name] for name in wanted]
         if len(lines) != len(rows):
             raise UserError(f"{path} holds {len(lines)} replies to {len(rows)} rows; give one a row, or give them ids")
         self._lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row, (number, line) in zip(rows, lines, strict=True):
             scores = line.get("choice_scores") if isinstance(line, dict) else None
-            scored = isinstance(scores, dict) and all(
-                isinstance(scores.get(label), int | float) for label in row.get("choice_labels") or [None]
-            )
+            labels = row.get("choice_labels") or [None]
+            scored = isinstance(scores, dict) and all(isinstance(scores.get(label), int | float) for label in labels)
             if not scored and not (isinstance(line, dict) and isinstance(line.get("reply"), str)):
                 said = line if isinstance(line, ValueError) else "holds no reply"
                 raise UserError(
                     f'{path}:{number}: {said}; {{"reply": …}}, or {{"choice_scores": {{LABEL: …}}}}, is expected'
                 )
-            self._lines[key_of(row["messages"])].append({**line, "choice_scores": scores if scored else None})
+            self._lines[_key(row["messages"])].append({**line, "choice_scores": scores if scored else None})
 
     def reply(self, conversations: Conversations) -> list[Said]:
         """The reply to each conversation."""
-        lines = [self._lines[key_of(messages)].pop(0) for messages in conversations]
+        lines = [self._lines[_key(messages)].pop(0) for messages in conversations]
         return [Said(line["reply"], line.get("finished", True)) for line in lines]
 
     def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[list[float] | None]:
         """The scores of the file, None where it has a reply in their place."""
-        waiting = [self._lines[key_of(messages)] for messages in conversations]
-        lines = [own.pop(0) if own[0]["choice_scores"] else None for own in waiting]
-        pairs = zip(lines, labels, strict=True)
-        return [[float(line["choice_scores"][name]) for name in names] if line else None for line, names in pairs]
+        found: list[list[float] | None] = []
+        for messages, names in zip(conversations, labels, strict=True):
+            own = self._lines[_key(messages)]
+            scores = own.pop(0)["choice_scores"] if own[0]["choice_scores"] else None
+            found.append(scores and [float(scores[name]) for name in names])
+        return found
 
 
-def key_of(messages: Sequence[Message]) -> str:
-    """A conversation as a key."""
-    return json.dumps(list(messages), sort_keys=True)
+class ServerAnswerer:
+    """Asks a server that speaks OpenAI's protocol: vLLM, llama.cpp, `transformers serve`, …
+
+    The key is OPENAI_API_KEY of the environment.
+
+    Args:
+        url: of the server, such as http://localhost:8000/v1.
+        model: its name there.
+        decoding: `batch_size` rows are asked at a time.
+        kept: replies are added to this JSONL as they come, and what stands in it is not asked again.
+    """
+
+    def __init__(self, url: str, model: str, decoding: "Decoding", kept: Path) -> None:
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise UserError("a server is asked by the openai client; install picochat[server]") from error
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise UserError(f"{address.scheme}://… is no address of a server, such as http://localhost:8000/v1")
+        self.url = url if address.path.strip("/") else f"{url.rstrip('/')}/v1"
+        self.shown = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"  # without a password
+        self.model, self.decoding, self.kept = model, decoding, kept
+        self._key = os.environ.get("OPENAI_API_KEY") or "no-key-given"
+        self._client = OpenAI(base_url=self.url, api_key=self._key, max_retries=5, timeout=600)
+
+    def reply(self, conversations: Conversations) -> list[Said]:
+        """One reply to each conversation; equal ones are asked once."""
+        said = {}
+        for line in self.kept.read_bytes().splitlines() if self.kept.exists() else []:
+            with suppress(ValueError, KeyError, TypeError):  # the last line of a run that was killed
+                one = parse_json(line)
+                said[one["request"]] = Said(one["text"], one["finished"])
+        waiting = {name: messages for messages in conversations if (name := self._name(messages)) not in said}
+        self.kept.parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(self.decoding.batch_size) as pool, self.kept.open("a", encoding="utf-8") as kept:
+            kept.write("\n" * (kept.tell() > 0))  # after a line that was cut short
+            asked = {pool.submit(self._ask, messages): name for name, messages in waiting.items()}
+            try:
+                for done in as_completed(asked):
+                    name = asked[done]
+                    said[name] = done.result()
+                    kept.write(json.dumps({"request": name, **asdict(said[name])}, ensure_ascii=False) + "\n")
+                    kept.flush()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [said[self._name(messages)] for messages in conversations]
+
+    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[None]:
+        """None: this protocol scores no given reply, so choices are answered."""
+        return [None for _ in conversations]
+
+    def _ask(self, messages: Sequence[Message]) -> Said:
+        from openai import OpenAIError
+
+        own = self.decoding
+        asked: Any = {"messages": list(messages), "max_tokens": own.max_new_tokens, "temperature": own.temperature}
+        asked |= {"top_p": own.top_p} if own.top_p is not None else {}
+        asked |= {"extra_body": {"top_k": own.top_k}} if own.top_k else {}
+        try:
+            first = self._client.chat.completions.create(model=self.model, seed=own.seed, **asked).choices[0]
+        except (OpenAIError, LookupError, TypeError) as error:
+            text = str(error).replace(self._key, "…")
+            raise UserError(
+                f"{self.shown} did not answer as {self.model}: {text}; the replies so far are in {self.kept}: run it "
+                "again to go on"
+            ) from None
+        return Said(first.message.content or "", first.finish_reason == "stop")
+
+    def _name(self, messages: Sequence[Message]) -> str:
+        settings = {**asdict(self.decoding), "batch_size": None}
+        return sha256_text(_key([self.url, self.model, settings, messages]))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Replies that pass by both, by one, by none of them; kappa (Cohen's) is 1 where they agree fully, 0 by chance,
+    None where all verdicts are equal."""
+
+    both: int
+    rules_alone: int
+    judge_alone: int
+    neither: int
+    kappa: float | None
+
+
+def ask_judge(predictions: "Sequence[Prediction]", rows: Sequence[Row], judge: Answerer) -> "list[Prediction]":
+    """The predictions with `judge_passed` set where the judge model said yes or no.
+
+    It is asked about replies that rules over wording judge (refusals, identity, phrases), not about answers that are
+    compared, and decides nothing: both verdicts are shown.
+    """
+    asked = {
+        one.index: [{"role": "user", "content": _question(one, row)}]
+        for one, row in zip(predictions, rows, strict=True)
+        if one.choice_scores is None and row.get("answer") is None and "correct_choice" not in row
+    }
+    opinion = {}
+    for index, reply in zip(asked, judge.reply(list(asked.values())) if asked else (), strict=True):
+        word = reply.text.rpartition("</think>")[2].casefold().lstrip(' *"\n')  # without the thoughts that it shows
+        if word.startswith(("yes", "no")):
+            opinion[index] = word.startswith("yes")
+    return [replace(one, judge_passed=opinion.get(one.index)) for one in predictions]
+
+
+def _question(prediction: "Prediction", row: Row) -> str:
+    phrases = [" or ".join([group] if isinstance(group, str) else group) for group in row.get("must_include_any", [])]
+    phrases += row.get("must_include", [])
+    expected = row.get("reference") or ("it mentions " + "; ".join(phrases) if phrases else "it answers the question.")
+    expected = _DECLINES if row.get("answerable") is False else expected
+    return _ASKED.format(question=prediction.prompt, expected=expected, reply=prediction.reply)
+
+
+def agreement(predictions: "Sequence[Prediction]") -> Agreement | None:
+    """How far rules and judge model agree; None where the model said nothing."""
+    pairs = [(one.passed, one.judge_passed) for one in predictions if one.judged and one.judge_passed is not None]
+    if not pairs:
+        return None
+    counts = [pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))]
+    both, rules, judge, neither = (count / len(pairs) for count in counts)
+    chance = (both + rules) * (both + judge) + (neither + judge) * (neither + rules)
+    kappa = (both + neither - chance) / (1 - chance) if chance < 1 else None
+    return Agreement(counts[0], counts[1], counts[2], counts[3], kappa)
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

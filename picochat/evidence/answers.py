@@ -1,7 +1,7 @@
 """What a reply answers. In: replies, answers. Out: the part that answers, numbers by value. Next: evidence.checks.
 
-"7 + 5 = 12 …\\nFinal answer: 42"   42      behind the last mark: "####", "\\boxed{…}", "The answer is", "答案是"
-"It is Paris. It lies …"           Paris   behind an opening, to the first full stop
+"7 + 5 = 12 …\\nFinal answer: 42"   42      after the last mark: "####", "\\boxed{…}", "The answer is", "答案是"
+"It is Paris. It lies …"           Paris   after an opening, to the first full stop
 "$1,234.50"   {1234.5}, "$"          "1.234"       {1.234, 1234}: both are in use
 "42 apples"   {42}, "apples"         "5 million"   {5000000}
 "−5", "twelve", "3/4", "2½", "1e3", "= 42"      "27 15 42", "42 or 43", "2⁵", "12:30" are no number
@@ -12,32 +12,9 @@ import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
-from picochat.evidence.texts import UNSPACED, bare, fold, normalise, unwrap
+from picochat.evidence.texts import bare, fold, normalise, rule, unwrap
 
-_FINAL = re.compile(r"final answer\s*:", re.IGNORECASE)
-_IS = (
-    r"\**\s?(?:[:：=–—]|(?:is|was|ist|est|es|è|é|er|är|jest|adalah|είναι|(?:must|should|would|will) be)\b|"
-    r"是|为|為|は|은|คือ)[ :：]?(?:(?:option|choice)\b)?"
-)
-LAST = re.compile(rf"####|\\boxed(?=\s?\{{)|\bfinal answer{_IS}", re.IGNORECASE)
-_MARK = re.compile(
-    rf"{LAST.pattern}|<answer>|\b(?:answer|result|option|choice|antwort|ergebnis|réponse|respuesta|resultado|resposta|"
-    rf"risposta|antwoord|svar|vastaus|odpowiedź|cevap|jawaban|ответ|відповідь|απάντηση|उत्तर|الجواب|الإجابة){_IS}|"
-    rf"(?:คำตอบ|答案|答え|回答|答|정답|답){_IS}",
-    re.IGNORECASE,
-)
-_OPENING = re.compile(
-    r"(?:(?:so|then|therefore|thus|hence),? )?"
-    r"(?:(?:it|that|this)(?: is|['’]s)|i (?:choose|pick|select|would (?:choose|say)))[: ]",
-    re.IGNORECASE,
-)
-_COPULA = re.compile(r"(?:です|でした|だ|である|입니다|이에요|예요|이다)(?=[。.!！\s]*$)")
-_TAKEN_BACK = re.compile(r"\W*(?:no|not|or|but|and|wait|actually|sorry|rather|maybe)\b", re.IGNORECASE)
-_WORDS = re.findall(
-    r"\w+",
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty",
-)
+_FINAL = re.compile(r"(.*)final answer\s*:(.*)", re.IGNORECASE | re.DOTALL)
 _TIMES = {"k": 10**3, "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _SAME = {  # one spelling of a unit
     **dict.fromkeys(("us$", "usd", "dollar", "dollars"), "$"),
@@ -45,37 +22,24 @@ _SAME = {  # one spelling of a unit
     **dict.fromkeys(("gbp", "pound", "pounds"), "£"),
     **dict.fromkeys(("percent", "per cent", "pct"), "%"),
 }
-_OTHER = re.compile(  # what makes another statement of a number
-    rf"\b(?:{'|'.join(_WORDS)}|and|or|not|no|yes|but|more|less|than|plus|minus|about|if|to|least|most|almost|nearly|around|"
-    rf"over|under|approximately|between|without|maybe|perhaps|wrong|{'|'.join(list(_TIMES)[1:])}|(?:is|was|are|does)n't)\b|"
-    r"\b(?:nicht|keine?|oder|mehr|weniger|pas|ou|moins|más|menos|не|или|больше|меньше)\b|[不没非或超]|ない|以上|以下|아니"
-)
 _MARKS = str.maketrans({"٬": ",", "٫": ".", "⁄": "/"})  # Arabic marks; what NFKC makes of ½
-_MONEY = r"(?:[a-z]{1,2}\$|[$¢£¤¥฿\u20a0-\u20bf]|usd|eur|gbp|chf|inr|jpy|cny|rmb|rs\.?)"
-_NUMBER = re.compile(
-    rf"(?P<sign>[-+]|minus )? ?(?P<before>{_MONEY})? ?(?P<minus>[-+])?(?:(?P<whole>\d{{1,20}}) (?=\d{{1,20}} ?/))?"
-    rf"(?:(?P<digits>\d{{1,40}}(?:[,.' _]\d{{1,20}}){{0,12}}|\.\d{{1,40}})(?:e(?P<power>[-+]?\d{{1,2}}))?|"
-    rf"(?P<word>{'|'.join(reversed(_WORDS))})\b)(?: ?/ ?(?P<under>\d{{1,20}}))?"
-    r" ?(?P<unit>[^\s\d][^\d]{0,40})?"
-)
-_ALONE = re.compile(
-    rf"(?<![^\W{UNSPACED}])(?<![.,/^√])[-+]?{_MONEY}?[-+]?\d[\d,.' _]{{0,40}}(?:/ ?\d{{1,20}})?(?: ?%)?"
-    r"(?![\d/^!²³¹⁰-₎])"
-)
 
 
 def final_answer(reply: str) -> str | None:
-    """The text behind the last "Final answer:", or None."""
-    _, mark, behind = _behind_last(_FINAL, reply)
-    return behind.strip() if mark else None
+    """The text after the last "Final answer:", or None."""
+    found = _FINAL.match(reply)
+    return found[2].strip() if found else None
 
 
-def marked(reply: str, mark: re.Pattern[str] = _MARK) -> str | None:
-    """The text behind the last mark of an answer ("The answer is", "####", "\\boxed{…}"), or None."""
-    _, found, behind = _behind_last(mark, reply)
-    if found.startswith("\\"):
-        behind = _braced(behind)
-    return behind.partition("</answer>")[0].strip() if found else None
+def marked(reply: str, mark: str = "mark") -> str | None:
+    """The text after the last mark of an answer ("The answer is", "####", "\\boxed{…}"), or None."""
+    found = [*rule(mark).finditer(reply)][-1:]
+    if not found:
+        return None
+    after = reply[found[0].end() :]
+    if found[0].group().startswith("\\"):
+        after = _braced(after)
+    return after.partition("</answer>")[0].strip()
 
 
 def _braced(text: str) -> str:
@@ -89,16 +53,18 @@ def _braced(text: str) -> str:
 
 
 def plain_answer(reply: str) -> str:
-    """The part of a reply in free form that answers: behind a mark, or an opening such as "It is"."""
+    """The part of a reply in free form that answers: after a mark, or an opening such as "It is"."""
     said = marked(reply)
-    opening = _OPENING.match(reply.lstrip()) if said is None else None
-    return _COPULA.sub("", (reply.lstrip()[opening.end() :] if opening else reply) if said is None else said)
+    if said is None:
+        opening = rule("it_is").match(reply.lstrip())
+        said = reply.lstrip()[opening.end() :] if opening else reply
+    return rule("polite_end").sub("", said)
 
 
 def other_readings(said: str, reply: str) -> list[str]:
-    """What else may answer in a free reply: the line behind a mark, or a number in the last line, below the work."""
+    """What else may answer in a free reply: the line after a mark, or a number in the last line, below the work."""
     lines = said.strip().splitlines() or [""]
-    if said != reply:  # behind a mark an explanation may follow
+    if said != reply:  # after a mark an explanation may follow
         return [lines[0], only_number(lines[0]) or ""]
     return [lines[-1] if readings(lines[-1]) else only_number(lines[-1]) or ""]
 
@@ -108,19 +74,11 @@ def steps_correct(wanted: Sequence[str], reply: str) -> float:
 
     steps ["7 + 5 = 12", "2 + 1 + 1 = 4"] against "7 + 5 = 12\\n2 + 1 = 3\\nFinal answer: 42" give 1/2.
     """
-    work, mark, _ = _behind_last(_FINAL, reply)
-    lines = [line for line in (work if mark else reply).splitlines() if line.strip()]
+    found = _FINAL.match(reply)
+    lines = [line for line in (found[1] if found else reply).splitlines() if line.strip()]
     own = [line for step in wanted for line in step.splitlines() if line.strip()]
     right = sum(normalise(line) == normalise(step) for line, step in zip(lines, own, strict=False))
     return right / max(len(lines), len(own), 1)
-
-
-def _behind_last(mark: re.Pattern[str], reply: str) -> tuple[str, str, str]:
-    """What stands before the last match, the match, and what stands behind it."""
-    matches = list(mark.finditer(reply))
-    return (
-        (reply[: matches[-1].start()], matches[-1].group(), reply[matches[-1].end() :]) if matches else ("", "", reply)
-    )
 
 
 def same_text(said: str, answer: str, alone: bool, case: bool = False) -> bool:
@@ -129,19 +87,18 @@ def same_text(said: str, answer: str, alone: bool, case: bool = False) -> bool:
     if not alone and not value(answer):
         first, *others = re.split(r"(?<=[.!?])\s|\n|,\s(?=[a-z])", said, maxsplit=1)
         rest = others[0] if others else ""
-    return wanted == bare(said, case=case) or (wanted == bare(first, case=case) and not _TAKEN_BACK.match(rest))
+    return wanted == bare(said, case=case) or (wanted == bare(first, case=case) and not rule("taken_back").match(rest))
 
 
 def same_number(said: str, answer: str, alone: bool) -> bool:
-    """Whether the first line of a text is, or holds alone, the answer's number; nothing behind it holds another one."""
+    """Whether the first line of a text is, or holds alone, the answer's number; nothing after it holds another one."""
     head, _, rest = said.strip().partition("\n")
     wanted, sums = value(answer), "=" in head.lstrip(" =$\\(")
     if wanted is None or len(head) > 200 or (alone and (rest or sums)):
         return False
     found = readings(head, units=not alone)
     if found is None and not alone:
-        short = re.split(r"[,;.:] (?=[^\W\d_])| \(", head, maxsplit=1)[0]
-        found = readings(short)
+        found = readings(re.split(r"[,;.:] (?=[^\W\d_])| \(", head, maxsplit=1)[0])
     if found is None or wanted[0] not in found[0] or re.search(r"\d", rest):
         return False
     return wanted[1] in ("", found[1]) or (len(wanted[1]) == 1 and not found[1])  # "$5" may be said as 5
@@ -158,27 +115,28 @@ def readings(text: str, *, units: bool = True) -> tuple[list[Fraction], str] | N
     """Every value that a text may have, the likeliest first, and its unit; None where it is not one number.
 
     Args:
-        text: the whole of it is read, of a sum what stands behind the last "=".
+        text: the whole of it is read, of a sum what stands after the last "=".
         units: whether words may follow: "42 apples".
     """
     text = re.sub(r"[¼-¾⅐-⅞]", lambda part: f" {unicodedata.normalize('NFKC', part[0])}", text)
     text = unwrap(fold(text).translate(_MARKS).rpartition("=")[2])
-    found = _NUMBER.fullmatch(text.rstrip("!,;"))
+    found = rule("number").fullmatch(text.rstrip("!,;"))
     if found is None:
         return None
-    unit, factor = (found["unit"] or "").strip(), Fraction(1)
+    unit, factor = (found["unit"] or "").strip(), Fraction(10) ** int(found["power"] or 0)
     words = unit.split()
     if words and words[0] in _TIMES:
-        unit, factor = " ".join(words[1:]), Fraction(_TIMES[words[0]])
-    if not _is_unit(unit) or (unit and not units and unit[0].isalpha()):
-        return None
-    values = [Fraction(_WORDS.index(found["word"]))] if found["word"] else _decimals(found["digits"])
-    factor *= Fraction(10) ** int(found["power"] or 0)
-    negative = "-" in (found["minus"], found["sign"]) or found["sign"] == "minus "
+        unit, factor = " ".join(words[1:]), factor * _TIMES[words[0]]
     under, whole = int(found["under"] or 1), int(found["whole"] or 0)
+    if not _is_unit(unit) or (unit and not units and unit[0].isalpha()) or not under:
+        return None
+    if "-" in (found["minus"], found["sign"]) or found["sign"] == "minus ":
+        factor = -factor
+    names = rule("small_numbers").pattern.split("|")
+    values = [Fraction(names.index(found["word"]))] if found["word"] else _decimals(found["digits"])
     unit = unit or found["before"] or ""
-    read = [(-1 if negative else 1) * factor * (whole + Fraction(one, under or 1)) for one in values]
-    return (read, _SAME.get(unit, unit)) if read and under else None
+    read = [factor * (whole + one / under) for one in values]
+    return (read, _SAME.get(unit, unit)) if read else None
 
 
 def only_number(text: str) -> str | None:
@@ -186,8 +144,8 @@ def only_number(text: str) -> str | None:
     if len(text) > 200 or readings(text):
         return None
     text = fold(text).translate(_MARKS)
-    found = _ALONE.findall(text)
-    plain = len(found) == 1 and not _OTHER.search(text)
+    found = rule("lone_number").findall(text)
+    plain = len(found) == 1 and not rule("other").search(text)
     return found[0] if plain and re.findall(r"\d", text) == re.findall(r"\d", found[0]) else None
 
 
@@ -195,7 +153,7 @@ def _is_unit(text: str) -> bool:
     words = text.split()
     letters = all(char.isalpha() or char in " %°/'.-²³" or unicodedata.category(char) == "Sc" for char in text)
     begins = text[:1] not in ("²", "³", ".", "-", "/", "'")
-    return len(words) <= 3 and letters and begins and "is" not in words and not _OTHER.search(text)
+    return len(words) <= 3 and letters and begins and "is" not in words and not rule("other").search(text)
 
 
 def _decimals(digits: str) -> list[Fraction]:

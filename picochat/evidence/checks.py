@@ -1,17 +1,7 @@
 """Named checks. In: a reply, what the check wants, the row. Out: a `Grade`. Next: evidence.scoring.
 
-    field of a row      check                    what passes
-    answer, accept      number where it is one   the value: "$42.00", "#### 42", "\\boxed{42}", "The answer is 42."
-                        exact                    the text, but for typography; {case: true} minds capitals
-    correct_choice      choice                   the label in a usual wrapping: "(B)", "B. Paris", "Answer: B"
-    must_include        includes                 every phrase, as whole words where the script has them
-    must_include_any    any_of                   one phrase of each group
-    must_not_include    excludes                 none of the phrases
-    max_words           max_words                so many words, or characters in Han, kana, Thai, …
-    answerable: false   refusal                  a refusal that leaks no answer
-    check: {NAME: …}    these, regex, steps, identity, python, an entry point of ``picochat.checks``, or a dotted path
-
-One candidate is graded, never "any number of the reply". `Grade.strict` also asks for the exact form of the answer.
+`CHECKS` has ours by name; another is an entry point of ``picochat.checks``, or a dotted path. One candidate is graded,
+never "any number of the reply". `Grade.strict` also asks for the exact form of the answer.
 """
 
 import os
@@ -20,21 +10,13 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence.answers import (
-    LAST,
-    final_answer,
-    marked,
-    other_readings,
-    plain_answer,
-    same_number,
-    same_text,
-    steps_correct,
-)
-from picochat.evidence.refusals import READ, declines, is_english, is_somebody_else, leaks_an_answer
+from picochat.evidence import answers
+from picochat.evidence.answers import same_number, same_text, steps_correct
+from picochat.evidence.habits import READ, declines, is_english, is_somebody_else, leaks_an_answer
 from picochat.evidence.texts import bare, fold, includes, normalise, units
 from picochat.packs.rows import Row, prompt_text
 from picochat.plugins import load_named
@@ -44,6 +26,9 @@ for what, most in ((resource.RLIMIT_CPU, 10), (resource.RLIMIT_AS, 2**30), (reso
     resource.setrlimit(what, (most, most))
 """
 _CODE = re.compile(r"```(?:python|py)?\n(.*?)(?:```|\Z)", re.DOTALL)
+_AFTER_LABEL = (
+    r"\W? ?[)\].:}>】*]+(?: .*)?|,? (?!and\b|or\b)- .*|, (?!and\b|or\b)[a-z]{2,}.*| is (?:correct|right|the .*)\.?"
+)
 
 
 class Grade(NamedTuple):
@@ -65,81 +50,85 @@ class Grade(NamedTuple):
 Check = Callable[[str, Any, Row], "Grade | bool"]
 
 
-def exact(reply: str, wanted: Any, row: Row) -> Grade:
-    """The text of the answer, or of one that is accepted; `{case: true}` minds capitals."""
+def grade(name: str, reply: str, wanted: Any, row: Row) -> Grade:
+    """What the check of this name says; its `reason` is set where it fails.
+
+    Raises:
+        UserError: there is no such check.
+    """
+    check, reason = CHECKS.get(name) or (_load(name, "picochat.checks", "check"), name)
+    found = check(reply, wanted, row)
+    found = found if isinstance(found, Grade) else Grade(bool(found))
+    return found if found.passed else found._replace(strict=False, reason=found.reason or reason)
+
+
+_load = cache(load_named)
+
+
+def accepted(row: Row) -> list[str]:
+    """The row's answer, and what is accepted in its place."""
+    return [text for text in (row.get("answer"), *row.get("accept", [])) if text is not None]
+
+
+def _exact(reply: str, wanted: Any, row: Row) -> Grade:
     case = isinstance(wanted, Mapping) and bool(wanted.get("case"))
-    return _graded(reply, wanted, row, lambda said, answer, alone: same_text(said, answer, alone, case))
+    return _compare(reply, wanted, row, partial(same_text, case=case))
 
 
-def number(reply: str, wanted: Any, row: Row) -> Grade:
-    """The value of the answer."""
-    return _graded(reply, wanted, row, same_number)
+def _answer(said: str, answer: str, alone: bool) -> bool:
+    return same_text(said, answer, alone) or same_number(said, answer, alone)
 
 
-def answer(reply: str, wanted: Any, row: Row) -> Grade:
-    """`number` where the answer is one, and `exact`: what a row without a named check gets."""
-    return _graded(reply, wanted, row, lambda *texts: same_text(*texts) or same_number(*texts))
+def _compare(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
+    """The one candidate of the reply, in the row's answer style, against the answers."""
+    right = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else accepted(row)
+    style, final = row.get("answer_style"), answers.final_answer(reply)
+    direct = style == "direct"
+    candidates: list[str] = [reply]  # "direct": nothing but the answer
+    exactly: str | None = reply
+    if not direct and (style == "scratchpad" or row.get("steps")):
+        said, exactly = answers.marked(reply, "last_mark"), final
+        if said is None:
+            return Grade(False, reason="no_final_answer")
+        candidates = [said]
+    elif not direct:  # the row does not say; any form is understood
+        said, exactly = answers.plain_answer(reply), final or reply
+        candidates = [said, *answers.other_readings(said, reply)]
+    passed = any(same(said, answer, direct) for said in candidates if said for answer in right)
+    strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in right)
+    return Grade(passed, passed and strict, candidates[0] if exactly is None else exactly)
 
 
-def choice(reply: str, wanted: Any, row: Row) -> Grade:
+def _choice(reply: str, wanted: Any, row: Row) -> Grade:
     """The label of the right choice, and no other."""
-    said, labels = (
-        fold(plain_answer(reply).strip().partition("\n")[0]),
-        "|".join(map(re.escape, map(fold, row["choice_labels"]))),
-    )
-    more = (
-        r"\W? ?[)\].:}>】*]+(?: .*)?|,? (?!and\b|or\b)- .*|, (?!and\b|or\b)[a-z]{2,}.*| is (?:correct|right|the .*)\.?"
-    )
-    found = re.fullmatch(rf"(?:(?:option|choice) )?[*(\[<{{【\"' ]*({labels})(?:{more})?", said) or re.fullmatch(
-        rf"({labels})", bare(said)
-    )
+    said = fold(answers.plain_answer(reply).strip().partition("\n")[0])
+    labels = "|".join(re.escape(fold(label)) for label in row["choice_labels"])
+    wrapped = rf"(?:(?:option|choice) )?[*(\[<{{【\"' ]*({labels})(?:{_AFTER_LABEL})?"
+    found = re.fullmatch(wrapped, said) or re.fullmatch(rf"({labels})", bare(said))
     label = found[1] if found else bare(said)
     right = label == fold(row["correct_choice"])
     return Grade(right, right and normalise(reply) == normalise(row["correct_choice"]), label)
 
 
-def any_of(reply: str, wanted: Sequence[Any], row: Row) -> Grade:
-    """One phrase, or one of each group where there are groups."""
-    groups = [wanted] if isinstance(wanted[0], str) else wanted
-    return _has(reply, groups)
+def _has(reply: str, groups: Sequence[Sequence[str]]) -> bool:
+    """Whether one phrase of each group occurs."""
+    text = fold(reply)
+    return all(any(includes(text, fold(phrase)) for phrase in group) for group in groups)
 
 
-def contains(reply: str, wanted: Sequence[str], row: Row) -> Grade:
-    """Every phrase."""
-    return _has(reply, [[phrase] for phrase in wanted])
+def _any_of(reply: str, wanted: Sequence[Any], row: Row) -> bool:
+    return _has(reply, [wanted] if isinstance(wanted[0], str) else wanted)
 
 
-def excludes(reply: str, wanted: Sequence[str], row: Row) -> Grade:
-    """No phrase."""
-    return Grade(not _has(reply, [wanted]).passed)
-
-
-def max_words(reply: str, wanted: int, row: Row) -> Grade:
-    """At most so many words."""
-    return Grade(sum(re.search(r"\w", unit) is not None for unit in units(reply)) <= wanted)
-
-
-def regex(reply: str, wanted: str, row: Row) -> Grade:
-    """A regular expression matches somewhere (in the first `READ` characters)."""
-    return Grade(re.search(wanted, reply[:READ]) is not None)
-
-
-def steps(reply: str, wanted: float, row: Row) -> Grade:
-    """At least this share of the row's own steps is right, line by line; true: all."""
-    return Grade(steps_correct(row.get("steps") or [], reply) >= float(wanted))
-
-
-def refusal(reply: str, wanted: bool, row: Row) -> Grade:
-    """The speaker declines, and leaks no answer."""
+def _refusal(reply: str, wanted: bool, row: Row) -> Grade:
     return _of_english(reply, declines(reply) and not leaks_an_answer(reply, prompt_text(row)))
 
 
-def identity(reply: str, wanted: str, row: Row) -> Grade:
-    """The speaker is nobody but the one of this name."""
-    return _of_english(reply, not is_somebody_else(reply, wanted))
+def _of_english(reply: str, passed: bool) -> Grade:
+    return Grade(passed) if is_english(reply) else Grade(True, False, reason="not_judged")
 
 
-def python(reply: str, wanted: str, row: Row) -> Grade:
+def _python(reply: str, wanted: str, row: Row) -> bool:
     """The reply's code (its first block of code, or all of it) passes these tests, in a process of its own."""
     if os.environ.get("PICOCHAT_RUN_CODE") != "1":
         raise UserError("the check `python` runs code of the model; set PICOCHAT_RUN_CODE=1 where that is safe")
@@ -148,73 +137,32 @@ def python(reply: str, wanted: str, row: Row) -> Grade:
     try:
         ran = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, timeout=20, env={}, input=b"")
     except (subprocess.TimeoutExpired, ValueError):
-        return Grade(False)
-    return Grade(ran.stdout.decode("utf-8", "replace").endswith(f"{done}\n"))
+        return False
+    return ran.stdout.decode("utf-8", "replace").endswith(f"{done}\n")
 
 
 CHECKS: Mapping[str, tuple[Check, str]] = {  # name → function, and the reason that it gives
-    "answer": (answer, "wrong_answer"),
-    "exact": (exact, "wrong_answer"),
-    "number": (number, "wrong_answer"),
-    "choice": (choice, "wrong_choice"),
-    "includes": (contains, "missing_required"),
-    "any_of": (any_of, "missing_required"),
-    "includes_any": (any_of, "missing_required"),
-    "excludes": (excludes, "forbidden_phrase"),
-    "max_words": (max_words, "length"),
-    "regex": (regex, "wrong_form"),
-    "steps": (steps, "wrong_form"),
-    "refusal": (refusal, "unsupported_claim"),
-    "identity": (identity, "wrong_identity"),
-    "python": (python, "wrong_form"),
+    # the number where the answer is one ("$42.00", "#### 42", "\\boxed{42}", "The answer is 42."), or the text
+    "answer": (lambda reply, wanted, row: _compare(reply, wanted, row, _answer), "wrong_answer"),
+    # the text, but for typography; {case: true} minds capitals
+    "exact": (_exact, "wrong_answer"),
+    "number": (lambda reply, wanted, row: _compare(reply, wanted, row, same_number), "wrong_answer"),
+    # the label in a usual wrapping: "(B)", "B. Paris", "Answer: B"
+    "choice": (_choice, "wrong_choice"),
+    # phrases, as whole words where the script has them: all, one (of each group), none
+    "includes": (lambda reply, wanted, row: _has(reply, [[phrase] for phrase in wanted]), "missing_required"),
+    "any_of": (_any_of, "missing_required"),
+    "includes_any": (_any_of, "missing_required"),
+    "excludes": (lambda reply, wanted, row: not _has(reply, [wanted]), "forbidden_phrase"),
+    # words, or characters in Han, kana, Thai, …
+    "max_words": (lambda reply, wanted, row: sum(bool(re.search(r"\w", x)) for x in units(reply)) <= wanted, "length"),
+    "regex": (lambda reply, wanted, row: re.search(wanted, reply[:READ]) is not None, "wrong_form"),
+    # at least this share of the row's own steps is right, line by line
+    "steps": (lambda reply, wanted, row: steps_correct(row.get("steps", []), reply) >= float(wanted), "wrong_form"),
+    # the speaker declines, and leaks no answer
+    "refusal": (_refusal, "unsupported_claim"),
+    # the speaker is nobody but the one of this name
+    "identity": (lambda reply, name, row: _of_english(reply, not is_somebody_else(reply, name)), "wrong_identity"),
+    # the reply's code passes these tests
+    "python": (_python, "wrong_form"),
 }
-
-
-def grade(name: str, reply: str, wanted: Any, row: Row) -> Grade:
-    """What the check of this name says; its `reason` is set where it fails.
-
-    Raises:
-        UserError: there is no such check.
-    """
-    check, reason = _load(name)
-    found = check(reply, wanted, row)
-    found = found if isinstance(found, Grade) else Grade(bool(found))
-    return found if found.passed else found._replace(strict=False, reason=found.reason or reason)
-
-
-@cache
-def _load(name: str) -> tuple[Check, str]:
-    return CHECKS[name] if name in CHECKS else (load_named(name, "picochat.checks", "check"), name)
-
-
-def accepted(row: Row) -> list[str]:
-    """The row's answer, and what is accepted in its place."""
-    return [text for text in (row.get("answer"), *row.get("accept", [])) if text is not None]
-
-
-def _graded(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
-    answers = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else accepted(row)
-    style, final = row.get("answer_style"), final_answer(reply)
-    direct = style == "direct"
-    ways: list[str] = [reply]  # "direct": nothing but the answer
-    exactly: str | None = reply
-    if not direct and (style == "scratchpad" or row.get("steps")):
-        said, exactly = marked(reply, LAST), final
-        if said is None:
-            return Grade(False, reason="no_final_answer")
-        ways = [said]
-    elif not direct:  # the row does not say; any form is understood
-        said, exactly = plain_answer(reply), final or reply
-        ways = [said, *other_readings(said, reply)]
-    passed = any(same(way, answer, direct) for way in ways if way for answer in answers)
-    strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in answers)
-    return Grade(passed, passed and strict, ways[0] if exactly is None else exactly)
-
-
-def _of_english(reply: str, passed: bool) -> Grade:
-    return Grade(passed) if is_english(reply) else Grade(True, False, reason="not_judged")
-
-
-def _has(reply: str, groups: Sequence[Sequence[str]]) -> Grade:
-    text = fold(reply)
-    return Grade(all(any(includes(text, fold(phrase)) for phrase in group) for group in groups))

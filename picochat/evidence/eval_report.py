@@ -28,13 +28,13 @@ from picochat.blocks import (
 )
 from picochat.errors import UserError
 from picochat.evidence import words
+from picochat.evidence.answering import Agreement, agreement
 from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.html_page import Curves, charts
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, grouped, nested
 from picochat.evidence.report import breakdown, facts, jsonl, mixtures, origin, origin_json, replies, run_name
 from picochat.evidence.scoring import REASONS
-from picochat.evidence.server import Agreement, agreement
 from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit
 from picochat.files import sha256_text, write_files
 

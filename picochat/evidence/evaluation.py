@@ -12,7 +12,7 @@ Next: evidence.eval_report, evidence.arms.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,23 +23,16 @@ from picochat.errors import UserError
 from picochat.evidence.answering import Answerer
 from picochat.evidence.gates import Claim, Gate, check_gates, claims
 from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
-from picochat.evidence.policy import SIGNALS_ONLY, Policy
-from picochat.evidence.scoring import Verdict, is_choice, score, score_choice
+from picochat.evidence.scoring import SIGNALS_ONLY, Policy, Verdict, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
 from picochat.packs.formats import Tally, read_rows
 from picochat.packs.rows import Row, cluster_of, prompt_text
 from picochat.strict_json import read_json_object
 
-_READ = {  # what is read of a report → the types it may have; Python's bool is no int here
-    "predictions_sha256": (str,),
-    "pack.path": (str,),
-    "pack.sha256": (str,),
-    "pack.rows": (int,),
-    "model.folder": (str,),
-    "model.sha256": (str,),
-    "model.provenance": (dict,),
-    **dict.fromkeys(("settings", "limits", "says"), (dict,)),
-    "overlap": (str,),
+_READ: dict[str, type] = {  # what is read of a report, and its type; Python's bool is no int here
+    **dict.fromkeys(("predictions_sha256", "pack.path", "pack.sha256", "model.folder", "model.sha256", "overlap"), str),
+    **dict.fromkeys(("model.provenance", "settings", "limits", "says"), dict),
+    "pack.rows": int,
 }
 
 
@@ -87,8 +80,8 @@ class Evaluation:
     model: Model
     settings: Mapping[str, Any]
     predictions: Sequence[Prediction]
-    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as policy.Policy.gates
-    says: Mapping[str, str] = field(default_factory=dict)  # as policy.Policy.claims
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as scoring.Policy.gates
+    says: Mapping[str, str] = field(default_factory=dict)  # as scoring.Policy.claims
     overlap: str = ""  # with the training rows of the model
     picochat: str = picochat.__version__
 
@@ -112,15 +105,13 @@ class Evaluation:
         return claims(self.predictions, self.gates, self.says)
 
 
-def load_eval_rows(
-    path: str | Path, tally: Tally | None = None, read: Iterable[tuple[int, Row]] | None = None
-) -> list[Row]:
-    """Read an eval file whose every check can be applied; `read` are its rows with their lines, where they are at hand.
+def load_eval_rows(path: str | Path, tally: Tally | None = None) -> list[Row]:
+    """Read an eval file whose every check can be applied.
 
     Raises:
         UserError: no such file, no rows, or a bad row, named by file and line.
     """
-    return [row for _, row in read] if read is not None else read_rows(path, "eval", tally=tally)
+    return read_rows(path, "eval", tally=tally)
 
 
 def answer_rows(rows: Sequence[Row], answerer: Answerer, policy: Policy | None = None) -> list[Prediction]:
@@ -162,46 +153,29 @@ def read_eval(folder: str | Path) -> Evaluation:
     """
     try:
         return _read(Path(folder) / "eval_report.json", Path(folder) / "predictions.jsonl")
-    except UserError as error:
-        fault = str(error).removeprefix("cannot read ")
+    except (UserError, OSError) as error:
+        fault = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        fault = fault.removeprefix("cannot read ")
         raise UserError(f"cannot read {fault}; run it again with `picochat eval chat`") from error
-
-
-def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
-    """An earlier evaluation, which must be on the same rows as `input_path`."""
-    evaluation = read_eval(folder)
-    try:
-        own, other = sha256_file(input_path), evaluation.pack.sha256
-    except OSError as error:
-        raise UserError(f"cannot read {input_path}: {error.strerror}") from error
-    if own != other:
-        raise UserError(
-            f"--before {folder} was measured on other rows (sha256 {other[:12]}) than {input_path} ({own[:12]}); "
-            "run `eval chat` on the same file for both"
-        )
-    return evaluation
 
 
 def _read(report_path: Path, predictions_path: Path) -> Evaluation:
     report = read_json_object(report_path)
     if report.get("kind") != "eval chat":
         raise UserError(f"{report_path}: kind is {str(report.get('kind'))[:60]!r}, not 'eval chat'")
-    for name, types in _READ.items():
+    for name, kind in _READ.items():
         part, _, field = name.rpartition(".")
         section = report.get(part) if part else report
         value = section.get(field) if isinstance(section, dict) else None
-        if type(value) not in types:
+        if type(value) is not kind:
             raise UserError(f"{report_path}: {name} is {'missing' if value is None else 'of another kind'}")
-    try:
-        content = predictions_path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {predictions_path}: {error.strerror}") from error
+    content = predictions_path.read_bytes()
     if hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
         raise UserError(f"{predictions_path}: does not hold the replies that {report_path.name} was made of")
-    lines = map(json.loads, content.decode().split("\n")[:-1])
     try:
         predictions = [
-            Prediction(**{**line, **{name: tuple(line[name]) for name in ("reasons", "signals")}}) for line in lines
+            Prediction(**{**line, "reasons": tuple(line["reasons"]), "signals": tuple(line["signals"])})
+            for line in map(json.loads, content.decode().split("\n")[:-1])
         ]
     except (KeyError, TypeError) as error:
         raise UserError(f"{predictions_path}: was written by another version of picochat") from error
@@ -209,7 +183,18 @@ def _read(report_path: Path, predictions_path: Path) -> Evaluation:
     return Evaluation(
         RowFile(pack["path"], pack["sha256"], pack["rows"]),
         Model(model["folder"], model["sha256"], model["provenance"]),
-        report["settings"],
-        predictions,
-        **{name: report[name] for name in ("limits", "says", "overlap")},
+        predictions=predictions,
+        **{name: report[name] for name in ("settings", "limits", "says", "overlap")},
     )
+
+
+def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
+    """An earlier evaluation, which must be on the same rows as `input_path`."""
+    evaluation = read_eval(folder)
+    own, other = sha256_file(input_path), evaluation.pack.sha256
+    if own != other:
+        raise UserError(
+            f"--before {folder} was measured on other rows (sha256 {other[:12]}) than {input_path} ({own[:12]}); "
+            "run `eval chat` on the same file for both"
+        )
+    return evaluation

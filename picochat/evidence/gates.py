@@ -1,7 +1,7 @@
 """What may be claimed. In: predictions, a policy. Out: `Gate`s and `Claim`s. Next: evidence.evaluation.
 
 Claims follow from gates, gates from lanes that have rows; nothing is said about what was not tested. What a mixture
-calls "diagnostic" is that whatever its gates show. Limits and words are those of the mixture (evidence.policy).
+calls "diagnostic" is that whatever its gates show. Limits and words are those of the mixture (evidence.scoring).
 """
 
 import math
@@ -54,7 +54,7 @@ class Claim:
 def limits_with(
     changes: Sequence[str], limits: Mapping[str, Mapping[str, float]], rows: Sequence[Row]
 ) -> dict[str, dict[str, float]]:
-    """The limits (`policy.Policy.gates`), some set by texts such as "math=0.5" in every benchmark profile of the rows.
+    """The limits (`scoring.Policy.gates`), some set by texts such as "math=0.5" in every benchmark profile of the rows.
 
     Raises:
         UserError: a text of another form, or a gate that is none of the mixture's, the rows' skills and lanes, or echo.
@@ -75,7 +75,7 @@ def limits_with(
 
 
 def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, Mapping[str, float]]) -> list[Gate]:
-    """The gates that the rows of each benchmark profile can decide; `limits` as `policy.Policy.gates`."""
+    """The gates that the rows of each benchmark profile can decide; `limits` as `scoring.Policy.gates`."""
     gates = []
     for profile, rows in grouped(predictions, "by_benchmark_profile").items():
         for name, limit in sorted(limits.get(profile, {}).items(), key=lambda gate: (gate[0] == "echo", gate[0])):
@@ -95,7 +95,7 @@ def check_gates(predictions: Sequence[Prediction], limits: Mapping[str, Mapping[
 
 
 def claims(predictions: Sequence[Prediction], gates: Sequence[Gate], says: Mapping[str, str]) -> list[Claim]:
-    """What may be said of each benchmark profile, those of the mixtures (`policy.Policy.claims`) first."""
+    """What may be said of each benchmark profile, those of the mixtures (`scoring.Policy.claims`) first."""
     tested = grouped(predictions, "by_benchmark_profile")
     made = []
     for profile in dict.fromkeys([*says, *tested]):

@@ -51,7 +51,7 @@ class Prediction:
         answerable: the row's own field, None where it has none.
         choice_scores: log-likelihood of each label, None for a generated reply.
         tags: the `rows.TAGS` that the row has.
-        judge_passed: what a judge model says (evidence.server), None where none was asked or it said neither.
+        judge_passed: what a judge model says (evidence.answering), None where none was asked or it said neither.
         nll: nats a token of the row's reference reply; None where it has none, or it was not measured.
     """
 

@@ -18,11 +18,10 @@ reply: its rate can be lower than lm-eval's.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -80,61 +79,60 @@ def export_lm_eval(
     profiles = {row.get("mixture_profile") for row in rows}
     group = "picochat_" + _word(name or (len(profiles) == 1 and profiles.pop()) or Path(input_path).stem)
     lanes: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    left_out = Counter[str]()
     for row in rows:
-        lanes[_word(row.get("category") or "rows"), _check_of(row)].append(row)
-    known = {key: lane for key, lane in sorted(lanes.items()) if key[1] in (*forms["styles"], "choice")}
-    left_out = Counter(check for (_, check), lane in lanes.items() if (_, check) not in known for _ in lane)
-    if not known:
+        form, reason = _form(row)
+        if form:
+            lanes[_word(row.get("category") or "rows"), form].append(row)
+        else:
+            left_out[reason] += 1
+    if not lanes:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
-    categories = Counter(category for category, _ in known)
-    limit = max_new_tokens or max(len(_expected(row).encode()) for lane in known.values() for row in lane) + 1
-    tasks: dict[str, int] = {}
+    categories = Counter(category for category, _ in lanes)
+    expected = [row.get("reference") or row.get("answer") or row["correct_choice"] for row in chain(*lanes.values())]
+    limit = max_new_tokens or max(len(text.encode()) for text in expected) + 1
+    done = Exported(group, {}, dict(left_out), limit)
     with atomic_folder(folder) as building:
-
-        def write(name: str, value: Mapping[str, Any]) -> None:
+        written = {}
+        for (category, form), lane in sorted(lanes.items()):
+            task = f"{group}_{category}" + (f"_{form}" if categories[category] > 1 else "")
+            file = folder.resolve() / f"{task}.jsonl"
+            (building / file.name).write_text(dump_rows(map(_record, lane)), encoding="utf-8")
+            data = {"task": task, "dataset_kwargs": {"data_files": {"test": str(file)}}, **forms["every"]}
+            written[task] = {**data, **forms[form]}
+            if "generation_kwargs" in forms[form]:
+                written[task]["generation_kwargs"] = {**forms[form]["generation_kwargs"], "max_gen_toks": limit}
+            done.tasks[task] = len(lane)
+        checks = {"acc" if form == "choice" else "exact_match" for _, form in lanes}
+        metrics = [metric for name, metric in forms["group"].items() if name in checks]
+        about = {"aggregate_metric_list": metrics, "metadata": {"version": 1}}
+        for name, value in {**written, group: {"group": group, "task": [*done.tasks], **about}}.items():
             text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
             (building / f"{name}.yaml").write_text(text, encoding="utf-8")
-
-        for (category, check), lane in known.items():
-            task = f"{group}_{category}" + (f"_{check}" if categories[category] > 1 else "")
-            rows_file = folder.resolve() / f"{task}.jsonl"
-            (building / rows_file.name).write_text(dump_rows(map(_record, lane)), encoding="utf-8")
-            files = {"task": task, "dataset_kwargs": {"data_files": {"test": str(rows_file)}}, **forms["every"]}
-            write(task, {**files, **_task(forms, check, limit)})
-            tasks[task] = len(lane)
-        checks = {"acc" if check == "choice" else "exact_match" for _, check in known}
-        metrics = [form for name, form in forms["group"].items() if name in checks]
-        write(group, {"group": group, "task": [*tasks], "aggregate_metric_list": metrics, "metadata": {"version": 1}})
-        done = Exported(group, tasks, dict(left_out), limit)
         (building / "README.md").write_text(_readme(done, folder, Path(input_path)), encoding="utf-8")
     return done
 
 
-def _check_of(row: Row) -> str:
-    """The row's way of being checked, or why lm-eval has none for it."""
+def _form(row: Row) -> tuple[str, str]:
+    """How lm-eval checks the row (a form of templates/lm_eval.yaml); or "", and why it cannot."""
     if [message["role"] for message in row["messages"]] != ["user"]:
-        return "with a system message or several turns"
+        return "", "with a system message or several turns"
     if is_choice(row):
         labels = row["choice_labels"]
-        begins = any(one != other and other.startswith(one) for one in labels for other in labels)
-        return "with choices of which one begins another" if begins else "choice"  # of these lm-eval takes the shorter
+        if any(one != other and other.startswith(one) for one in labels for other in labels):
+            return "", "with choices of which one begins another"  # of these lm-eval takes the shorter
+        return "choice", ""
     if row.get("answer") is None or row.get("answerable") is False:
-        return "checked by phrases, boundaries or length"
+        return "", "checked by phrases, boundaries or length"
     if row.get("accept"):
-        return "with several answers"
+        return "", "with several answers"
     style = row.get("answer_style")
-    if style in ("direct", "scratchpad"):
-        return str(style)
-    return "scratchpad" if row.get("steps") else "either"
+    return style if style in ("direct", "scratchpad") else "scratchpad" if row.get("steps") else "either", ""
 
 
 def _word(text: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_").lower() or "rows"
-
-
-def _expected(row: Row) -> str:
-    return str(row.get("reference") or row.get("answer") or row.get("correct_choice") or "")
 
 
 def _record(row: Row) -> Row:
@@ -143,20 +141,6 @@ def _record(row: Row) -> Row:
         labels = row["choice_labels"]
         return {**record, "choices": labels, "target": labels.index(row["correct_choice"])}
     return {**record, "target": row["answer"]}
-
-
-def _task(forms: Mapping[str, Any], check: str, limit: int) -> dict[str, Any]:
-    """What tells one task from others, but for its name and rows."""
-    if check == "choice":
-        return dict(forms["choice"])
-    pattern = forms["styles"][check]
-    steps = [{"function": "regex", "regex_pattern": pattern, "fallback": "[no final answer]"}] if pattern else []
-    return {
-        **forms["generate"],
-        # the model's own end of turn is added by lm-eval
-        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit},
-        "filter_list": [{"name": "answer", "filter": [*steps, {"function": "take_first"}]}],
-    }
 
 
 def _readme(done: Exported, folder: Path, source: Path) -> str:

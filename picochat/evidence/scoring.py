@@ -13,20 +13,32 @@
 
 A reply passes when there is no reason against it; against a reply that *is* the row's answer, one that it accepts, or
 its reference, there is none. What the checks say of the content (evidence.checks) always counts. Of the habits (echo,
-loops, claims, over-refusal) those count that the row's mixture judges (evidence.policy); the others are signals. The
-steps of a scratchpad are reported beside: a wrong step with a right result passes, with `steps_correct` below 1.
+loops, claims, over-refusal) those count that the row's mixture judges, the others are signals. A mixture file, and the
+report of a pack made of it, says:
+
+    components:
+      - name: support
+        benchmark_profile: support
+        judge: [echo, loops]               habits that fail a reply
+        gate: {refunds: 0.7, echo: 0.05}   skill or lane → share that must pass; echo: the share that may echo
+        claim: handles refunds             said once all gates are met; "diagnostic": nothing is
+        lanes: {refunds: {gate: 0.8, judge: [echo], check: {identity: Ada}}}
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from picochat.evidence.answers import steps_correct
 from picochat.evidence.checks import Grade, accepted, grade
-from picochat.evidence.habits import echoes, is_looping
-from picochat.evidence.policy import Policy, Rules
-from picochat.evidence.refusals import claims_ability, is_name, opens_with_refusal, refuses
+from picochat.evidence.habits import claims_ability, echoes, is_looping, is_name, opens_with_refusal, refuses
 from picochat.evidence.texts import bare
+from picochat.packs.mixture_file import built_in_profiles
 from picochat.packs.rows import Row, prompt_text
+from picochat.strict_json import parse_json
 
 REASONS = {
     "wrong_answer": "the answer is not the expected one",
@@ -45,7 +57,7 @@ REASONS = {
     "wrong_choice": "another choice was more likely",
 }
 READ = 100_000  # characters of a reply that the rules about habits read: its beginning and its end
-_FIELDS = {
+_CHECKS = {
     "must_include": "includes",
     "must_include_any": "any_of",
     "must_not_include": "excludes",
@@ -54,14 +66,102 @@ _FIELDS = {
 
 
 @dataclass(frozen=True)
+class Rules:
+    """How a lane is judged.
+
+    Args:
+        judge: those of `profiles.HABITS` that fail a reply.
+        check: checks that its rows get beside their own.
+    """
+
+    judge: frozenset[str] = frozenset(("echo", "loops", "claims", "over_refusal"))
+    check: Mapping[str, Any] = field(default_factory=dict)
+
+
+SIGNALS_ONLY = Rules(frozenset())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the mixtures of some rows say. Rows of no known mixture have no gates and no claim, and only signals.
+
+    Args:
+        gates: benchmark profile → skill, lane or "echo" → limit.
+        claims: benchmark profile → what may be said once its gates are met.
+        rules: (profile, component, lane) → how it is judged; (profile,): how its rows of no known lane are.
+    """
+
+    gates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    claims: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[tuple[str, ...], Rules] = field(default_factory=dict)
+
+    @staticmethod
+    def of(rows: Iterable[Row], path: str | Path | None = None) -> "Policy":
+        """The policy of rows: of the report of their pack beside their file, or of the built-in mixtures.
+
+        It names all benchmark profiles of these mixtures, so that a report says what was not tested, and has the gates
+        and claims of those that the rows have.
+        """
+        tags = [(row.get("mixture_profile"), row.get("mixture_benchmark_profile")) for row in rows]
+        names = dict.fromkeys(name for name, _ in tags if name)
+        whole = _built_in() if names.keys() & _mixtures().keys() else Policy()
+        reported = {}
+        for name in names if path else ():
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of a pack lies there
+                report = parse_json((Path(path or "").parent / f"task_mixture_{name}.json").read_bytes())
+                _read({name: report["mixture"]["components"]})
+                reported[name] = report["mixture"]["components"]
+        if reported:
+            whole = _read({**(_mixtures() if whole.rules else {}), **reported})
+        own = {profile for _, profile in tags}
+        gates = {profile: gates for profile, gates in whole.gates.items() if profile in own}
+        claims = {profile: claim if profile in own else "" for profile, claim in whole.claims.items()}
+        return Policy(gates, claims, whole.rules)
+
+    def rules_of(self, row: Row) -> Rules | None:
+        """The rules of a row; None where its mixture is not known."""
+        lane = tuple(str(row.get(name)) for name in ("mixture_profile", "mixture_component", "category"))
+        return self.rules.get(lane, self.rules.get(lane[:1]))
+
+
+@cache
+def _built_in() -> Policy:
+    return _read(_mixtures())
+
+
+@cache
+def _mixtures() -> dict[str, Any]:
+    return {name: profile.described()["components"] for name, profile in built_in_profiles().items()}
+
+
+def _read(mixtures: Mapping[str, Sequence[Mapping[str, Any]]]) -> Policy:
+    """The policy of the components of mixtures."""
+    gates: dict[str, dict[str, float]] = {}
+    claims: dict[str, str] = {}
+    rules: dict[tuple[str, ...], Rules] = {}
+    for profile, components in mixtures.items():
+        for part in components:
+            own = gates.setdefault(part["benchmark_profile"], {})
+            own |= part.get("gate", {})
+            own |= {name: lane["gate"] for name, lane in part["lanes"].items() if "gate" in lane}
+            claims[part["benchmark_profile"]] = part.get("claim", "")
+            for name, lane in part["lanes"].items():
+                judge = frozenset(lane.get("judge", part.get("judge", ())))
+                rules[profile, part["name"], name] = Rules(judge, lane.get("check", {}))
+        rules[profile,] = Rules(frozenset(habit for part in components for habit in part.get("judge", ())))
+    return Policy(gates, claims, rules)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What one reply is worth.
 
     Attributes:
         passed: no reason speaks against it.
-        reasons: keys of `REASONS`, in that order, behind them the names of users' checks.
+        reasons: keys of `REASONS`, in that order, after them the names of users' checks.
         candidate: the text that was compared with the answer (or the chosen label), None where nothing was.
-        steps_correct: share of the scratchpad's lines that are right, None where the row lists no steps.
+        steps_correct: share of the scratchpad's lines that are right, None where the row lists no steps. A wrong step
+            with a right result passes.
         strict: passed, and in the very form of the answer.
         signals: reasons that the row's mixture does not judge.
     """
@@ -90,13 +190,14 @@ def score(
     own = [*accepted(row), *filter(None, [row.get("reference"), row.get("correct_choice")])]
     is_own, exactly = (bare(reply, case=case) in [bare(text, case=case) for text in own] for case in (False, True))
     grades = list(_grades(row, reply, rules)) if reply.strip() else [Grade(False, False, reason="empty")]
-    found = {True: set(), False: set()} if exactly else _by_outcome(grades)
-    judged, signals, failed = found[False], found[True], bool(found[False])
+    said = [] if exactly else [found for found in grades if found.reason]
+    judged = {found.reason or "" for found in said if not found.passed}
+    signals = {found.reason or "" for found in said if found.passed}
+    failed = bool(judged)
     for habit, reason in _habits(row, reply, reply if raw is None else raw, own, is_own, failed):
         always = habit == "over_refusal" and row.get("answerable") is True
         always = always or (habit == "echo" and bare(reply) == bare(prompt_text(row)))  # nothing but the question
-        asked = habit in rules.judge or always
-        (judged if asked else signals).add(reason)
+        (judged if always or habit in rules.judge else signals).add(reason)
     if not finished:
         judged.add("length")
     steps = steps_correct(row["steps"], reply) if row.get("steps") else None
@@ -107,8 +208,7 @@ def score(
 
 def score_choice(row: Row, scores: Sequence[float]) -> Verdict:
     """Judge a multiple-choice row by the log-likelihoods (finite) of its labels; the first of equals is chosen."""
-    labels = row["choice_labels"]
-    chosen = labels[max(range(len(labels)), key=lambda index: scores[index])]
+    chosen = row["choice_labels"][scores.index(max(scores))]
     right = chosen == row["correct_choice"]
     return Verdict(right, () if right else ("wrong_choice",), chosen, strict=right)
 
@@ -121,7 +221,7 @@ def is_choice(row: Row) -> bool:
 def _grades(row: Row, reply: str, rules: Rules) -> Iterator[Grade]:
     """What each check of the row says."""
     own = dict(row.get("check") or {})
-    checks = {**rules.check, **{_FIELDS[name]: row[name] for name in _FIELDS if row.get(name)}, **own}
+    checks = {**rules.check, **{name: row[field] for field, name in _CHECKS.items() if row.get(field)}, **own}
     if "identity" in checks and "excludes" in checks:  # it reads names with their sense: "I am not ChatGPT"
         checks["excludes"] = [phrase for phrase in checks["excludes"] if not is_name(phrase)]
     if row.get("answerable") is False:
@@ -131,11 +231,6 @@ def _grades(row: Row, reply: str, rules: Rules) -> Iterator[Grade]:
     elif is_choice(row):
         checks.setdefault("choice", True)
     return (grade(name, reply, wanted, row) for name, wanted in checks.items() if wanted not in (None, False, []))
-
-
-def _by_outcome(grades: Sequence[Grade]) -> dict[bool, set[str]]:
-    """The reasons of the checks that failed (False), and of those that passed with one (True)."""
-    return {way: {found.reason for found in grades if found.reason and found.passed == way} for way in (False, True)}
 
 
 def _habits(

@@ -26,7 +26,7 @@ from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.clusters import ClusteredRate, Interval, difference_of_sets
 from picochat.evidence.evaluation import Model, RowFile, answer_rows, load_eval_rows
 from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of
-from picochat.evidence.policy import Policy
+from picochat.evidence.scoring import Policy
 from picochat.files import sha256_file
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Tally, read_rows

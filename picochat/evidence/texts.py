@@ -6,7 +6,10 @@ units   "I like 北京"           I, like, 北, 京         words; characters wh
 """
 
 import re
+import tomllib
 import unicodedata
+from functools import cache
+from importlib import resources
 
 UNSPACED = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -25,20 +28,31 @@ _FOLDED = str.maketrans(
         **dict.fromkeys(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))), None),  # directions of writing
     }
 )
-_SMALL = re.compile(r"[²³¹⁰-₎½¼¾⅐-⅞①-⓿]+|[\u00a8\u00b4]")  # 2⁵ is not 25; NFKC parts ´ from what it stands on
+_SMALL = re.compile(r"([²³¹⁰-₎½¼¾⅐-⅞①-⓿]+|[\u00a8\u00b4])")  # 2⁵ is not 25; NFKC parts ´ from what it stands on
 _PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "$": "$"}
 _TEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s?\{([^{}]*)\}|\\[()\[\]]|\\[,;! ]|\\(?=[$%])")
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}")
 _WRAPPING = " \"'*_`"
 
 
+@cache
+def rule(name: str) -> re.Pattern[str]:
+    """A regular expression of rules.toml."""
+    return re.compile(_rules()[name])
+
+
+@cache
+def _rules() -> dict[str, str]:
+    rules = {"unspaced": UNSPACED}
+    for name, text in tomllib.loads((resources.files("picochat.evidence") / "rules.toml").read_text("utf-8")).items():
+        rules[name] = re.sub(r"\{([a-z_]+)\}", lambda part: rules[part[1]], text.replace("\n", ""))
+    return rules
+
+
 def compatible(text: str) -> str:
     """Unicode's NFKC (full-width digits are digits), but superscripts, subscripts and fractions stay what they are."""
-    kept, start = [], 0
-    for small in _SMALL.finditer(text):
-        kept += [unicodedata.normalize("NFKC", text[start : small.start()]), small.group()]
-        start = small.end()
-    return "".join([*kept, unicodedata.normalize("NFKC", text[start:])])
+    parts = _SMALL.split(text)  # every second one is small
+    return "".join(part if small % 2 else unicodedata.normalize("NFKC", part) for small, part in enumerate(parts))
 
 
 def normalise(text: str) -> str:
@@ -85,15 +99,17 @@ def units(text: str) -> list[str]:
 def includes(text: str, phrase: str) -> bool:
     """Whether a phrase occurs, as whole words where the script has them; both texts are folded.
 
-    "cat" is not in "concatenate", 北京 is in 首都是北京。, 서울 in 서울입니다 (Korean writes particles behind words).
+    "cat" is not in "concatenate", 北京 is in 首都是北京。, 서울 in 서울입니다 (Korean writes particles after words).
     """
-    opens = bool(_SPACED.match(phrase[:1]))
-    ends = bool(_SPACED.match(phrase[-1:])) or unicodedata.category(phrase[-1:] or " ").startswith("M")
-    ends = ends and not "\uac00" <= phrase[-1:] <= "\ud7a3" and not re.match(rf"[{UNSPACED}]", phrase[-1:])
+    last = phrase[-1:]
+    opens, ends = bool(_SPACED.match(phrase)), _goes_on(last) and not re.match(rf"[\uac00-\ud7a3{UNSPACED}]", last)
     for found in re.finditer(r"\s+".join(map(re.escape, phrase.split())), text):
-        before = text[found.start() - 1 : found.start()] if found.start() else ""
-        behind = text[found.end() : found.end() + 1]
-        goes_on = bool(_SPACED.match(behind)) or unicodedata.category(behind or " ").startswith("M")
-        if not (opens and _SPACED.match(before)) and not (ends and goes_on):
+        before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+        if not (opens and _SPACED.match(before)) and not (ends and _goes_on(after)):
             return True
     return False
+
+
+def _goes_on(char: str) -> bool:
+    """Whether a character, or none, belongs to a word of a script with spaces; combining marks do."""
+    return bool(_SPACED.match(char)) or unicodedata.category(char or " ").startswith("M")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
-from picochat.evidence.policy import Policy
+from picochat.evidence.scoring import Policy
 from picochat.packs.rows import Message, Row
 
 HOSTILE = [

@@ -13,9 +13,8 @@ from picochat.errors import UserError
 from picochat.evidence.answers import readings, value
 from picochat.evidence.checks import CHECKS, grade
 from picochat.evidence.evaluation import answer_rows
-from picochat.evidence.habits import echoes, is_looping
+from picochat.evidence.habits import echoes, is_english, is_looping, is_somebody_else
 from picochat.evidence.lanes import count
-from picochat.evidence.refusals import is_english, is_somebody_else
 from picochat.evidence.scoring import score
 from picochat.packs import rows
 from picochat.packs.rows import Row, check_row, validate_row

@@ -11,9 +11,8 @@ from students import eval_row
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.evidence.answering import FileAnswerer
+from picochat.evidence.answering import FileAnswerer, ServerAnswerer, agreement
 from picochat.evidence.evaluation import answer_rows, read_eval
-from picochat.evidence.server import ServerAnswerer, agreement
 from picochat.model.engine import Decoding
 from picochat.packs.rows import Row
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.evidence.refusals import (
+from picochat.evidence.habits import (
     asks_about_the_speaker,
     claims_ability,
     leaks_an_answer,

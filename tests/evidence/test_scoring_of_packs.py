@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.evidence.refusals import asks_about_the_speaker
+from picochat.evidence.habits import asks_about_the_speaker
 from picochat.evidence.scoring import is_choice, score, score_choice
 from picochat.evidence.texts import normalise
 from picochat.packs.content import content

@@ -16,7 +16,7 @@ from picochat.errors import UserError
 from picochat.evidence.eval_report import fit_json, fit_report
 from picochat.evidence.evaluation import Model
 from picochat.evidence.html_page import page
-from picochat.evidence.policy import Policy
+from picochat.evidence.scoring import Policy
 from picochat.evidence.sft_fit import (
     Fit,
     FitRow,

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from picochat.evidence.policy import Policy, Rules
+from picochat.evidence.scoring import Policy, Rules
 from picochat.files import sha256_file
 from picochat.packs import build_task_pack
 from picochat.packs.contamination import met_in_training

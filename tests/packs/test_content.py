@@ -9,7 +9,7 @@ import pytest
 
 import picochat.packs.content
 from picochat.errors import UserError
-from picochat.evidence.refusals import claims_ability, refuses
+from picochat.evidence.habits import claims_ability, refuses
 from picochat.evidence.scoring import score
 from picochat.packs.content import cells, content
 from picochat.packs.rows import Row, check_row
