@@ -56,8 +56,6 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.model.config",
     "picochat.model.sizes",
     "picochat.model.tokenizer",
-    "picochat.model.folder",
-    "picochat.model.own_turns",
     "picochat.model.turns",
     "picochat.model.vocabulary",
     "picochat.evidence",

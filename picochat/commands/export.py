@@ -1,4 +1,4 @@
-"""`picochat export`: a checkpoint in another number format, or with an untied head. Calls picochat.model.export."""
+"""`picochat export`: a checkpoint in another number format, or with an untied head. Calls picochat.model.checkpoint."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from picochat.commands.parser import arguments_of
 
-_EXPORT = "picochat.model.export.export_checkpoint"
+_EXPORT = "picochat.model.checkpoint.export_checkpoint"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from picochat.files import refuse_existing
 
     refuse_existing([Path(args.out_dir)], force=args.force, folders=True)
-    from picochat.model.export import export_checkpoint
+    from picochat.model.checkpoint import export_checkpoint
 
     size = export_checkpoint(**arguments_of(args, _EXPORT))
     print(f"wrote {args.out_dir}: {size / 1e6:.1f} MB of weights")

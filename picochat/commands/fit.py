@@ -33,8 +33,8 @@ from picochat.commands.parser import HelpLayout
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
 from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.files import locked_folder, write_files
+from picochat.model.config import config_of, find_model
 from picochat.model.engine import pick_device
-from picochat.model.folder import config_of, find_model
 from picochat.model.hardware import keep_freed_memory, preferred_dtype
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 from picochat.blocks import Table, Text, aligned, terminal
 from picochat.errors import UserError
-from picochat.model.config import DecoderConfig, refuse_other_size
-from picochat.model.folder import config_of, find_model
+from picochat.model.config import DecoderConfig, config_of, find_model
 from picochat.model.sizes import Setup, memory, traffic
 
 # name → (dense FLOPs a second in bf16, bytes of memory), by the makers' data sheets
@@ -178,6 +177,8 @@ def _config(model: Any, source: _Source) -> DecoderConfig:
     wanted = DecoderConfig(**({} if model.decoder is None else vars(model.decoder)))
     if model.checkpoint is None or not find_model(model.checkpoint).is_dir():
         return replace(wanted, vocab_size=source.vocabulary)
+    from picochat.model.module import refuse_other_size
+
     own = config_of(find_model(model.checkpoint))
     refuse_other_size(None if model.decoder is None else wanted, own, model.checkpoint)
     return replace(own, max_position_embeddings=source.data.context_length)

@@ -21,7 +21,7 @@ from picochat.commands.configs import shipped_configs
 from picochat.commands.settings import ALIASES, parameter
 from picochat.datamodules.inputs import parse_inputs
 from picochat.errors import UserError
-from picochat.model.folder import config_of, find_model
+from picochat.model.config import config_of, find_model
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "auto": "null"}
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}

@@ -7,24 +7,13 @@ import torch
 from tqdm import tqdm
 
 from picochat.errors import UserError, one_line
-from picochat.model.engine import Decoding, Precision, pick_device
+from picochat.model.engine import DTYPES, Decoding, Precision, pick_device
 from picochat.model.generation import Reply
 from picochat.packs.rows import Message
 
-_DTYPES = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class AnyLM:
-    """A model of transformers in memory.
-
-    Args:
-        name: a folder, or a name on the Hugging Face hub.
-        decoding: how replies are made.
-        device, precision: as for `engine.load_model`.
-
-    Raises:
-        UserError: it cannot be loaded, or its tokenizer has no chat template.
-    """
+    """A model of transformers in memory, of a folder or of the hub; UserError where it has no chat template."""
 
     def __init__(self, name: str, decoding: Decoding, *, device: str, precision: Precision) -> None:
         try:
@@ -35,7 +24,7 @@ class AnyLM:
         try:
             # of any class of transformers, whose types say little
             self.tokenizer = cast("Any", AutoTokenizer.from_pretrained(name, padding_side="left"))
-            self.model = cast("Any", AutoModelForCausalLM.from_pretrained(name, dtype=_DTYPES[precision]))
+            self.model = cast("Any", AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[precision]))
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"--hf {name} cannot be loaded: {one_line(str(error))}") from error
         if not self.tokenizer.chat_template:

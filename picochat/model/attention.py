@@ -1,4 +1,4 @@
-"""Attention that never crosses from one packed document into another. In: document_ids of a batch. Next: decoder.
+"""Rotary positions, and attention that stays inside of packed documents. In: position_ids, document_ids. Next: decoder.
 
 Two documents of three and two tokens and one position of padding, packed into a row of six (document_ids 1 1 1 2 2 0);
 a query sees the keys of its own document up to itself:
@@ -25,30 +25,90 @@ long (benchmarks/profiles.py).
 """
 
 import contextlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from inspect import signature
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from picochat.model.config import DecoderConfig
+
+# Queries [B, T, H, D], keys and values [B, T, K, D] to [B, T, H, D] in the format of the values; queries and keys may
+# come in a wider one, since they are rotated in float32.
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Backend = Literal["causal", "mask", "segments", "varlen"]
+Rotation = tuple[Tensor, Tensor]  # (cos, sin), see `rotary_table`
 
 _FLASH_WIDTHS = {*range(8, 193, 8), *range(232, 257, 8)}  # from 200 to 224 some devices have no backward
 _ALIGN = 16  # lengths of segments are rounded up to a multiple of this, so that few kernel calls serve many lengths
 
 
-class Attend(Protocol):
-    """Causal attention within documents: [B, T, H, D] of queries [B, T, H, D], keys and values [B, T, K, D].
+def rotary_table(position_ids: Tensor, config: DecoderConfig) -> Rotation:
+    """(cos, sin) of position × frequency: [B, T, 1, head_dim / 2], float32 whatever the weights are (Su et al. 2021).
 
-    Queries and keys may come in a wider number format than values (rotation is done in float32); the result has the
-    format of the values.
+    Scaling divides slow frequencies by ``factor`` and leaves fast ones; ``fast`` runs from 0 to 1 between. Llama 3
+    tells them apart by turns within the trained context, YaRN (Peng et al. 2023) by the number of the pair.
     """
+    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=position_ids.device)
+    frequencies = 1.0 / (config.rope_theta ** (pairs / config.head_dim))
+    rope = config.rope_scaling or {"rope_type": "default", "factor": 1.0}
+    factor, trained, scale = rope["factor"], rope.get("original_max_position_embeddings", 0), 1.0
+    fast: Tensor | float = 0.0
+    if rope["rope_type"] == "llama3":
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        fast = ((trained * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
+    elif rope["rope_type"] == "yarn":
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
+        def pair(turns: float) -> float:  # whose frequency makes so many turns within the trained context
+            return config.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+
+        first, last = pair(rope.get("beta_fast") or 32), pair(rope.get("beta_slow") or 1)
+        if rope.get("truncate", True):
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, config.head_dim - 1)
+        fast = 1 - ((pairs / 2 - first) / max(last - first, 0.001)).clamp(0, 1)
+
+        def growth(weight: float) -> float:
+            return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+        over, under = rope.get("mscale"), rope.get("mscale_all_dim")
+        scale = rope.get("attention_factor") or (growth(over) / growth(under) if over and under else growth(1))
+    angles = (position_ids[..., None].float() * (frequencies * (fast + (1 - fast) / factor))).unsqueeze(-2)
+    return angles.cos() * float(scale), angles.sin() * float(scale)
+
+
+def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pair (x[i], x[i + head_dim / 2]) of each head by its angle: states [B, T, H, head_dim]."""
+    if states.device.type == "cpu" and not torch.compiler.is_compiling():
+        return cast(Tensor, _Rotate.apply(states, cos, sin))  # type: ignore[no-untyped-call]
+    first, second = states.chunk(2, -1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
+
+
+class _Rotate(torch.autograd.Function):
+    """`rotate` for the CPU, without intermediate tensors; the gradient turns back by the same angle."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.dtype = states.dtype
+        first, second = states.chunk(2, -1)
+        turned = torch.empty_like(states, dtype=torch.promote_types(states.dtype, cos.dtype))
+        left, right = turned.chunk(2, -1)
+        torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
+        torch.mul(second, cos, out=right).addcmul_(first, sin)
+        return turned
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return rotate(gradients[0], cos, -sin).to(ctx.dtype), None, None
 
 
 @dataclass(frozen=True)
@@ -62,7 +122,7 @@ class MaskAttention:
 
 
 class SegmentAttention:
-    """Documents cut out of their rows, padded to the length of their bucket, attended to, and put back.
+    """Documents [B, T] cut out of their rows, padded to the length of their bucket, attended to, and put back.
 
     With the picture above and lengths rounded up to even ones, the segments lie in order of length:
 
@@ -71,9 +131,6 @@ class SegmentAttention:
 
     Unused places stand at the end of a segment, where causal attention does not look. Padding is cut into segments too,
     short ones, so that every position of the batch has a place, and each of the two moves is the other's gradient.
-
-    Args:
-        document_ids: [B, T].
     """
 
     def __init__(self, document_ids: Tensor) -> None:
@@ -95,7 +152,7 @@ class SegmentAttention:
         self.back[self.out[filled]] = filled.nonzero().flatten()
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        buckets = zip(*(self._cut(states) for states in (query, key, value)), strict=True)
+        buckets = zip(*map(self._cut, (query, key, value)), strict=True)
         mixed = torch.cat([_attend(*bucket).flatten(0, 1) for bucket in buckets])
         joined = _Move.apply(mixed, self.back, self.out, self.unused)  # type: ignore[no-untyped-call]
         return cast(Tensor, joined).view_as(query)
@@ -108,9 +165,9 @@ class SegmentAttention:
 
 
 class _Move(torch.autograd.Function):
-    """Rows of ``states`` in the order of ``places``.
+    """Rows of ``states`` in the order of ``places``; the gradient moves back along ``inverse``, and is 0 at ``unused``.
 
-    The gradient moves back along ``inverse``, and is zero at ``unused``: no scatter-add, which is slow on the CPU.
+    So it needs no scatter-add, which is slow on the CPU.
     """
 
     @staticmethod

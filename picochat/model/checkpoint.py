@@ -4,54 +4,49 @@
     generation_config.json   ids at which a reply ends                         tokenizer.json          the vocabulary
     tokenizer_config.json    control tokens and the chat template              picochat.json           provenance
 
-transformers reads it without code of ours, llama.cpp's converter once told how text is split (docs/howto/interop.md).
-Here a folder of a known family that transformers wrote (sharded, bfloat16, untied) is read, and an adapter's folder
-with its base. Nothing is ever unpickled.
+transformers reads it without code of ours (docs/howto/interop.md). Folders of a known family that transformers wrote
+(sharded, bfloat16, untied) are read, and adapters (LoRA, as peft writes them) with their base. Nothing is unpickled.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import pickle
+import shutil
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from picochat import __version__
 from picochat.errors import UserError
 from picochat.files import atomic_folder, sha256_file, write_json
-from picochat.model.config import DecoderConfig, config_json
-from picochat.model.decoder import Decoder
-from picochat.model.folder import ADAPTER_CONFIG, adapter_base, config_of, find_model
-from picochat.model.lora import ADAPTER, adapter_files, merged, read_adapter, scale_of
+from picochat.model.config import ADAPTER_CONFIG, DecoderConfig, adapter_base, config_json, config_of, find_model
+from picochat.model.decoder import LORA_TARGETS, Decoder, lora_scale, merge_lora
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.strict_json import read_json_object
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PROVENANCE = "picochat.json"
+_CARD = "README.md"
 _NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_PEFT = "base_model.model."  # before peft's names of weights
+_BEYOND_LORA = ("use_dora", "fan_in_fan_out", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model folder in memory.
-
-    Attributes:
-        decoder: the weights.
-        provenance: what picochat.json says; empty for a folder of another maker.
-        folder: where it came from.
-        tokenizer_file: a tokenizer.json, or a folder that holds one.
-    """
+    """A model folder in memory."""
 
     decoder: Decoder
-    provenance: dict[str, Any]
+    provenance: dict[str, Any]  # what picochat.json says; empty for a folder of another maker
     folder: Path
-    tokenizer_file: Path
+    tokenizer_file: Path  # or a folder that holds one
 
     @cached_property
     def tokenizer(self) -> ChatTokenizer:
@@ -68,9 +63,7 @@ def save_checkpoint(
     provenance: dict[str, Any],
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model folder, whole or not at all; an older one of that name is replaced.
-
-    Of a decoder with LoRA it is an adapter folder, as peft writes it.
+    """Write a model folder, of a decoder with LoRA an adapter's, whole or not at all; an older one is replaced.
 
     Args:
         folder: its name.
@@ -80,28 +73,28 @@ def save_checkpoint(
         dtype: number format of the weights; None: as they are.
     """
     dtype = dtype or decoder.lm_head.weight.dtype
-    adapter, file, state = None, _WEIGHTS, decoder.state_dict()
-    if scale_of(decoder):  # the thin matrices alone; they go with the base
-        state, adapter = adapter_files(decoder, _base(provenance))
-        file, dtype = ADAPTER, torch.float32
+    file, state, files = _WEIGHTS, decoder.state_dict(), {}
+    if lora_scale(decoder):  # the thin matrices alone; they go with the base
+        file, dtype = _ADAPTER, torch.float32
+        state = {f"{_PEFT}{name}.weight": value for name, value in state.items() if ".lora_" in name}
+        files[ADAPTER_CONFIG] = _adapter_config(min(next(iter(state.values())).shape), decoder, provenance)
     elif decoder.config.tie_word_embeddings:
         del state["lm_head.weight"]  # the embedding under another name
     state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
     generation = json.loads(tokenizer.files.get("generation_config.json", "{}"))
-    config = config_json(decoder.config, str(dtype).removeprefix("torch."), ids)
+    files["config.json"] = config_json(decoder.config, str(dtype).removeprefix("torch."), ids)
+    files["generation_config.json"] = {**ids, **generation, "eos_token_id": list(tokenizer.stop_ids)}
+    versions = {"picochat_version": __version__, "tokenizer_sha256": tokenizer.fingerprint}
+    files[_PROVENANCE] = {**provenance, **versions}
     with atomic_folder(folder) as building:
         try:
             save_file(state, building / file, metadata={"format": "pt"})
         except SafetensorError as error:  # a full disk is no OSError to it
             raise UserError(f"cannot write {folder}: {error}") from error
-        if adapter is not None:
-            write_json(building / ADAPTER_CONFIG, adapter)
-        write_json(building / "config.json", config)
-        write_json(building / "generation_config.json", {**ids, **generation, "eos_token_id": list(tokenizer.stop_ids)})
         tokenizer.save(building)
-        versions = {"picochat_version": __version__, "tokenizer_sha256": tokenizer.fingerprint}
-        write_json(building / _PROVENANCE, {**provenance, **versions})
+        for name, content in files.items():
+            write_json(building / name, content)
 
 
 def load_checkpoint(
@@ -127,19 +120,15 @@ def load_checkpoint(
     state = _read_weights(base or folder, device, dtype)
     _check_weights(base or folder, config, state)
     if base is not None:
-        thin, scale = read_adapter(folder, _read_weights(folder, device, None, [ADAPTER]))
-        state = merged({**state, **thin}, scale)
+        thin, scale = _read_adapter(folder, _read_weights(folder, device, None, _ADAPTER))
+        state = merge_lora({**state, **thin}, scale)
         if tokenizer is None and not (folder / "tokenizer.json").is_file():
             tokenizer = base
     return Checkpoint(Decoder.from_state(config, state).eval(), provenance, folder, Path(tokenizer or folder))
 
 
 def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
-    """Make sure that weights and tokenizer belong together.
-
-    Raises:
-        UserError: the folder has another tokenizer, or fewer rows in its embedding than the tokenizer has ids.
-    """
+    """Raise UserError where a folder has another tokenizer, or fewer rows in its embedding than this one has ids."""
     file, rows = Path(folder) / "tokenizer.json", config_of(Path(folder)).vocab_size
     given, recorded = tokenizer.fingerprint, _provenance(Path(folder)).get("tokenizer_sha256")
     own = sha256_file(file) if file.is_file() else given
@@ -148,40 +137,36 @@ def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
     elif own != given:
         why = f"sha256 {own[:12]}, and {given[:12]} was given; use --tokenizer {file}"
     elif recorded not in (None, given):
-        why = (
-            f"{_PROVENANCE} names sha256 {str(recorded)[:12]}, and {given[:12]} was given; use the tokenizer.json of "
-            "the training"
-        )
+        why = f"{_PROVENANCE} names sha256 {str(recorded)[:12]}, and {given[:12]} was given; use the training's"
     else:
         return
     raise UserError(f"{folder} was trained with another tokenizer: {why}")
 
 
 def _read_weights(
-    folder: Path, device: str | torch.device, dtype: torch.dtype | None, names: Sequence[str] | None = None
+    folder: Path, device: str | torch.device, dtype: torch.dtype | None, name: str = _WEIGHTS
 ) -> dict[str, Tensor]:
-    if names is None and (folder / _INDEX).is_file():
+    names = [name]
+    if name == _WEIGHTS and (folder / _INDEX).is_file():
         shards = read_json_object(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
             raise UserError(f"{folder / _INDEX} has no weight_map from weights to files")
         names = sorted({Path(name).name for name in shards.values()})  # never outside of the folder
     state: dict[str, Tensor] = {}
-    for name in [_WEIGHTS] if names is None else names:
+    for name in names:
         file = folder / name
         if not file.is_file():
             raise UserError(f"{folder} has no {name}; picochat reads weights from safetensors files only")
         try:
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118 - no mapping, it only has keys()
-                    if not key.endswith("rotary_emb.inv_freq"):  # older writers kept it; it follows from the config
-                        tensor = opened.get_tensor(key)
-                        if tensor.dtype not in _NUMBERS:
-                            raise UserError(
-                                f"{file}: {key} is made of {str(tensor.dtype).removeprefix('torch.')}; picochat reads "
-                                "weights in float32, float16 and bfloat16"
-                            )
-                        # copy: the file is mapped into memory, and may be replaced while the model lives
-                        state[key] = tensor.to(device=device, dtype=dtype, copy=True)
+                    if key.endswith("rotary_emb.inv_freq"):  # older writers kept it; it follows from the config
+                        continue
+                    if (tensor := opened.get_tensor(key)).dtype not in _NUMBERS:
+                        made = str(tensor.dtype).removeprefix("torch.")
+                        raise UserError(f"{file}: {key} is made of {made}; picochat reads float32, float16, bfloat16")
+                    # copy: the file is mapped into memory, and may be replaced while the model lives
+                    state[key] = tensor.to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{file} is damaged or no safetensors file: {error}; copy or train it again") from error
     return state
@@ -213,10 +198,100 @@ def _require(folder: Path, name: str, state: dict[str, Tensor]) -> None:
         raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
 
 
-def _base(provenance: dict[str, Any]) -> str:
-    parent = str(provenance["parent"])
-    return str(Path(parent).resolve()) if Path(parent).exists() else parent  # else a name of the hub
-
-
 def _provenance(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}
+
+
+def _adapter_config(rank: int, decoder: Decoder, provenance: dict[str, Any]) -> dict[str, Any]:
+    parent = str(provenance["parent"])  # a folder, or a name of the hub
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(Path(parent).resolve()) if Path(parent).exists() else parent,
+        "r": rank,
+        "lora_alpha": lora_scale(decoder) * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": list(LORA_TARGETS),
+        "inference_mode": True,
+    }
+
+
+def _read_adapter(folder: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """The tensors of an adapter by our names, and their scale."""
+    file = folder / ADAPTER_CONFIG
+    config = read_json_object(file)
+    other = [name for name in _BEYOND_LORA if config.get(name)] + ["bias"] * (config.get("bias", "none") != "none")
+    if config.get("peft_type") != "LORA" or other:
+        raise UserError(f"{file}: picochat reads plain LoRA only, not {', '.join(other) or config.get('peft_type')}")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
+        raise UserError(f"{file} does not say r and lora_alpha as numbers")
+    thin = {name.removeprefix(_PEFT).removesuffix(".weight"): tensor for name, tensor in state.items()}
+    if unknown := [name for name in thin if not name.endswith((".lora_A", ".lora_B"))]:
+        raise UserError(f"{folder} holds the weight {unknown[0]}, which is no thin matrix of a projection")
+    return thin, alpha / (sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    out_dir: str | Path,
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    untie: bool = False,
+) -> int:
+    """Write a checkpoint as a model folder, whole or not at all, and return the bytes of its weights.
+
+    Its picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along.
+
+    Args:
+        checkpoint: model folder, of picochat or of another maker; or RUN/last.ckpt.
+        out_dir: the folder to write; not the old one, nor one that holds it.
+        dtype: number format of the weights; null takes that of the checkpoint.
+        untie: write lm_head.weight by itself where it is shared with the embedding.
+
+    Raises:
+        UserError: no such checkpoint, a target that would replace it, or a weight too large for the number format.
+    """
+    source, target = find_model(checkpoint), Path(out_dir)
+    if source.resolve().is_relative_to(target.resolve()):
+        raise UserError(f"{target} is the checkpoint itself, or holds it; name another folder to export to")
+    if source.is_file():
+        decoder, tokenizer, provenance = _read_run(source)
+    else:
+        loaded = load_checkpoint(source)
+        decoder, tokenizer, provenance = loaded.decoder, loaded.tokenizer, loaded.provenance
+    before = str(decoder.lm_head.weight.dtype).removeprefix("torch.")
+    if dtype is not None:
+        decoder.to(getattr(torch, dtype))
+        for name, tensor in decoder.state_dict().items():
+            if not tensor.isfinite().all():
+                raise UserError(f"{source}: {name} holds numbers that {dtype} cannot; use --dtype bfloat16")
+    if untie and decoder.config.tie_word_embeddings:
+        decoder.lm_head.weight = nn.Parameter(decoder.lm_head.weight.detach().clone())
+        decoder.config = replace(decoder.config, tie_word_embeddings=False)
+    files = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
+    weights = {file.name: sha256_file(file) for file in files}
+    origin = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
+    with atomic_folder(target) as building:
+        save_checkpoint(building, decoder, tokenizer, {**provenance, **origin})
+        if (source / _CARD).is_file():
+            shutil.copyfile(source / _CARD, building / _CARD)
+        return sum(file.stat().st_size for file in building.glob("*.safetensors"))
+
+
+def _read_run(file: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
+    """Decoder, tokenizer and provenance of a last.ckpt."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        weights = {name[8:]: tensor for name, tensor in content["state_dict"].items() if name.startswith("decoder.")}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{file} is damaged or not a last.ckpt of picochat; name another, or a model folder") from error
+    described = content.get("picochat")
+    try:
+        weights = merge_lora(weights, described.get("lora_scale", 0.0))
+        decoder = Decoder.from_state(DecoderConfig(**described["decoder"]), weights)
+        decoder.to(getattr(torch, described.get("dtype", "float32")))
+        tokenizer = ChatTokenizer(described["tokenizer"], str(file), described.get("tokenizer_files"))
+        return decoder, tokenizer, dict(described["provenance"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{file} has no valid model description; name a last.ckpt that picochat wrote") from error

@@ -1,4 +1,4 @@
-"""Size and shape of a decoder, and the config.json of a model folder; no torch. Next: decoder, checkpoint, sizes.
+"""Size and shape of a decoder, and the folder that a model's name means; no torch. Next: decoder, checkpoint, sizes.
 
 family     architecture         what differs in the one decoder
 qwen3      Qwen3ForCausalLM     RMSNorm on the queries and keys of each head
@@ -9,6 +9,7 @@ smollm3    SmolLM3ForCausalLM   as llama, some layers without rotary positions
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -43,6 +44,9 @@ _FIXED = {
     "partial_rotary_factor": 1.0,
     "quantization_config": None,
 }
+ADAPTER_CONFIG = "adapter_config.json"
+_HUB = re.compile(r"(?:hub:)?([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?")
+_FILES = ["*.json", "*.jinja", "*.safetensors"]  # what picochat reads; nothing that holds code or pickles
 _ROPES = {  # rope_type → numbers that it needs, and those that it may have
     "linear": (("factor",), ()),
     "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"), ()),
@@ -102,9 +106,7 @@ class DecoderConfig:
         heads, shared = self.num_attention_heads, self.num_key_value_heads
         if heads % shared:
             fitting = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
-            raise UserError(
-                f"num_key_value_heads {shared} does not divide num_attention_heads {heads}; use one of {fitting}"
-            )
+            raise UserError(f"num_key_value_heads {shared} does not divide num_attention_heads {heads}; use {fitting}")
         if self.head_dim % 2:
             raise UserError(f"head_dim is {self.head_dim}; rotary positions turn pairs, so it must be even")
         if self.rope_scaling is not None:
@@ -128,30 +130,22 @@ class DecoderConfig:
         """For each layer, whether it has rotary positions."""
         return [bool(turned) for turned in self.no_rope_layers or [1] * self.num_hidden_layers]
 
-    def parameters(self, ranks: int = 1) -> dict[str, int]:
-        """Numbers in matrices, embeddings and norms (with biases) that a rank keeps, ⌈rows / ranks⌉ rows of each
-        tensor; a tied head is the embedding."""
+    @property
+    def tensors(self) -> dict[str, list[tuple[int, int, int]]]:
+        """Part → (rows, columns, how many) of its tensors; a tied head is the embedding, vectors have one column."""
         width, inner, layers = self.hidden_size, self.intermediate_size, self.num_hidden_layers
         queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
-        tensors = {  # part → (rows, columns, how many), of a block but for the embeddings
-            "matrices": [
-                (queries, width, 1),
-                (keys, width, 2),
-                (width, queries, 1),
-                (inner, width, 2),
-                (width, inner, 1),
-            ],
+        matrices = [(queries, width, 1), (keys, width, 2), (width, queries, 1), (inner, width, 2), (width, inner, 1)]
+        norms = [(width, 2), (self.head_dim, 2 * self.qk_norm), (queries, self.qkv_bias), (keys, 2 * self.qkv_bias)]
+        return {
+            "matrices": [(rows, columns, number * layers) for rows, columns, number in matrices],
             "embeddings": [(self.vocab_size, width, 1 if self.tie_word_embeddings else 2)],
-            "norms": [
-                (width, 1, 2),
-                (self.head_dim, 1, 2 * self.qk_norm),
-                (queries, 1, self.qkv_bias),
-                (keys, 1, 2 * self.qkv_bias),
-            ],
+            "norms": [*((size, 1, number * layers) for size, number in norms), (width, 1, 1)],  # with biases
         }
-        kept = {part: sum(ceil(r / ranks) * c * n for r, c, n in those) for part, those in tensors.items()}
-        last_norm = ceil(width / ranks)
-        return {**kept, "matrices": layers * kept["matrices"], "norms": layers * kept["norms"] + last_norm}
+
+    def parameters(self, ranks: int = 1) -> dict[str, int]:
+        """Numbers of each part that a rank keeps: ⌈rows / ranks⌉ rows of each tensor."""
+        return {part: sum(ceil(r / ranks) * c * n for r, c, n in those) for part, those in self.tensors.items()}
 
     @property
     def num_parameters(self) -> int:
@@ -159,13 +153,10 @@ class DecoderConfig:
         return sum(self.parameters().values())
 
     def flops_per_token(self, tokens: float, *, supervised: float = 1.0) -> float:
-        """Floating-point operations of training one token: 6 per matrix weight, and attention over the document.
+        """Floating-point operations of training one token in a document of ``tokens``, forward and backward.
 
-        Kaplan et al. 2020, appendix B, forward and backward; causal attention sees half of ``tokens`` on average.
-
-        Args:
-            tokens: length of a document (of the row, where documents are as long).
-            supervised: share of positions that pass through the head.
+        Kaplan et al. 2020, appendix B: 6 per matrix weight (of the head for the ``supervised`` share of positions), and
+        attention, which sees half of the document on average.
         """
         head = self.vocab_size * self.hidden_size * supervised
         attention = self.num_hidden_layers * self.num_attention_heads * self.head_dim * tokens
@@ -176,42 +167,26 @@ _NUMBERS = tuple(name for name, kind in DecoderConfig.__annotations__.items() if
 
 
 def read_config(folder: str | Path) -> DecoderConfig:
-    """The size and shape that a folder's config.json names.
-
-    Raises:
-        UserError: no config.json, another architecture, or a variant that the decoder does not compute.
-    """
+    """What a folder's config.json says; UserError where the decoder does not compute it."""
     file = Path(folder) / "config.json"
     if not file.is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json; name one such as RUN/best_checkpoint")
     content = read_json_object(file)
-    family = content.get("model_type")
-    if not isinstance(family, str) or family not in _FAMILIES:
-        names = content.get("architectures")
-        named = ", ".join(map(str, names)) if names and isinstance(names, list) else "no architecture named"
-        raise UserError(
-            f"{folder} holds a model of type {family or 'unknown'} ({named}); picochat reads {', '.join(_FAMILIES)}"
-        )
+    family = str(content.get("model_type", "unknown"))
+    if family not in _FAMILIES:
+        raise UserError(f"{folder} holds a model of type {family}; picochat reads {', '.join(_FAMILIES)}")
     content = {**_FAMILIES[family][1], **content}
-    for name, supported in _FIXED.items():
-        if content.get(name) not in (None, supported):
-            raise UserError(
-                f"{file}: {name} is {json.dumps(content[name])}; picochat computes {json.dumps(supported)} only"
-            )
-    layers = content.get("layer_types") or []
-    if not isinstance(layers, list) or any(layer != "full_attention" for layer in layers):
-        raise UserError(f"{file}: layer_types names other layers than full_attention, which picochat does not compute")
     own = {name: content[name] for name in DecoderConfig.__dataclass_fields__ if content.get(name) is not None}
     values = {**_DEFAULTS, **own, **_rope(file, content)}
     heads, width = values.get("num_attention_heads"), values.get("hidden_size")
     values.setdefault("num_key_value_heads", heads)
     if isinstance(heads, int) and isinstance(width, int) and heads > 0:
         values.setdefault("head_dim", width // heads)
-    every = content.get("no_rope_layer_interval", 4)
+    every, depth = content.get("no_rope_layer_interval", 4), values.get("num_hidden_layers")
     if family != "smollm3":
         values.pop("no_rope_layers", None)
-    elif "no_rope_layers" not in values and isinstance(values.get("num_hidden_layers"), int) and isinstance(every, int):
-        values["no_rope_layers"] = [int(n % every != 0) for n in range(1, values["num_hidden_layers"] + 1)]
+    elif isinstance(depth, int) and isinstance(every, int) and every > 0:
+        values.setdefault("no_rope_layers", [int(n % every != 0) for n in range(1, depth + 1)])
     if missing := {*_NUMBERS} - values.keys():
         raise UserError(f"{file} does not say {', '.join(sorted(missing))}")
     for name in ("tie_word_embeddings", *_NUMBERS):
@@ -219,9 +194,14 @@ def read_config(folder: str | Path) -> DecoderConfig:
         if isinstance(values[name], bool) != (wanted is bool) or not isinstance(values[name], int | wanted):
             needed = {bool: "true or false", int: "a whole number", float: "a number"}[wanted]
             raise UserError(f"{file}: {name} must be {needed}, not {json.dumps(values[name])[:60]}")
-    window = content.get("sliding_window") if family == "mistral" else None
-    if window is not None and not (isinstance(window, int) and window >= values["max_position_embeddings"]):
-        raise UserError(f"{file}: sliding_window is {json.dumps(window)}; picochat computes full attention only")
+    layers, window = content.get("layer_types") or [], content.get("sliding_window") if family == "mistral" else None
+    full = isinstance(layers, list) and all(layer == "full_attention" for layer in layers)
+    wide = window is None or (isinstance(window, int) and window >= values["max_position_embeddings"])
+    fixed = {name: (content.get(name) in (None, value), json.dumps(value)) for name, value in _FIXED.items()}
+    computed = {**fixed, "layer_types": (full, "full attention"), "sliding_window": (wide, "full attention")}
+    for name, (fits, only) in computed.items():
+        if not fits:
+            raise UserError(f"{file}: {name} is {json.dumps(content[name])}; picochat computes {only} only")
     try:
         return DecoderConfig(**values)
     except UserError as error:
@@ -229,18 +209,11 @@ def read_config(folder: str | Path) -> DecoderConfig:
 
 
 def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[str, Any]:
-    """What ``config.json`` holds, as transformers writes it.
-
-    Args:
-        dtype: number format of the weights, such as "float32".
-        ids: the tokenizer's bos_token_id, eos_token_id and pad_token_id.
-    """
-    sizes = {name: value for name, value in asdict(config).items() if value is not None}
-    plain = {"rope_type": "default", "rope_theta": config.rope_theta}
+    """What ``config.json`` holds, as transformers writes it: ``dtype`` such as "float32", ``ids`` bos_token_id, …"""
     return {
         "architectures": [_FAMILIES[config.model_type][0]],
-        **sizes,
-        "rope_parameters": {**plain, **(config.rope_scaling or {})},
+        **{name: value for name, value in asdict(config).items() if value is not None},
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta, **(config.rope_scaling or {})},
         "hidden_act": "silu",
         "attention_bias": False,
         "attention_dropout": 0.0,
@@ -252,31 +225,19 @@ def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[
     }
 
 
-def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
-    """Raise UserError where a wanted size is not the checkpoint's."""
-    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings", "model_type")  # a default here is not a wish
-    for field in (*sizes, *shapes):
-        value = getattr(wanted or own, field)
-        if value != getattr(own, field) and (field in sizes or value != getattr(DecoderConfig, field)):
-            raise UserError(
-                f"model.decoder.{field} is {value}, but {checkpoint} has {getattr(own, field)}; leave model.decoder "
-                "out to take the checkpoint's"
-            )
-
-
 def _rope(file: Path, content: dict[str, Any]) -> dict[str, Any]:
     """rope_theta and rope_scaling: transformers 5 has both in rope_parameters, 4 had them side by side."""
+    rope: dict[str, Any] = {}
     for name in ("rope_scaling", "rope_parameters"):
         if not isinstance(content.get(name), dict | None):
             raise UserError(f"{file}: {name} must be an object, not {json_kind(content[name])}")
-    rope = {**(content.get("rope_scaling") or {}), **(content.get("rope_parameters") or {})}
+        rope |= content.get(name) or {}
     rope = {name: value for name, value in rope.items() if value is not None}
+    if rope.get("partial_rotary_factor") == 1:
+        del rope["partial_rotary_factor"]
     rope_type = rope.setdefault("rope_type", rope.pop("type", "default"))
     rope.pop("type", None)
     theta = rope.pop("rope_theta", content.get("rope_theta", _DEFAULTS["rope_theta"]))
-    if rope.get("partial_rotary_factor") == 1:
-        del rope["partial_rotary_factor"]
     if rope_type in ("llama3", "yarn"):
         trained = content.get("original_max_position_embeddings", content.get("max_position_embeddings"))
         rope.setdefault("original_max_position_embeddings", trained)
@@ -285,13 +246,52 @@ def _rope(file: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 def _check_rope(rope: dict[str, Any]) -> None:
     """Refuse positions that the decoder does not compute."""
-    needed, allowed = _ROPES.get(str(rope.get("rope_type")), ((), ()))
+    kind = rope.get("rope_type")
+    needed, allowed = _ROPES.get(str(kind), ((), ()))
     if not needed:
-        raise UserError(
-            f"rope_type is {json.dumps(rope.get('rope_type'))}; picochat computes default, {', '.join(_ROPES)}"
-        )
+        raise UserError(f"rope_type is {json.dumps(kind)}; picochat computes default, {', '.join(_ROPES)}")
     for name in rope.keys() - {"rope_type"} | {*needed}:
         value = rope.get(name)
         if name not in (*needed, *allowed) or not isinstance(value, int | float) or (name in needed and not value > 0):
             found = json.dumps(value) if name in rope else "missing"
-            raise UserError(f"{name} of the rope_type {rope['rope_type']} is {found}, which picochat does not compute")
+            raise UserError(f"{name} of the rope_type {kind} is {found}, which picochat does not compute")
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder of a model; one of the Hugging Face hub (owner/name, owner/name@revision) is fetched."""
+    folder, match = Path(name), _HUB.fullmatch(str(name))
+    if folder.exists() or not match or Path(str(name).split("/")[0]).exists():
+        return folder
+    try:
+        from huggingface_hub import hf_hub_download, snapshot_download
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError:
+        raise UserError(f"there is no folder {name}; for models of the hub: pip install 'picochat[hub]'") from None
+    place: dict[str, Any] = {"repo_id": match[1], "revision": match[2]}
+    try:
+        try:
+            read_config(Path(hf_hub_download(filename="config.json", **place)).parent)  # before gigabytes are fetched
+        except EntryNotFoundError:
+            hf_hub_download(filename=ADAPTER_CONFIG, **place)
+        return Path(snapshot_download(allow_patterns=_FILES, **place))
+    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"there is no folder {name}, and the hub does not give it: {reason}") from error
+
+
+def config_of(folder: Path) -> DecoderConfig:
+    """Size and shape of a model, or of the one that an adapter's folder adapts."""
+    base = None if (folder / "config.json").is_file() else adapter_base(folder)
+    return read_config(base or folder)
+
+
+def adapter_base(folder: Path) -> Path | None:
+    """The folder of the base model that an adapter's folder names; None: it is no adapter's."""
+    file = folder / ADAPTER_CONFIG
+    if not file.is_file():
+        return None
+    base = read_json_object(file).get("base_model_name_or_path")
+    found = find_model(base) if isinstance(base, str) and base else None
+    if found is None or not found.is_dir():
+        raise UserError(f"{file}: its base model {base} is not here; correct base_model_name_or_path")
+    return found

@@ -1,9 +1,7 @@
-"""The network: the dense Llama form and its relatives. In: packed ids. Out: hidden states, and logits of chosen ones.
-Next: loss.
+"""The network: the dense Llama form and its relatives. In: packed ids. Out: hidden states, logits. Next: loss.
 
-Parameter names, shapes and arithmetic are those of the family's class in transformers (config.py), so a state dict of
-one is one of the other. Pre-norm residual blocks: RMSNorm, grouped-query attention with rotary positions, SwiGLU; the
-head may share the embedding. Qwen3 norms the queries and keys of each head, Qwen2 adds biases to q, k and v.
+Parameter names, shapes and arithmetic are those of the family's class in transformers (config.py). Pre-norm residual
+blocks: RMSNorm, grouped-query attention with rotary positions, SwiGLU; the head may share the embedding.
 
 Initialisation, with s = ``initializer_range`` (0.02) and L layers:
 
@@ -12,9 +10,15 @@ Initialisation, with s = ``initializer_range`` (0.02) and L layers:
     q, k, v, gate, up projections      normal(0, 1/√fan_in)    keeps the scale of its input, at every width
     o, down projections                normal(0, 1/√(2L·fan_in))  2L of them add up in the residual stream
     norms, biases                      1, 0
+
+LoRA (Hu et al. 2021) puts two thin matrices beside each frozen projection of a block, and nowhere else:
+
+    y = x Wᵀ + s · (x Aᵀ) Bᵀ      A [rank, in] random, B [out, rank] zero: the first step starts from the base exactly
+    merged: W + s · B A           s = alpha / rank
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -22,17 +26,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.utils.checkpoint import checkpoint
 
-from picochat.model.attention import Attend, Backend, backend, isolate
+from picochat.errors import UserError
+from picochat.model.attention import Attend, Backend, Rotation, backend, isolate, rotary_table, rotate
 from picochat.model.config import DecoderConfig
-from picochat.model.rotary import Rotation, rotary_table, rotate
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Decoder(nn.Module):
-    """The language model.
-
-    Args:
-        config: its size.
-    """
+    """The language model."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -158,11 +160,11 @@ class _Attention(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        width = config.hidden_size
+        width, bias = config.hidden_size, config.qkv_bias
         queries, keys = config.num_attention_heads * self.head_dim, config.num_key_value_heads * self.head_dim
-        self.q_proj = nn.Linear(width, queries, bias=config.qkv_bias)
-        self.k_proj = nn.Linear(width, keys, bias=config.qkv_bias)
-        self.v_proj = nn.Linear(width, keys, bias=config.qkv_bias)
+        self.q_proj = nn.Linear(width, queries, bias=bias)
+        self.k_proj = nn.Linear(width, keys, bias=bias)
+        self.v_proj = nn.Linear(width, keys, bias=bias)
         self.o_proj = nn.Linear(queries, width, bias=False)
         self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
@@ -229,3 +231,44 @@ class _Normalize(torch.autograd.Function):
         summed = shares.flatten(0, -2).sum(0).to(weight.dtype)
         inner = torch.mul(gradient, wide_weight, out=shares).addcmul_(normed, mean, value=-1).mul_(scale)
         return inner.to(ctx.dtype), summed, None
+
+
+class LoraLinear(nn.Linear):
+    """The frozen product of ``base`` with a thin one of this rank beside it."""
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+        self.weight, self.bias, self.scale = base.weight, base.bias, alpha / rank
+        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))  # as peft draws it
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states) + F.linear(F.linear(states, self.lora_A), self.lora_B) * self.scale
+
+
+def add_lora(decoder: nn.Module, rank: int, alpha: float) -> None:
+    """Freeze a decoder and put thin matrices beside the projections of its blocks, in place."""
+    decoder.requires_grad_(False)
+    for name, module in [*decoder.named_modules()]:
+        parent, _, last = name.rpartition(".")
+        if last in LORA_TARGETS and isinstance(module, nn.Linear):
+            setattr(decoder.get_submodule(parent), last, LoraLinear(module, rank, alpha))
+
+
+def lora_scale(decoder: nn.Module) -> float:
+    """The scale of the thin matrices; 0 where there are none."""
+    return next((module.scale for module in decoder.modules() if isinstance(module, LoraLinear)), 0.0)
+
+
+def merge_lora(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Weights by name with the thin matrices merged into those that they stand beside."""
+    result = {name: tensor for name, tensor in state.items() if ".lora_" not in name}
+    for name, thin in state.items():
+        if name.endswith(".lora_A"):
+            base, other = name.replace(".lora_A", ".weight"), state[name.replace(".lora_A", ".lora_B")]
+            if base not in result or result[base].shape != (other.shape[0], thin.shape[1]):
+                raise UserError(f"the adapter's {name} does not fit {base}: it belongs to another base model")
+            whole = result[base].float() + scale * (other.float() @ thin.float())
+            result[base] = whole.to(result[base].dtype)
+    return result

@@ -1,6 +1,4 @@
-"""How a checkpoint is loaded and how it decodes; loads no torch when imported. In: a model folder, settings. Out: the
-model in memory. Next: generation, choices.
-"""
+"""How a checkpoint is loaded and how it decodes; imports no torch. In: a model folder. Out: the model in memory."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from picochat.errors import UserError
-from picochat.model.folder import config_of, find_model
+from picochat.model.config import config_of, find_model
 
 if TYPE_CHECKING:
     from picochat.model.checkpoint import Checkpoint
@@ -55,6 +53,7 @@ class Decoding:
 
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
+DTYPES = {"auto": "float32", "float32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names in torch
 
 
 def load_model(
@@ -81,8 +80,7 @@ def load_model(
 
     from picochat.model.checkpoint import load_checkpoint
 
-    dtypes = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    loaded = load_checkpoint(checkpoint, pick_device(device), dtypes[precision], tokenizer)
+    loaded = load_checkpoint(checkpoint, pick_device(device), getattr(torch, DTYPES[precision]), tokenizer)
     _ = loaded.tokenizer  # a wrong one is refused now
     return loaded
 

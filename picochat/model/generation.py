@@ -1,7 +1,6 @@
-"""Replies from a decoder, in batches or token by token. In: prompts as ids. Out: text. Next: evidence, commands.
+"""Replies from a decoder. In: prompts as ids. Out: text. Next: evidence, commands.
 
-`decode` is the one loop: it continues a batch of prompts one token at a time. `generate` collects what it yields for
-many prompts, `stream` hands out the text of one as it comes.
+`decode` continues a batch of prompts one token at a time; `generate` collects what it yields, `stream` shows it.
 
 A row's reply depends on its prompt, the settings and, when sampled, on (seed, index of the prompt): never on the rows
 beside it. It ends with the end of its turn or any other control token.
@@ -88,13 +87,9 @@ def generate(
 def stream(
     weights: Weights, tokenizer: ChatTokenizer, prompt: list[int], decoding: Decoding, *, index: int = 0
 ) -> Generator[str, None, bool]:
-    """Yield one reply piece by piece; the pieces joined are the text that `generate` gives.
+    """Yield one reply piece by piece, and return whether it ended by itself; joined it is the text of `generate`.
 
-    Args:
-        index: distinguishes this reply's random numbers from those of others: its number in the conversation.
-
-    Returns:
-        Whether the reply ended by itself (the generator's return value).
+    ``index`` tells its random numbers from those of other replies: its number in the conversation.
     """
     check_prompts(weights.config, [prompt])
     ids: list[int] = []
@@ -118,16 +113,10 @@ def stream(
 def decode(
     weights: Weights, prompts: list[list[int]], indices: list[int], decoding: Decoding, stop_ids: Collection[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Continue a batch of prompts until every row has ended or reached its limit.
+    """Continue a batch of prompts until every row has ended, by one of ``stop_ids``, or reached its limit.
 
-    Args:
-        prompts: ids of each row.
-        indices: what each row's random numbers are derived from, beside the seed.
-        stop_ids: ids that end a row.
-
-    Yields:
-        (rows, ids), [b] each: the id that continues each of these prompts. Rows that have ended may come for a few
-        steps more.
+    Yields (rows, ids), [b] each: the id that continues each of these prompts. Rows that have ended may come for a few
+    steps more. A row's random numbers are derived from the seed and its number in ``indices``.
     """
     context, device = weights.config.max_position_embeddings, weights.embedding.device
     steps = min(decoding.max_new_tokens, context - min(map(len, prompts)))
@@ -194,13 +183,10 @@ def choose(decoding: Decoding, scores: Tensor, uniforms: Tensor) -> Tensor:
 def read_window(messages: Sequence[Message], tokenizer: ChatTokenizer, limit: int) -> tuple[list[int], int]:
     """The prompt of a conversation, and how many of its oldest messages are left out so that it has ``limit`` tokens.
 
-    A turn is a question with its reply. The system message and the last question stay. Where the limit holds four of
+    The system message and the last question stay; UserError where they alone are too long. Where the limit holds four:
 
         system  user 1  assistant 1  user 2  assistant 2  user 3
         x                            x       x            x          one turn, two messages, is left out
-
-    Raises:
-        UserError: the last question alone (with the system message) is too long.
     """
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = messages[len(system) :]

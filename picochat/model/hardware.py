@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-_CPU_UNITS = {  # format → the CPU's units, as torch names them, that multiply it
-    "bf16": ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"),
-    "fp16": ("avx512_fp16", "amx_fp16", "fp16"),
+_CPU_UNITS: dict[str, tuple[Any, ...]] = {  # format, and the CPU's units, as torch names them, that multiply it
+    "bf16": (torch.bfloat16, "avx512_bf16", "amx_bf16", "sve_bf16", "bf16"),
+    "fp16": (torch.float16, "avx512_fp16", "amx_fp16", "fp16"),
 }
-_FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @cache
@@ -28,10 +27,10 @@ def multiplies_in_hardware(device_type: str) -> frozenset[torch.dtype]:
             half.add(torch.bfloat16)
     elif device_type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         units: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
-        for name, those in _CPU_UNITS.items():
+        for name, (dtype, *those) in _CPU_UNITS.items():
             used = getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported")()  # oneDNN may be told to use less
             if used and any(units.get(unit) for unit in those):
-                half.add(_FORMATS[name])
+                half.add(dtype)
     return frozenset({torch.float32, *half})
 
 

@@ -20,11 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from picochat.model.attention import isolate
+from picochat.model.attention import isolate, rotary_table
 from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.lora import merged, scale_of
-from picochat.model.rotary import rotary_table
+from picochat.model.decoder import Decoder, lora_scale, merge_lora
 
 
 class _Layer(NamedTuple):
@@ -52,7 +50,7 @@ class Weights:
         self.embedding = decoder.model.embed_tokens.weight
         self.norm = decoder.model.norm.weight
         self.head = decoder.lm_head.weight
-        named = merged(dict(decoder.named_parameters()), scale_of(decoder))
+        named = merge_lora(dict(decoder.named_parameters()), lora_scale(decoder))
         self.layers = [
             _layer(named, f"model.layers.{number}.", config, rotary)
             for number, rotary in enumerate(config.rotary_layers)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.nn.utils.rnn import pad_sequence
 
@@ -40,14 +39,11 @@ class Forced(NamedTuple):
 def teacher_forced(
     decoder: Decoder, tokenizer: ChatTokenizer, conversations: Sequence[Sequence[Message]], batch_size: int
 ) -> list[Forced]:
-    """Score the supervised tokens, each given everything before it.
+    """Score the supervised tokens, each given everything before it; UserError where a conversation exceeds the context.
 
     Rows of like length go through together, padded on the right, where a causal model cannot see it.
-
-    Raises:
-        UserError: a conversation that does not fit the context.
     """
-    rendered = tokenizer.render_batch([list(messages) for messages in conversations])
+    rendered = tokenizer.render_batch(conversations)
     context, device = decoder.config.max_position_embeddings, next(decoder.parameters()).device
     for messages, row in zip(conversations, rendered, strict=True):
         if len(row.ids) > context + 1:  # the last token is a target only
@@ -76,11 +72,11 @@ def reference_nll(
 ) -> list[float | None]:
     """Nats a supervised token of each conversation; None where there is none, or it does not fit the context."""
     known = [messages for messages in conversations if messages]
-    lengths = [len(row.ids) for row in tokenizer.render_batch(map(list, known))]
-    fits = [length <= decoder.config.max_position_embeddings + 1 for length in lengths]
-    fitting = [messages for messages, own in zip(known, fits, strict=True) if own]
-    scored, fit = iter(teacher_forced(decoder, tokenizer, fitting, batch_size)), iter(fits)
-    found = [next(scored) if messages and next(fit) else None for messages in conversations]
+    context = decoder.config.max_position_embeddings
+    fits = iter([len(row.ids) <= context + 1 for row in tokenizer.render_batch(known)])
+    fitting = [messages if messages and next(fits) else None for messages in conversations]
+    scored = iter(teacher_forced(decoder, tokenizer, [messages for messages in fitting if messages], batch_size))
+    found = [next(scored) if messages else None for messages in fitting]
     return [one.nll / one.tokens if one and one.tokens else None for one in found]
 
 
@@ -88,25 +84,22 @@ def reference_nll(
 def choice_scores(
     decoder: Decoder, tokenizer: ChatTokenizer, prompts: list[list[int]], choices: list[list[str]], batch_size: int = 32
 ) -> list[list[float]]:
-    """Log-likelihood, in nats, of each choice as the continuation of its prompt.
+    """Log-likelihood, in nats, of each choice (a text) as the continuation of its prompt (ids).
 
     Where one choice begins as another does ("1" and "12"), each of that prompt's choices is followed by the end of the
     turn: without it the longer one could never be the likelier.
-
-    Args:
-        prompts: ids of each prompt.
-        choices: texts, at least one for each prompt, none of them empty.
-        batch_size: prompts scored together.
 
     Raises:
         UserError: an empty prompt or choice, a prompt that fills the context, or non-finite scores.
     """
     check_prompts(decoder.config, prompts)
-    branches = [[tokenizer.encode(text) for text in texts] for texts in choices]
-    for texts, encoded in zip(choices, branches, strict=True):
+    branches = []
+    for texts in choices:
+        encoded = [tokenizer.encode(text) for text in texts]
         if not encoded or not all(encoded):
             raise UserError(f"choices {texts!r} hold an empty text; each needs at least one character")
-    branches = [_ended(encoded, tokenizer.end_id) for encoded in branches]
+        begins = any(one != other and other[: len(one)] == one for one in encoded for other in encoded)
+        branches.append([[*ids, *[tokenizer.end_id] * begins] for ids in encoded])
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) + sum(map(len, branches[i])))
     scores: dict[int, list[float]] = {}
     for start in range(0, len(order), batch_size):
@@ -119,24 +112,19 @@ def choice_scores(
     return [scores[index] for index in range(len(prompts))]
 
 
-def _ended(choices: list[list[int]], end_id: int) -> list[list[int]]:
-    begins = any(one != other and other[: len(one)] == one for one in choices for other in choices)
-    return [[*choice, end_id] for choice in choices] if begins else choices
-
-
 def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[list[list[int]]]) -> list[list[float]]:
     ids, positions, parts = [], [], []  # parts: 0 for the prompt, 1, 2, … for its choices, -1 for padding
     for prompt, choices in zip(prompts, branches, strict=True):
-        ids.append([*prompt, *(token for choice in choices for token in choice)])
-        after = [len(prompt) + at for choice in choices for at in range(len(choice))]
-        positions.append([*range(len(prompt)), *after])
-        parts.append([0] * len(prompt) + [number for number, choice in enumerate(choices, 1) for _ in choice])
+        pieces = [range(len(prompt)), *(range(len(prompt), len(prompt) + len(choice)) for choice in choices)]
+        ids.append(torch.tensor(sum(choices, prompt)))
+        positions.append(torch.tensor([place for piece in pieces for place in piece]))
+        parts.append(torch.tensor([number for number, piece in enumerate(pieces) for _ in piece]))
     device = decoder.lm_head.weight.device
-    part = _pad(parts, -1, device)
+    part = pad_sequence(parts, True, -1).to(device)
     earlier = torch.ones(part.shape[1], part.shape[1], dtype=torch.bool, device=device).tril()
     seen = ((part[:, :, None] == part[:, None, :]) | (part == 0)[:, None, :]) & earlier
-    # forward: not the compiled form, which every new length would compile again
-    hidden = decoder.model.forward(_pad(ids, 0, device), _pad(positions, 0, device), MaskAttention(seen[:, None]))
+    read, places = (pad_sequence(rows, True).to(device) for rows in (ids, positions))
+    hidden = decoder.model.forward(read, places, MaskAttention(seen[:, None]))  # not compiled: lengths differ
     scores = []
     for row, (prompt, choices) in enumerate(zip(prompts, branches, strict=True)):
         begin, own = len(prompt), []
@@ -148,8 +136,3 @@ def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[li
             begin += len(choice)
         scores.append(own)
     return scores
-
-
-def _pad(rows: list[list[int]], filling: int, device: torch.device) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + [filling] * (longest - len(row)) for row in rows], device=device)

@@ -27,7 +27,7 @@ def supervised_nll(
     logits_at_once: int = LOGITS_AT_ONCE,
     supervised: Tensor | None = None,
 ) -> Tensor:
-    """Negative log-likelihood, in nats, of every supervised position.
+    """Negative log-likelihood [n], in nats, of every supervised position in row-major order; float32.
 
     Args:
         decoder: whose head is used.
@@ -35,9 +35,6 @@ def supervised_nll(
         labels: [B, T], already shifted; positions with `IGNORE_INDEX` are left out.
         logits_at_once: entries of logits beyond which rows are taken in chunks.
         supervised: [n] places of labels in the flattened batch; None: found in labels.
-
-    Returns:
-        [n] float32, n the number of supervised positions, in row-major order.
     """
     flat = labels.flatten()
     if supervised is None:
@@ -58,14 +55,10 @@ def _nll(decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
 
 
 def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """The losses of the examples of a batch, in its order.
+    """The losses of the E examples of a batch, in its order, from the ``nll`` [n] of its supervised positions.
 
-        document_ids    1   1   1   2   2   0         nll of the supervised positions   .5  .1  .3
+        document_ids    1   1   1   2   2   0         nll   .5  .1  .3
         labels       -100   b END   c END  -100   ►   {"nll": [.6, …], "tokens": [2, …], "lanes": [4, …]}
-
-    Args:
-        nll: [n] as `supervised_nll` gives it.
-        batch: whose positions it belongs to.
 
     Returns:
         nll [E] float32, the sum of each example in nats; tokens [E], its supervised tokens; lanes [E], index into the
@@ -79,11 +72,9 @@ def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 class LaneLoss(Metric):
-    """Negative log-likelihood per supervised token, in all and per lane; sums are reduced over ranks, means are not.
+    """Negative log-likelihood per supervised token, in all and for each of the ``lanes`` that `lane_ids` index.
 
-    Args:
-        lanes: the names that `lane_ids` of a batch index.
-        dtype: of the sums.
+    Sums (of this ``dtype``) are reduced over ranks, means are not.
     """
 
     higher_is_better = False
@@ -94,8 +85,8 @@ class LaneLoss(Metric):
     def __init__(self, lanes: list[str], dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         self.lanes = lanes
-        self.add_state("nll", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
-        self.add_state("tokens", torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
+        for name in ("nll", "tokens"):
+            self.add_state(name, torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
 
     def update(self, nll: Tensor, lane_ids: Tensor) -> None:
         """Add supervised positions: nll [n] in nats, lane_ids [n]."""
@@ -109,8 +100,6 @@ class LaneLoss(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """{"loss": nats per token, "loss/<lane>": …} with the lanes that had tokens."""
-        result = {"loss": self.nll.sum() / self.tokens.sum()}
-        for lane, nll, tokens in zip(self.lanes, self.nll, self.tokens, strict=True):
-            if tokens > 0:
-                result[f"loss/{lane}"] = nll / tokens
-        return result
+        lanes = zip(self.lanes, self.nll, self.tokens, strict=True)
+        means = {f"loss/{lane}": nll / tokens for lane, nll, tokens in lanes if tokens > 0}
+        return {"loss": self.nll.sum() / self.tokens.sum(), **means}

@@ -1,7 +1,6 @@
 """The Lightning adapter around the decoder. In: batches of a picochat datamodule. Out: gradients, logged losses.
 
-The one training path: every stage (base, capability, release) is this module with another datamodule. Next:
-picochat.callbacks writes the checkpoint folders, picochat.evidence evaluates them.
+Every stage (base, capability, release) is this module with another datamodule. Next: picochat.callbacks.
 
 Token-exact loss. With A micro-batches a step and W ranks, Lightning divides every loss by A and DDP averages gradients
 over W. The plan knows the supervised tokens N of the whole step, so each micro-batch returns
@@ -26,13 +25,11 @@ from torch import Tensor
 from picochat.errors import UserError
 from picochat.model.batch import Batch
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint
-from picochat.model.config import DecoderConfig, refuse_other_size
-from picochat.model.decoder import Decoder
+from picochat.model.config import DecoderConfig, adapter_base, config_of, find_model
+from picochat.model.decoder import Decoder, add_lora, lora_scale
 from picochat.model.engine import Decoding
-from picochat.model.folder import config_of, find_model
 from picochat.model.generation import generate
 from picochat.model.hardware import memory_of
-from picochat.model.lora import adapt, scale_of
 from picochat.model.loss import LaneLoss, by_example, supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.sizes import Setup, memory_warning
@@ -113,8 +110,7 @@ class ChatModule(LightningModule):
         if data is None:
             raise UserError(
                 "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); with loaders alone "
-                "or under Fabric train picochat.model.decoder.Decoder, and load a last.ckpt's model folder (`picochat "
-                "export`)"
+                "or under Fabric train picochat.model.decoder.Decoder"
             )
         return cast(ChatData, data)
 
@@ -140,7 +136,9 @@ class ChatModule(LightningModule):
             self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.lora_rank is not None and self.checkpoint is not None:
-            adapt(self.decoder, find_model(self.checkpoint), self.lora_rank, self.lora_alpha)
+            if adapter_base(find_model(self.checkpoint)):
+                raise UserError(f"{self.checkpoint} is an adapter itself; merge it first with `picochat export`")
+            add_lora(self.decoder, self.lora_rank, self.lora_alpha or 2.0 * self.lora_rank)
         if self.activation_checkpointing:
             self.decoder.recompute()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
@@ -160,13 +158,12 @@ class ChatModule(LightningModule):
         """Keep what makes a model folder of the weights: `picochat export --checkpoint RUN/last.ckpt`."""
         if self.decoder is None:  # OnExceptionCheckpoint, of a run that was refused before it began
             return
-        tokenizer = self.chat_tokenizer
         checkpoint["picochat"] = {
             "decoder": asdict(self.decoder.config),
-            "tokenizer": tokenizer.content,
-            "tokenizer_files": tokenizer.files,
+            "tokenizer": self.chat_tokenizer.content,
+            "tokenizer_files": self.chat_tokenizer.files,
             "dtype": self.weights_dtype or "float32",
-            "lora_scale": scale_of(self.decoder),
+            "lora_scale": lora_scale(self.decoder),
             "provenance": self.provenance(),
         }
 
@@ -174,16 +171,13 @@ class ChatModule(LightningModule):
         """Refuse the state of another model before torch does so in a page of names."""
         if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
             return  # others shard the weights, and compare the slices themselves
-        own, saved = (
-            {name: f"the shape {tuple(tensor.shape)}" for name, tensor in state.items()}
-            for state in (self.state_dict(), checkpoint["state_dict"])
-        )
-        for name in (*own, *saved):
-            here, there = (shapes.get(name, "no such weight") for shapes in (own, saved))
+        states = self.state_dict(), checkpoint["state_dict"]
+        for name in (*states[0], *states[1]):
+            here, there = (f"the shape {tuple(s[name].shape)}" if name in s else "no such weight" for s in states)
             if here != there:
                 raise UserError(
-                    f"the checkpoint is of another model: {name} has {here} here and {there} there; resume with the "
-                    "settings of its run's config.yaml, or start a new run without --ckpt_path"
+                    f"the checkpoint is of another model: {name} has {here} here and {there} there; resume with its "
+                    "run's config.yaml, or start a new run without --ckpt_path"
                 )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -191,11 +185,24 @@ class ChatModule(LightningModule):
         return build_optimizer(self.decoder, self.optimizer_config)
 
     def on_fit_start(self) -> None:
-        with self.trainer.strategy.precision_plugin.forward_context():  # autocast decides it too
+        """Say how large the model is, and before the first step whether the plan's bytes exceed the device's."""
+        trainer, strategy, config = self.trainer, self.trainer.strategy, self.decoder.config
+        with strategy.precision_plugin.forward_context():  # autocast decides it too
             backend = self.decoder.attention_backend()
-        parameters = self.decoder.config.num_parameters
-        rank_zero_info(f"model: {parameters:,} parameters; attention inside documents by {backend}")
-        self._warn_of_memory()
+        rank_zero_info(f"model: {config.num_parameters:,} parameters; attention inside documents by {backend}")
+        setup = Setup(
+            rows=getattr(self.data, "batch_size", 1),
+            context=self.data.context_length,
+            optimizer=self.optimizer_config.name,
+            half="16" in str(trainer.precision),
+            ranks=trainer.world_size,
+            sharded=isinstance(strategy, ModelParallelStrategy),
+            recompute=self.activation_checkpointing,
+            device="cpu" if strategy.root_device.type == "cpu" else "gpu",
+            lora_rank=self.lora_rank,
+        )
+        if warning := memory_warning(config, setup, memory_of(strategy.root_device)):
+            rank_zero_warn(warning)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if self.compile_decoder and not self._compiling_since:
@@ -218,7 +225,7 @@ class ChatModule(LightningModule):
         return nll * (self.trainer.accumulate_grad_batches * self.trainer.world_size) / batch.step_tokens
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the loss of the whole step: mean over its supervised tokens, all micro-batches and ranks."""
+        """Log the loss of the whole step: the mean over its supervised tokens, of all micro-batches and ranks."""
         self.log("train/loss", self._step_nll, prog_bar=True, sync_dist=True, reduce_fx="sum")
         self._step_nll = 0.0
 
@@ -271,30 +278,24 @@ class ChatModule(LightningModule):
             "mixture": getattr(data, "drawn_shares", {}),
         }
 
-    def _warn_of_memory(self) -> None:
-        """Say before the first step that the plan's bytes are more than the device has."""
-        trainer, strategy = self.trainer, self.trainer.strategy
-        setup = Setup(
-            rows=getattr(self.data, "batch_size", 1),
-            context=self.data.context_length,
-            optimizer=self.optimizer_config.name,
-            half="16" in str(trainer.precision),
-            ranks=trainer.world_size,
-            sharded=isinstance(strategy, ModelParallelStrategy),
-            recompute=self.activation_checkpointing,
-            device="cpu" if strategy.root_device.type == "cpu" else "gpu",
-            lora_rank=self.lora_rank,
-        )
-        if warning := memory_warning(self.decoder.config, setup, memory_of(strategy.root_device)):
-            rank_zero_warn(warning)
-
     def _log_losses(self, index: int, name: str) -> None:
         metric = cast(LaneLoss, self.lane_losses[index])
         losses = metric.compute()
         metric.reset()
-        bytes_per_token = getattr(self.data, "bytes_per_token", None)
-        if bytes_per_token:  # the base stage: comparable between tokenizers
+        if bytes_per_token := getattr(
+            self.data, "bytes_per_token", None
+        ):  # the base stage: comparable between tokenizers
             losses["bits_per_byte"] = losses["loss"] / (math.log(2) * bytes_per_token)
         for key, value in losses.items():
             # the metric has summed over ranks already; sync_dist, a mean of equal values, only says so to Lightning
             self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", sync_dist=True)
+
+
+def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
+    """Raise UserError where a wanted size is not the checkpoint's."""
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
+    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings", "model_type")  # a default here is not a wish
+    for field in (*sizes, *shapes):
+        asked, has = getattr(wanted or own, field), getattr(own, field)
+        if asked != has and (field in sizes or asked != getattr(DecoderConfig, field)):
+            raise UserError(f"model.decoder.{field} is {asked}, but {checkpoint} has {has}; leave model.decoder out")

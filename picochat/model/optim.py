@@ -9,8 +9,8 @@ Muon (Jordan et al. 2024) makes each matrix's momentum nearly orthogonal before 
 move by the same amount. torch's own makes some fifteen small products a matrix and step; here the matrices of one shape
 are stacked and share them, which takes a third of the time at demo size.
 
-Groups carry their ``name`` and their own ``lr``; a schedule multiplies each from its own base. The two rules stand
-behind one Optimizer, because Lightning's automatic optimization, gradient scaling and checkpoints want one.
+The two rules stand behind one Optimizer, because Lightning's automatic optimization, gradient scaling and checkpoints
+want one; a schedule multiplies the ``lr`` of each group.
 """
 
 from collections.abc import Callable
@@ -70,26 +70,24 @@ def build_optimizer(decoder: nn.Module, config: OptimizerConfig) -> Optimizer:
     Raises:
         UserError: Muon over parameters that are not whole matrices (flattened ones).
     """
-    trainable = [(name, weight) for name, weight in decoder.named_parameters() if weight.requires_grad]
-    norms = [weight for name, weight in trainable if name.endswith(_VECTORS)]
-    matrices = [weight for name, weight in trainable if ".layers." in f".{name}" and not name.endswith(_VECTORS)]
-    apart = {id(weight) for weight in (*norms, *matrices)}
-    embeddings = [weight for _, weight in trainable if id(weight) not in apart]
-    group: dict[str, Any] = {"params": matrices, "name": "matrices"}
-    rest: list[dict[str, Any]] = [
-        {"params": embeddings, "name": "embeddings", "weight_decay": 0.0},
-        {"params": norms, "name": "norms", "weight_decay": 0.0},
-    ]
+    groups: dict[str, dict[str, Any]] = {
+        name: {"params": [], "name": name, "weight_decay": config.weight_decay if name == "matrices" else 0.0}
+        for name in ("matrices", "embeddings", "norms")
+    }
+    for name, weight in decoder.named_parameters():
+        if weight.requires_grad:
+            inside = "matrices" if ".layers." in f".{name}" else "embeddings"
+            groups["norms" if name.endswith(_VECTORS) else inside]["params"].append(weight)
+    matrices, *rest = groups.values()
     adamw: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas}
     adamw["fused"] = next(decoder.parameters()).device.type in ("cpu", "cuda", "mps")
     if config.name == "adamw":
-        return JoinedOptimizer([AdamW([{**group, "weight_decay": config.weight_decay}, *rest], **adamw)])
-    if any(matrix.ndim != 2 for matrix in matrices):
+        return JoinedOptimizer([AdamW([matrices, *rest], **adamw)])
+    if any(matrix.ndim != 2 for matrix in matrices["params"]):
         raise UserError("optimizer.name is muon, which needs whole matrices; use adamw where the weights are sharded")
     rate = config.matrix_learning_rate
     rate = config.learning_rate * _MATRIX_RATIO if rate is None else rate
-    muon = StackedMuon([group], lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
-    return JoinedOptimizer([muon, AdamW(rest, **adamw)])
+    return JoinedOptimizer([StackedMuon([matrices], lr=rate, momentum=config.momentum), AdamW(rest, **adamw)])
 
 
 class StackedMuon(Muon):
@@ -97,7 +95,7 @@ class StackedMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step; parameters without a gradient are left as they are. The closure is JoinedOptimizer's to call."""
+        """One step over the parameters with a gradient; the closure is JoinedOptimizer's to call."""
         for group in self.param_groups:
             stacks: dict[tuple[torch.Size, torch.device], list[nn.Parameter]] = {}
             for parameter in group["params"]:
@@ -139,12 +137,9 @@ def _orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], step
 
 
 class JoinedOptimizer(Optimizer):
-    """Several optimizers that step, save and load as one.
+    """Several optimizers, over disjoint parameters, that step, save and load as one.
 
     ``param_groups`` and ``state`` are the parts' own objects, so a rate that a schedule writes here is the part's rate.
-
-    Args:
-        parts: optimizers over disjoint parameters.
     """
 
     def __init__(self, parts: list[Optimizer]) -> None:
@@ -155,7 +150,7 @@ class JoinedOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Step every part. Parameters without a gradient are left as they are."""
+        """Step every part."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -165,11 +160,7 @@ class JoinedOptimizer(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what ``state_dict()`` gave: the state, and the rates; other settings stay those of this run.
-
-        Raises:
-            UserError: it is another rule's state.
-        """
+        """Load the state and the rates; other settings stay those of this run. UserError where the rule is another."""
         saved, own = _rule(state_dict["param_groups"]), _rule(self.param_groups)
         if saved != own:
             raise UserError(

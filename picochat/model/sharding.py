@@ -1,9 +1,5 @@
-"""Sharded models: FSDP2 through Lightning. In: a decoder, a mesh of devices. Out: the same decoder, of which each rank
-keeps a slice of every tensor. Next: module.
-
-    trainer:
-      strategy: fsdp2                                     # ShardedStrategy
-      devices: 8                                          # of each machine; num_nodes: machines
+"""Sharded models: FSDP2 through Lightning (`trainer.strategy: fsdp2`). In: a decoder, a mesh of devices. Out: the same
+decoder, of which each rank keeps a slice of every tensor. Next: module.
 
 Rank r of R keeps rows r·n … (r+1)·n - 1, n = ⌈rows / R⌉, of each tensor, of its gradient and of its optimizer state. A
 block's tensors are gathered before it works and let go after it; embedding, head and last norm stay together, since
@@ -60,19 +56,14 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def shard_module(module: Any, strategy: ModelParallelStrategy) -> None:
-    """`shard` a ChatModule's decoder over all devices of a strategy.
-
-    Raises:
-        UserError: settings that need whole models.
-    """
-    averages = any(isinstance(callback, WeightAveraging) for callback in module.trainer.callbacks)
-    for name, asked in (
-        ("model.compile", module.compile_decoder),
-        ("model.lora_rank", module.lora_rank is not None),
-        ("weight averaging", averages),
-    ):
-        if asked:
-            raise UserError(f"{name} is not supported with trainer.strategy fsdp2; leave one of them out")
+    """`shard` a ChatModule's decoder over all devices of a strategy; UserError for settings that need whole models."""
+    settings = {
+        "model.compile": module.compile_decoder,
+        "model.lora_rank": module.lora_rank is not None,
+        "weight averaging": any(isinstance(callback, WeightAveraging) for callback in module.trainer.callbacks),
+    }
+    if asked := [name for name, given in settings.items() if given]:
+        raise UserError(f"{asked[0]} is not supported with trainer.strategy fsdp2; leave one of them out")
     mesh = strategy.device_mesh
     if mesh["tensor_parallel"].size() > 1:
         raise UserError("this strategy splits matrices, picochat shards over data only; use trainer.strategy fsdp2")
@@ -80,11 +71,9 @@ def shard_module(module: Any, strategy: ModelParallelStrategy) -> None:
 
 
 def shard(decoder: Decoder, mesh: DeviceMesh, *, half: bool) -> None:
-    """Shard a decoder in place.
+    """Shard a decoder in place over a one-dimensional mesh of all ranks.
 
-    Args:
-        mesh: one-dimensional, over all ranks.
-        half: gather blocks in bfloat16, as autocast would convert them anyway.
+    With ``half`` blocks are gathered in bfloat16, as autocast would convert them anyway.
     """
     blocks = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False

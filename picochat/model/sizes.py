@@ -1,7 +1,6 @@
 """Memory and traffic of a training run, on paper; no torch. In: a config, how it is trained. Out: bytes. Next: plan.
 
-Weights are float32 masters under autocast, as `ChatModule` keeps them. R ranks, P parameters, of which M in matrices of
-the blocks; FSDP2 cuts every tensor along its first dimension, and each rank keeps a slice of ⌈rows / R⌉ rows:
+R ranks, P parameters in float32, of which M in matrices of the blocks; FSDP2 keeps ⌈rows / R⌉ rows of each tensor:
 
     bytes of a rank     replicated (one device, DDP)            sharded (FSDP2)
     weights             4 P                                     4 P / R
@@ -49,15 +48,23 @@ def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
     kept = config.parameters(setup.ranks if setup.sharded else 1)
     total, narrow = sum(kept.values()), 2 if setup.half else _FULL
     trained, matrices = total, kept["matrices"]
-    if setup.lora_rank:
-        trained = matrices = lora_parameters(config, setup.lora_rank)
+    if setup.lora_rank:  # thin matrices beside the projections
+        trained = matrices = sum(setup.lora_rank * (r + c) * n for r, c, n in config.tensors["matrices"])
         total += trained
+    whole = config.parameters()
+    copies = 2 * config.vocab_size * config.hidden_size if setup.half else 0  # of the head
+    if not setup.sharded or setup.ranks == 1:
+        copies += _FULL * config.num_parameters * (setup.ranks > 1) + 2 * whole["matrices"] * setup.half
+    else:
+        block = (whole["matrices"] + whole["norms"]) // config.num_hidden_layers
+        # one block at work, the next on its way, their buffer; gradients of one, and what of them is being reduced
+        copies += block * (4 * narrow + _FULL) + 2 * _FULL * whole["embeddings"]
     scores = min(setup.supervised * setup.rows * setup.context * config.vocab_size, LOGITS_AT_ONCE)
     return {
         "weights": _FULL * total,
         "gradients": _FULL * trained,
         "optimizer": _FULL * (2 * trained - (matrices if setup.optimizer == "muon" else 0)),
-        "copies": _copies(config, setup),
+        "copies": copies,
         "activations": activations(config, setup),
         "logits": round(scores * (2 * _FULL + narrow % _FULL)),
     }
@@ -73,13 +80,6 @@ def memory_warning(config: DecoderConfig, setup: Setup, room: int) -> str | None
         f"data.batch_size ({setup.rows}) or data.context_length ({setup.context}), or set model.lora_rank or "
         "model.activation_checkpointing"
     )
-
-
-def lora_parameters(config: DecoderConfig, rank: int) -> int:
-    """Numbers in the thin matrices beside the seven projections of each block."""
-    width, inner = config.hidden_size, config.intermediate_size
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    return config.num_hidden_layers * rank * (2 * (width + queries) + 2 * (width + keys) + 3 * (width + inner))
 
 
 def activations(config: DecoderConfig, setup: Setup) -> int:
@@ -116,14 +116,3 @@ def traffic(config: DecoderConfig, setup: Setup) -> dict[str, int]:
         "all_gather": round(away * gathered * setup.micro_batches),
         "reduce_scatter": round(away * (blocks + rest) * _FULL * setup.micro_batches),
     }
-
-
-def _copies(config: DecoderConfig, setup: Setup) -> int:
-    narrow, whole = 2 if setup.half else _FULL, config.parameters()
-    head = narrow * config.vocab_size * config.hidden_size if setup.half else 0
-    if not setup.sharded or setup.ranks == 1:
-        buckets = _FULL * config.num_parameters if setup.ranks > 1 else 0
-        return buckets + head + (narrow * whole["matrices"] if setup.half else 0)
-    block = (whole["matrices"] + whole["norms"]) // config.num_hidden_layers
-    # one block at work, the next on its way, their buffer; gradients of one, and what of them is being reduced
-    return block * (4 * narrow + _FULL) + 2 * _FULL * whole["embeddings"] + head

@@ -1,6 +1,6 @@
 """Text to tokens and back. In: conversations and documents. Out: ids and their loss mask. Next: datamodules.
 
-A conversation becomes one flat run of ids, written by the model's own chat template (turns.py); in picochat's own:
+A conversation is written by the model's own chat template (turns.py); in picochat's own:
 
     <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
        0      0    0 0 0 …        0         0         1 1 …          1      supervised: the reply and its <|end|>
@@ -21,8 +21,15 @@ from tokenizers import Tokenizer
 
 from picochat.errors import UserError
 from picochat.files import sha256_text, write_files
-from picochat.model.own_turns import SPECIAL_TOKENS, own_template, tokenizer_config
-from picochat.model.turns import ROLES, ChatTemplate, default_template, join
+from picochat.model.turns import (
+    ROLES,
+    SPECIAL_TOKENS,
+    ChatTemplate,
+    default_template,
+    join,
+    own_template,
+    tokenizer_config,
+)
 from picochat.strict_json import read_json_object
 
 T = TypeVar("T")
@@ -66,12 +73,11 @@ class ChatTokenizer:
     Args:
         content: what a ``tokenizer.json`` holds.
         origin: the file's name, for error messages.
-        files: what the files beside it hold, by name; of another maker's model folder.
+        files: what the files beside it in a model folder hold, by name.
         thinking: whether the model writes its thought itself (its template's ``enable_thinking``), or prompts end in an
             empty one; None: what the tokenizer_config.json says, else an empty one. The choice is saved with it.
 
     Attributes:
-        content, files: the same.
         vocab_size: number of ids.
         document_start: ids before a document of the base stage.
         bos_id: the id that begins a text, for programs that ask for one.
@@ -106,17 +112,16 @@ class ChatTokenizer:
         self.vocab_size: int = self._tokenizer.get_vocab_size()
 
         settings = json.loads(self.files.get("tokenizer_config.json", "{}"))
-        tokens = {name: value for name, value in settings.items() if name.endswith("_token")}
         named = {
-            name: value["content"] if isinstance(value, dict) else value for name, value in tokens.items() if value
+            name: value["content"] if isinstance(value, dict) else value
+            for name, value in settings.items()
+            if value and name.endswith("_token")
         }
         source = self.files.get("chat_template.jinja") or default_template(settings.get("chat_template"))
         source = source or own_template(self._ids, origin)
         if thinking is not None:
             if "enable_thinking" not in source:
-                raise UserError(
-                    f"thinking is {thinking}, and the chat template of {origin} knows no thoughts; leave it out"
-                )
+                raise UserError(f"thinking is {thinking}, and the template of {origin} knows no thoughts; leave it out")
             settings["enable_thinking"] = thinking
             self.files["tokenizer_config.json"] = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
         self.thinking = bool(settings.get("enable_thinking"))
@@ -128,19 +133,21 @@ class ChatTokenizer:
         used = [part.text for part in spoken if part.control]
         with suppress(UserError):  # templates without system messages
             used += [part.text for part in self.turns.parts(ROLES, False) if part.control]
+
+        def first(*tokens: Any) -> str:  # that there is
+            return next(token for token in map(str, tokens) if token in self._ids)
+
         end = next(part.text for part in reversed(spoken) if part.control and part.turn == 1)
-        ends = (*_DOCUMENT_ENDS, str(named.get("eos_token")))
-        last = next((token for token in ends if token in self._ids), end)
-        pad = next((token for token in ("<|pad|>", str(named.get("pad_token"))) if token in self._ids), last)
-        bos = next((token for token in (str(named.get("bos_token")), spoken[0].text) if token in self._ids), last)
+        last = first(*_DOCUMENT_ENDS, named.get("eos_token"), end)
+        pad, bos = first("<|pad|>", named.get("pad_token"), last), first(named.get("bos_token"), spoken[0].text, last)
         start = spoken[0].text == bos and bos in ("<|bos|>", named.get("bos_token"))
         self.bos_id, self.end_id, self.pad_id, self._last = map(self._ids.__getitem__, (bos, end, pad, last))
         self.document_start = [self.bos_id] if start else []
-        others = {*map(self._ids.__getitem__, used), self.pad_id, self._last, self.bos_id, *self._named_ends()} - {
-            self.end_id
-        }
-        self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(others))
-        self._refuse_lossy(origin)
+        stops = json.loads(self.files.get("generation_config.json", "{}")).get("eos_token_id") or []
+        stops = {stop for stop in (stops if isinstance(stops, list) else [stops]) if isinstance(stop, int)}
+        stops |= {*map(self._ids.__getitem__, used), self.pad_id, self._last, self.bos_id}
+        self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(stops - {self.end_id}))
+        self._refuse_lossy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.content, self.origin, self.files)  # the library's own forgets encode_special_tokens
@@ -182,7 +189,7 @@ class ChatTokenizer:
         Args:
             messages: ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.
                 Replies are learnt, unless a message's ``weight`` (0 or 1) says otherwise. One "text" is a document.
-            add_generation_prompt: end with the opening of an assistant turn, ready to be continued.
+            add_generation_prompt: end with the opening of an assistant turn.
 
         Raises:
             UserError: an unknown role, a system message that is not the first, or roles that the template refuses.
@@ -195,9 +202,13 @@ class ChatTokenizer:
         """`render` for many conversations at once, on all cores."""
         runs = [self._runs(messages, add_generation_prompt) for messages in conversations]
         encoded = iter(self._encode_all(run.text for those in runs for run in those if run.token is None))
-        return [
-            _assemble([(next(encoded) if r.token is None else [r.token], r.learnt) for r in those]) for those in runs
-        ]
+        rendered = [Rendered([], []) for _ in runs]
+        for (ids, supervised), those in zip(rendered, runs, strict=True):
+            for run in those:
+                own = next(encoded) if run.token is None else [run.token]
+                ids += own
+                supervised += [run.learnt] * len(own)
+        return rendered
 
     def document(self, text: str) -> list[int]:
         """A document of the base stage: start, text, end."""
@@ -208,18 +219,14 @@ class ChatTokenizer:
         return [[*self.document_start, *ids, self._last] for ids in self._encode_all(texts)]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``tokenizer.json``, and ``tokenizer_config.json`` by which transformers loads it, into a folder.
-
-        Another maker's files are written as they were.
-        """
-        written = self._tokenizer.id_to_token
-        tokens = {"bos_token": self.bos_id, "eos_token": self.end_id, "pad_token": self.pad_id}
-        named = {name: written(number) for name, number in tokens.items()}
+        """Write ``tokenizer.json`` and the files beside it into a folder; another maker's as they were."""
+        used = (self.bos_id, self.end_id, self.pad_id, *self.stop_ids)
+        bos, end, pad, *stops = map(self._tokenizer.id_to_token, used)
         anchor = join(self.turns.parts(("user",), True), [_ANCHOR]).rpartition(_ANCHOR)[2]
-        text = tokenizer_config(named, self.chat_template, anchor, [written(number) for number in self.stop_ids])
-        files = {name: text for name, text in self.files.items() if name != "generation_config.json"}
-        files = {"tokenizer_config.json": text, **files, "tokenizer.json": self.content}
-        write_files({Path(folder) / name: text for name, text in files.items()})
+        named = {"bos_token": bos, "eos_token": end, "pad_token": pad}
+        own = {"tokenizer_config.json": tokenizer_config(named, self.chat_template, anchor, stops)}
+        files = {**own, **self.files, "tokenizer.json": self.content}
+        write_files({Path(folder) / name: text for name, text in files.items() if name != "generation_config.json"})
 
     def write(self, path: str | Path) -> None:
         """Write the one file ``tokenizer.json``, which is enough to load."""
@@ -234,8 +241,7 @@ class ChatTokenizer:
         for number, message in enumerate(messages):
             role = message["role"]
             if role not in ROLES or (role == "system" and number > 0):
-                known = "system (first only), user, assistant"
-                raise UserError(f"message {number + 1} has the role '{role}'; roles are {known}")
+                raise UserError(f"message {number + 1} has the role '{role}', not system (first only), user, assistant")
             if role == "assistant" and self.turns.splits_thoughts and "</think>" in message["content"]:
                 raise UserError(
                     f"message {number + 1} holds </think>, and the chat template of {self.origin} rewrites thoughts; "
@@ -256,45 +262,28 @@ class ChatTokenizer:
                 runs.append(_Run(text, None, supervised))
         return runs
 
-    def _named_ends(self) -> list[int]:
-        """The ends of replies that a generation_config.json names."""
-        ends = json.loads(self.files.get("generation_config.json", "{}")).get("eos_token_id") or []
-        return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
-
     def _encode_all(self, texts: Iterable[str]) -> list[list[int]]:
-        ids: list[list[int]] = []
-        for part in in_parts(texts, len):
-            encodings = self._tokenizer.encode_batch_fast(part, add_special_tokens=False)
-            ids += [encoding.ids for encoding in encodings]
-        return ids
+        parts = (self._tokenizer.encode_batch_fast(part, add_special_tokens=False) for part in in_parts(texts, len))
+        return [encoding.ids for part in parts for encoding in part]
 
-    def _refuse_lossy(self, origin: str) -> None:
+    def _refuse_lossy(self) -> None:
         """Whatever a user types must come back as typed, and never as a control token."""
-        highest = max(self._tokenizer.get_vocab().values())
+        highest, wrong = max(self._tokenizer.get_vocab().values()), ""
         if highest >= self.vocab_size:  # the model has a row for each id
-            raise UserError(f"{origin}: its {self.vocab_size} tokens have ids up to {highest}; they must have no gaps")
-        if getattr(self._tokenizer.model, "dropout", None):
-            raise UserError(f"{origin}: model.dropout makes the same text other tokens each time; set it to null")
+            wrong = f"its {self.vocab_size} tokens have ids up to {highest}; they must have no gaps"
+        elif getattr(self._tokenizer.model, "dropout", None):
+            wrong = "model.dropout makes the same text other tokens each time; set it to null"
         for text in (*_TYPED, *(token + "x" + token for token in SPECIAL_TOKENS)):
             ids = self.encode(text)
             if not set(ids).isdisjoint(self.stop_ids):
-                raise UserError(
-                    f"{origin}: a user who types {text!r} would write control tokens; train another tokenizer"
-                )
-            if self.decode(ids) != text:
-                raise UserError(f"{origin}: {text!r} comes back as {self.decode(ids)!r}; it must keep text as it is")
+                wrong = wrong or f"a user who types {text!r} would write control tokens; train another tokenizer"
+            elif self.decode(ids) != text:
+                wrong = wrong or f"{text!r} comes back as {self.decode(ids)!r}; it must keep text as it is"
+        if wrong:
+            raise UserError(f"{self.origin}: {wrong}")
 
 
 class _Run(NamedTuple):
     text: str
     token: int | None  # the id, of a control token
     learnt: bool
-
-
-def _assemble(parts: Sequence[tuple[list[int], bool]]) -> Rendered:
-    ids: list[int] = []
-    supervised: list[bool] = []
-    for part, learnt in parts:
-        ids += part
-        supervised += [learnt] * len(part)
-    return Rendered(ids, supervised)

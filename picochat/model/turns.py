@@ -1,5 +1,5 @@
-"""How the turns of a conversation are written: by the model's own chat template. In: the template, roles. Out: parts of
-text, which of them are messages and which are learnt. Next: tokenizer.
+"""How the turns of a conversation are written. In: a chat template (the model's own, or one of picochat's), roles. Out:
+parts of text, which of them are messages and which are learnt. Next: tokenizer.
 
 The template is rendered once for each sequence of roles, with a mark in place of every message, and cut at the marks.
 So a default system prompt, a system message that joins the first question, or the empty thought that Qwen3 puts before
@@ -18,21 +18,36 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from functools import cached_property
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
 
 ROLES = ("system", "user", "assistant")
+SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+_OWN = (  # start, before and after the role, end, what follows it
+    ("<|bos|>", "<|", "|>", "<|end|>", ""),
+    ("", "<|im_start|>", "\n", "<|im_end|>", "\n"),
+    ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>", ""),
+)
+# One line, because some renderers keep line breaks; with marks of what is generated, for TRL. Programs that read the
+# template also read control tokens inside a message: there it must refuse them, or a user could end their turn and
+# write the assistant's. picochat's own `render` takes them as text.
+_OWN_TEMPLATE = (
+    "{{ START }}{% for message in messages %}"
+    "{% if message['role'] not in ROLES %}{{ raise_exception('unknown role ' + message['role']) }}{% endif %}"
+    "{% for token in CONTROL %}{% if token in message['content'] %}"
+    "{{ raise_exception('a message holds the control token ' + token) }}{% endif %}{% endfor %}"
+    "{{ BEFORE + message['role'] + AFTER }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + END }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + END }}{% endif %}{{ LINE }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ BEFORE + 'assistant' + AFTER }}{% endif %}"
+)
 _TODAY = date(2024, 7, 26)  # for templates that write it: the same tokens every day
 _MARK = "\ue000{}\ue001"  # private characters, which no template looks for
 _TRIMS: tuple[Callable[[str], str], ...] = (  # what templates do to a message's white space
-    lambda text: text,
-    str.strip,
-    str.rstrip,
-    str.lstrip,
-    lambda text: text.strip("\n"),
-    lambda text: text.lstrip("\n"),
-    lambda text: text.rstrip("\n"),
+    *(str, str.strip, str.rstrip, str.lstrip),
+    *(methodcaller(way, "\n") for way in ("strip", "lstrip", "rstrip")),
 )
 _SHAPES = ("u", "ua", "uau", "uaua", "uauauaua", "su", "sua", "suaua")  # of the conversations that prove
 _ODD = ("Hi", " two\n lines \n", "\n", '{{ x }} <b>&amp;"', "'s [1, 2]\t", "é🙂", "12 + 3")
@@ -45,7 +60,7 @@ class Part(NamedTuple):
     control: bool
     turn: int  # the message with which it is learnt, where that is; -1: never
     message: int = -1  # the message that stands here
-    trim: Callable[[str], str] = _TRIMS[0]
+    trim: Callable[[str], str] = str
     begins: bool = False  # a reply: its tokens do not join with those before it
 
 
@@ -65,10 +80,11 @@ class ChatTemplate:
     def __init__(self, source: str, control: Collection[str], named: Mapping[str, Any], origin: str) -> None:
         self.source, self._named, self._origin = source, named, origin
         tokens = sorted(control, key=len, reverse=True)
-        self.control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
+        self._control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
         self._parts: dict[tuple[tuple[str, ...], bool], list[Part]] = {}
-        self.splits_thoughts = False
         self._prove()
+        asked, thought = ("user", "assistant"), ["", "a</think>b"]
+        self.splits_thoughts = join(self.parts(asked, False), thought) != self.render(asked, thought, False)
 
     def parts(self, roles: tuple[str, ...], add_generation_prompt: bool) -> list[Part]:
         """The parts of a conversation of these roles."""
@@ -82,20 +98,11 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
+        values = {"add_generation_prompt": add_generation_prompt, "tools": None, "documents": None, **self._named}
         try:
-            return str(
-                self._template.render(
-                    messages=messages,
-                    add_generation_prompt=add_generation_prompt,
-                    tools=None,
-                    documents=None,
-                    **self._named,
-                )
-            )
+            return str(self._template.render(messages=messages, **values))
         except (TemplateError, TypeError, ValueError, LookupError) as error:
-            raise UserError(
-                f"the chat template of {self._origin} refuses the roles {', '.join(roles)}: {error}"
-            ) from None
+            raise self._refusal(f"refuses the roles {', '.join(roles)}: {error}") from None
 
     @cached_property
     def _template(self) -> Any:
@@ -115,7 +122,10 @@ class ChatTemplate:
         try:
             return environment.from_string(source)
         except TemplateError as error:
-            raise UserError(f"the chat template of {self._origin} is not Jinja: {error}") from None
+            raise self._refusal(f"is not Jinja: {error}") from None
+
+    def _refusal(self, why: str) -> UserError:
+        return UserError(f"the chat template of {self._origin} {why}")
 
     def _cut(self, roles: tuple[str, ...], prompt: bool) -> list[Part]:
         pieces, order = self._pieces(roles, prompt)
@@ -123,14 +133,14 @@ class ChatTemplate:
         for place, text in enumerate(pieces):
             before = order[place - 1] if place else -1
             after = order[place] if place < len(order) else -1
-            match = self.control.search(text) if place else None
+            match = self._control.search(text) if place else None
             if place and roles[before] == "assistant" and not match:
-                raise UserError(f"the chat template of {self._origin} ends a reply without a control token")
+                raise self._refusal("ends a reply without a control token")
             end, begin, reply = match.end() if match else 0, len(text), after > 0 and roles[after] == "assistant"
             if reply:
                 begin = max(end, self._prompt_end(text, roles, after))
             for cut, turn in ((text[:end], before), (text[end:begin], -1), (text[begin:], after)):
-                split = self.control.split(cut)  # control tokens stand at the odd places
+                split = self._control.split(cut)  # control tokens stand at the odd places
                 parts += [Part(word, bool(i % 2), turn) for i, word in enumerate(split) if word]
             if after >= 0:
                 trim = self._trim(roles, prompt, after)
@@ -139,24 +149,25 @@ class ChatTemplate:
 
     def _pieces(self, roles: tuple[str, ...], prompt: bool) -> tuple[list[str], list[int]]:
         """The text around the messages, and the order that these stand in."""
-        text = self.render(roles, _marks(roles), prompt)
-        order = [int(number) for number in re.findall(_MARK.format(r"(\d+)"), text)]
+        around = re.split(_MARK.format(r"(\d+)"), self.render(roles, _marks(roles), prompt))
+        order = [int(number) for number in around[1::2]]
         if sorted(order) != [*range(len(roles))]:
-            raise UserError(
-                f"the chat template of {self._origin} leaves out or repeats messages of the roles {', '.join(roles)}; "
-                "picochat cannot tell which tokens are learnt"
+            raise self._refusal(
+                f"leaves out or repeats messages of the roles {', '.join(roles)}; picochat cannot tell which tokens "
+                "are learnt"
             )
-        return re.split(_MARK.format(r"\d+"), text), order
+        return around[::2], order
 
     def _trim(self, roles: tuple[str, ...], prompt: bool, message: int) -> Callable[[str], str]:
         """What the template does to white space around a message."""
-        mark = _marks(roles)[message]
-        plain, wide = self.render(roles, _marks(roles), prompt), f"\n \n{mark}\n \n"
-        spaced = self.render(roles, [wide if text == mark else text for text in _marks(roles)], prompt)
+        marks = _marks(roles)
+        plain, mark, wide = self.render(roles, marks, prompt), marks[message], f"\n \n{marks[message]}\n \n"
+        marks[message] = wide
+        spaced = self.render(roles, marks, prompt)
         for trim in _TRIMS:
             if plain.replace(mark, trim(wide)) == spaced:
                 return trim
-        raise UserError(f"the chat template of {self._origin} changes white space in a way that picochat cannot follow")
+        raise self._refusal("changes white space in a way that picochat cannot follow")
 
     def _prompt_end(self, text: str, roles: tuple[str, ...], reply: int) -> int:
         """Where in the text before a reply the generation prompt ends."""
@@ -165,9 +176,9 @@ class ChatTemplate:
             return len(prompt)
         if prompt.startswith(text) and reply + 1 < len(roles):  # an earlier reply, shown without its thought
             return len(text)
-        raise UserError(
-            f"the chat template of {self._origin} opens a reply with {text!r}, and with {prompt!r} to generate one; a "
-            "model would learn another beginning than it is asked for"
+        raise self._refusal(
+            f"opens a reply with {text!r}, and with {prompt!r} to generate one; a model would learn another beginning "
+            "than it is asked for"
         )
 
     def _prove(self) -> None:
@@ -184,13 +195,7 @@ class ChatTemplate:
             for _ in range(3):
                 contents = ["".join(draw.choices(_ODD, k=3)) + "x" for _ in roles]
                 if join(parts, contents) != self.render(roles, contents, shape.endswith("u")):
-                    raise UserError(
-                        f"the chat template of {self._origin} changes what messages say; picochat cannot tell which "
-                        "tokens are learnt"
-                    )
-        thought = ["", "a</think>b"]
-        asked = ("user", "assistant")
-        self.splits_thoughts = join(self.parts(asked, False), thought) != self.render(asked, thought, False)
+                    raise self._refusal("changes what messages say; picochat cannot tell which tokens are learnt")
 
 
 def join(parts: Sequence[Part], contents: Sequence[str]) -> str:
@@ -207,3 +212,47 @@ def default_template(value: Any) -> str | None:
     if isinstance(value, list):
         value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
     return value if isinstance(value, str) else None
+
+
+def own_template(control: Collection[str], origin: str) -> str:
+    """The template that a tokenizer without one serves by its control tokens.
+
+        picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
+        ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
+        Llama 3     <|begin_of_text|><|start_header_id|>user<|end_header_id|>\\n\\nWhat is 2 + 3?<|eot_id|>…
+
+    Raises:
+        UserError: none that picochat knows; ``origin`` names the tokenizer.
+    """
+    for start, before, after, end, line in _OWN:
+        tokens = {*re.findall(r"<\|\w+\|>", " ".join((start, *(before + role + after for role in ROLES), end)))}
+        if tokens <= {*control}:
+            tokens |= {"<|pad|>", "<|endoftext|>", "<|end_of_text|>"} & {*control}
+            values = {"START": start, "BEFORE": before, "AFTER": after, "END": end, "LINE": line}
+            source = _OWN_TEMPLATE
+            for name, value in {**values, "ROLES": ROLES, "CONTROL": sorted(tokens)}.items():
+                source = source.replace(name, json.dumps(value))
+            return source.replace('{{ "" }}', "")
+    found = ", ".join(sorted(control)[:8]) or "none"
+    raise UserError(
+        f"{origin} has no chat template and no turn tokens that picochat knows ({' '.join(SPECIAL_TOKENS)}, those of "
+        f"ChatML or of Llama 3); it has {found}. Put the template of its chat model beside it (chat_template.jinja)"
+    )
+
+
+def tokenizer_config(named: Mapping[str, str], template: str, anchor: str, ends: Sequence[str]) -> str:
+    """The text of a tokenizer_config.json, by which transformers reads a tokenizer of ours.
+
+    Args:
+        named: bos_token, eos_token and pad_token by name.
+        anchor: what stands before a reply, and ``ends`` what may end it: so `transformers serve` finds it.
+    """
+    fields = {"content": {"close": list(ends), "content": "text"}}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **named,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": template,
+        "response_template": {"defaults": {"role": "assistant"}, "start_anchor": anchor, "fields": fields},
+    }
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""A tokenizer is trained. In: texts, streamed. Out: a `ChatTokenizer` with a byte-level vocabulary. Next: datamodules.
+"""Training a tokenizer. In: texts, streamed. Out: a `ChatTokenizer` with a byte-level vocabulary. Next: datamodules.
 
 Text is split into words, single digits, punctuation and white space before merges are counted, so a number is always
 read digit by digit: ``27 + 15`` → ``2 7 ␣+ ␣ 1 5``. All 256 bytes are in the vocabulary: nothing is ever unknown.
@@ -16,8 +16,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from picochat.errors import UserError
-from picochat.model.own_turns import SPECIAL_TOKENS
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import SPECIAL_TOKENS
 
 SMALLEST = len(SPECIAL_TOKENS) + 256
 # Contractions, words with the space before them, one digit, punctuation with the space before it, white space up to
@@ -48,7 +48,23 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
             empty = empty and not text
             yield text
 
-    tokenizer = _of_words(streamed(), vocab_size) if whole_words else _of_merges(streamed(), vocab_size)
+    split: Any = pre_tokenizers.Split(Regex(_PATTERN), "isolated")
+    in_bytes: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    model = _words(streamed(), vocab_size, split, in_bytes) if whole_words else models.BPE()
+    tokenizer: Any = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, in_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    if whole_words:
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    else:
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=_SEEN,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,  # prints blank lines where there is no terminal
+        )
+        tokenizer.train_from_iterator(streamed(), trainer=trainer)
     if empty:
         raise UserError("the source holds no text; a tokenizer needs some to learn from")
     reached = tokenizer.get_vocab_size()
@@ -58,49 +74,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
     return ChatTokenizer(tokenizer.to_str(pretty=True))
 
 
-def _of_merges(texts: Iterator[str], vocab_size: int) -> Any:
-    tokenizer = _on_bytes(models.BPE())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=_SEEN,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,  # prints blank lines where there is no terminal
-    )
-    tokenizer.train_from_iterator(texts, trainer=trainer)
-    return tokenizer
-
-
-def _of_words(texts: Iterator[str], vocab_size: int) -> Any:
+def _words(texts: Iterator[str], vocab_size: int, split: Any, in_bytes: Any) -> Any:
     """The words, with the space before them, of two letters and more that as one token spare most of them."""
-    split, bytes_of, counts = _split(), _bytes(), Counter[str]()
-    for text in texts:
-        counts.update(part for part, _ in split.pre_tokenize_str(text))
+    counts = Counter(part for text in texts for part, _ in split.pre_tokenize_str(text))
     spared = {
         word: times * (len(word.encode()) - 1)
         for word, times in counts.items()
         if times >= _SEEN and len(word.strip()) > 1 and word.strip().isalpha()
     }
     words = sorted(spared, key=lambda word: (-spared[word], word))[: vocab_size - SMALLEST]
-    written = [bytes_of.pre_tokenize_str(word)[0][0] for word in words]
+    written = [in_bytes.pre_tokenize_str(word)[0][0] for word in words]
     vocabulary = (*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *written)
     # no merges: a word is looked up as a whole, or stays bytes
-    ids = {token: number for number, token in enumerate(vocabulary)}
-    tokenizer = _on_bytes(models.BPE(vocab=ids, merges=[], ignore_merges=True))
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    return tokenizer
-
-
-def _on_bytes(model: Any) -> Any:
-    tokenizer: Any = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_split(), _bytes()])
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-def _split() -> Any:
-    return pre_tokenizers.Split(Regex(_PATTERN), "isolated")
-
-
-def _bytes() -> Any:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return models.BPE(vocab={token: n for n, token in enumerate(vocabulary)}, merges=[], ignore_merges=True)

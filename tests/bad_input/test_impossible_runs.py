@@ -14,8 +14,8 @@ from small_rows import SIZE, chat_row, eval_row, small_model, write_jsonl
 
 from picochat.cli import main
 from picochat.files import sha256_file
+from picochat.model.checkpoint import export_checkpoint
 from picochat.model.decoder import Decoder
-from picochat.model.export import export_checkpoint
 
 SFT = "train sft --input chat.jsonl --checkpoint model --device cpu --out-dir new --steps 2"
 

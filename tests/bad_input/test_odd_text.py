@@ -12,9 +12,8 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.decoder import Decoder
-from picochat.model.own_turns import SPECIAL_TOKENS, own_template
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.model.turns import ChatTemplate
+from picochat.model.turns import SPECIAL_TOKENS, ChatTemplate, own_template
 from picochat.packs.rows import dump_rows
 from picochat.packs.shapes import rows_of
 from picochat.strict_json import parse_json

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from picochat.errors import UserError
+from picochat.model.attention import rotary_table, rotate
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, RMSNorm
-from picochat.model.rotary import rotary_table, rotate
 
 TINY = DecoderConfig(
     vocab_size=50,
@@ -148,7 +148,7 @@ def test_the_rotary_table_survives_half_precision() -> None:
     [
         (
             {"num_key_value_heads": 3},
-            r"num_key_value_heads 3 does not divide num_attention_heads 4; use one of 1, 2, 4",
+            r"num_key_value_heads 3 does not divide num_attention_heads 4; use 1, 2, 4",
         ),
         ({"head_dim": 5}, r"head_dim is 5; .* must be even"),
         ({"hidden_size": 0}, r"hidden_size is 0; it must be above 0"),

@@ -13,10 +13,9 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
 from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
+from picochat.model.decoder import Decoder, add_lora
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
-from picochat.model.lora import add_lora
 from picochat.model.sizes import Setup, memory
 from picochat.model.vocabulary import train_tokenizer
 

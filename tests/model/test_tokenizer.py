@@ -13,8 +13,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from picochat.errors import UserError
 from picochat.files import sha256_file
-from picochat.model.own_turns import SPECIAL_TOKENS
 from picochat.model.tokenizer import ChatTokenizer, in_parts
+from picochat.model.turns import SPECIAL_TOKENS
 from picochat.model.vocabulary import train_tokenizer
 
 TEXTS = ["The cat sat on the mat. ", "A cat and a dog ran to the park; the dog sat."] * 20
