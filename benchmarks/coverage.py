@@ -8,10 +8,10 @@ by ± 1 point around the one named, which smooths the jumps that counts make. Tw
 difficulty. What comes out is read in docs/evidence.md.
 """
 
-import argparse
 from collections.abc import Iterator
 
 import numpy as np
+from measure import flags
 from numpy.typing import NDArray
 from report import record
 from scipy import stats
@@ -29,13 +29,12 @@ SHAPES = {  # rows of a problem → so many problems: lanes of the demo's packs;
 }
 CORRELATIONS = (0.0, 0.1, 0.3, 0.6)
 RATES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
+TESTS = ("McNemar", "Obuchowski", "sign flips", "cluster t", "picochat")
 OWN = 0.3  # of the variance of a problem's difficulty: what is the arm's own
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--draws", type=int, default=1000, help="simulated lanes for each shape, ICC and rate")
-    draws = parser.parse_args().draws
+    draws = flags(__doc__, draws=(1000, "simulated lanes for each shape, ICC and rate")).parse_args().draws
     cases = [(name, icc) for name, sizes in SHAPES.items() for icc in (CORRELATIONS if len(sizes) > 1 else (0.0,))]
     span = f"Lowest and highest over the rates {', '.join(map(str, RATES))}; {draws} draws each."
     record(
@@ -47,16 +46,7 @@ def main() -> None:
     )
     record(
         "coverage-difference",
-        [
-            "lane",
-            "ICC",
-            "McNemar, %",
-            "Obuchowski, %",
-            "sign flips, %",
-            "cluster t, %",
-            "picochat, %",
-            "its interval, %",
-        ],
+        ["lane", "ICC", *(f"{test}, %" for test in (*TESTS, "its interval"))],
         [[name, str(icc), *spans(alarms(name, icc, rate, draws) for rate in RATES)] for name, icc in cases],
         "Comparisons of equal arms that a test at 5 % calls different; last column: 95 % intervals that hold a true "
         f"difference of 10 points, 5 from a rate of 0.9 on. {span}",

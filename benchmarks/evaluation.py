@@ -5,14 +5,13 @@ model of the demo's size that answers in batches and one row at a time. Such a m
 has its full 96 tokens.
 """
 
-import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from measure import flags, timed
 from report import record
 
 from picochat.blocks import markdown_page
@@ -76,34 +75,30 @@ def evaluated(rows: list[Any], out_dir: Path, wrong: int = 7) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    args = flags(__doc__, rows=(2000, "eval rows"), threads=(1, "of torch")).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = eval_rows(args.rows)
     table: list[list[object]] = []
 
-    def timed(name: str, count: int, action: Callable[[], Any]) -> Any:
+    def measured(name: str, count: int, action: Callable[[], Any]) -> Any:
         """Its result; rows a second go into the table."""
-        start = time.perf_counter()
-        result = action()
-        table.append([name, count / (time.perf_counter() - start)])
+        seconds, result = timed(action)
+        table.append([name, count / seconds])
         return result
 
-    timed("score replies", len(rows), lambda: [score(row, reply(row)) for row in rows])
+    measured("score replies", len(rows), lambda: [score(row, reply(row)) for row in rows])
     tokenizer = train_tokenizer((reply(row) for row in rows), 280)
     decoder = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size)).eval()
     for batch_size, some in ((1, rows[:16]), (64, rows[:256])):
         answerer = ModelAnswerer(decoder, tokenizer, Decoding(max_new_tokens=96, batch_size=batch_size))
-        answer = timed(f"answer, {batch_size} at a time", len(some), lambda a=answerer, s=some: answer_rows(s, a))
+        answer = measured(f"answer, {batch_size} at a time", len(some), lambda a=answerer, s=some: answer_rows(s, a))
     many = [answer[index % len(answer)] for index in range(args.rows)]
     evaluation = evaluation_of(many)
-    timed("count lanes", len(many), lambda: eval_json(evaluation))
+    measured("count lanes", len(many), lambda: eval_json(evaluation))
     report = eval_report(evaluation)
-    timed("Markdown", len(many), lambda: markdown_page(report))
-    html = timed("page", len(many), lambda: page(report))
+    measured("Markdown", len(many), lambda: markdown_page(report))
+    html = measured("page", len(many), lambda: page(report))
     note = f"The page of {len(many):,} rows has {len(html.encode()) / 1024:.0f} KiB. {args.threads} thread."
     record("evaluation", ["part", "rows/s"], table, note)
 

@@ -6,13 +6,12 @@
 both). Best of four rounds, taken in turn; new tokens a second of wall time, in float32.
 """
 
-import argparse
 import random
 import tempfile
 from pathlib import Path
 
 import torch
-from measure import fastest
+from measure import fastest, flags
 from report import record
 
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
@@ -45,10 +44,9 @@ def endless() -> Endless:
 def main() -> None:
     from transformers import AutoModelForCausalLM
 
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = flags(__doc__, threads=(torch.get_num_threads(), "of torch"))
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from measure import fresh
+from measure import chat_rows, flags, fresh, training_step
 from report import record
 
 STEEPEST = 1.25  # n log n from 10³ to 10⁶ has 1.1; what lies above is steeper, noise allowed for
@@ -75,22 +75,13 @@ def contamination(size: int, folder: Path) -> Run:
     return lambda: check(train, evaluation, None, "")
 
 
-def chat_rows(size: int, folder: Path) -> tuple[Path, list[str]]:
-    """A file of so many rows, and the thousand that it repeats."""
-    task_pack(1000, folder)()
-    lines = (folder / "chat_task_mixture_capability.jsonl").read_text("utf-8").splitlines(keepends=True)
-    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(lines[number % len(lines)] for number in range(size))
-    return folder / "rows.jsonl", lines
-
-
 def tokens(size: int, folder: Path) -> Run:
     """Rows into a token store."""
     from picochat.datamodules.inputs import Input
     from picochat.datamodules.tokenise import tokens_of_rows
     from picochat.model.vocabulary import train_tokenizer
 
-    rows, lines = chat_rows(size, folder)
+    rows, lines = chat_rows(folder, size)
     tokenizer = train_tokenizer(lines, 400)
     return lambda: tokens_of_rows([Input(rows)], "chat", tokenizer, folder / "tokens", verify=False)
 
@@ -137,7 +128,7 @@ def loader(size: int, folder: Path) -> Run:
     from picochat.datamodules import ChatDataModule
     from picochat.model.vocabulary import train_tokenizer
 
-    rows, lines = chat_rows(size, folder)
+    rows, lines = chat_rows(folder, size)
     train_tokenizer(lines, 400).write(folder / "tokenizer.json")
     settings = {"tokenizer": str(folder / "tokenizer.json"), "work_dir": str(folder)}
     apart(ChatDataModule(chat_input=str(rows), **settings).prepare_data)
@@ -155,17 +146,10 @@ def step(context: int, vocabulary: int, document: int) -> Run:
     import torch
 
     from picochat.model.config import DecoderConfig
-    from picochat.model.decoder import Decoder
-    from picochat.model.loss import supervised_nll
 
     torch.set_num_threads(1)
-    model = Decoder(DecoderConfig(vocab_size=vocabulary, max_position_embeddings=context))
-    rows, places = 4096 // context, torch.arange(context)
-    ids = torch.randint(vocabulary, (rows, context))
-    documents, positions = (places // document + 1).repeat(rows, 1), (places % document).repeat(rows, 1)
-    labels = ids.roll(-1, 1)
-    labels[:, ::2] = -100
-    return lambda: supervised_nll(model, model(ids, positions, documents), labels).sum().backward()
+    config = DecoderConfig(vocab_size=vocabulary, max_position_embeddings=context)
+    return training_step(config, 4096 // context, context, document)
 
 
 def generation(size: int, folder: Path) -> Run:
@@ -254,8 +238,7 @@ def slope(points: list[tuple[int, float]]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=9, help="sizes of each stage, from the smallest (default: all)")
+    parser = flags(__doc__, points=(9, "sizes of each stage, from the smallest"))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), metavar="NAME")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # what it runs in a fresh process
     args = parser.parse_args()

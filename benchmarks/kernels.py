@@ -22,13 +22,12 @@ kernel's time on AVX512-bf16, but 1.10 of it on AVX2); blocks compiled by torch.
 segments aligned to 8 or 32 tokens in place of 16 (-1 %, -3 %).
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 
 import machine
 import torch
-from measure import fastest
+from measure import fastest, flags, training_step
 from report import record
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
@@ -38,7 +37,7 @@ from picochat.model.attention import Attend, Backend, isolate
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, RMSNorm
 from picochat.model.loss import supervised_nll
-from picochat.model.optim import OptimizerConfig, StackedMuon, build_optimizer
+from picochat.model.optim import StackedMuon
 
 CONFIG = DecoderConfig(vocab_size=320)
 ROWS, CONTEXT, DOCUMENT, TOKENS = 16, 256, 60, 4096
@@ -47,29 +46,10 @@ SHAPES = [(4, 2, 32), (8, 2, 48), (16, 4, 64)]  # query heads, key heads, head s
 Ways = tuple[Callable[[], object], Callable[[], object]]  # torch's, picochat's
 
 
-def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ids, positions, documents, labels; four positions in ten are supervised."""
+def labels() -> Tensor:
+    """Four positions in ten are supervised."""
     ids = torch.randint(CONFIG.vocab_size, (ROWS, CONTEXT))
-    places = torch.arange(CONTEXT)
-    labels = ids.roll(-1, 1).masked_fill(torch.rand(ROWS, CONTEXT) > 0.4, -100)
-    documents = (places // DOCUMENT + 1).to(torch.int32).repeat(ROWS, 1)
-    return ids, (places % DOCUMENT).repeat(ROWS, 1), documents, labels
-
-
-def step() -> Callable[[], None]:
-    """A training step as it is."""
-    model = Decoder(CONFIG)
-    optimizer = build_optimizer(model, OptimizerConfig("adamw"))
-    ids, positions, documents, labels = batch()
-
-    def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
-            loss = supervised_nll(model, model(ids, positions, documents), labels).sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return run
+    return ids.masked_fill(torch.rand(ROWS, CONTEXT) > 0.4, -100)
 
 
 def norms() -> Ways:
@@ -92,7 +72,7 @@ def norms() -> Ways:
 
 def attention(prepare: Callable[[Tensor], Attend], other: Callable[[Tensor], Attend]) -> Ways:
     """Attention of all layers, forward and backward, prepared in two ways."""
-    documents = batch()[2]
+    documents = (torch.arange(CONTEXT) // DOCUMENT + 1).to(torch.int32).repeat(ROWS, 1)
     heads, keys, size = CONFIG.num_attention_heads, CONFIG.num_key_value_heads, CONFIG.head_dim
     query, key, value = (torch.randn(ROWS, CONTEXT, count, size) for count in (heads, keys, keys))
     states = [query.requires_grad_(), key.requires_grad_()]
@@ -108,13 +88,13 @@ def attention(prepare: Callable[[Tensor], Attend], other: Callable[[Tensor], Att
 
 def head(vocabulary: int) -> Ways:
     """LM head and loss of a step."""
-    model, labels = Decoder(replace(CONFIG, vocab_size=vocabulary)), batch()[3]
+    model, targets = Decoder(replace(CONFIG, vocab_size=vocabulary)), labels()
     hidden = torch.randn(ROWS, CONTEXT, CONFIG.hidden_size, requires_grad=True)
 
     def all_positions() -> None:
-        F.cross_entropy(model.logits(hidden).flatten(0, 1), labels.flatten(), reduction="sum").backward()
+        F.cross_entropy(model.logits(hidden).flatten(0, 1), targets.flatten(), reduction="sum").backward()
 
-    return all_positions, lambda: supervised_nll(model, hidden, labels).sum().backward()
+    return all_positions, lambda: supervised_nll(model, hidden, targets).sum().backward()
 
 
 def muons() -> Ways:
@@ -159,13 +139,11 @@ def lengths(heads: int, keys: int, size: int, context: int, mean: int, rounds: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=20)
-    args = parser.parse_args()
+    args = flags(__doc__, threads=(1, "of torch"), rounds=(20, "of each way; the best counts")).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    whole = fastest({"step": step()}, args.rounds)["step"]
+    step = training_step(CONFIG, ROWS, CONTEXT, DOCUMENT, "adamw", HALF)
+    whole = fastest({"step": step}, args.rounds)["step"]
     rows: list[list[object]] = []
     for name, make in CHANGES.items():
         before, after = fastest(dict(zip(("torch", "picochat"), make(), strict=True)), args.rounds).values()

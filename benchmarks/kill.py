@@ -7,7 +7,6 @@ Every second kill waits, from its random moment on, until a temporary file exist
 seed decides the moments; what is hit depends on the machine, and is counted.
 """
 
-import argparse
 import csv
 import hashlib
 import os
@@ -22,7 +21,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from measure import picochat
+from measure import flags, picochat, timed
 
 IMPORT = "data import --source stories --documents 2000 --out-dir data --force"
 TOKENIZER = "tok train --dataset-pack data/dataset_pack.json --vocab-size 320 --out tok/tok.json --force"
@@ -70,19 +69,13 @@ def digest(path: Path) -> str:
     return hashlib.sha256(str([row for row in rows if row.keys() - {"step", "epoch"}]).encode()).hexdigest()
 
 
-def timed(words: str, folder: Path) -> float:
-    start = time.monotonic()
-    picochat(words, folder)
-    return time.monotonic() - start
-
-
 def kill_training(folder: Path, kills: int, steps: int, draw: random.Random) -> None:
     """Train, kill, resume until the kills are used up; every finished run must equal the uninterrupted one."""
     for words in (IMPORT, TOKENIZER, PACK, BASE):
         picochat(words, folder)
     sft = f"{SFT} --steps {steps} --eval-every {max(1, steps // 6)}"
     picochat(f"{SFT} --out-dir fill-the-token-cache", folder)
-    whole = timed(f"{sft} --out-dir whole", folder)
+    whole, _ = timed(lambda: picochat(f"{sft} --out-dir whole", folder))
     expected = {name: digest(folder / "whole" / name) for name in RESULTS}
     counts: Counter[str] = Counter()
     while counts["kills"] < kills:
@@ -116,7 +109,7 @@ def kill_command(name: str, folder: Path, kills: int, draw: random.Random) -> No
 
     picochat(words, folder)
     shutil.rmtree(home)
-    whole = timed(words, folder)
+    whole, _ = timed(lambda: picochat(words, folder))
     expected = files()
     counts: Counter[str] = Counter()
     for _ in range(kills):
@@ -136,10 +129,8 @@ def kill_command(name: str, folder: Path, kills: int, draw: random.Random) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=25, help="moments, of training and of each command")
-    parser.add_argument("--steps", type=int, default=60, help="optimizer steps of the training")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    numbers = {"kills": (25, "moments, of training and of each command"), "seed": (1, "of the moments")}
+    parser = flags(__doc__, **numbers, steps=(60, "optimizer steps of the training"))
     parser.add_argument("--only", choices=("training", "commands"))
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")

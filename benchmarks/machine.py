@@ -12,8 +12,10 @@ Results are labelled by instruction set, and take the precision that the set mul
 
 import os
 import platform
+import re
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +46,15 @@ def describe() -> dict[str, Any]:
     """Where and with what a figure was taken."""
     import torch
 
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*: (.*)$", cpu.read_text("utf-8") if cpu.exists() else "", flags=re.MULTILINE)
     return {
         "day": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": model[1] if model else platform.processor() or platform.machine(),
         **({"narrowed": "yes"} if NARROW.items() <= os.environ.items() else {}),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_before": round(os.getloadavg()[1], 1),
         "python": platform.python_version(),
-        **{package: found for package in PACKAGES if (found := _version(package))},
+        **{package: version(package) for package in PACKAGES if find_spec(package)},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

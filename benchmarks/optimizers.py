@@ -10,13 +10,12 @@ tokenizer, everything else in bfloat16, seeds 42 and 43: 2.187 and 2.090 bits pe
 float32.
 """
 
-import argparse
 import csv
 import tempfile
 from pathlib import Path
 
 import torch
-from measure import fastest, picochat
+from measure import fastest, flags, picochat
 from report import record
 
 from picochat.model.config import DecoderConfig
@@ -48,10 +47,7 @@ def last_bits(name: str, rate: float, seed: int, steps: int, folder: Path) -> fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--documents", type=int, default=20_000)
-    args = parser.parse_args()
+    args = flags(__doc__, steps=(150, "of each run"), documents=(20_000, "of the corpus")).parse_args()
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -7,13 +7,11 @@ TRL's own function packs a table of tokens of one byte each, so that almost all 
 1.5 GB of them, or where TRL is not installed, it is left out.
 """
 
-import argparse
 import bisect
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
+from measure import flags, timed
 from report import record
 
 from picochat.datamodules.packing import IntArray, pack_bestfit
@@ -50,20 +48,8 @@ def plain_bestfit(lengths: IntArray, capacity: int) -> int:
     return len(bins)
 
 
-def timed(packer: Callable[[IntArray, int], int], lengths: IntArray, capacity: int) -> tuple[float, int]:
-    """(seconds, bins); the best of three where it is quick."""
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        bins = packer(lengths, capacity)
-        best = min(best, time.perf_counter() - start)
-        if best > 5:
-            break
-    return best, bins
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**4, 10**5, 10**6], metavar="N")
     sizes = parser.parse_args().sizes
     packers = {"picochat": picochat, "plain BFD": plain_bestfit}
@@ -80,7 +66,10 @@ def main() -> None:
             for packer, function in packers.items():
                 if function is trl_bfd and lengths.sum() > 1.5e9:
                     continue
-                seconds, bins = timed(function, lengths, capacity)
+                runs = [
+                    timed(lambda f=function, n=lengths, c=capacity: f(n, c)) for _ in range(3 if size < 10**6 else 1)
+                ]
+                seconds, bins = min(runs)
                 ours = ours or seconds
                 fill = f"{lengths.sum() / (bins * capacity):.5f}"
                 rows.append([name, size, packer, f"{seconds:.4f}", seconds / ours, bins, fill])

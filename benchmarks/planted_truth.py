@@ -7,10 +7,11 @@ part over lanes), problems are easy or hard, and problems differ in what a lane 
 as a real one would be. tests/study/test_planted_truth.py runs a few of each.
 """
 
-import argparse
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from measure import flags
 from report import record
 
 from picochat.study.design import Design, make_design
@@ -44,31 +45,31 @@ class World:
         return make_design([f"l{lane}" for lane in range(self.lanes)], interactions=self.interactions)
 
 
-@dataclass
-class Tally:
-    """What the studies of one world came to; `found` and `wrong_sign` count effects that are not 0."""
+class Tally(NamedTuple):
+    """What one study came to, or many; `found` and `wrong_sign` count effects that are not 0."""
 
-    studies: int = 0
-    covered: float = 0.0
-    family_errors: int = 0
-    false_discoveries: float = 0.0
-    real: int = 0
-    found: int = 0
-    wrong_sign: int = 0
-    same_arm: tuple[int, int, int] = (0, 0, 0)
+    covered: float
+    family_errors: int
+    false_discoveries: float
+    real: int
+    found: int
+    wrong_sign: int
+    same_arm: np.ndarray  # pairs, alarms by rows, alarms with runs
 
-    def add(self, world: World, effects: Effects) -> None:
-        true = [world.truth.get(f"{cell.lane} on {cell.on}", 0.0) for cell in effects.cells]
-        cells = list(zip(effects.cells, true, strict=True))
-        explored = [value == 0 for cell, value in cells if cell.found and not cell.declared]
-        self.studies += 1
-        self.covered += float(np.mean([cell.interval.low <= value <= cell.interval.high for cell, value in cells]))
-        self.family_errors += any(cell.found and cell.declared and value == 0 for cell, value in cells)
-        self.false_discoveries += float(np.mean(explored)) if explored else 0.0
-        self.real += sum(value != 0 for cell, value in cells if cell.declared)
-        self.found += sum(cell.found and value != 0 for cell, value in cells if cell.declared)
-        self.wrong_sign += sum(cell.found and value * cell.value < 0 for cell, value in cells)
-        self.same_arm = tuple(a + b for a, b in zip(self.same_arm, effects.same_arm, strict=True))  # type: ignore[assignment]
+
+def counted(world: World, effects: Effects) -> Tally:
+    cells = [(cell, world.truth.get(f"{cell.lane} on {cell.on}", 0.0)) for cell in effects.cells]
+    declared = [(cell.found, value) for cell, value in cells if cell.declared]
+    explored = [value == 0 for cell, value in cells if cell.found and not cell.declared]
+    return Tally(
+        covered=float(np.mean([cell.interval.low <= value <= cell.interval.high for cell, value in cells])),
+        family_errors=any(found and value == 0 for found, value in declared),
+        false_discoveries=float(np.mean(explored)) if explored else 0.0,
+        real=sum(value != 0 for _, value in declared),
+        found=sum(found and value != 0 for found, value in declared),
+        wrong_sign=sum(cell.found and value * cell.value < 0 for cell, value in cells),
+        same_arm=np.array(effects.same_arm),
+    )
 
 
 def simulate(world: World, random: np.random.Generator) -> Effects:
@@ -105,10 +106,8 @@ def visible(times: float) -> World:
 
 def tally(world: World, studies: int, seed: int = 0) -> Tally:
     """Estimate many studies of one world."""
-    random, result = np.random.default_rng(seed), Tally()
-    for _ in range(studies):
-        result.add(world, simulate(world, random))
-    return result
+    random = np.random.default_rng(seed)
+    return Tally(*map(sum, zip(*(counted(world, simulate(world, random)) for _ in range(studies)), strict=True)))
 
 
 WORLDS = {
@@ -125,21 +124,19 @@ WORLDS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=1000, help="of each kind")
-    studies = parser.parse_args().studies
+    studies = flags(__doc__, studies=(1000, "of each kind")).parse_args().studies
     sized = {f"effects of {times:g} × the smallest visible": visible(times) for times in (1, 2)}
-    rows = [[name, *shown(tally(world, studies))] for name, world in (WORLDS | sized).items()]
+    rows = [[name, *shown(tally(world, studies), studies)] for name, world in (WORLDS | sized).items()]
     columns = ["studies in which", "coverage, %", "family-wise error, %", "false discoveries, %", "found, %"]
     columns += ["wrong signs", "A/A by rows, %", "A/A with runs, %"]
     record("planted_truth", columns, rows, f"{studies} studies of each kind, 8 lanes in 16 arms unless said.")
 
 
-def shown(found: Tally) -> list[str]:
+def shown(found: Tally, studies: int) -> list[str]:
     pairs, by_rows, with_runs = found.same_arm
     shares = [found.covered, found.family_errors, found.false_discoveries]
     return [
-        *(f"{100 * share / found.studies:.1f}" for share in shares),
+        *(f"{100 * share / studies:.1f}" for share in shares),
         f"{100 * found.found / found.real:.1f}" if found.real else "–",
         f"{found.wrong_sign} of {found.found}",
         *(f"{100 * alarms / pairs:.1f}" for alarms in (by_rows, with_runs)),

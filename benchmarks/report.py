@@ -65,8 +65,9 @@ def record(
     print("\n".join(table(columns, rows)) + (f"\n{note}" if note else ""))
     path = RESULTS / f"{name}.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    script = Path(sys.argv[0])
     found[machine.label(device)] = {
-        "command": _command(),
+        "command": shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
         "machine": machine.describe(),
         "keys": keys,
         "columns": columns,
@@ -89,17 +90,18 @@ def beside(found: dict[str, Result]) -> list[str]:
     keys, columns = first["keys"], first["columns"]
     if len(found) == 1:
         return table(columns, first["rows"], keys)
-    by_row = {
-        name: {tuple(row[:keys]): dict(zip(one["columns"], row, strict=True)) for row in one["rows"]}
+    cells = {  # (instruction set, what the row is, column): value
+        (name, tuple(row[:keys]), column): cell
         for name, one in found.items()
+        for row in one["rows"]
+        for column, cell in zip(one["columns"], row, strict=True)
     }
-    union = dict.fromkeys(key for rows in by_row.values() for key in rows)
-    headings = [f"{figure}, {name}" for figure in columns[keys:] for name in found]
+    wanted = [(figure, name) for figure in columns[keys:] for name in found]
     lines = [
-        [*key, *(by_row[name].get(key, {}).get(figure, "–") for figure in columns[keys:] for name in found)]
-        for key in union
+        [*row, *(cells.get((name, row, figure), "–") for figure, name in wanted)]
+        for row in dict.fromkeys(row for _, row, _ in cells)
     ]
-    return table([*columns[:keys], *headings], lines, keys)
+    return table([*columns[:keys], *(f"{figure}, {name}" for figure, name in wanted)], lines, keys)
 
 
 def page() -> str:
@@ -137,11 +139,6 @@ def with_tables(text: str) -> str:
         return mark[1] + "\n".join(table(newest["columns"], newest["rows"], newest["keys"])) + "\n"
 
     return re.sub(r"(<!-- ([\w-]+) -->\n\n)(?:\|.*\n)*", current, text)
-
-
-def _command() -> str:
-    script = Path(sys.argv[0])
-    return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
 
 
 def _shown(cell: Any) -> str:

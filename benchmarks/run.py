@@ -6,14 +6,13 @@ A benchmark that fails is named, and the others run on. Each compares with what 
 peers, at all sizes, in an environment of their own (benchmarks/peers.txt).
 """
 
-import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from machine import NARROW
+from measure import flags, timed
 
 HERE = Path(__file__).parent
 # name → arguments of the script, once for each time that it runs
@@ -44,7 +43,7 @@ FULL = BRIEF | {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
     parser.add_argument("--narrow", action="store_true", help="use AVX2 and float32 on a newer CPU")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FULL, help="these alone")
@@ -65,10 +64,9 @@ def main() -> None:
 def succeeded(name: str, words: list[str], environment: dict[str, str]) -> bool:
     """Run one; whether it ended well."""
     print(f"\n== {' '.join([name, *words])}", flush=True)
-    start = time.perf_counter()
     command = [sys.executable, HERE / f"{name}.py", *words]
-    status = subprocess.run(command, env=environment, check=False).returncode
-    print(f"== {name}: {'done' if status == 0 else f'exit status {status}'} in {time.perf_counter() - start:.0f} s")
+    seconds, status = timed(lambda: subprocess.run(command, env=environment, check=False).returncode)
+    print(f"== {name}: {'done' if status == 0 else f'exit status {status}'} in {seconds:.0f} s")
     return status == 0
 
 

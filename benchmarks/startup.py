@@ -6,7 +6,6 @@ already stored; its bound is 1.3 times what `import torch, lightning.pytorch` ta
 the time of the imports goes, by package.
 """
 
-import argparse
 import os
 import re
 import statistics
@@ -17,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from measure import picochat
+from measure import flags, picochat
 from report import record
 
 PACK = "data task-pack --dataset-pack data/dataset_pack.json --out-dir pack --sft-rows 1600 --eval-rows 320 --force"
@@ -78,9 +77,7 @@ def imports(words: str, folder: Path) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=9, help="runs of each command; the median counts")
-    repeat = parser.parse_args().repeat
+    repeat = flags(__doc__, repeat=(9, "runs of each command; the median counts")).parse_args().repeat
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         picochat("data import --source stories --documents 2000 --out-dir data", folder)

@@ -10,38 +10,24 @@ with the ids of each row on disk (or, for the loop, in memory). Only picochat's 
     datasets.map, batched the same in batches of 1,000
 """
 
-import argparse
 import json
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from measure import chat_rows, flags, timed
 from report import record
 
 from picochat.datamodules.inputs import Input
 from picochat.datamodules.tokenise import tokens_of_rows
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
-from picochat.packs import build_task_pack
 from picochat.packs.formats import iter_rows
 from picochat.packs.rows import conversation
-
-
-def write_rows(folder: Path, count: int) -> tuple[Path, ChatTokenizer]:
-    """A file of so many rows, and a tokenizer trained on them."""
-    (folder / "dataset_pack.json").write_text("{}")
-    build_task_pack(folder, sft_rows=8000, eval_rows=32, promote=False)
-    lines = (folder / "chat_task_mixture_capability.jsonl").read_text("utf-8").splitlines(keepends=True)
-    path = folder / "chat.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(lines[number % len(lines)] for number in range(count))
-    texts = (turn["content"] for line in lines for turn in json.loads(line)["messages"])
-    return path, train_tokenizer(texts, 512)
 
 
 def mapped(path: Path, tokenizer: ChatTokenizer, *, batched: bool) -> int:
@@ -61,13 +47,12 @@ def mapped(path: Path, tokenizer: ChatTokenizer, *, batched: bool) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows to tokenize (default: 100,000)")
-    args = parser.parse_args()
+    args = flags(__doc__, rows=(100_000, "rows to tokenize")).parse_args()
     warnings.simplefilter("ignore")
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     with tempfile.TemporaryDirectory() as name:
-        path, tokenizer = write_rows(Path(name), args.rows)
+        path, lines = chat_rows(Path(name), args.rows, different=8000)
+        tokenizer = train_tokenizer((turn["content"] for line in lines for turn in json.loads(line)["messages"]), 512)
 
         def store() -> int:
             return len(tokens_of_rows([Input(path)], "chat", tokenizer, path.parent / "cache", verify=True).tokens)
@@ -82,9 +67,7 @@ def main() -> None:
         rows: list[list[object]] = []
         tokens, ours = 0, 0.0
         for way, run in ways.items():
-            start = time.perf_counter()
-            found = run()
-            seconds = time.perf_counter() - start
+            seconds, found = timed(run)
             tokens, ours = tokens or found, ours or seconds
             if found != tokens:
                 raise SystemExit(f"{way} made {found:,} tokens, picochat {tokens:,}")

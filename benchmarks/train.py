@@ -38,7 +38,7 @@ import machine
 import torch
 import yaml
 from lightning import Callback, Trainer
-from measure import picochat
+from measure import flags, picochat
 from report import record
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
@@ -48,18 +48,8 @@ from picochat.model.config import DecoderConfig
 
 SIZES = {
     "demo": DecoderConfig(),
-    "10m": DecoderConfig(
-        hidden_size=320, intermediate_size=864, num_hidden_layers=9, num_attention_heads=10, num_key_value_heads=2
-    ),
-    "135m": DecoderConfig(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        head_dim=64,
-        model_type="llama",
-    ),
+    "10m": DecoderConfig(512, 320, 864, 9, 10, 2),
+    "135m": DecoderConfig(512, 576, 1536, 30, 9, 3, 64, model_type="llama"),
 }
 BATCHES = {"demo": (16, 256), "10m": (16, 256), "135m": (4, 512)}  # rows, context
 LARGE_VOCABULARY = {"135m": 49_152}
@@ -103,8 +93,7 @@ def prepare(size: str, folder: Path) -> None:
         sources = Path(sysconfig.get_path("stdlib"))
         text = [path.read_text("utf-8", "replace") for path in sources.rglob("*.py")]
         (folder / "sources.txt").write_text("\n".join(text), "utf-8")
-        learn = f"tok train --input sources.txt --vocab-size {LARGE_VOCABULARY[size]} --out large.json"
-        picochat(learn, folder)
+        picochat(f"tok train --input sources.txt --vocab-size {LARGE_VOCABULARY[size]} --out large.json", folder)
     CapabilityDataModule(**settings(size, folder)).prepare_data()
 
 
@@ -238,13 +227,11 @@ WAYS: dict[str, Callable[[argparse.Namespace, Path, Path], Steps]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = {"steps": (30, "timed steps"), "warm": (5, "of these, first ones that are not counted")}
+    threads = (torch.get_num_threads(), "of torch")
+    parser = flags(__doc__, **steps, threads=threads, rounds=(3, "of each way; the best counts"))
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default=machine.precision())
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--steps", type=int, default=30, help="timed steps")
-    parser.add_argument("--warm", type=int, default=5, help="of these, first ones that are not counted")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--one", nargs=2, metavar=("WAY", "DIR"), help=argparse.SUPPRESS)  # in a fresh process
     args = parser.parse_args()
@@ -287,14 +274,8 @@ def show(args: argparse.Namespace, found: dict[str, list[tuple[Steps, float]]]) 
     ]
     count, context = BATCHES[args.size]
     note = f"{args.size} size, {args.precision}, {count} rows of {context}, best of {args.rounds} rounds."
-    columns = [
-        "way",
-        "supervised tokens/s",
-        f"{first} is … × as fast",
-        "ms a step",
-        "first step, s",
-        "peak memory, GiB",
-    ]
+    columns = ["way", "supervised tokens/s", f"{first} is … × as fast", "ms a step", "first step, s"]
+    columns.append("peak memory, GiB")
     record(f"train-{args.size}", columns, rows, note)
 
 
