@@ -1,20 +1,27 @@
 """What all tests share: nothing is written outside pytest's temporary folders, and torch keeps to one thread."""
 
 import gc
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
+from refusing import refused
+
+__all__ = ["refused"]
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for torch here and in every subprocess: tests run beside each other
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it warns when a process forks after use
 
-# a machine that does something else for a moment makes no example slow; each file's own settings build on this
-hypothesis.settings.register_profile("picochat", deadline=None)
+# a machine that does something else for a moment makes no example slow; each file's own settings build on this.
+# No fixture of ours holds what an example changes.
+IGNORED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("picochat", deadline=None, suppress_health_check=IGNORED)
 hypothesis.settings.load_profile("picochat")
 
 _NOT_OURS = [
@@ -53,5 +60,15 @@ def open_stream() -> None:
     """Lightning logs to what stderr was when it was imported: perhaps to what a test captured, which is closed now."""
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):
+            if type(handler) is logging.StreamHandler:  # and none of pytest's
                 handler.stream = sys.stderr  # setStream would flush the closed one
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a script of benchmarks/ by its bare name, as the scripts import each other."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module
+    for path in folder.glob("*.py"):  # and no module of others, whose classes would then exist twice
+        sys.modules.pop(path.stem, None)

@@ -9,17 +9,17 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = {
-    f"picochat{name}"
-    for name in ("", ".blocks", ".errors", ".files", ".plugins", ".signals", ".strict_json", ".strict_yaml")
+NO_TORCH_FOUNDATION = {
+    f"picochat.{name}" for name in ("blocks", "errors", "files", "plugins", "strict_json", "strict_yaml")
 }
+FOUNDATION = {"picochat", "picochat.signals"} | NO_TORCH_FOUNDATION
 ALLOWED = {  # room → what its files may import from picochat, at any depth of the code
     "packs": ("packs",),
     "model": ("model", "packs"),
@@ -41,17 +41,9 @@ ALLOWED = {  # room → what its files may import from picochat, at any depth of
     ),
     "configs": (),
 }
-HEAVY = {
-    "torch",
-    "lightning",
-    "torchmetrics",
-    "lightning_utilities",
-    "transformers",
-    "datasets",
-    "pandas",
-    "matplotlib",
-}
-NO_TORCH_AT_ALL = (  # not even inside a function
+TORCH = {"torch", "lightning", "torchmetrics"}
+HEAVY = TORCH | {"lightning_utilities", "transformers", "datasets", "pandas", "matplotlib"}
+NO_TORCH_AT_ALL = {  # not even inside a function
     "picochat.packs",
     "picochat.model.config",
     "picochat.model.sizes",
@@ -64,50 +56,40 @@ NO_TORCH_AT_ALL = (  # not even inside a function
     "picochat.datamodules.packing",
     "picochat.datamodules.sampling",
     "picochat.datamodules.plan",
-    "picochat.blocks",
-    "picochat.errors",
-    "picochat.files",
-    "picochat.plugins",
-    "picochat.strict_json",
-    "picochat.strict_yaml",
-)
-NO_TORCH_ON_IMPORT = (  # heavy imports wait inside functions
+} | NO_TORCH_FOUNDATION
+NO_TORCH_ON_IMPORT = {  # heavy imports wait inside functions
     "picochat.cli",
-    "picochat.commands",
     "picochat.model",
     "picochat.model.engine",
     "picochat.datamodules",
     "picochat.configs",
-)
+}
 LIGHTNING_CLI = "picochat.commands.fit"  # imported only once the first word is fit, validate, test or predict
 
 
-@dataclass(frozen=True)
-class Import:
-    """`target` is imported by `line` of a file; `late` means inside a function."""
+class Import(NamedTuple):
+    """`target` is imported by `line` of a file."""
 
     target: str
     line: int
-    late: bool
 
 
 def imports(source: str) -> Iterator[Import]:
     """The imports of a file that run; those under `if TYPE_CHECKING:` do not."""
-    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(source), False)]
+    waiting: list[ast.AST] = [ast.parse(source)]
     while waiting:
-        node, late = waiting.pop()
+        node = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting += [(child, late) for child in node.orelse]
+            waiting += node.orelse
             continue
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, late) for alias in node.names)
+            yield from (Import(alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: a relative import"
             # `from picochat.packs import rows` may import a module: both readings count.
-            yield Import(node.module or "", node.lineno, late)
-            yield from (Import(f"{node.module}.{alias.name}", node.lineno, late) for alias in node.names)
-        late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        waiting += [(child, late) for child in ast.iter_child_nodes(node)]
+            yield Import(node.module or "", node.lineno)
+            yield from (Import(f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
 
 
 def modules() -> dict[str, Path]:
@@ -134,13 +116,12 @@ def under(name: str, prefixes: tuple[str, ...] | set[str]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def forbidden(module: str, source: str) -> list[str]:
+def forbidden(module: str, found: tuple[Import, ...]) -> list[str]:
     """The imports that `module` may not have, as "module:line imports target"."""
-    room = module.split(".")[1]
-    allowed = tuple(f"picochat.{name}" for name in ALLOWED[room])
+    allowed = tuple(f"picochat.{name}" for name in ALLOWED[module.split(".")[1]])
     return [
         f"{module}:{one.line} imports {one.target}"
-        for one in imports(source)
+        for one in found
         if one.target in MODULES
         and one.target not in FOUNDATION
         and not under(one.target, allowed)
@@ -151,39 +132,30 @@ def forbidden(module: str, source: str) -> list[str]:
 
 def test_the_checker_sees_what_it_should() -> None:
     source = "import os\nfrom picochat.packs.rows import Row\ndef f():\n    from picochat.callbacks import LRSchedule\n"
-    assert forbidden("picochat.model.x", source) == ["picochat.model.x:4 imports picochat.callbacks"]
-    assert forbidden("picochat.model.x", "import picochat.evidence.lanes") == [
-        "picochat.model.x:1 imports picochat.evidence.lanes"
+    source += "import picochat.evidence.lanes\nif TYPE_CHECKING:\n    import picochat.callbacks\n"
+    assert sorted(forbidden("picochat.model.x", tuple(imports(source)))) == [
+        "picochat.model.x:4 imports picochat.callbacks",
+        "picochat.model.x:5 imports picochat.evidence.lanes",
     ]
-    found = {
-        (one.target, one.late)
-        for one in imports("if TYPE_CHECKING:\n    import torch\nimport numpy\ndef f():\n    import scipy\n")
-    }
-    assert found == {("numpy", False), ("scipy", True)}
     assert {"picochat.callbacks.lr_schedule", "picochat.packs.rows", "picochat.datamodules.packing"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_imports_run_one_way(room: str) -> None:
-    mine = {name: path for name, path in MODULES.items() if under(name, {f"picochat.{room}"})}
+    mine = [name for name in MODULES if under(name, {f"picochat.{room}"})]
     assert mine
-    assert [line for name, path in mine.items() for line in forbidden(name, path.read_text(encoding="utf-8"))] == []
-
-
-def edges() -> dict[str, set[str]]:
-    """Module → the modules that it imports, or names in a string by which importlib would find them."""
-    graph: dict[str, set[str]] = {}
-    files = {name: path for name, path in MODULES.items() if path.name != "__init__.py"}  # packages name their contents
-    for name, path in files.items():
-        source = path.read_text(encoding="utf-8")
-        texts = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
-        named = {str(text).rpartition(".")[0] for text in texts} | {str(text) for text in texts}
-        graph[name] = ({one.target for one in imports_of(name)} | named) & files.keys() - {name}
-    return graph
+    assert [line for name in mine for line in forbidden(name, imports_of(name))] == []
 
 
 def test_no_two_files_import_each_other_not_even_by_name() -> None:
-    graph = edges()
+    """A string that names a module, by which importlib would find it, counts as an import."""
+    graph: dict[str, set[str]] = {}
+    files = {name: path for name, path in MODULES.items() if path.name != "__init__.py"}  # packages name their contents
+    for name, path in files.items():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        named = {*texts, *(text.rpartition(".")[0] for text in texts)}
+        graph[name] = ({one.target for one in imports_of(name)} | named) & files.keys() - {name}
     assert "picochat.commands.data" in graph["picochat.cli"]  # by name
     while ends := {name for name, targets in graph.items() if not targets & graph.keys()}:  # they are in no circle
         graph = {name: targets for name, targets in graph.items() if name not in ends}
@@ -191,59 +163,34 @@ def test_no_two_files_import_each_other_not_even_by_name() -> None:
 
 
 def test_nothing_below_the_command_line_imports_it() -> None:
-    below = [name for name in MODULES if not under(name, {"picochat.cli", "picochat.commands", "picochat.__main__"})]
-    found = {f"{name} → {one.target}" for name in below for one in imports_of(name)}
-    assert not {line for line in found if under(line.split(" → ")[1], {"picochat.cli", "picochat.commands"})}
+    line = {"picochat.cli", "picochat.commands"}
+    below = [name for name in MODULES if not under(name, line | {"picochat.__main__"})]
+    assert not [f"{name} → {one.target}" for name in below for one in imports_of(name) if under(one.target, line)]
 
 
 def test_torch_free_modules_do_not_even_import_torch_late() -> None:
     light = [name for name in MODULES if under(name, NO_TORCH_AT_ALL)]
     assert len(light) > 15
-    heavy = {"torch", "lightning", "torchmetrics"}
     assert [
         f"{name}:{one.line} imports {one.target}"
         for name in light
         for one in imports_of(name)
-        if one.target.split(".")[0] in heavy
+        if one.target.split(".")[0] in TORCH
     ] == []
 
 
-def loaded(code: str, cwd: Path | None = None) -> set[str]:
-    """The heavy packages in `sys.modules` of a fresh interpreter after `code`."""
-    ending = f"\nimport sys; print('LOADED', *(set(sys.modules) & {HEAVY!r}))"
-    done = subprocess.run([sys.executable, "-c", code + ending], capture_output=True, text=True, timeout=600, cwd=cwd)
+def loaded(names: list[str]) -> dict[str, set[str]]:
+    """What of the heavy packages is in `sys.modules` of a fresh interpreter after each of these imports."""
+    code = f"import sys\nfor name in {names}:\n    __import__(name)\n    print(name, *{HEAVY} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split()[1:])
-
-
-@pytest.mark.parametrize(
-    "name",
-    sorted(
-        name
-        for name in MODULES
-        if (under(name, NO_TORCH_AT_ALL) or name in NO_TORCH_ON_IMPORT or under(name, {"picochat.commands"}))
-        and name != LIGHTNING_CLI
-    ),
-)
-def test_it_is_not_imported_with_torch_by_the_source(name: str) -> None:
-    """Follows the imports at module level through the package, without running anything."""
-    waiting, seen = [name], set()
-    while waiting:
-        current = waiting.pop()
-        parents = [current.rsplit(".", depth)[0] for depth in range(1, current.count(".") + 1)]
-        for module in {current, *parents} & MODULES.keys() - seen:
-            seen.add(module)
-            for one in imports_of(module):
-                if not one.late:
-                    assert one.target.split(".")[0] not in HEAVY, f"{name} → {module}:{one.line} imports {one.target}"
-                    waiting += [one.target] if one.target in MODULES else []
+    return {line.split()[0]: set(line.split()[1:]) for line in done.stdout.splitlines()}
 
 
 def test_all_torch_free_modules_together_load_nothing_heavy() -> None:
-    names = [name for name in MODULES if under(name, NO_TORCH_AT_ALL) or name in NO_TORCH_ON_IMPORT]
-    names += [name for name in MODULES if under(name, {"picochat.commands"}) and name != LIGHTNING_CLI]
-    assert loaded("\n".join(f"import {name}" for name in names)) == set()
-
-
-def test_the_heavy_packages_are_seen_when_they_are_there() -> None:
-    assert {"torch", "lightning"} <= loaded("import picochat.callbacks")
+    light = NO_TORCH_AT_ALL | {"picochat.commands"}
+    names = [name for name in MODULES if under(name, light) or name in NO_TORCH_ON_IMPORT]
+    names.remove(LIGHTNING_CLI)
+    first = next((name, heavy) for name, heavy in loaded([*names, "picochat.callbacks"]).items() if heavy)
+    assert first[0] == "picochat.callbacks"  # which may
+    assert {"torch", "lightning"} <= first[1]

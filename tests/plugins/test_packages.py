@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusing import Refused
 
 from picochat.cli import main
 from picochat.packs.formats import read_rows
@@ -48,17 +49,9 @@ def installed(packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
 
 
-def refused(line: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command line that ends with exit status 2 prints as its error."""
-    with pytest.raises(SystemExit) as stop:
-        main(line.split())
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error
-
-
-def test_a_new_plugin_is_the_example_under_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_plugin_is_the_example_under_another_name(
+    tmp_path: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["new", "plugin", "two_words"])
     assert "pip install --editable picochat-two-words" in capsys.readouterr().out
     made = tmp_path / "picochat-two-words"
@@ -70,14 +63,8 @@ def test_a_new_plugin_is_the_example_under_another_name(tmp_path: Path, capsys: 
     exec(texts["picochat_two_words/tasks.py"], space)
     assert space["TwoWords"].category == "two_words"
     assert space["two_words"](14)[0] == "XIV"
-    assert "exists already" in refused("new plugin two_words", capsys)
-    assert "use lower-case letters" in refused("new plugin ../x", capsys)
-
-
-def test_the_example_is_a_whole_package_in_few_lines() -> None:
-    sources = list(EXAMPLE.rglob("*.py"))
-    assert {path.name for path in sources} == {"__init__.py", "tasks.py", "data.py"}
-    assert sum(len(path.read_text().splitlines()) for path in sources) < 120
+    refused("new", "plugin", "two_words", says="exists already")
+    refused("new", "plugin", "../x", says="use lower-case letters")
 
 
 def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,16 +81,15 @@ def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixtu
     assert any(line[:2] == ["GradientClip", "picochat"] for line in lines)
 
 
-def test_list_check_names_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
-    error = refused("list --check", capsys)
-    assert "the plug-in Broken (picochat.datamodules, from broken-package 2.0) cannot be loaded" in error
+def test_what_is_broken_is_named_by_list_check_and_when_it_is_asked_for(refused: Refused) -> None:
+    broken = r"the plug-in Broken \(picochat.datamodules, from broken-package 2.0\) cannot be loaded"
+    error = refused("list", "--check", says=broken)
     assert "the plug-in Loud (picochat.callbacks, from broken-package 2.0) cannot be loaded: ZeroDivisionError" in error
     assert "roman" not in error
+    refused("fit", "--config", "base.yaml", "--data", "Broken", says=f"{broken}: ZeroDivision")
 
 
-def test_its_profile_makes_a_pack_and_its_config_trains_by_short_names_while_another_plug_in_is_broken(
-    tmp_path: Path,
-) -> None:
+def test_its_profile_makes_a_pack_and_its_config_trains_by_short_names_while_another_plug_in_is_broken() -> None:
     main(["data", "import", "--source", "stories", "--documents", "300", "--out-dir", "runs/data"])  # not 20,000
     pack = "data task-pack --dataset-pack runs/data/dataset_pack.json --profile romans --sft-rows 200 --eval-rows 40"
     main([*pack.split(), "--out-dir", "pack", "--no-promote"])
@@ -125,9 +111,3 @@ def test_help_of_a_short_name_documents_its_settings(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert 'Rows of the profile "romans", made when they are missing' in printed
     assert "--data.sft_rows" in printed
-
-
-def test_a_broken_plug_in_is_named_when_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    error = refused("fit --config base.yaml --data Broken", capsys)
-    assert "the plug-in Broken (picochat.datamodules, from broken-package 2.0) cannot be loaded: ZeroDivision" in error
-    assert not list(tmp_path.iterdir())

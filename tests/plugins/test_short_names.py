@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from picochat.cli import main
 from picochat.commands.configs import resolve_config_names, resolve_names, shipped_configs
@@ -44,53 +45,39 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "spelt"),
+    ("words", "resolved"),
     [
-        (["--data", "Odd"], ["--data", "odd_package.Data"]),
-        (["--data=Odd"], ["--data=odd_package.Data"]),
-        (["data=Odd"], ["--data=odd_package.Data"]),
-        (["--data.help", "Odd"], ["--data.help", "odd_package.Data"]),
-        (["--data.class_path=Odd"], ["--data.class_path=odd_package.Data"]),
-        (["--trainer.callbacks+=Odd"], ["--trainer.callbacks+=odd_package.Odd"]),  # the same name, another group
-        (["--data", "ChatDataModule"], ["--data", "picochat.datamodules.ChatDataModule"]),
-        (
-            ["--data", "CapabilityDataModule"],
-            ["--data", "picochat.datamodules.CapabilityDataModule"],
-        ),  # ours comes first
-        (["--data", "my_module.Mine"], ["--data", "my_module.Mine"]),
-        (["--data.seed", "7", "--data"], ["--data.seed", "7", "--data"]),
-        (["--model.checkpoint", "Odd"], ["--model.checkpoint", "Odd"]),
+        ("--data Odd", "--data odd_package.Data"),
+        ("--data=Odd", "--data=odd_package.Data"),
+        ("data=Odd", "--data=odd_package.Data"),
+        ("--data.help Odd", "--data.help odd_package.Data"),
+        ("--data.class_path=Odd", "--data.class_path=odd_package.Data"),
+        ("--trainer.callbacks+=Odd", "--trainer.callbacks+=odd_package.Odd"),  # the same name, another group
+        ("--data ChatDataModule", "--data picochat.datamodules.ChatDataModule"),
+        ("--data CapabilityDataModule", "--data picochat.datamodules.CapabilityDataModule"),  # ours comes first
+        ("--data my_module.Mine", "--data my_module.Mine"),
+        ("--data.seed 7 --data", "--data.seed 7 --data"),
+        ("--model.checkpoint Odd", "--model.checkpoint Odd"),
     ],
 )
-def test_words_are_spelt_out(odd: Path, words: list[str], spelt: list[str]) -> None:
-    assert resolve_names(words) == spelt
+def test_short_names_of_a_command_line_are_resolved(odd: Path, words: str, resolved: str) -> None:
+    assert resolve_names(words.split()) == resolved.split()
 
 
-def test_configs_are_spelt_out_where_classes_are_named(odd: Path) -> None:
-    config = {
-        "trainer": {
-            "logger": {"class_path": "CSVLogger"},
-            "callbacks": [
-                "Odd",
-                {"class_path": "Odd", "init_args": {"class_path": "Odd"}},
-                {"class_path": "EarlyStopping"},
-            ],
-        },
-        "data": {"class_path": "Odd", "init_args": {"sampling": "uniform"}},
-        "model": {"checkpoint": "Odd"},
-    }
-    assert resolve_config_names(config) == {
-        "trainer": {
-            "logger": {"class_path": "CSVLogger"},
-            "callbacks": [
-                "odd_package.Odd",
-                {"class_path": "odd_package.Odd", "init_args": {"class_path": "Odd"}},
-                {"class_path": "EarlyStopping"},
-            ],
-        },
-        "data": {"class_path": "odd_package.Data", "init_args": {"sampling": "uniform"}},
-        "model": {"checkpoint": "Odd"},
-    }
+def test_short_names_of_a_config_are_resolved_where_classes_are_named(odd: Path) -> None:
+    config = """
+trainer: {logger: {class_path: CSVLogger}, callbacks: [Odd, {class_path: Odd, init_args: {class_path: Odd}},
+  {class_path: EarlyStopping}]}
+data: {class_path: Odd, init_args: {sampling: uniform}}
+model: {checkpoint: Odd}
+"""
+    resolved = """
+trainer: {logger: {class_path: CSVLogger}, callbacks: [odd_package.Odd,
+  {class_path: odd_package.Odd, init_args: {class_path: Odd}}, {class_path: EarlyStopping}]}
+data: {class_path: odd_package.Data, init_args: {sampling: uniform}}
+model: {checkpoint: Odd}
+"""
+    assert resolve_config_names(yaml.safe_load(config)) == yaml.safe_load(resolved)
 
 
 def test_configs_of_packages_are_found_behind_those_of_the_folder_and_ours(odd: Path) -> None:

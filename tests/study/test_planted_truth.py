@@ -1,22 +1,14 @@
 """Simulated studies with known effects: the fast version of benchmarks/planted_truth.py, with its simulation."""
 
-import importlib
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module("planted_truth")
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+def planted(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("planted_truth")
 
 
 @pytest.mark.parametrize("name", ["helpful, useless and harmful lanes", "the same, and lanes that act together"])
