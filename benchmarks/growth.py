@@ -77,8 +77,7 @@ def contamination(size: int, folder: Path) -> Run:
 
 def tokens(size: int, folder: Path) -> Run:
     """Rows into a token store."""
-    from picochat.datamodules.inputs import Input
-    from picochat.datamodules.tokenise import tokens_of_rows
+    from picochat.datamodules.tokenise import Input, tokens_of_rows
     from picochat.model.vocabulary import train_tokenizer
 
     rows, lines = chat_rows(folder, size)

@@ -22,8 +22,7 @@ from typing import Any
 from measure import chat_rows, flags, timed
 from report import record
 
-from picochat.datamodules.inputs import Input
-from picochat.datamodules.tokenise import tokens_of_rows
+from picochat.datamodules.tokenise import Input, tokens_of_rows
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.formats import iter_rows

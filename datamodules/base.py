@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from picochat.datamodules.batches import Examples, whole_rows
-from picochat.datamodules.inputs import Input, parse_inputs
 from picochat.datamodules.loaders import Loader, check_trainer
 from picochat.datamodules.packing import PackingName
-from picochat.datamodules.prepare import ensure_task_pack, ensure_tokenizer, task_pack_paths
-from picochat.datamodules.row_files import RowFiles
+from picochat.datamodules.prepare import RowFiles, ensure_task_pack, ensure_tokenizer, task_pack_paths
 from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
+from picochat.datamodules.tokenise import Input, parse_inputs
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.model.batch import Batch
@@ -31,7 +30,7 @@ from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Reading
 from picochat.packs.mixture_file import load_profile
-from picochat.packs.rows import LANE_FIELDS, Kind, Row
+from picochat.packs.rows import LANE_FIELDS, Row
 
 
 class ChatDataModule(StreamDataModule):
@@ -126,17 +125,19 @@ class ChatDataModule(StreamDataModule):
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
         if any(one.share is not None for one in self.inputs):
             if shares or sampling_tag not in ("category", "mixture_component"):
-                raise UserError(
-                    "data.chat_input names shares of its files; leave data.shares and data.sampling_tag out"
-                )
+                raise UserError("data.chat_input names shares of its files; leave data.shares and sampling_tag out")
             sampling_tag = "mixture_component"
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares or None
         self.reading = reading or Reading()
         self.sampling, self.sampling_tag, self.on_long = sampling, sampling_tag, on_long
-        made_with = (sft_rows, eval_rows, skill_answer_style, source, pack_seed)
-        named = zip(("sft_rows", "eval_rows", "skill_answer_style", "source", "seed"), made_with, strict=True)
-        self.task_pack = {name: value for name, value in named if value is not None}
+        made_with: dict[str, Any] = {
+            "sft_rows": sft_rows,
+            "eval_rows": eval_rows,
+            "skill_answer_style": skill_answer_style,
+        }
+        made_with |= {"source": source, "seed": pack_seed}
+        self.task_pack = {name: value for name, value in made_with.items() if value is not None}
         self.task_pack_dir = self.work_dir
         self.in_cache = work_dir is None and dataset_pack is None
         if self.in_cache and self.mixture:  # runs that ask for other packs share the cache
@@ -158,8 +159,7 @@ class ChatDataModule(StreamDataModule):
         if self.mixture and self.chat_input is None:
             settings, folder = self.task_pack, self.task_pack_dir
             ensure_task_pack(self.mixture, folder, self.pack_path, settings, replace=self.in_cache)
-        own_pack = self.mixture is not None and not self.inputs and self.eval_input is None  # compared when it was made
-        self.files.prepare(tokenizer, compare=not own_pack)
+        self.files.prepare(tokenizer)
         if (said := self.files.overlap()) and not self.allow_overlap:
             raise UserError(
                 f"{said}; take them out of one of the files, or set data.allow_overlap to train all the same"
@@ -173,14 +173,14 @@ class ChatDataModule(StreamDataModule):
         # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
         self.lanes = list(dict.fromkeys(v for s in stores.values() for v in sorted(s.tag(self.sampling_tag)[0])))
         self.dropped, self._said = {}, stores["chat"].header["said"]
-        fitting = {kind: self._fitting(kind, store) for kind, store in stores.items()}
+        fitting = {kind: self._fitting(store) for kind, store in stores.items()}
         chat = fitting["chat"]
         held_out = self._held_out(chat.store)[chat.rows]
         train, sides = chat.take(~held_out), {"val": chat.take(held_out)}
         if not len(train):
             raise UserError(
-                f"{self.files.names}: no row that fits data.context_length={self.context_length} is left "
-                "to train on; set it higher, or data.val_fraction lower"
+                f"{self.chat_names}: no row that fits data.context_length={self.context_length} is left to train on; "
+                "set it higher, or data.val_fraction lower"
             )
         if "eval" in fitting:
             self.without_reference = stores["eval"].header["without_reference"]
@@ -191,10 +191,8 @@ class ChatDataModule(StreamDataModule):
     def test_dataloader(self) -> Loader[Batch]:
         """The whole eval set with its gold replies."""
         if "eval" not in self.val_names:
-            raise UserError(
-                f"{self.eval_path or 'data.eval_input'}: no row has a gold reply that fits the context, so there is no "
-                "loss"
-            )
+            where = self.eval_path or "data.eval_input"
+            raise UserError(f"{where}: no row has a gold reply that fits the context, so there is no loss")
         return self.eval_loader("eval")
 
     def predict_dataloader(self) -> Loader[list[Row]]:
@@ -203,6 +201,11 @@ class ChatDataModule(StreamDataModule):
         rows = [row for _, row in self.eval_rows][rank::world]
         lists = [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
         return Loader(lists, len(lists))
+
+    @property
+    def chat_names(self) -> str:
+        """The chat files, for messages."""
+        return ", ".join(str(one.path) for one in self.files.chat)
 
     @property
     def eval_rows(self) -> list[tuple[int, Row]]:
@@ -221,7 +224,7 @@ class ChatDataModule(StreamDataModule):
 
     def summary(self) -> list[str]:
         """Rows and where they come from, for `describe`."""
-        lines = [f"train  {len(self._train):,} rows of {self.files.names}"]
+        lines = [f"train  {len(self._train):,} rows of {self.chat_names}"]
         for name in self.val_names:
             source = f"held out of them by problem ({self.val_fraction:g})" if name == "val" else str(self.eval_path)
             lines.append(f"{name:<5}  {len(self._evaluations[name]):,} rows, {source}")
@@ -235,20 +238,22 @@ class ChatDataModule(StreamDataModule):
     @cached_property
     def files(self) -> RowFiles:
         """The files of rows; those that are made need not be there yet."""
-        pack = load_dataset_pack(self.pack_path) if self.chat_input is None and self.mixture is None else None
-        chat, evaluation = (pack.chat_path, pack.eval_path) if pack else (None, None)
-        if self.mixture is not None and not self.inputs:
+        inputs, evaluation = self.inputs, None
+        if not inputs and self.mixture:
             chat, evaluation = task_pack_paths(self.mixture, self.task_pack_dir)
-        evaluation = Path(self.eval_input) if self.eval_input is not None else evaluation
-        inputs = self.inputs or ([] if chat is None else [Input(chat)])
-        if not inputs:
-            raise UserError(
-                f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "
-                "(`picochat data task-pack`), or name a mixture with data.profile"
-            )
+            inputs = [Input(chat)]
+        elif not inputs:
+            pack = load_dataset_pack(self.pack_path)
+            if pack.chat_path is None:
+                raise UserError(
+                    f"{self.pack_path} names no chat rows; give data.chat_input, promote a task pack "
+                    "(`picochat data task-pack`), or name a mixture with data.profile"
+                )
+            inputs, evaluation = [Input(pack.chat_path)], pack.eval_path
+        evaluation = Path(self.eval_input) if self.eval_input else evaluation
         return RowFiles(inputs, evaluation, self.reading, self.work_dir / "tokens")
 
-    def _fitting(self, kind: Kind, store: TokenStore) -> Examples:
+    def _fitting(self, store: TokenStore) -> Examples:
         """The rows that fit the context; what does not is refused or counted, never cut."""
         values, column = store.tag(self.sampling_tag)
         lanes = np.array([self.lanes.index(value) for value in values], dtype=np.int16)[column]
@@ -269,25 +274,24 @@ class ChatDataModule(StreamDataModule):
 
     def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
         """[rows] whether each is for validation: decided by the hash of its problem, so rows of one problem agree."""
+        hashes, nothing = np.asarray(store.hashes), np.zeros(len(store), dtype=bool)
         if not self.val_fraction:
-            return np.zeros(len(store), dtype=bool)
-        hashes = np.asarray(store.hashes)
-        chosen = hashes / 2**32 < self.val_fraction
-        if not chosen.any():
-            chosen = hashes == hashes.min()  # a small set still gets a problem to validate on
+            return nothing
         if hashes.min() == hashes.max():
             self._said = [*self._said, "all rows ask the same: none is held out for validation"]
-            return np.zeros(len(store), dtype=bool)
+            return nothing
+        chosen: npt.NDArray[np.bool_] = hashes / 2**32 < self.val_fraction
         if chosen.all():
             raise UserError(f"data.val_fraction={self.val_fraction} holds out every problem; set it lower, or to 0")
-        return chosen
+        return chosen if chosen.any() else hashes == hashes.min()  # a small set still gets a problem to validate on
 
     def _refuse_unused(self) -> None:
         """No setting is ignored: what has no effect is an error."""
         components = self.mixture.components if self.mixture and self.chat_input is None else ()
-        asks = {"skill_answer_style": "answer_style", "source": "source"}  # of those components that leave it open
-        open_ = {name for name, field in asks.items() if any(getattr(part, field) == "asked" for part in components)}
-        allowed = {*open_, "sft_rows", "eval_rows", "seed"} if components else set()
+        allowed = {"sft_rows", "eval_rows", "seed"} if components else set()
+        for setting, field in (("skill_answer_style", "answer_style"), ("source", "source")):
+            if any(getattr(part, field) == "asked" for part in components):  # who leave it open
+                allowed.add(setting)
         if unused := [name for name in self.task_pack if name not in allowed]:
             shown = "pack_seed" if unused[0] == "seed" else unused[0]
             why = f"{type(self).__name__} makes no rows that depend on it"

@@ -15,7 +15,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from picochat.datamodules.batches import Layout
 from picochat.datamodules.packing import Bins
@@ -79,40 +79,26 @@ class EvalBatches(Dataset[Batch]):
         return batch._replace(labels=labels, step_tokens=one, supervised=batch.supervised[:0])
 
 
-class _From(Sampler[int]):
-    """The numbers from where the run is to its end, whenever an iteration begins."""
-
-    def __init__(self, start: Callable[[], int], total: int) -> None:
-        self.start = start
-        self.total = total
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start(), self.total))
-
-    def __len__(self) -> int:
-        return self.total
-
-
 class Loader(Generic[T]):
-    """`total` batches of a dataset of whole batches, from number `start()` on, in a DataLoader that Lightning keeps:
-    with several ranks it would rebuild a bare one with a sampler of its own, which deals every bin out twice over.
+    """`total` batches of a dataset of whole batches, from number `start()` on, whenever an iteration begins.
 
-    The two state methods say that the loader can be resumed; the state is the optimizer step, kept elsewhere.
+    It holds no DataLoader of its own: with several ranks Lightning would give that one a sampler, which deals every bin
+    out twice over. The two state methods say that it can be resumed; the state is the optimizer step, kept elsewhere.
     """
 
     def __init__(
         self, dataset: Dataset[T] | Sequence[T], total: int, workers: int = 0, start: Callable[[], int] = lambda: 0
     ) -> None:
-        source = cast(Dataset[T], dataset)  # a list has all that a DataLoader asks for
-        pinned = torch.cuda.is_available()  # then batches move while the device computes
-        sampler = _From(start, total)
-        self.loader = DataLoader(source, batch_size=None, sampler=sampler, num_workers=workers, pin_memory=pinned)
+        self.source = cast(Dataset[T], dataset)  # a list has all that a DataLoader asks for
+        self.total, self.workers, self.start = total, workers, start
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.loader)
+        numbers = range(self.start(), self.total)
+        pinned = torch.cuda.is_available()  # then batches move while the device computes
+        return iter(DataLoader(self.source, None, sampler=numbers, num_workers=self.workers, pin_memory=pinned))
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return self.total
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -34,21 +34,6 @@ _BLOCKS_KEPT = 8
 _PIECE = 2**24  # rows looked at together: columns may lie in files larger than the memory
 
 
-@dataclass(frozen=True)
-class Span:
-    """The rows `first` … `first + rows - 1`, taken like an array of them."""
-
-    first: int
-    rows: int
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def take(self, places: IntArray) -> IntArray:
-        """The rows in these places."""
-        return places + self.first
-
-
 class Block(NamedTuple):
     """One block of the stream: its bins in the order of reading, and the supervised tokens of each [bins]."""
 
@@ -111,12 +96,12 @@ class DataPlan:
         return found
 
     @cached_property
-    def rows_by_lane(self) -> Sequence[IntArray | Span]:
-        """The examples of each lane, in file order. Where one lane follows the other, as in a corpus, no list of
-        them is made: 10⁹ rows then need no memory."""
+    def rows_by_lane(self) -> Sequence[IntArray | range]:
+        """The examples of each lane, in file order. Where one lane follows the other, as in a corpus, that is a range:
+        10⁹ rows then need no memory."""
         ends = np.cumsum(self.counts)
         if all(bool((piece[1:] >= piece[:-1]).all()) for piece in _pieces_of(self.lanes, overlap=1)):
-            return [Span(end - count, count) for end, count in zip(ends.tolist(), self.counts.tolist(), strict=True)]
+            return [range(end - count, end) for end, count in zip(ends.tolist(), self.counts.tolist(), strict=True)]
         return np.split(np.argsort(self.lanes, kind="stable"), ends[:-1])
 
     @cached_property
@@ -131,11 +116,11 @@ class DataPlan:
 
     def draw(self, number: int) -> IntArray:
         """The examples of a block, shuffled; an example may come more than once when its lane is small."""
-        parts = [
-            rows.take(deal(len(rows), number * quota, quota, derive_key(self.seed, "deal", lane)))
-            for lane, (rows, quota) in enumerate(zip(self.rows_by_lane, self.quotas.tolist(), strict=True))
-            if quota
-        ]
+        parts = []
+        for lane, (rows, quota) in enumerate(zip(self.rows_by_lane, self.quotas.tolist(), strict=True)):
+            if quota:
+                places = deal(len(rows), number * quota, quota, derive_key(self.seed, "deal", lane))
+                parts.append(rows.start + places if isinstance(rows, range) else rows[places])
         # Examples of one length are packed in the order they come in; unshuffled, lanes would meet lanes of their rank.
         return np.concatenate(parts)[permutation(self.draws, derive_key(self.seed, "draw", number))]
 
@@ -164,22 +149,21 @@ class DataPlan:
 
     def bins(self, start: int, count: int) -> list[IntArray]:
         """The examples of each of the bins `start` … `start + count - 1` of the stream."""
-        return [bins[index] for bins, _, chosen in self._pieces(start, count) for index in chosen]
+        return [block.bins[index] for block, chosen in self._blocks_of(start, count) for index in chosen]
 
     def tokens(self, start: int, count: int) -> int:
         """Supervised tokens in the bins `start` … `start + count - 1`."""
-        return sum(int(tokens[chosen.start : chosen.stop].sum()) for _, tokens, chosen in self._pieces(start, count))
+        return sum(int(block.tokens[chosen].sum()) for block, chosen in self._blocks_of(start, count))
 
-    def _pieces(self, start: int, count: int) -> list[tuple[Bins, IntArray, range]]:
-        pieces = []
-        while count > 0:
+    def _blocks_of(self, start: int, count: int) -> Iterator[tuple[Block, range]]:
+        """The blocks of some bins, each with the places of its own part of them."""
+        stop = start + count
+        while start < stop:
             number, first = self.locate(start)
-            bins, tokens = self.block(number)
-            stop = min(start - first + count, len(bins))
-            pieces.append((bins, tokens, range(start - first, stop)))
-            count -= stop - (start - first)
-            start = first + stop
-        return pieces
+            block = self.block(number)
+            chosen = range(start - first, min(stop - first, len(block.bins)))
+            yield block, chosen
+            start = first + chosen.stop
 
 
 @dataclass(frozen=True)

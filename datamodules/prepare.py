@@ -1,39 +1,49 @@
-"""Make what is missing, once. In: the paths that a datamodule was given. Out: files at these paths. Next: store.
+"""Make what is missing, once. In: the paths that a datamodule was given. Out: files at these paths, tokens of rows,
+and what eval rows share with training. Next: store.
 
     dataset_pack.json ── missing: the built-in stories ──► corpus.jsonl beside it
     tokenizer.json    ── missing: trained on the corpus
     chat_task_mixture_<profile>.jsonl, eval_… ── missing: made by build_task_pack
 
+    chat rows ──► tokens ─────────────────────────┐
+        └─ does training ask what eval rows ask? ─┤ overlap-<sha256 of the files>.json: one line, "" where it does not
+    eval rows ──► tokens ─────────────────────────┘
+
 Only one process of a machine runs this (Lightning's prepare_data); the others find the files.
 """
 
 import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 from tqdm import tqdm
 
+from picochat.datamodules.store import TokenStore
+from picochat.datamodules.tokenise import Input, tokens_of_rows
 from picochat.errors import UserError
-from picochat.files import sha256_file
+from picochat.files import sha256_file, sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
+from picochat.packs.contamination import Overlap
 from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, load_dataset_pack
 from picochat.packs.documents import iter_documents
+from picochat.packs.formats import Reading, Tally, iter_rows
 from picochat.packs.mixture import build_task_pack
+from picochat.packs.pack_report import in_one_pack, report_of
 from picochat.packs.profiles import Profile
+from picochat.packs.rows import Kind, Row
 from picochat.strict_json import parse_json
-
-
-def cache_folder() -> Path:
-    """Where files go when no path is given: $PICOCHAT_CACHE, or ~/.cache/picochat."""
-    return Path(os.environ.get("PICOCHAT_CACHE") or Path.home() / ".cache" / "picochat")
 
 
 def dataset_pack_file(given: str | None) -> Path:
     """The dataset_pack.json that is meant: a file, the one in a folder, or that of the cache."""
-    path = Path(given) if given else cache_folder() / FILE_NAME
+    cache = Path(os.environ.get("PICOCHAT_CACHE") or Path.home() / ".cache" / "picochat")
+    path = Path(given) if given else cache / FILE_NAME
     return path / FILE_NAME if path.is_dir() or not path.suffix else path
 
 
@@ -75,35 +85,35 @@ def ensure_task_pack(
         settings: arguments of `build_task_pack` that were asked for; a pack made with others is not what is meant.
         replace: make such a pack again, as in the cache folder; else refuse it.
     """
-    rows = task_pack_paths(mixture, folder)
-    report = folder / f"task_mixture_{mixture.name}.json"
-    made_with, hashes, contamination = _read(report)
+    chat, evaluation = task_pack_paths(mixture, folder)
+    report = report_of(chat) or {}
+    made_with = {**report, **report.get("settings", {})}
     wanted = {**settings, "mixture": mixture.described()}
     others = {name: value for name, value in wanted.items() if name in made_with and made_with[name] != value}
     # after a kill between two renames there is an older report, or none
-    whole = all(path.exists() and hashes.get(path.name) == sha256_file(path) for path in rows)
-    if not whole or others:
-        if not replace and any(path.exists() for path in rows):
-            other = {name: f"{name}={made_with[name]} (asked for: {value})" for name, value in others.items()}
-            other |= {"mixture": "another mixture, or other files of it"} if "mixture" in others else {}
-            found = (
-                f"a task pack made with {', '.join(other.values())}"
-                if others
-                else f"rows that {report.name} does not name"
-            )
+    if not report or report != report_of(evaluation) or others:
+        if not replace and (chat.exists() or evaluation.exists()):
+            other = [
+                "another mixture, or other files of it"
+                if name == "mixture"
+                else f"{name}={made_with[name]} (asked for: {value})"
+                for name, value in others.items()
+            ]
+            found = f"a task pack made with {', '.join(other)}"
             raise UserError(
-                f"{folder} holds {found}; delete it, choose another data.work_dir, or train on edited rows with "
-                "`picochat train sft --input FILE`"
+                f"{folder} holds {found if others else f'rows that task_mixture_{mixture.name}.json does not name'}; "
+                "delete it, choose another data.work_dir, or train on edited rows with `picochat train sft --input "
+                "FILE`"
             )
-        rank_zero_info(f"making the task pack {mixture.name}: {rows[0]}")
+        rank_zero_info(f"making the task pack {mixture.name}: {chat}")
         pack = ensure_dataset_pack(dataset_pack)
-        build_task_pack(pack.path, profile=mixture, out_dir=folder, promote=False, force=True, **settings)
-        *_, contamination = _read(report)
-    if contamination == "blocked":  # what `picochat data task-pack` would not promote
+        made = build_task_pack(pack.path, profile=mixture, out_dir=folder, promote=False, force=True, **settings)
+        report = made.data
+    if report["contamination"]["status"] == "blocked":  # what `picochat data task-pack` would not promote
         raise UserError(
             f"{folder} holds a task pack whose eval rows occur in its training rows or in the corpus; see "
-            f"{report.with_suffix('.md')}, and take them out of the corpus, or train on the rows as they are with "
-            "`picochat train sft --input FILE`"
+            f"{folder}/task_mixture_{mixture.name}.md, and take them out of the corpus, or train on the rows as they "
+            "are with `picochat train sft --input FILE`"
         )
 
 
@@ -112,15 +122,84 @@ def task_pack_paths(mixture: Profile, folder: Path) -> tuple[Path, Path]:
     return folder / f"chat_task_mixture_{mixture.name}.jsonl", folder / f"eval_task_mixture_{mixture.name}.jsonl"
 
 
-def _read(report: Path) -> tuple[dict[str, Any], dict[str, str], str]:
-    """(settings and mixture, sha256 of each file, verdict on contamination) of a task pack; empty without a report."""
-    try:
-        said = parse_json(report.read_bytes())
-        files = {Path(file["path"]).name: file["sha256"] for file in said["files"]}
-        return (
-            {**said["settings"], **{k: said[k] for k in ("mixture",) if k in said}},
-            files,
-            said["contamination"]["status"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, {}, ""
+@dataclass(frozen=True)
+class RowFiles:
+    """Files of chat rows, and one of eval rows.
+
+    Args:
+        chat: the files that are trained on.
+        evaluation: the file of eval rows, if there is one.
+        reading: how the chat rows are read.
+        cache: folder for what is made of them.
+    """
+
+    chat: list[Input]
+    evaluation: Path | None
+    reading: Reading
+    cache: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [*(one.path for one in self.chat), *([self.evaluation] if self.evaluation else [])]
+
+    @cached_property
+    def eval_rows(self) -> list[tuple[int, Row]]:
+        """The eval rows with their lines, read once for all who ask."""
+        if self.evaluation is None:
+            raise UserError("there are no eval rows; give data.eval_input")
+        return list(iter_rows(self.evaluation, "eval"))
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """The sha256 of each chat file, and of the file of eval rows."""
+        try:
+            return list(map(sha256_file, self.paths))
+        except OSError as error:
+            raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    def stores(
+        self, tokenizer: ChatTokenizer, *, verify: bool, overlap: Overlap | None = None
+    ) -> dict[Kind, TokenStore]:
+        """The tokens, made where they are missing; the chat rows that are read for that meet `overlap`."""
+        read = partial(self._read, overlap=overlap)
+        tokens = partial(tokens_of_rows, tokenizer=tokenizer, cache=self.cache, verify=verify, read=read)
+        stores: dict[Kind, TokenStore] = {"chat": tokens(self.chat, "chat", reading=self.reading)}
+        if self.evaluation:
+            stores["eval"] = tokens([Input(self.evaluation)], "eval")
+        return stores
+
+    def prepare(self, tokenizer: ChatTokenizer) -> None:
+        """Make the tokens, and compare the files where that was not done yet."""
+        overlap = None
+        if self.evaluation and not (self._result.exists() or in_one_pack(self.evaluation, self.hashes)):
+            overlap = Overlap(self.evaluation, self.eval_rows)
+        self.stores(tokenizer, verify=True, overlap=overlap)
+        if overlap:
+            for one in () if overlap.compared else self.chat:  # the tokens were there
+                for _ in self._read(one.path, "chat", Tally(self.reading), overlap):
+                    pass
+            write_json(self._result, overlap.said())
+
+    def overlap(self) -> str:
+        """What `Overlap.said` says, "" where the files were not compared."""
+        found = self.evaluation and self._result.exists()
+        return str(parse_json(self._result.read_bytes())) if found else ""
+
+    @property
+    def trained_on(self) -> list[dict[str, Any]]:
+        """The chat files, for the provenance of a model."""
+        reading = asdict(self.reading)
+        found = zip(self.chat, self.hashes, strict=False)
+        return [{"path": str(one.path), "sha256": sha256, "reading": reading} for one, sha256 in found]
+
+    @property
+    def _result(self) -> Path:
+        key = sha256_text(" ".join([str(self.reading), *self.hashes]))
+        return self.cache / f"overlap-{key[:20]}.json"
+
+    def _read(self, path: Path, kind: Kind, tally: Tally, overlap: Overlap | None) -> Iterator[tuple[int, Row]]:
+        for line, row in self.eval_rows if kind == "eval" else iter_rows(path, kind, tally):
+            if overlap and kind == "chat":
+                overlap.meet(f"{path}:{line}", row)
+            yield line, row

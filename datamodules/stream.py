@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
@@ -74,14 +74,9 @@ class StreamDataModule(LightningDataModule, ABC):
         self.pack_path = dataset_pack_file(dataset_pack)
         self.tokenizer_path = Path(tokenizer) if tokenizer else self.pack_path.parent / "tokenizer.json"
         self.work_dir = Path(work_dir) if work_dir else self.pack_path.parent
-        self.batch_size = batch_size
-        self.context_length = 256 if context_length is None else context_length
-        self.packing: PackingName = packing
-        self.block_size = block_size
-        self.seed = seed
-        self.val_fraction = val_fraction
-        self.num_workers = num_workers
-        self.vocab_size = vocab_size
+        self.batch_size, self.context_length = batch_size, 256 if context_length is None else context_length
+        self.packing, self.block_size, self.seed = packing, block_size, seed
+        self.val_fraction, self.num_workers, self.vocab_size = val_fraction, num_workers, vocab_size
         self._resumed: dict[str, Any] = {}
 
     def start_stream(
@@ -106,10 +101,6 @@ class StreamDataModule(LightningDataModule, ABC):
             packing=self.packing,
             block_size=self.block_size,
         )
-        if self.trainer is not None:
-            callbacks: list[Callback] = cast(Any, self.trainer).callbacks  # Lightning leaves them out of its types
-            if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
-                callbacks.append(_DescribeMixture(self))
         lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
         left_out = {lane for lane, share in (shares or {}).items() if not share}
         unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn and lane not in left_out]
@@ -121,14 +112,14 @@ class StreamDataModule(LightningDataModule, ABC):
     def _exact_shares(self, train: Examples, given: Mapping[str, float], alpha: float) -> tuple[Fraction, ...]:
         """[lanes] the shares; lanes that they do not name share the rest as `alpha` says."""
         counts = np.bincount(train.lanes)
-        own = [lane for lane, rows in zip(self.lanes, counts.tolist(), strict=False) if rows]
+        lanes = self.lanes[: len(counts)]  # those after them are of eval rows alone
+        own = [lane for lane, rows in zip(lanes, counts.tolist(), strict=True) if rows]
         if unknown := [lane for lane in given if lane not in own]:
             raise UserError(f"data.shares names {unknown[0]}{nearest(unknown[0], own)}; the lanes are {', '.join(own)}")
         left, others = 1 - sum(map(exact, given.values())), [lane for lane in own if lane not in given]
         if min(given.values()) < 0 or left < 0 or bool(left) != bool(others):
             rest = f" with a rest for the lanes {', '.join(others)}" if others else ""
             raise UserError(f"data.shares must not be negative, and sum to 1{rest}, not to {float(1 - left):g}")
-        lanes = self.lanes[: len(counts)]  # those after them are of eval rows alone
         unnamed = (
             shares_of(np.where(np.isin(lanes, [*given]), 0, counts), alpha) if others else [Fraction()] * len(lanes)
         )
@@ -166,7 +157,7 @@ class StreamDataModule(LightningDataModule, ABC):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> Loader[Batch]:
-        """The rest of the run; without a trainer, one block of the plan."""
+        """The rest of the run; without a trainer, one block of the plan. When a run begins the mixture is logged."""
         trainer, split = self.trainer, self.split
         batches = TrainBatches(self._layout(self._train), self.plan, split, self.rank[0])
         if trainer is None:
@@ -174,6 +165,12 @@ class StreamDataModule(LightningDataModule, ABC):
         check_trainer(self.trainer)
         if trainer.fit_loop.restarting:
             align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
+        if trainer.global_step == 0:
+            rank_zero_info(self.describe())
+            lanes = [(i, lane) for i, lane in enumerate(self.lanes) if lane in self.trained_lanes]
+            metrics = {f"data/{unit}/{lane}": own[i] for unit, own in self.shares().items() for i, lane in lanes}
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=0)
         total = trainer.max_steps * split.accumulate
         return Loader(batches, total, self.num_workers, lambda: trainer.global_step * split.accumulate)
 
@@ -272,20 +269,3 @@ class StreamDataModule(LightningDataModule, ABC):
     def draw_row(self, batch: Batch, index: int | None = None) -> Drawing:
         """A packed row, or all of the batch, as a picture in a notebook: lanes are colours, the loss mask is dark."""
         return draw_rows(batch, range(len(batch.input_ids)) if index is None else [index], self.lanes)
-
-
-class _DescribeMixture(Callback):
-    """Prints and logs the mixture when a run begins; loggers are ready by then."""
-
-    def __init__(self, data: StreamDataModule) -> None:
-        self.data = data
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step > 0:
-            return  # resumed: it is in the log already
-        rank_zero_info(self.data.describe())
-        shares = self.data.shares().items()
-        lanes = [(i, lane) for i, lane in enumerate(self.data.lanes) if lane in self.data.trained_lanes]
-        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in shares for i, lane in lanes}
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=0)

@@ -1,20 +1,24 @@
-"""Rows and documents become tokens, once for each content. In: a file of rows or a corpus, a tokenizer. Out: the
+"""Rows and documents become tokens, once for each content. In: files of rows or a corpus, a tokenizer. Out: the
 `TokenStore` in the cache folder. Next: batches.
+
+    rows.jsonl                                  one file, whose rows keep their own lanes
+    [refunds=0.5:refunds.jsonl, chat.jsonl]     two lanes: refunds with half of the draws, chat with the rest
 
 A second start finds the store by its key and tokenises nothing. Texts stream through in chunks: `encode_batch` keeps
 all cores busy, and only one chunk is in memory.
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from picochat.datamodules.inputs import Input
 from picochat.datamodules.store import Chunk, TokenStore, build_store, find_store, store_key
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer, in_parts
@@ -24,6 +28,36 @@ from picochat.packs.quotas import split_hash
 from picochat.packs.rows import LANE_FIELDS, Kind, Row, conversation, learns
 
 UNTAGGED = "untagged"
+Reader = Callable[[Path, Kind, Tally], Iterator[tuple[int, Row]]]
+
+
+class Input(NamedTuple):
+    """A file, the lane of its rows (None: as they say themselves), and its share of the draws, if it has one."""
+
+    path: Path
+    lane: str | None = None
+    share: float | None = None
+
+
+def parse_inputs(given: str | Sequence[str]) -> list[Input]:
+    """Files as FILE, SHARE:FILE or NAME=SHARE:FILE; where there are several, each is a lane, named after its file.
+
+    Raises:
+        UserError: two of them have one name.
+    """
+    found = []
+    for text in [given] if isinstance(given, str) else given:
+        name, share, path = None, None, text
+        if not Path(text).exists() and (match := re.fullmatch(r"(?:([\w.-]+)=)?(?:(\d*\.?\d+):)?(.+)", text)):
+            name, share, path = match.groups()
+        lane = name or (Path(path).name.split(".")[0] if share or not isinstance(given, str) else None)
+        found.append(Input(Path(path), lane, None if share is None else float(share)))
+    if len(found) == 1 and found[0].share is None:
+        return [found[0]._replace(lane=None)]
+    twice = [lane for lane, times in Counter(one.lane for one in found).items() if times > 1]
+    if twice:
+        raise UserError(f"data.chat_input names two files {twice[0]}; call one of them NAME=SHARE:FILE")
+    return found
 
 
 def tokens_of_rows(
@@ -34,8 +68,7 @@ def tokens_of_rows(
     *,
     verify: bool,
     reading: Reading = AS_IT_IS,
-    rows: Iterator[tuple[int, Row]] | None = None,
-    meet: Callable[[str, Row], None] | None = None,
+    read: Reader = iter_rows,
 ) -> TokenStore:
     """The tokens of files of chat or eval rows, loss mask and tags included; from the store in `cache` if it is there.
 
@@ -46,8 +79,7 @@ def tokens_of_rows(
     Args:
         inputs: the files. Rows of a lane's file are of that component, and of that category if they name none.
         reading: how the files are read.
-        rows: the rows with their lines, where the caller reads the only file.
-        meet: is given each row and its place, FILE:LINE, where the store is not there yet.
+        read: gives the rows of a file with their lines, where the store is not there yet.
     """
     lanes = [one.lane for one in inputs if one.lane]
     key = store_key([one.path for one in inputs], tokenizer, " ".join([kind, str(reading), *lanes]))
@@ -56,8 +88,7 @@ def tokens_of_rows(
     def chunks() -> Iterator[Chunk]:
         for one in inputs:
             tally = Tally(reading)
-            read = rows or iter_rows(one.path, kind, tally)
-            yield from _row_chunks(one, read, tokenizer, header, tally, meet)
+            yield from _row_chunks(one, read(one.path, kind, tally), tokenizer, header, tally)
 
     folder = cache / f"{inputs[0].path.stem}-{key}"
     return find_store(folder, verify=verify) or build_store(folder, chunks(), tokenizer.vocab_size, header)
@@ -71,26 +102,18 @@ def tokens_of_corpus(path: Path, tokenizer: ChatTokenizer, cache: Path, *, verif
 
 
 def _row_chunks(
-    source: Input,
-    rows: Iterator[tuple[int, Row]],
-    tokenizer: ChatTokenizer,
-    header: dict[str, Any],
-    tally: Tally,
-    meet: Callable[[str, Row], None] | None,
+    source: Input, rows: Iterator[tuple[int, Row]], tokenizer: ChatTokenizer, header: dict[str, Any], tally: Tally
 ) -> Iterator[Chunk]:
     kept = stored = 0
     component, category = {"mixture_component": source.lane}, {"category": source.lane}
     with tqdm(desc=f"tokens of {source.path.name}", unit=" rows", disable=None) as bar:
-        for part in in_parts(rows, _characters):
-            if meet:
-                for line, row in part:
-                    meet(f"{source.path}:{line}", row)
-            said = [(line, row, messages) for line, row in part if (messages := conversation(row))]
+        for part in in_parts(rows, lambda one: sum(len(message["content"]) for message in one[1]["messages"])):
+            said = [(line, row, turns) for line, row in part if (turns := conversation(row))]
             complete = [one for one in said if learns(one[2])]
             header["without_reference"] += len(part) - len(said)
             kept += len(part) - len(said) + len(complete)
             stored += len(complete)
-            rendered = tokenizer.render_batch(messages for _, _, messages in complete)
+            rendered = tokenizer.render_batch(turns for _, _, turns in complete)
             yield Chunk(
                 **_flat([one.ids for one in rendered]),
                 learnt=np.fromiter(chain.from_iterable(one.supervised for one in rendered), np.uint8),
@@ -128,10 +151,6 @@ def _document_chunks(path: Path, tokenizer: ChatTokenizer) -> Iterator[Chunk]:
             bar.update(len(part))
     if not number:
         raise UserError(f"{path}: holds no text")
-
-
-def _characters(numbered: tuple[int, Row]) -> int:
-    return sum(len(message["content"]) for message in numbered[1]["messages"])
 
 
 def _flat(ids: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import yaml
 
 from picochat.commands.configs import shipped_configs
 from picochat.commands.settings import ALIASES, parameter
-from picochat.datamodules.inputs import parse_inputs
 from picochat.errors import UserError
 from picochat.model.config import config_of, find_model
 
@@ -108,6 +107,8 @@ def _run(args: argparse.Namespace) -> None:
     for name, least in (("steps", 1), ("eval_every", 1), ("epochs", 0.001)):
         if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    from picochat.datamodules.tokenise import parse_inputs
+
     for name in _PATHS:
         given = getattr(args, name, None)
         for path in [one.path for one in parse_inputs(given)] if name == "input" and given else [given]:

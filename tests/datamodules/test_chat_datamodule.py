@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.callbacks import BenchmarkMetrics
-from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule, row_files, tokenise
+from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule, prepare, tokenise
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.packs import formats
@@ -259,7 +259,7 @@ def test_eval_rows_are_read_once_for_tokens_metrics_and_predictions(
         read.append(kind)  # when the first row is asked for, as a generator does
         yield from iter_rows(path, kind, *rest, **more)  # type: ignore[arg-type]
 
-    for module in (row_files, tokenise, formats):  # wherever it is asked for
+    for module in (prepare, tokenise, formats):  # wherever it is asked for
         monkeypatch.setattr(module, "iter_rows", counted)
     dm = ready(files, work_dir=str(tmp_path))
     trainer = Trainer(accelerator="cpu", logger=False)

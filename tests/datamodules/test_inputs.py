@@ -9,8 +9,8 @@ from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.cli import main
 from picochat.datamodules import ChatDataModule
-from picochat.datamodules.inputs import Input, parse_inputs
 from picochat.datamodules.plan import Split
+from picochat.datamodules.tokenise import Input, parse_inputs
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
 from picochat.model.config import DecoderConfig

@@ -106,7 +106,7 @@ def test_lanes_that_stand_one_behind_the_other_are_drawn_as_if_they_did_not(
     order = np.argsort(mixed.lanes, kind="stable")
     columns = (mixed.lengths[order], mixed.supervised[order], mixed.lanes[order])
     apart = DataPlan(*columns, capacity=64, alpha=alpha)
-    assert [type(rows).__name__ for rows in apart.rows_by_lane] == ["Span", "Span"]
+    assert [type(rows).__name__ for rows in apart.rows_by_lane] == ["range", "range"]
     assert [type(rows).__name__ for rows in mixed.rows_by_lane] == ["ndarray", "ndarray"]
     assert apart.counts.tolist() == mixed.counts.tolist() == [270, 30]
     for number in range(3):

@@ -12,8 +12,8 @@ import pytest
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.datamodules import tokenise
-from picochat.datamodules.inputs import Input
 from picochat.datamodules.store import TokenStore, store_key
+from picochat.datamodules.tokenise import Input
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
@@ -107,8 +107,7 @@ def test_a_store_travels_to_workers_as_its_path(tmp_path: Path, tokenizer: ChatT
 BUILD = """
 import sys
 from pathlib import Path
-from picochat.datamodules.inputs import Input
-from picochat.datamodules.tokenise import tokens_of_rows
+from picochat.datamodules.tokenise import Input, tokens_of_rows
 from picochat.model.tokenizer import ChatTokenizer
 rows = [Input(Path("chat.jsonl"))]
 print(len(tokens_of_rows(rows, "chat", ChatTokenizer.load(sys.argv[1]), Path("cache"), verify=True)))
