@@ -14,14 +14,14 @@ import numpy as np
 from measure import flags, timed
 from report import record
 
-from picochat.datamodules.packing import IntArray, pack_bestfit
+from picochat.datamodules.packing import IntArray, pack
 
 # name, context, median and spread of the lengths (log-normal), smallest
 SHAPES = (("short SFT rows, context 512", 512, 4.0, 0.6), ("mixed documents, context 2,048", 2048, 6.0, 1.1))
 
 
 def picochat(lengths: IntArray, capacity: int) -> int:
-    return len(pack_bestfit(lengths, capacity))
+    return len(pack(lengths, capacity))
 
 
 def trl_bfd(lengths: IntArray, capacity: int) -> int:

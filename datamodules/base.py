@@ -125,7 +125,9 @@ class ChatDataModule(StreamDataModule):
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
         if any(one.share is not None for one in self.inputs):
             if shares or sampling_tag not in ("category", "mixture_component"):
-                raise UserError("data.chat_input names shares of its files; leave data.shares and sampling_tag out")
+                raise UserError(
+                    "data.chat_input names shares of its files; leave data.shares and data.sampling_tag out"
+                )
             sampling_tag = "mixture_component"
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares or None

@@ -13,13 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from picochat.datamodules.batches import split_rows
 from picochat.datamodules.loaders import check_trainer
 from picochat.datamodules.packing import PackingName
-from picochat.datamodules.prepare import corpus_of, ensure_dataset_pack, ensure_tokenizer
-from picochat.datamodules.store import TokenStore
+from picochat.datamodules.prepare import corpus_of, ensure_tokenizer
 from picochat.datamodules.stream import StreamDataModule
 from picochat.datamodules.tokenise import tokens_of_corpus
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.packs.dataset_pack import load_dataset_pack
 
 
 class CorpusDataModule(StreamDataModule):
@@ -78,15 +76,15 @@ class CorpusDataModule(StreamDataModule):
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, and the tokens of the documents."""
         check_trainer(self.trainer)
-        ensure_dataset_pack(self.pack_path)
-        self._store(ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size), verify=True)
+        tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size)
+        tokens_of_corpus(corpus_of(self.pack_path), tokenizer, self.work_dir / "tokens", verify=True)
 
     def setup(self, stage: str) -> None:
         """Open the tokens, decide the sides, split long documents, and plan."""
         check_trainer(self.trainer)
         self.chat_tokenizer = ChatTokenizer.load(self.tokenizer_path)
         self.lanes = ["corpus"]
-        store = self._store(self.chat_tokenizer, verify=False)
+        store = tokens_of_corpus(corpus_of(self.pack_path), self.chat_tokenizer, self.work_dir / "tokens", verify=False)
         # the rule of picochat.packs.quotas.split_of, on the hashes that the store kept
         held_out = np.asarray(store.hashes) / 2**32 < self.val_fraction
         prefix = tuple(self.chat_tokenizer.document_start)
@@ -107,14 +105,8 @@ class CorpusDataModule(StreamDataModule):
 
     def summary(self) -> list[str]:
         """Documents and where they come from, for `describe`."""
-        lines = [f"corpus {self._corpus()}"]
+        lines = [f"corpus {corpus_of(self.pack_path)}"]
         for name, side in {"train": self._train, **self._evaluations}.items():
             documents, tokens = len(np.unique(side.rows)), side.supervised.sum()
             lines.append(f"{name:<5}  {documents:,} documents in {len(side):,} parts, {tokens:,} tokens")
         return lines
-
-    def _corpus(self) -> Path:
-        return corpus_of(load_dataset_pack(self.pack_path))
-
-    def _store(self, tokenizer: ChatTokenizer, *, verify: bool) -> TokenStore:
-        return tokens_of_corpus(self._corpus(), tokenizer, self.work_dir / "tokens", verify=verify)

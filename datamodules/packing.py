@@ -32,12 +32,7 @@ PackingName = Literal["bos_bestfit", "separate"]
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Packed rows, compactly.
-
-    Attributes:
-        order: [examples] indices into the lengths that were packed, bin after bin.
-        starts: [bins + 1] int64; bin i holds ``order[starts[i]:starts[i + 1]]``.
-    """
+    """Packed rows: `order` [examples] indices into the lengths, bin after bin; `starts` [bins + 1] int64, as drawn."""
 
     order: IntArray
     starts: IntArray
@@ -60,27 +55,23 @@ class Bins:
         return Bins(order=self.order[places], starts=starts)
 
 
-def pack(lengths: IntArray, capacity: int, packing: PackingName) -> Bins:
-    """Pack by name: ``bos_bestfit`` (best-fit decreasing) or ``separate`` (one example a bin)."""
-    if packing == "bos_bestfit":
-        return pack_bestfit(lengths, capacity)
-    if packing == "separate":
-        _check(lengths, capacity)
-        return Bins(order=np.arange(len(lengths)), starts=np.arange(len(lengths) + 1))
-    raise ValueError(f"packing must be bos_bestfit or separate, not {packing!r}")
-
-
-def pack_bestfit(lengths: IntArray, capacity: int) -> Bins:
+def pack(lengths: IntArray, capacity: int, packing: PackingName = "bos_bestfit") -> Bins:
     """Best-fit decreasing over a histogram of lengths; ties go to the example that comes first.
 
     Args:
         lengths: [examples] places that each example takes (its tokens less one: inputs and targets are shifted).
         capacity: places in a bin, that is the context length.
+        packing: ``separate`` gives each example a bin of its own.
 
     Raises:
         ValueError: a length below 1 or above the capacity; who calls decides what becomes of over-long examples.
     """
-    _check(lengths, capacity)
+    if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
+        raise ValueError(f"lengths must lie in 1…{capacity}; found {lengths.min()}…{lengths.max()}")
+    if packing == "separate":
+        return Bins(order=np.arange(len(lengths)), starts=np.arange(len(lengths) + 1))
+    if packing != "bos_bestfit":
+        raise ValueError(f"packing must be bos_bestfit or separate, not {packing!r}")
     moves = list(_moves(np.bincount(lengths, minlength=capacity + 1).tolist(), capacity))
     bins = max((stop for _, _, stop, _, _ in moves), default=0)
     sizes = np.zeros(bins + 1, dtype=np.int64)
@@ -104,8 +95,8 @@ def _moves(histogram: list[int], capacity: int) -> Iterator[tuple[int, int, int,
     """Yield (item, first, stop, slot, each): of the examples from `item` on, each of the bins first…stop-1 gets `each`,
     and finds them at `slot` of its list.
 
-    Bins with the same room are kept as runs of neighbours with the same contents, so a run never needs to be looked
-    into: a run is (first, stop, examples that each of its bins holds by now).
+    Bins with the same room are kept as runs of neighbours with the same contents: (first, stop, examples that each of
+    its bins holds by now).
     """
     runs_with_room: dict[int, list[tuple[int, int, int]]] = {}
     rooms = 0  # bit r is set where bins with room r exist, so the tightest fit for n is the lowest bit of rooms >> n
@@ -150,8 +141,3 @@ def _longest_first(lengths: IntArray, capacity: int) -> IntArray:
     low, high = keys.astype(np.uint16), (keys >> np.uint32(16)).astype(np.uint16)
     order = np.argsort(low, kind="stable")  # 16 bits: numpy sorts by radix, ten times faster than by comparing
     return order if capacity < 1 << 16 else order[np.argsort(high[order], kind="stable")]
-
-
-def _check(lengths: IntArray, capacity: int) -> None:
-    if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
-        raise ValueError(f"lengths must lie in 1…{capacity}; found {lengths.min()}…{lengths.max()}")

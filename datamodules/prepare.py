@@ -57,8 +57,9 @@ def ensure_dataset_pack(file: Path) -> DatasetPack:
     return load_dataset_pack(file)
 
 
-def corpus_of(pack: DatasetPack) -> Path:
-    """The pack's corpus; a pack that names none is refused."""
+def corpus_of(file: Path) -> Path:
+    """The corpus that a dataset pack names; the pack is made where there is none."""
+    pack = ensure_dataset_pack(file)
     if pack.corpus_path is None:
         raise UserError(f'{pack.path} names no corpus; add "corpus": "FILE" to it')
     return pack.corpus_path
@@ -69,7 +70,7 @@ def ensure_tokenizer(path: Path, dataset_pack: Path, vocab_size: int, thinking: 
     if not path.exists():
         if path.suffix != ".json":
             raise UserError(f"data.tokenizer: {path} does not exist; name a model folder, or a .json file to be made")
-        corpus = corpus_of(ensure_dataset_pack(dataset_pack))
+        corpus = corpus_of(dataset_pack)
         rank_zero_info(f"training a tokenizer of {vocab_size} tokens on {corpus}: {path}")
         texts = (document.text for document in iter_documents(corpus))
         train_tokenizer(tqdm(texts, desc="tokenizer", unit=" documents", disable=None), vocab_size).write(path)

@@ -53,8 +53,8 @@ class Chunk(NamedTuple):
 
 
 class TokenStore:
-    """A finished folder, opened: its header, and an attribute for each array of the module's drawing (`learnt` is None
-    where everything is supervised). Pickles as its path, so that workers map the same pages."""
+    """A finished folder, opened: its header, and an attribute for each array of the drawing (`learnt` is None where
+    everything is supervised). Pickles as its path, so that workers map the same pages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,12 +82,8 @@ class TokenStore:
 
     def place(self, row: int) -> str:
         """Where a row stood, FILE:LINE."""
-        first = 0
-        for file, rows in self.header["files"]:
-            if row < first + rows:
-                return f"{file}:{self.lines[row]}"
-            first += rows
-        raise IndexError(row)
+        files, rows = zip(*self.header["files"], strict=True)
+        return f"{files[np.searchsorted(np.cumsum(rows), row, side='right')]}:{self.lines[row]}"
 
     def tag(self, field: str) -> tuple[list[str], IntArray]:
         """(values, index of its value for each row [rows]) of a tag."""
@@ -115,8 +111,8 @@ def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
-    """Open the store in `folder`; None if there is none or it is damaged. `verify` compares the sha256 of the arrays,
-    and not their sizes alone; one process does it for all."""
+    """Open the store in `folder`; None if there is none or it is damaged: by the sizes of its arrays, with `verify` by
+    their sha256 too (one process does it for all)."""
     try:
         store = TokenStore(folder)
         whole = store.header["format"] == FORMAT and all(
@@ -174,11 +170,9 @@ def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dic
 
 def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> dict[str, npt.NDArray[Any]]:
     """The chunk's part of each array, after `total` tokens; `values` takes in the tags that are new."""
-    columns: dict[str, npt.NDArray[Any]] = {
-        name: getattr(chunk, name) for name in ("tokens", "lines", "hashes", "sizes")
-    }
     ends = np.cumsum(chunk.lengths, dtype=np.int64)
-    columns["offsets"] = total + ends
+    columns: dict[str, npt.NDArray[Any]] = {"offsets": total + ends}
+    columns |= {name: getattr(chunk, name) for name in ("tokens", "lines", "hashes", "sizes")}
     columns["supervised"] = chunk.lengths - 1  # the first token is not a target
     if chunk.learnt is not None:
         firsts = ends - chunk.lengths

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picochat.datamodules.packing import Bins, fill, pack, pack_bestfit
+from picochat.datamodules.packing import Bins, fill, pack
 
 CASES = st.integers(1, 60).flatmap(
     lambda capacity: st.tuples(st.just(capacity), st.lists(st.integers(1, capacity), max_size=120))
@@ -16,7 +16,7 @@ CASES = st.integers(1, 60).flatmap(
 
 def packed(lengths: list[int], capacity: int) -> list[list[int]]:
     """The lengths in each bin."""
-    bins = pack_bestfit(np.array(lengths, dtype=np.int64), capacity)
+    bins = pack(np.array(lengths, dtype=np.int64), capacity)
     return [[lengths[index] for index in members.tolist()] for members in bins]
 
 
@@ -36,7 +36,7 @@ def plain_bestfit(lengths: list[int], capacity: int) -> list[list[int]]:
 
 def test_ten_examples_fill_four_bins_as_drawn() -> None:
     lengths = np.array([3, 7, 2, 5, 5, 4, 8, 1, 3, 2])
-    bins = pack_bestfit(lengths, 10)
+    bins = pack(lengths, 10)
     assert [members.tolist() for members in bins] == [[6, 2], [1, 0], [3, 4], [5, 8, 9, 7]]
     assert bins.starts.tolist() == [0, 2, 4, 6, 10]
     assert fill(bins, lengths, 10) == 1.0
@@ -61,7 +61,7 @@ def test_hand_written_lists_of_lengths(lengths: list[int], bins: list[list[int]]
 @given(CASES)
 def test_every_example_lies_in_exactly_one_bin_and_no_bin_overflows(case: tuple[int, list[int]]) -> None:
     capacity, lengths = case
-    bins = pack_bestfit(np.array(lengths, dtype=np.int64), capacity)
+    bins = pack(np.array(lengths, dtype=np.int64), capacity)
     assert sorted(bins.order.tolist()) == list(range(len(lengths)))
     assert all(0 < sum(lengths[index] for index in members.tolist()) <= capacity for members in bins)
 
@@ -80,7 +80,7 @@ def test_capacity_beyond_16_bits_packs_the_same() -> None:
 
 
 def test_equal_lengths_keep_the_order_of_the_file() -> None:
-    assert pack_bestfit(np.array([2, 2, 2, 2]), 4).order.tolist() == [0, 1, 2, 3]
+    assert pack(np.array([2, 2, 2, 2]), 4).order.tolist() == [0, 1, 2, 3]
 
 
 def test_separate_gives_each_example_a_bin_no_examples_make_none_and_other_names_are_refused() -> None:
@@ -109,7 +109,7 @@ def test_a_million_lengths_take_at_most_32_bytes_each() -> None:
 
     lengths = np.random.default_rng(0).integers(20, 400, size=10**6)
     tracemalloc.start()
-    bins = pack_bestfit(lengths, 512)
+    bins = pack(lengths, 512)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak / len(lengths) <= 32

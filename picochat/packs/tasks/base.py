@@ -128,10 +128,8 @@ class Task(ABC):
 
     @abstractmethod
     def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
-        """Put the problem into the words of one template; ``draw`` varies what need not be fixed (names, wording).
-
-        Two different (value, template) pairs give two different prompts.
-        """
+        """Put the problem into the words of one template; another value or template gives another prompt. ``draw`` varies
+        what need not be fixed (names, the reply)."""
 
     def unit(self, stage: str, value: Any) -> str:
         """What is held out whole: the problem, or something larger (a word that five tasks ask for)."""
@@ -152,8 +150,6 @@ class Task(ABC):
         return self.known if phrasing == "known" else self.new
 
     def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
-        """What is wrong with the problem's steps or answer, found by reading them back; None when they are right.
-
-        Every problem of a pack passes through here; one fault stops the build.
-        """
+        """What is wrong with the problem's steps or answer, found by reading them back; None when they are right. Every
+        problem of a pack passes through here; one fault stops the build."""
         return None

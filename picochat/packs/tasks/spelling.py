@@ -88,10 +88,8 @@ class Count(_Spelling):
     skill = "count"
 
     def values(self, stage: str) -> Sequence[tuple[str, str]]:
-        """For each word its repeated letters, one of the others, and for every third word a letter it lacks.
-
-        Asking for every letter alike would make "1" the answer nearly always. Of a nonword one letter is asked.
-        """
+        """For each word its repeated letters, one of the others, and for every third word a letter it lacks: were every
+        letter asked for, "1" would be the answer nearly always. Of a nonword one letter is asked."""
         if stage in self.train_only:
             draw = Draw(0, "letters of nonwords")
             return [(text, draw.pick(text if draw.chance(2 / 3) else ascii_lowercase)) for text in nonwords(self.words)]
