@@ -51,12 +51,10 @@ class TrainBatches(Dataset[Batch]):
 
 @dataclass(frozen=True, eq=False)
 class EvalBatches(Dataset[Batch]):
-    """Every bin once, over all ranks. All ranks have the same number of batches; what is missing is padding.
+    """Every bin once, over all ranks, which have the same number of batches; what is missing is padding. Some kernels
+    refuse a batch of nothing else: a rank that has no bin left reads the first one again, without supervised tokens.
 
     5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [(0) -]
-
-    Some kernels refuse a batch of nothing but padding: a rank that has no bin left reads the first one again, without
-    supervised tokens, (0) above.
     """
 
     layout: Layout
@@ -110,7 +108,7 @@ def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int
     """Make Lightning's count of micro-batches say what the optimizer step says, when a run is resumed.
 
     A checkpoint counts micro-batches of the split it was saved under, and may lie between two optimizer steps (its
-    half-summed gradients are gone). Lightning decides by that count when to step, to validate and to end:
+    half-summed gradients are gone). Lightning decides by that count when to step, validate and end:
 
         saved at step 17 with A = 4      counter 68      resumed with A = 2      34
         saved after micro-batch 70       counter 70      resumed with A = 4      68, the step is done again

@@ -1,5 +1,5 @@
 """Which packed rows an optimizer step sees. In: length, supervised tokens and lane of every example. Out: bins of
-examples by number. Next: base, which turns them into batches.
+examples by number. Next: batches, loaders.
 
 The plan is an endless stream of bins (packed rows), cut from blocks. Block b is a pure function of (seed, b): draw
 `block_size` examples, pack them, shuffle the bins. A run reads the stream from some bin on, a fixed number a step:
@@ -69,11 +69,12 @@ class DataPlan:
     packing: PackingName = "bos_bestfit"
     block_size: int | None = None
     anchor: tuple[int, int] = (0, 0)
-    _firsts: list[int] = field(init=False, repr=False)  # first bin of block anchor, anchor + 1, …; grows as asked for
     _recent: dict[int, Block] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_firsts", [self.anchor[1]])
+    @cached_property
+    def _firsts(self) -> list[int]:
+        """The first bin of block anchor, anchor + 1, …; grows as asked for."""
+        return [self.anchor[1]]
 
     @property
     def draws(self) -> int:
@@ -200,14 +201,11 @@ class Split:
 
 
 def forecast(plan: DataPlan, split: Split, steps: int, names: list[str], scale: float = 1.0) -> dict[str, Any]:
-    """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them.
+    """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them. There will be
+    `scale` rows for each row of `plan`, where it is a sample of them.
 
     Tokens are positions that are not padding; rows of a step or an epoch are packed ones. A lane's epoch_steps draw
     each of its rows once; replays are the draws of each in the run. Lanes without draws are left out.
-
-    Args:
-        names: of the lanes.
-        scale: rows that there will be, for each row of `plan`, where it is a sample of them.
     """
     bins, supervised = plan.block(0)
     lengths = plan.lengths[bins.order].astype(np.int64)

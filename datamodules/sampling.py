@@ -40,18 +40,13 @@ _ROUNDS = 8  # of the bijection; four are the theoretical least, the others are 
 def shares(counts: IntArray, alpha: float) -> list[Fraction]:
     """Each category's exact share of the draws, n_c ** alpha over their sum; a category without rows gets none."""
     weights = [Fraction(float(count) ** alpha) if count else Fraction(0) for count in counts.tolist()]
-    total = sum(weights)
+    total = sum(weights) or 1
     return [weight / total for weight in weights]
 
 
 def quotas(counts: IntArray, alpha: float, draws: int, given: Sequence[Fraction] | None = None) -> IntArray:
-    """Split `draws` by largest remainder; of equal remainders the category that comes first is served first.
-
-    Args:
-        counts: [categories] rows of each.
-        alpha: 1 uniform over rows, 0.5 square root, 0 the same for every category.
-        draws: examples in a block.
-        given: [categories] shares in place of those that alpha makes.
+    """[categories] the examples of each in a block of `draws`, by largest remainder; of equal remainders the category
+    that comes first is served first. `given` [categories] are shares in place of those that `alpha` makes of `counts`.
     """
     parts = largest_remainder(draws, dict(enumerate(given or shares(counts, alpha))))
     return np.array(list(parts.values()), dtype=np.int64)

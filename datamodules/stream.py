@@ -1,6 +1,5 @@
 """The Lightning adapter around a plan, shared by chat and corpus. In: examples of the two sides. Out: loaders, the
-state of a run, a description of the mixture. Next: the trainer.
-"""
+state of a run, a description of the mixture. Next: the trainer."""
 
 import dataclasses
 import math
@@ -80,15 +79,11 @@ class StreamDataModule(LightningDataModule, ABC):
         self._resumed: dict[str, Any] = {}
 
     def start_stream(
-        self,
-        train: Examples,
-        evaluations: dict[str, Examples],
-        alpha: float,
-        shares: Mapping[str, float] | None = None,
+        self, train: Examples, sides: dict[str, Examples], alpha: float, shares: Mapping[str, float] | None = None
     ) -> None:
-        """Plan the training side, sampled with `alpha` or by `shares` of the lanes, and take the examples of each
-        evaluation that has some."""
-        self._train, self._evaluations = train, {name: side for name, side in evaluations.items() if len(side)}
+        """Plan the training side, sampled with `alpha` or by `shares` of the lanes, and take the evaluation sides that
+        have examples."""
+        self._train, self._evaluations = train, {name: side for name, side in sides.items() if len(side)}
         self.val_names = list(self._evaluations)
         self.plan = DataPlan(
             lengths=train.lengths,
@@ -120,9 +115,7 @@ class StreamDataModule(LightningDataModule, ABC):
         if min(given.values()) < 0 or left < 0 or bool(left) != bool(others):
             rest = f" with a rest for the lanes {', '.join(others)}" if others else ""
             raise UserError(f"data.shares must not be negative, and sum to 1{rest}, not to {float(1 - left):g}")
-        unnamed = (
-            shares_of(np.where(np.isin(lanes, [*given]), 0, counts), alpha) if others else [Fraction()] * len(lanes)
-        )
+        unnamed = shares_of(np.where(np.isin(lanes, [*given]), 0, counts), alpha)
         return tuple(exact(given.get(lane, 0)) + left * part for lane, part in zip(lanes, unnamed, strict=True))
 
     def steps_of(self, epochs: float, split: Split) -> int:

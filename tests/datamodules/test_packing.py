@@ -1,6 +1,7 @@
 """Packing: the same bins as best-fit decreasing, found without looking at one example after the other."""
 
 import bisect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -59,19 +60,16 @@ def test_hand_written_lists_of_lengths(lengths: list[int], bins: list[list[int]]
 
 
 @given(CASES)
-def test_every_example_lies_in_exactly_one_bin_and_no_bin_overflows(case: tuple[int, list[int]]) -> None:
+def test_every_example_lies_in_one_bin_and_bins_are_as_full_as_those_of_plain_best_fit_decreasing(
+    case: tuple[int, list[int]],
+) -> None:
     capacity, lengths = case
     bins = pack(np.array(lengths, dtype=np.int64), capacity)
     assert sorted(bins.order.tolist()) == list(range(len(lengths)))
-    assert all(0 < sum(lengths[index] for index in members.tolist()) <= capacity for members in bins)
-
-
-@given(CASES)
-def test_bins_are_as_full_as_those_of_plain_best_fit_decreasing(case: tuple[int, list[int]]) -> None:
     # Which of two bins with the same room is taken is free, so the fill of every bin is compared, not its contents.
-    capacity, lengths = case
-    ours, textbook = packed(lengths, capacity), plain_bestfit(lengths, capacity)
-    assert sorted(map(sum, ours)) == sorted(map(sum, textbook))
+    ours = [sum(lengths[index] for index in members.tolist()) for members in bins]
+    assert sorted(ours) == sorted(map(sum, plain_bestfit(lengths, capacity)))
+    assert all(0 < filled <= capacity for filled in ours)
 
 
 def test_capacity_beyond_16_bits_packs_the_same() -> None:
@@ -79,11 +77,8 @@ def test_capacity_beyond_16_bits_packs_the_same() -> None:
     assert sorted(packed(lengths, 100_000)) == sorted(plain_bestfit(lengths, 100_000))
 
 
-def test_equal_lengths_keep_the_order_of_the_file() -> None:
-    assert pack(np.array([2, 2, 2, 2]), 4).order.tolist() == [0, 1, 2, 3]
-
-
 def test_separate_gives_each_example_a_bin_no_examples_make_none_and_other_names_are_refused() -> None:
+    assert pack(np.array([2, 2, 2, 2]), 4).order.tolist() == [0, 1, 2, 3]  # equal lengths keep their order
     assert [members.tolist() for members in pack(np.array([3, 1, 2]), 4, "separate")] == [[0], [1], [2]]
     nothing = np.array([], dtype=np.int64)
     assert len(bins := pack(nothing, 8, "bos_bestfit")) == 0
@@ -105,8 +100,6 @@ def test_lengths_outside_the_capacity_are_refused(lengths: list[int], packing: s
 
 
 def test_a_million_lengths_take_at_most_32_bytes_each() -> None:
-    import tracemalloc
-
     lengths = np.random.default_rng(0).integers(20, 400, size=10**6)
     tracemalloc.start()
     bins = pack(lengths, 512)

@@ -1,13 +1,16 @@
-"""The plan: one endless stream of bins, whoever reads it, in whatever split, from wherever."""
+"""The plan: one endless stream of bins, whoever reads it, in whatever split, from wherever; and a run on paper."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picochat.datamodules.plan import DataPlan, Split
+from picochat.datamodules.plan import DataPlan, Split, forecast
 
 
 def small_plan(seed: int = 42, examples: int = 300, block_size: int | None = None, alpha: float = 0.5) -> DataPlan:
@@ -43,23 +46,15 @@ def test_no_row_comes_again_before_its_lane_is_exhausted() -> None:
     assert counts[plan.lanes == 1].min() == 10
 
 
-def test_bins_hold_whole_examples_within_capacity_and_know_their_supervised_tokens() -> None:
-    plan = small_plan()
-    block = plan.block(0)
-    for members, tokens in zip(block.bins, block.tokens.tolist(), strict=True):
-        assert plan.lengths[members].sum() <= 64
-        assert plan.supervised[members].sum() == tokens
-    assert plan.tokens(0, len(block.bins)) == plan.supervised[block.bins.order].sum()
-
-
 @given(st.integers(0, 400), st.integers(1, 90))
 @settings(deadline=None)
 def test_any_window_is_that_part_of_the_stream(start: int, count: int) -> None:
     plan = small_plan(block_size=80)
     whole = [members.tolist() for members in plan.bins(0, start + count)]
     assert [members.tolist() for members in small_plan(block_size=80).bins(start, count)] == whole[start:]
-    tokens = sum(int(plan.supervised[members].sum()) for members in plan.bins(start, count))
-    assert plan.tokens(start, count) == tokens
+    window = plan.bins(start, count)
+    assert plan.tokens(start, count) == sum(int(plan.supervised[members].sum()) for members in window)
+    assert max(plan.lengths[members].sum() for members in window) <= 64
 
 
 def test_an_anchored_plan_goes_on_with_the_same_stream_and_never_packs_what_lies_before() -> None:
@@ -72,12 +67,6 @@ def test_an_anchored_plan_goes_on_with_the_same_stream_and_never_packs_what_lies
     assert min(anchored._recent) == number
     with pytest.raises(ValueError, match="anchor"):
         anchored.bins(first - 1, 1)
-
-
-def test_steps_are_dealt_out_as_drawn() -> None:
-    split = Split(batch_size=1, accumulate=2, world_size=2)
-    assert split.step_start(2) == 8
-    assert [[split.start(2, micro, rank) for rank in (0, 1)] for micro in (0, 1)] == [[8, 9], [10, 11]]
 
 
 @given(
@@ -95,6 +84,7 @@ def test_ranks_and_micro_batches_partition_a_step(
         for row in range(batch)
     ]
     assert read == list(range(split.step_start(step), split.step_start(step + 1)))
+    assert Split(batch_size=1, accumulate=2, world_size=2).start(2, 1, 0) == 10  # as drawn
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -118,3 +108,68 @@ def test_a_fingerprint_does_not_depend_on_the_pieces_it_is_taken_in(monkeypatch:
     monkeypatch.setattr("picochat.datamodules.plan._PIECE", 7)
     assert small_plan().fingerprint == whole
     assert small_plan(seed=1).fingerprint != whole
+
+
+ROWS = 5_000_000
+RANK = """
+import sys
+import numpy as np
+from picochat.datamodules.plan import DataPlan, Split
+
+def own():  # bytes in memory that belong to no file
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+
+before = own()
+lengths, lanes = (np.memmap(f"{sys.argv[1]}/{dtype}", dtype, "r") for dtype in ("i4", "i2"))
+plan = DataPlan(lengths, lengths, lanes, capacity=512)
+assert len(plan.bins(Split(batch_size=8, world_size=1024).start(0, 0, 1023), 8)) == 8
+print(own() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_a_rank_starts_without_holding_the_columns(tmp_path: Path) -> None:
+    np.random.default_rng(0).integers(8, 512, ROWS, dtype="i4").tofile(tmp_path / "i4")
+    (np.arange(ROWS) * 14 // ROWS).astype("i2").tofile(tmp_path / "i2")
+    done = subprocess.run([sys.executable, "-c", RANK, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < ROWS * (4 + 4 + 2) / 2
+
+
+# 16 rows of lane a and 4 of lane b, roots 4 : 2; each takes 5 of a row's 10 places and learns 2
+PLAN = DataPlan(
+    lengths=np.full(20, 5),
+    supervised=np.full(20, 2),
+    lanes=np.array([0] * 16 + [1] * 4, dtype=np.int16),
+    capacity=10,
+    block_size=12,
+)
+
+
+def test_a_run_takes_rows_tokens_and_epochs_by_the_plan() -> None:
+    found = forecast(PLAN, Split(batch_size=1, accumulate=2, world_size=3), steps=20, names=["a", "b"])
+    a, b = found.pop("categories")
+    assert found == {
+        "steps": 20,
+        "rows_per_step": 6,
+        "rows_per_epoch": 10,  # 20 rows, two a row
+        "epochs": 12,
+        "tokens": 20 * 6 * 10,
+        "supervised_tokens": 20 * 6 * 2 * 2,
+        "padding": 0,
+        "document_length": 6,  # positions 1 … 5 see 1 … 5: 3 on average
+    }
+    # two blocks of 8 draws from lane a, 6 packed rows each
+    assert a == {"name": "a", "rows": 16, "share": pytest.approx(8 / 12), "epoch_steps": 2, "replays": 10}
+    assert b == {"name": "b", "rows": 4, "share": pytest.approx(4 / 12), "epoch_steps": 1, "replays": 20}
+
+
+def test_a_sample_stands_for_all_rows() -> None:
+    part = forecast(PLAN, Split(batch_size=6), steps=20, names=["a", "b"], scale=10)
+    assert [(lane["rows"], lane["replays"]) for lane in part["categories"]] == [(160, 1), (40, 2)]
+    assert part["rows_per_epoch"] == 100
+
+
+def test_a_lane_that_is_never_drawn_is_left_out() -> None:
+    starved = DataPlan(np.full(9, 5), np.full(9, 2), np.array([0] * 8 + [1], dtype=np.int16), 10, alpha=1, block_size=2)
+    assert [lane["name"] for lane in forecast(starved, Split(1), 5, ["a", "b"])["categories"]] == ["a"]

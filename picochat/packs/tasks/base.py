@@ -128,8 +128,8 @@ class Task(ABC):
 
     @abstractmethod
     def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
-        """Put the problem into the words of one template; another value or template gives another prompt. ``draw`` varies
-        what need not be fixed (names, the reply)."""
+        """Put the problem into the words of one template; another value or template gives another prompt. ``draw``
+        varies what need not be fixed (names, the reply)."""
 
     def unit(self, stage: str, value: Any) -> str:
         """What is held out whole: the problem, or something larger (a word that five tasks ask for)."""
