@@ -38,14 +38,9 @@ def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> No
     assert [str(tensor.dtype) for tensor in batch] == [f"torch.int{bits}" for bits in (64, 64, 64, 32, 16, 64, 32, 64)]
     assert examples.lengths.tolist() == [3, 2]
     assert examples.supervised.tolist() == [2, 1]
-
-
-def test_an_empty_bin_is_padding(tmp_path: Path) -> None:
-    examples = whole_rows(store_of(tmp_path, [[BOS, 1, END]]), np.arange(1), np.array([0]))
-    batch = Layout(examples, 4, PAD).batch([np.array([0]), np.array([], dtype=int)])
-    assert batch.input_ids.tolist() == [[BOS, 1, PAD, PAD], [PAD] * 4]
-    assert batch.document_ids[1].tolist() == [0] * 4
-    assert batch.step_tokens.item() == 2
+    padded = Layout(examples, 4, PAD).batch([np.array([1]), np.array([], dtype=int)])  # an empty bin is padding
+    assert padded.input_ids.tolist() == [[BOS, 3, PAD, PAD], [PAD] * 4]
+    assert padded.document_ids[1].tolist() == [0] * 4
 
 
 def test_a_long_document_is_split_as_drawn(tmp_path: Path) -> None:

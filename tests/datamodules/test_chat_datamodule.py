@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.callbacks import BenchmarkMetrics
-from picochat.datamodules import CapabilityDataModule, ChatDataModule, ReleaseDataModule, prepare, tokenise
+from picochat.datamodules import CapabilityDataModule, ChatDataModule, prepare, tokenise
 from picochat.errors import UserError
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.packs import formats
@@ -25,12 +25,6 @@ def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
     return dm
 
 
-def keys(dm: ChatDataModule, side: str) -> set[str]:
-    rows = [json.loads(line) for line in Path(dm.chat_input or "").read_text().splitlines()]
-    examples = dm._train if side == "train" else dm._evaluations[side]
-    return {rows[index]["key"] for index in examples.rows.tolist()}
-
-
 def test_every_document_begins_with_bos_and_positions_restart(files: dict[str, str]) -> None:
     dm = ready(files)
     for batch in dm.train_dataloader():
@@ -42,16 +36,22 @@ def test_every_document_begins_with_bos_and_positions_restart(files: dict[str, s
         assert (starts.sum(dim=1) > 1).any()  # packing did happen
 
 
-def test_sampling_by_root_gives_lanes_ten_six_and_four_of_twenty(files: dict[str, str]) -> None:
-    dm = ready(files, val_fraction=0, block_size=200)
-    assert dm.lanes == ["add", "identity", "spell"]
-    assert dm.plan.quotas.tolist() == [100, 40, 60]  # 100, 16 and 36 rows: roots 10 : 4 : 6
-
-
-def test_sampling_goes_by_another_tag_or_alpha(files: dict[str, str]) -> None:
-    dm = ready(files, val_fraction=0, block_size=152, sampling_tag="mixture_component", sampling="uniform")
-    assert dm.lanes == ["anchor", "skills"]
-    assert dm.plan.quotas.tolist() == [16, 136]
+@pytest.mark.parametrize(
+    ("settings", "lanes", "quotas"),
+    [
+        ({"block_size": 200}, ["add", "identity", "spell"], [100, 40, 60]),  # 100, 16 and 36 rows: roots 10 : 4 : 6
+        (
+            {"block_size": 152, "sampling_tag": "mixture_component", "sampling": "uniform"},
+            ["anchor", "skills"],
+            [16, 136],
+        ),
+    ],
+)
+def test_lanes_get_the_quotas_of_their_tag_and_sampling(
+    files: dict[str, str], settings: dict[str, Any], lanes: list[str], quotas: list[int]
+) -> None:
+    dm = ready(files, val_fraction=0, **settings)
+    assert (dm.lanes, dm.plan.quotas.tolist()) == (lanes, quotas)
 
 
 def test_the_eval_rows_have_no_say_in_the_training_stream(files: dict[str, str], tmp_path: Path) -> None:
@@ -60,15 +60,19 @@ def test_the_eval_rows_have_no_say_in_the_training_stream(files: dict[str, str],
     beside = ready({**files, "eval_input": str(write_jsonl(tmp_path / "eval.jsonl", rows))})
     assert alone.lanes == ["add", "identity", "spell"]
     assert beside.lanes == ["add", "identity", "spell", "a lane of its own"]
+    assert "a lane of its own" not in beside.describe()
     assert alone.plan.block(0).bins.order.tolist() == beside.plan.block(0).bins.order.tolist()
     assert alone.plan.fingerprint == beside.plan.fingerprint
 
 
-def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("keyed", [True, False])
+def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path, keyed: bool) -> None:
     rows = [chat_row("add", number % 400, 1 + number // 400) for number in range(4000)]  # ten phrasings a problem
+    for row in rows:
+        row["key"] = row["key"] if keyed else None  # then what a row asks is its problem
     dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}, val_fraction=0.25)
-    train, val = keys(dm, "train"), keys(dm, "val")
-    assert train | val == {f"add:{number}" for number in range(400)}
+    train, val = ({index % 400 for index in side.rows.tolist()} for side in (dm._train, dm._evaluations["val"]))
+    assert train | val == set(range(400))
     assert not train & val
     assert 65 <= len(val) <= 135  # a quarter of 400, four standard deviations either way
     assert len(dm._train) == 10 * len(train)
@@ -85,16 +89,6 @@ def test_validation_takes_problems_of_every_lane_of_a_task_pack(files: dict[str,
     assert (of_lane > 0).all()  # none, had it hashed keys as the pack does: the pack keeps all of those for evaluation
 
 
-def test_rows_without_a_key_are_split_by_what_they_ask(files: dict[str, str], tmp_path: Path) -> None:
-    rows = [chat_row("add", number % 30, 1 + number // 30) for number in range(120)]
-    for row in rows:
-        del row["key"]
-    dm = ready({**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}, val_fraction=0.25)
-    numbers = {name: set((side.rows % 30).tolist()) for name, side in (("train", dm._train), *dm._evaluations.items())}
-    assert numbers["val"]
-    assert not numbers["train"] & numbers["val"]
-
-
 def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[str, str]) -> None:
     dm = ready(files, val_fraction=0.2)
     assert dm.val_names == ["val", "eval"]
@@ -106,7 +100,7 @@ def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[st
         assert sum(int(batch.step_tokens) for batch in first) == dm._evaluations[name].supervised.sum()
     assert len(dm._evaluations["eval"]) == 20
     assert ready(files, val_fraction=0).val_names == ["eval"]
-    assert len(keys(ready(files, val_fraction=1e-9), "val")) == 1  # a tiny set still holds out a problem
+    assert len(ready(files, val_fraction=1e-9)._evaluations["val"]) == 1  # a tiny set still holds out a problem
     assert ready({**files, "eval_input": None}, val_fraction=0).val_dataloader() == []
 
 
@@ -119,26 +113,20 @@ def test_test_measures_and_predict_asks_the_eval_rows(files: dict[str, str]) -> 
         ready({**files, "eval_input": None}).test_dataloader()
 
 
-def test_long_rows_are_refused_with_lane_and_line(files: dict[str, str], tmp_path: Path) -> None:
+def test_long_rows_are_refused_with_lane_and_line_or_dropped_and_counted(files: dict[str, str], tmp_path: Path) -> None:
     rows = [chat_row("add", 1, 3), chat_row("spell", 2, 400), chat_row("add", 3, 3), chat_row("spell", 4, 500)]
     path = write_jsonl(tmp_path / "chat.jsonl", rows)
-    settings = {**files, "chat_input": str(path)}
+    settings = {**files, "chat_input": str(path), "val_fraction": 0}
     expected = rf"2 rows do not fit .*\(spell 2; {path}:2, {path}:4\); set it to \d+, or"
     with pytest.raises(UserError, match=expected) as refused:
-        ready(settings, val_fraction=0)
+        ready(settings)
     needed = int(str(refused.value).split("set it to ")[1].split(",")[0])
-    assert len(ready(settings, val_fraction=0, context_length=needed)._train) == 4
+    assert len(ready(settings, context_length=needed)._train) == 4
     with pytest.raises(UserError):
-        ready(settings, val_fraction=0, context_length=needed - 1)
-
-
-def test_dropping_long_rows_is_told(files: dict[str, str], tmp_path: Path) -> None:
-    rows = [chat_row("add", 1, 3), chat_row("spell", 2, 400), chat_row("add", 3, 3)]
-    settings = {**files, "chat_input": str(write_jsonl(tmp_path / "chat.jsonl", rows))}
-    dm = ready(settings, val_fraction=0, on_long="drop")
-    assert dm.dropped == {"spell": 1}
-    assert len(dm._train) == 2
-    assert "dropped, longer than 128: spell 1" in dm.describe()
+        ready(settings, context_length=needed - 1)
+    dm = ready(settings, on_long="drop")
+    assert (dm.dropped, len(dm._train)) == ({"spell": 2}, 2)
+    assert "dropped, longer than 128: spell 2" in dm.describe()
 
 
 def test_describe_shows_rows_quota_and_realised_shares(files: dict[str, str]) -> None:
@@ -155,13 +143,6 @@ def test_describe_shows_rows_quota_and_realised_shares(files: dict[str, str]) ->
     tokens = dm.plan.supervised[spelling].sum() / dm.plan.supervised[block].sum()
     assert table[3].split()[4] == f"{tokens:.1%}"
     assert tokens > 0.5  # long answers: a share of examples is not a share of tokens
-
-
-def test_the_mixture_leaves_out_lanes_of_eval_rows_alone(files: dict[str, str], tmp_path: Path) -> None:
-    row = {name: value for name, value in eval_row("add", 1, 3).items() if name != "category"}
-    dm = ready({**files, "eval_input": str(write_jsonl(tmp_path / "eval.jsonl", [row]))})
-    assert dm.lanes == ["add", "identity", "spell", "untagged"]
-    assert "untagged" not in dm.describe()
 
 
 def test_rows_of_one_problem_are_all_trained_on(files: dict[str, str], tmp_path: Path) -> None:
@@ -184,6 +165,12 @@ def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"block_size": 0}, "block_size"),
         ({"sft_rows": 100}, r"data\.sft_rows has no effect here: the rows of data\.chat_input are made"),
+        (
+            {"chat_input": None, "profile": "release", "skill_answer_style": "direct"},
+            "skill_answer_style has no effect here: ChatDataModule makes no",
+        ),
+        ({"chat_input": None, "profile": "capability", "source": "hub"}, r"data\.source has no effect"),
+        ({"profile": "release"}, r"data\.profile makes rows and data\.chat_input names some"),
         ({"tokenizer": "nowhere"}, "nowhere does not exist"),
         ({"chat_input": "missing.jsonl"}, r"cannot read missing\.jsonl"),
     ],
@@ -193,14 +180,6 @@ def test_bad_settings_are_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match=message):
         ready(files, **settings)
-
-
-def test_a_profile_refuses_a_setting_that_it_does_not_use() -> None:
-    with pytest.raises(UserError, match=r"skill_answer_style has no effect here: ReleaseDataModule makes no"):
-        ReleaseDataModule(skill_answer_style="direct")
-    CapabilityDataModule(skill_answer_style="direct")
-    with pytest.raises(UserError, match=r"data\.source has no effect"):
-        CapabilityDataModule(source="hub")
 
 
 def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path: Path) -> None:
@@ -215,16 +194,13 @@ def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path:
 
 def test_a_step_is_described_by_its_lanes_and_the_lines_of_its_rows(files: dict[str, str]) -> None:
     dm = ready(files, batch_size=1, val_fraction=0)
-    said = dm.describe_step(1)
-    members = dm.plan.bins(0, 1)[0]
-    lanes = [dm.lanes[lane] for lane in dm.plan.lanes[members]]
-    assert said.startswith(", ".join(f"{lanes.count(lane)} of {lane}" for lane in dm.lanes if lane in lanes))
-    lines = sorted({int(line) for line in said.partition("; lines ")[2].split(", ")})
-    keys_there = [
-        json.loads(Path(dm.chat_input or "").read_text().splitlines()[line - 1])["category"] for line in lines
-    ]
-    assert sorted(keys_there) == sorted(lanes)
-    assert dm.describe_step(2) != said
+    said, lines = dm.describe_step(1).split("; lines ")
+    lanes = [dm.lanes[lane] for lane in dm.plan.lanes[dm.plan.bins(0, 1)[0]]]
+    assert said == ", ".join(f"{lanes.count(lane)} of {lane}" for lane in dm.lanes if lane in lanes)
+    rows = Path(files["chat_input"]).read_text().splitlines()
+    there = [json.loads(rows[int(line) - 1])["category"] for line in lines.split(", ")]
+    assert sorted(there) == sorted(lanes)
+    assert dm.describe_step(2) != dm.describe_step(1)
 
 
 def test_turns_and_rows_of_weight_0_are_not_learnt_and_that_is_said(files: dict[str, str], tmp_path: Path) -> None:

@@ -77,11 +77,6 @@ def test_shares_beside_the_root(files: dict[str, str], three: Path) -> None:
     assert without.steps_of(1, Split(1)) < root.steps_of(1, Split(1))  # an epoch of a and c alone
 
 
-def test_a_mixture_and_files_are_not_named_together(three: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.profile makes rows and data\.chat_input names some"):
-        ChatDataModule(profile="release", chat_input="a.jsonl")
-
-
 def test_documents_are_learnt_whole(files: dict[str, str], three: Path) -> None:
     Path("notes.jsonl").write_text('{"text": "Rain fell on the mill."}\n{"text": "It ran."}', encoding="utf-8")
     dm = ready(files, chat_input="notes.jsonl", reading=Reading(format="text"))

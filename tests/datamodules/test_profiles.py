@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_rows import chat_row
+from small_rows import chat_row, write_jsonl
 
 from picochat.datamodules import (
     BalancedDataModule,
@@ -69,25 +69,21 @@ def test_each_profile_makes_its_lanes(
     assert "chat" not in json.loads(pack.read_text())  # the user's dataset pack is not promoted behind their back
 
 
-def test_a_pack_that_is_there_is_taken_as_it_is(pack: Path, tmp_path: Path) -> None:
+def test_a_pack_that_is_there_is_taken_as_it_is_and_refused_if_it_is_not_what_is_meant(
+    pack: Path, tmp_path: Path
+) -> None:
     ready(CapabilityDataModule, pack, tmp_path)
-    chat = tmp_path / "chat_task_mixture_capability.jsonl"
+    chat, rows, report = (
+        tmp_path / f"{name}task_mixture_capability.json{end}"
+        for name, end in (("chat_", "l"), ("eval_", "l"), ("", ""))
+    )
     before = chat.stat().st_mtime_ns
     ready(CapabilityDataModule, pack, tmp_path)
     ready(CapabilityDataModule, pack, tmp_path, sft_rows=None, eval_rows=None)
     assert chat.stat().st_mtime_ns == before
-
-
-def test_a_pack_of_other_settings_in_a_users_folder_is_refused(pack: Path, tmp_path: Path) -> None:
-    ready(CapabilityDataModule, pack, tmp_path)
     with pytest.raises(UserError, match=r"made with sft_rows=64 \(asked for: 80\); delete it, choose another data\."):
         ready(CapabilityDataModule, pack, tmp_path, sft_rows=80)
-
-
-def test_rows_that_the_report_does_not_name_are_no_task_pack(pack: Path, tmp_path: Path) -> None:
-    """As after a kill between two renames: new rows beside an older report, or beside none."""
-    ready(CapabilityDataModule, pack, tmp_path)
-    rows, report = tmp_path / "eval_task_mixture_capability.jsonl", tmp_path / "task_mixture_capability.json"
+    # as after a kill between two renames: new rows beside an older report, or beside none
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:-1]))
     for remove in (None, report, rows):
         if remove:
@@ -131,17 +127,13 @@ def test_a_dataset_pack_that_is_named_by_its_folder_keeps_its_files_there(pack: 
 
 
 def test_a_profile_takes_rows_from_a_file_instead(pack: Path, tmp_path: Path) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps(chat_row("add", number, 3)) + "\n" for number in range(20)))
-    settings: dict[str, Any] = {"chat_input": str(rows), "sft_rows": None, "eval_rows": None}
-    dm = ready(CapabilityDataModule, pack, tmp_path / "work", **settings)
-    assert dm.lanes == ["add"]
-    assert dm.val_names == ["val"]
+    rows = write_jsonl(tmp_path / "rows.jsonl", [chat_row("add", number, 3) for number in range(20)])
+    dm = ready(CapabilityDataModule, pack, tmp_path / "work", chat_input=str(rows), sft_rows=None, eval_rows=None)
+    assert (dm.lanes, dm.val_names) == (["add"], ["val"])
 
 
 def test_a_mixture_file_is_a_profile_and_its_files_are_watched(pack: Path, tmp_path: Path) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps(chat_row("own", number, 3)) + "\n" for number in range(100)))
+    rows = write_jsonl(tmp_path / "rows.jsonl", [chat_row("own", number, 3) for number in range(100)])
     lanes = "{own: {share: 0.5, file: rows.jsonl, check: {max_words: 9}}, identity: 0.5}"
     (tmp_path / "mine.yaml").write_text(
         f"components:\n  - {{name: a, weight: 1, benchmark_profile: b, answer_style: direct, lanes: {lanes}}}\n"
@@ -154,6 +146,6 @@ def test_a_mixture_file_is_a_profile_and_its_files_are_watched(pack: Path, tmp_p
         ChatDataModule(profile=mixture, skill_answer_style="direct")
     with pytest.raises(UserError, match=r"but CapabilityDataModule makes capability; leave it out"):
         CapabilityDataModule(profile=mixture)
-    rows.write_text(rows.read_text() + json.dumps(chat_row("own", 100, 3)) + "\n")
+    write_jsonl(rows, [chat_row("own", number, 3) for number in range(101)])
     with pytest.raises(UserError, match=r"a task pack made with another mixture, or other files of it; delete it"):
         ready(ChatDataModule, pack, tmp_path / "work", profile=mixture)

@@ -127,11 +127,22 @@ def test_a_run_resumed_twice_with_different_splits_goes_on(files: dict[str, str]
     assert [row for rows in after.rows_of_steps().values() for row in rows] == stream[40:48]
 
 
-def test_saved_between_two_optimizer_steps_the_step_is_done_again_whole(files: dict[str, str], tmp_path: Path) -> None:
-    straight = fit(files, tmp_path, accumulate=4)
-    fit(files, tmp_path, accumulate=4, stop_after=22)  # 5 steps and 2 micro-batches
-    after = fit(files, tmp_path, accumulate=4, resume=True)
-    assert after.shown == {step: straight.shown[step] for step in range(5, 12)}
+@pytest.mark.parametrize(
+    ("settings", "stop_after", "first_step"),
+    [
+        ({"accumulate": 4}, 22, 5),  # saved after 5 steps and 2 micro-batches: the step is done again whole
+        ({"limit_train_batches": 5}, 7, 7),  # epochs that a user cuts short
+    ],
+    ids=str,
+)
+def test_a_run_goes_on_in_the_stream_wherever_it_stopped(
+    files: dict[str, str], tmp_path: Path, settings: dict[str, int], stop_after: int, first_step: int
+) -> None:
+    straight = fit(files, tmp_path, accumulate=settings.get("accumulate", 1))
+    assert fit(files, tmp_path, **settings).shown == straight.shown
+    fit(files, tmp_path, **settings, stop_after=stop_after)
+    after = fit(files, tmp_path, **settings, resume=True)
+    assert after.shown == {step: straight.shown[step] for step in range(first_step, 12)}
     assert after.weight.item() == straight.weight.item()
 
 
@@ -142,15 +153,6 @@ def test_validation_falls_on_the_same_steps_after_resuming(files: dict[str, str]
     after = fit(files, tmp_path, accumulate=2, resume=True, **often)
     assert straight.validated_at == [3, 6, 9, 12]
     assert before.validated_at + after.validated_at == [3, 6, 9, 12]
-
-
-def test_epochs_that_a_user_cuts_short_go_on_in_the_stream(files: dict[str, str], tmp_path: Path) -> None:
-    straight = fit(files, tmp_path)
-    assert fit(files, tmp_path, limit_train_batches=5).shown == straight.shown
-    before = fit(files, tmp_path, limit_train_batches=5, stop_after=7)
-    after = fit(files, tmp_path, limit_train_batches=5, resume=True)
-    assert {**before.shown, **after.shown} == straight.shown
-    assert after.weight.item() == straight.weight.item()
 
 
 def test_a_share_of_the_run_that_ends_inside_a_step_is_refused(files: dict[str, str], tmp_path: Path) -> None:
