@@ -147,8 +147,7 @@ class ChatDataModule(StreamDataModule):
             self.task_pack_dir = self.work_dir / f"{self.mixture.name}-{sha256_text(made_of)[:12]}"
         self._refuse_unused()
         self.dropped: dict[str, int] = {}
-        self.without_reference = 0
-        self._said: list[str] = []
+        self.without_reference, self._said = 0, list[str]()
 
     def absent(self) -> list[Path]:
         """The files that `prepare_data` would make, or miss."""
@@ -159,8 +158,7 @@ class ChatDataModule(StreamDataModule):
         check_trainer(self.trainer)
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size, self.thinking)
         if self.mixture and self.chat_input is None:
-            settings, folder = self.task_pack, self.task_pack_dir
-            ensure_task_pack(self.mixture, folder, self.pack_path, settings, replace=self.in_cache)
+            ensure_task_pack(self.mixture, self.task_pack_dir, self.pack_path, self.task_pack, replace=self.in_cache)
         self.files.prepare(tokenizer)
         if (said := self.files.overlap()) and not self.allow_overlap:
             raise UserError(
@@ -261,17 +259,14 @@ class ChatDataModule(StreamDataModule):
         lanes = np.array([self.lanes.index(value) for value in values], dtype=np.int16)[column]
         examples = whole_rows(store, np.arange(len(store)), lanes)
         long = examples.lengths > self.context_length
-        if long.any():
-            counts = Counter(self.lanes[lane] for lane in lanes[long].tolist())
-            if self.on_long == "error":
-                rows = np.flatnonzero(long).tolist()
-                places = ", ".join(map(store.place, rows[:3]))
-                raise UserError(
-                    f"{len(rows):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
-                    f"{places}{', …' if len(rows) > 3 else ''}); set it to {examples.lengths.max()}, or set "
-                    "data.on_long=drop"
-                )
-            self.dropped = dict(Counter(self.dropped) + counts)
+        counts, rows = Counter(self.lanes[lane] for lane in lanes[long].tolist()), np.flatnonzero(long).tolist()
+        if rows and self.on_long == "error":
+            places = ", ".join([*map(store.place, rows[:3]), *["…"] * (len(rows) > 3)])
+            raise UserError(
+                f"{len(rows):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
+                f"{places}); set it to {examples.lengths.max()}, or set data.on_long=drop"
+            )
+        self.dropped = dict(Counter(self.dropped) + counts)
         return examples.take(~long)
 
     def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
@@ -296,9 +291,8 @@ class ChatDataModule(StreamDataModule):
                 allowed.add(setting)
         if unused := [name for name in self.task_pack if name not in allowed]:
             shown = "pack_seed" if unused[0] == "seed" else unused[0]
-            why = f"{type(self).__name__} makes no rows that depend on it"
-            if self.chat_input is not None:
-                why = "the rows of data.chat_input are made already"
+            made = "the rows of data.chat_input are made already"
+            why = f"{type(self).__name__} makes no rows that depend on it" if self.chat_input is None else made
             raise UserError(f"data.{shown} has no effect here: {why}; leave it out, or set it to null")
 
 
