@@ -3,37 +3,38 @@
 Nothing heavy is imported here; each command imports what it needs when it runs.
 """
 
-import argparse
-import importlib
 import os
 import select
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 
 from picochat import __doc__ as purpose
 from picochat import __version__
-from picochat.commands.help import SUBCOMMANDS, class_help, trainer_help
 from picochat.commands.parser import Parser
+from picochat.commands.settings import SUBCOMMANDS, add_trainer, class_help, trainer_help
 from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.signals import PARENT, end_with_parent, ended_by
 
-GROUPS = {  # command group → (module, what it is for)
+GROUPS = {  # command group → (the module whose `add_GROUP` adds its commands, what it is for)
     "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
-    "tok": ("picochat.commands.tok", "train a tokenizer"),
+    "tok": ("picochat.commands.data", "train a tokenizer"),
     "train": ("picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
     "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
     "study": ("picochat.commands.study", "which lane of a mixture caused what: designed sets of runs"),
-    "new": ("picochat.commands.new", "start a plug-in package of your own"),
+    "new": ("picochat.commands.extend", "start a plug-in package of your own"),
 }
 COMMANDS = {  # command that is not a group → the same
-    "list": ("picochat.commands.list", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
+    "list": ("picochat.commands.extend", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
     "plan": ("picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs, warnings"),
     "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
-    "board": ("picochat.commands.board", "a local page: live curves, reports, two checkpoints side by side"),
-    "export": ("picochat.commands.export", "write a checkpoint in another number format, or with an untied head"),
+    "board": ("picochat.commands.generate", "a local page: live curves, reports, two checkpoints side by side"),
+    "export": ("picochat.commands.generate", "write a checkpoint in another number format, or with an untied head"),
 }
+_COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"
 PURPOSES = {  # what a person wants → the commands for it
     "make data": ("data", "tok"),
     "train": ("train", "fit", "plan"),
@@ -41,7 +42,6 @@ PURPOSES = {  # what a person wants → the commands for it
     "use a model": ("board", "chat", "generate", "export"),
     "look up and extend": ("list", "new", "completion"),
 }
-_COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -60,32 +60,31 @@ def main(args: Sequence[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if os.environ.get(PARENT) == str(os.getppid()):
         end_with_parent(grace=0.0)
+    status = 2
     try:
         with ended_by(signal.SIGTERM):
             _dispatch(words)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
+        return
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush would complain
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
-        print(f"picochat: error: {one_line(str(error))}", file=sys.stderr)
-        raise SystemExit(2) from None
+        said = f"error: {one_line(str(error))}"
     except (MemoryError, RuntimeError) as error:
         if not (reason := out_of_memory(error)):
             raise
-        print(f"picochat: error: {reason}; lower --batch-size, or take a smaller input", file=sys.stderr)
-        raise SystemExit(2) from None
+        said = f"error: {reason}; lower --batch-size, or take a smaller input"
     except OSError as error:
         if error.filename is None:
             raise
-        reason = one_line(f"cannot read or write {error.filename}: {error.strerror}")
-        print(f"picochat: error: {reason}", file=sys.stderr)
-        raise SystemExit(2) from None
+        said = f"error: {one_line(f'cannot read or write {error.filename}: {error.strerror}')}"
     except KeyboardInterrupt:
-        print("picochat: stopped by Ctrl-C", file=sys.stderr)
-        raise SystemExit(130) from None
+        said, status = "stopped by Ctrl-C", 130
+    print(f"picochat: {said}", file=sys.stderr)
+    raise SystemExit(status)
 
 
 def _reader_is_gone() -> bool:
@@ -110,7 +109,7 @@ def _dispatch(words: list[str]) -> None:
         namespace.run(namespace)
 
 
-def parse_command(words: Sequence[str]) -> argparse.Namespace:
+def parse_command(words: Sequence[str]) -> Namespace:
     """Parse a command line that is not LightningCLI's; `run` of the result runs it.
 
     Raises:
@@ -142,11 +141,11 @@ def _run_trainer(words: list[str]) -> None:
 
 
 def _overview() -> str:
-    tables = {**SUBCOMMANDS, **{name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}}
-    tables["completion"] = _COMPLETION
+    texts = {name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}
+    texts |= {**SUBCOMMANDS, "completion": _COMPLETION}
     lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help"]
     for title, names in PURPOSES.items():
-        lines += ["", f"{title}:", *(f"  {name:<11}{tables[name]}" for name in names)]
+        lines += ["", f"{title}:", *(f"  {name:<11}{texts[name]}" for name in names)]
     return "\n".join(
         [*lines, "", "example: picochat fit --config base.yaml    (makes what it needs, and trains a base)"]
     )
@@ -155,29 +154,17 @@ def _overview() -> str:
 def build_parser(words: Sequence[str]) -> Parser:
     """The parser of these commands and groups of commands; importing all their modules would take a quarter second."""
     top = Parser(prog="picochat")
-    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in SUBCOMMANDS.items():
-        if name in words:
-            _add_trainer_flags(subparsers.add_parser(name, help=text))
-    for name, (module, text) in GROUPS.items():
-        if name not in words:
-            continue
-        group = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        members = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
-        importlib.import_module(module).add_parser(members)
-        group.epilog = f"example: picochat {name} {next(iter(members.choices))} --help"
-    for name, (module, _) in COMMANDS.items():
-        if name in words:
-            importlib.import_module(module).add_parser(subparsers)
-    if "completion" in words:
-        completion = subparsers.add_parser(
-            "completion",
-            help=_COMPLETION,
-            description=f"{_COMPLETION[0].upper()}{_COMPLETION[1:]}.",
-            epilog='example: picochat completion bash\nin use:  eval "$(picochat completion bash)"',
-        )
-        completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
-        completion.set_defaults(run=lambda args: print(completion_script(args.shell)))
+    for name in words:
+        if name in SUBCOMMANDS:
+            add_trainer(top, name)
+        elif name == "completion":
+            page = f"{_COMPLETION.capitalize()}.\n\nexample: picochat completion bash"
+            parser = top.add_command(name, _complete, f'{page}\nin use:  eval "$(picochat completion bash)"')
+            parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
+        else:
+            module, text = {**GROUPS, **COMMANDS}[name]
+            parent = top.add_command(name, None, f"{text[0].upper()}{text[1:]}.") if name in GROUPS else top
+            getattr(import_module(module), f"add_{name}")(parent)
     return top
 
 
@@ -188,14 +175,5 @@ def completion_script(shell: str) -> str:
     return str(shtab.complete(build_parser([*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"]), shell))
 
 
-def _add_trainer_flags(parser: Parser) -> None:
-    """The frequent flags of LightningCLI, for completion alone: it parses its own command line."""
-    from picochat.commands.configs import shipped_configs
-    from picochat.commands.settings import ALIASES, parameter
-
-    parser.add_argument("--config", choices=list(shipped_configs()))
-    for flag in ("--ckpt_path", "--data", "--trainer.max_steps", "--trainer.default_root_dir"):
-        parser.add_argument(flag)
-    settings = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
-    for setting, datamodule in settings.items():
-        parser.add_argument(f"--{setting}", choices=parameter(setting, datamodule).choices or None)
+def _complete(args: Namespace) -> None:
+    print(completion_script(args.shell))

@@ -83,7 +83,7 @@ def settle(folder: Path) -> None:
     """End what a crash left between the two renames of `atomic_folder`: the older folder back in its place."""
     older = folder.with_name(f".{folder.name}.old")
     if older.exists():
-        _delete(older) if folder.exists() else older.rename(folder)
+        remove(older) if folder.exists() else older.rename(folder)
 
 
 @contextlib.contextmanager
@@ -135,11 +135,11 @@ def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
     temporary = final.with_name(f".{final.name}.tmp")
     with _removing_unused_parents(final), _one_sentence(final):
         if temporary.is_dir() != folder:
-            _delete(temporary)
+            remove(temporary)
         handle = _locked(temporary, final, fcntl.flock, folder=folder)
         try:
             for left in temporary.glob("*"):
-                _delete(left)
+                remove(left)
             settle(final)
             yield temporary
             if folder and final.exists():
@@ -148,7 +148,7 @@ def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 settle(final)
-                _delete(temporary)
+                remove(temporary)
             os.close(handle)
 
 
@@ -177,7 +177,8 @@ def _locked(
         os.close(handle)  # its holder removed or renamed it between opening and locking
 
 
-def _delete(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all that it holds, if it is there."""
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 

@@ -4,25 +4,21 @@ The whole conversation is rendered again for every reply, as training rendered i
 line editing; in a pipe every line of stdin is one turn, and nothing but replies goes to stdout.
 """
 
-import argparse
 import io
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from picochat.commands.decoding import DECODING, LOADING, require_text
-from picochat.commands.parser import arguments_of
+from picochat.commands.generate import require_text
+from picochat.commands.parser import DECODING, LOADING, Parser, arguments_of
 from picochat.errors import UserError
 from picochat.model.engine import Decoding, load_model
 from picochat.packs.formats import read_rows
 from picochat.packs.rows import Message, validate_row, write_rows
-
-if TYPE_CHECKING:
-    from picochat.model.checkpoint import Checkpoint
 
 HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
@@ -30,110 +26,101 @@ HELP = """/reset          forget the conversation; the system prompt stays
 /help           this list
 /quit           end, as Ctrl-D does; Ctrl-C stops a reply
 //TEXT          say TEXT that begins with a slash"""
+_PAGE = f"""Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.
+
+{HELP}
+
+example: picochat chat --checkpoint runs/capability/best_checkpoint --temperature 0.7"""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add ``chat`` to the commands."""
-    parser = subparsers.add_parser(
-        "chat",
-        help="talk to a checkpoint",
-        description="Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.\n\n" + HELP,
-        epilog="example: picochat chat --checkpoint runs/capability/best_checkpoint --temperature 0.7",
-    )
+def add_chat(commands: Parser) -> None:
+    parser = commands.add_command("chat", chat, _PAGE)
     parser.add_parameters(LOADING)
-    parser.add_parameters(DECODING, *("max_new_tokens", "temperature", "top_k", "top_p", "seed"))
+    parser.add_parameters(DECODING, "max_new_tokens", "temperature", "top_k", "top_p", "seed")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the first turn")
-    parser.add_argument(
-        "--forget", action="store_true", help="answer every turn alone; picochat's own packs teach single turns"
-    )
-    parser.set_defaults(run=run)
+    alone = "answer every turn alone; picochat's own packs teach single turns"
+    parser.add_argument("--forget", action="store_true", help=alone)
 
 
-def run(args: argparse.Namespace) -> None:
+def chat(args: Namespace) -> None:
     """Read turns until the input ends."""
-    decoding = Decoding(**arguments_of(args, DECODING))
-    system = None if args.system is None else require_text("--system", args.system)
-    model = load_model(**arguments_of(args, LOADING))
-    terminal = sys.stdin.isatty()
-    session = ChatSession(model, decoding, system, str(args.checkpoint), forget=args.forget)
+    session = ChatSession(args)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    if terminal:
+    lines: Iterator[str] = iter(sys.stdin)
+    if sys.stdin.isatty():
         # Ctrl-C is to stop a reply, not the program
         signal.signal(signal.SIGINT, signal.default_int_handler)
         print(f"{args.checkpoint}: /help lists the commands, Ctrl-D ends", file=sys.stderr)
-    for line in _typed_lines() if terminal else sys.stdin:
+        lines = _typed_lines()
+    for line in lines:
         if line.strip() and not session.take(line.strip()):
             break
 
 
 class ChatSession:
-    """A conversation and what a line does to it.
+    """A conversation and what a line does to it; `args` are the command's flags."""
 
-    Args:
-        model: who answers.
-        decoding: how; ``batch_size`` is not used.
-        system: text of the system message, or None.
-        name: of the checkpoint, for saved rows.
-        forget: read the system message and the last question only.
-    """
-
-    def __init__(self, model: "Checkpoint", decoding: Decoding, system: str | None, name: str, *, forget: bool) -> None:
+    def __init__(self, args: Namespace) -> None:
+        self.args = args
+        self.decoding = Decoding(**arguments_of(args, DECODING))
+        said = None if args.system is None else require_text("--system", args.system)
+        self.system: list[Message] = [{"role": "system", "content": said}] if said else []
+        model = load_model(**arguments_of(args, LOADING))
         from picochat.model.inference import Weights
 
-        self.weights = Weights(model.decoder)
-        self.tokenizer = model.tokenizer
-        self.given = self.decoding = decoding
-        self.name = name
-        self.system: list[Message] = [{"role": "system", "content": system}] if system else []
-        self.messages = list(self.system)
-        self.forget = forget
+        self.weights, self.tokenizer = Weights(model.decoder), model.tokenizer
         self.context = self.weights.config.max_position_embeddings
+        self._reset()
+
+    def _reset(self) -> None:
+        self.messages = list(self.system)
         self.turns = 0  # answered; distinguishes the random numbers of one reply from the next's
         self.dropped = 0
 
     def take(self, line: str) -> bool:
         """Run a slash command or answer a turn; returns False after /quit. Mistakes go to stderr."""
+        command, value = [*line.split(maxsplit=1), ""][:2]
+        commands = {"/save": self._save, "/temperature": self._set_temperature}
         try:
-            if line.startswith("/") and not line.startswith("//"):
-                return self._run_slash_command(*line.split(maxsplit=1))
-            self._answer(line.removeprefix("/") if line.startswith("//") else line)
+            if not line.startswith("/") or line.startswith("//"):
+                self._answer(line.removeprefix("/"))
+            elif command in commands:
+                commands[command](value)
+            elif command == "/reset":
+                self._reset()
+                _note("forgotten")
+            elif command == "/help":
+                print(HELP, file=sys.stderr)
+            elif command != "/quit":
+                raise UserError(f"unknown command {command}; /help lists them")
         except UserError as error:
             _note(str(error))
-        return True
-
-    def _run_slash_command(self, command: str, value: str = "") -> bool:
-        if command == "/reset":
-            self.messages, self.turns, self.dropped = list(self.system), 0, 0
-            _note("forgotten")
-        elif command == "/save":
-            self._save(value.strip())
-        elif command == "/temperature":
-            self._set_temperature(value)
-        elif command == "/help":
-            print(HELP, file=sys.stderr)
-        elif command != "/quit":
-            raise UserError(f"unknown command {command}; /help lists them")
         return command != "/quit"
 
     def _answer(self, text: str) -> None:
         from picochat.model.generation import stream
 
         question: Message = {"role": "user", "content": text}
-        messages = [*(self.system if self.forget else self.messages), question]
+        messages = [*(self.system if self.args.forget else self.messages), question]
         try:
             validate_row({"messages": messages, "answerable": True}, "eval")
         except ValueError as error:
             raise UserError(f"this is not a valid message: {error}") from error
-        prompt = self._prompt(messages)
+        prompt, reply, end = self._prompt(messages), "", "stopped"  # by Ctrl-C
         pieces = stream(self.weights, self.tokenizer, prompt, self.decoding, index=self.turns)
         self.turns += 1
-        reply, end = _print_reply(pieces)
-        if end == "cut off":
-            full = len(prompt) + self.decoding.max_new_tokens > self.context
-            why = f"the context of {self.context} tokens is full" if full else "--max-new-tokens allows no more"
-            _note(f"cut off: {why}")
-        elif end:
+        with closing(pieces), suppress(KeyboardInterrupt):
+            try:
+                while True:
+                    reply += (piece := next(pieces))
+                    print(_visible(piece), end="", flush=True)
+            except StopIteration as stop:
+                full = len(prompt) + self.decoding.max_new_tokens > self.context
+                why = f"the context of {self.context} tokens is full" if full else "--max-new-tokens allows no more"
+                end = "" if stop.value else f"cut off: {why}"
+        print(flush=True)
+        if end:
             _note(end)
         if reply.strip():
             self.messages = [*messages, {"role": "assistant", "content": reply}]
@@ -160,10 +147,11 @@ class ChatSession:
             raise UserError("/save needs a file name, such as /save talk.jsonl")
         if self.messages == self.system:
             raise UserError("nothing was said yet")
+        row = {"messages": self.messages, "category": "chat", "checkpoint": str(self.args.checkpoint)}
         try:
             file = str(Path(file).expanduser())
             rows = read_rows(file, "chat") if Path(file).exists() else []
-            write_rows(file, [*rows, {"messages": self.messages, "category": "chat", "checkpoint": self.name}])
+            write_rows(file, [*rows, row])
         except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, ~ of nobody, NUL
             raise UserError(f"cannot save to {file[:200]}: {error}") from error
         _note(f"saved as row {len(rows) + 1} of {file}")
@@ -174,8 +162,8 @@ class ChatSession:
         except ValueError:
             raise UserError("/temperature needs a number, such as /temperature 0.7") from None
         # without effect at 0; a later temperature above 0 brings them back
-        top_k, top_p = (self.given.top_k, self.given.top_p) if temperature else (None, None)
-        self.decoding = replace(self.given, temperature=temperature, top_k=top_k, top_p=top_p)
+        top_k, top_p = (self.args.top_k, self.args.top_p) if temperature else (None, None)
+        self.decoding = replace(self.decoding, temperature=temperature, top_k=top_k, top_p=top_p)
         _note(f"temperature {temperature}")
 
 
@@ -192,21 +180,6 @@ def _typed_lines() -> Iterator[str]:
         except EOFError:
             print(file=sys.stderr)
             return
-
-
-def _print_reply(stream: Generator[str, None, bool]) -> tuple[str, str]:
-    """Print a reply as it comes; gives it, and how it ended: "" of itself, "cut off", "stopped" by Ctrl-C."""
-    pieces: list[str] = []
-    end = "stopped"
-    with closing(stream), suppress(KeyboardInterrupt):
-        try:
-            while True:
-                pieces.append(next(stream))
-                print(_visible(pieces[-1]), end="", flush=True)
-        except StopIteration as stop:
-            end = "" if stop.value else "cut off"
-    print(flush=True)
-    return "".join(pieces), end
 
 
 def _note(text: str) -> None:

@@ -7,10 +7,10 @@ is named by its class path, or by its short name: picochat's own or a plug-in's.
                                                                  class_path: Roman
 """
 
-import importlib
-import importlib.resources
 import re
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from picochat.strict_yaml import read_yaml
 CONFIGS = "picochat.configs"
 _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
 _GROUPS = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what its names mean
-_CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?$")
-SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
+_CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?")
+_SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
 
 
 def shipped_configs() -> dict[str, Path]:
     """Name → path of the configs that come with picochat, such as "capability.yaml" and "scale/h100-pilot.yaml"."""
-    folder = Path(str(importlib.resources.files("picochat.configs")))
+    folder = Path(str(files(CONFIGS)))
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
     return {name: path for name, path in found.items() if not name.startswith(("mixtures/", "study/"))}
 
@@ -42,7 +42,7 @@ def resolve_names(words: list[str]) -> list[str]:
     Raises:
         UserError: there is no such config or datamodule, or its plug-in cannot be loaded.
     """
-    words = respell(words, _setting_flag, _takes_value)
+    words = respell(words, _setting_flag, lambda word: word[:2] == "--" and "=" not in word and word not in _SWITCHES)
     result = list(words)
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -52,12 +52,16 @@ def resolve_names(words: list[str]) -> list[str]:
         value = value if equals else words[place]
         if flag in ("--config", "-c"):
             value = _config_path(value)
-        elif match := _CLASS_FLAG.match(flag):
-            value = _class_path(value, _GROUPS[match[1].rpartition(".")[2]])
+        elif match := _CLASS_FLAG.fullmatch(flag):
+            value = _class_path(value, _GROUPS[match[1].removeprefix("trainer.")])
         else:
             continue
         result[place] = f"{flag}={value}" if equals else value
     return result
+
+
+def _setting_flag(name: str) -> str | None:
+    return f"--{name.replace('-', '_')}" if re.fullmatch(r"[A-Za-z_][\w.+-]*", name) else None
 
 
 def refuse_missing(words: Sequence[str]) -> None:
@@ -70,14 +74,6 @@ def refuse_missing(words: Sequence[str]) -> None:
                     f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
                     "missing files are made"
                 )
-
-
-def _takes_value(word: str) -> bool:
-    return word.startswith("--") and "=" not in word and word not in SWITCHES
-
-
-def _setting_flag(name: str) -> str | None:
-    return f"--{name.replace('-', '_')}" if re.fullmatch(r"[A-Za-z_][\w.+-]*", name) else None
 
 
 def resolve_config_names(config: Any, group: str | None = None) -> Any:
@@ -102,14 +98,14 @@ def _class_path(name: str, *groups: str) -> str:
     if not name.isidentifier():
         return name
     for group in groups:
-        if name in importlib.import_module(group).__all__:
+        if name in import_module(group).__all__:
             return f"{group}.{name}"
         if plugin := find_plugin(group, name):
             if not isinstance(plugin.load(), type):
                 raise UserError(f"the plug-in {name} ({group}, from {plugin.package}) is not a class")
             return plugin.path
     if groups == (_DATA,):  # callbacks may be Lightning's own, which jsonargparse finds by name
-        known = [*importlib.import_module(_DATA).__all__, *(plugin.name for plugin in plugins(_DATA))]
+        known = [*import_module(_DATA).__all__, *(plugin.name for plugin in plugins(_DATA))]
         raise UserError(
             f"unknown datamodule {name}{nearest(name, known)}; known are {', '.join(known)}, and class paths such as "
             "my_module.MyDataModule"
@@ -119,7 +115,8 @@ def _class_path(name: str, *groups: str) -> str:
 
 def _config_path(name: str) -> str:
     if Path(name).is_file():
-        _check_yaml(Path(name))
+        if not isinstance(read_yaml(Path(name)), dict):
+            raise UserError(f"{name}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")
         return name
     shipped = shipped_configs()
     if name in shipped:
@@ -132,9 +129,3 @@ def _config_path(name: str) -> str:
     if path is None:
         raise UserError(f"{plugin.package} names a config {name} in {plugin.target}, but there is no such file")
     return str(path)
-
-
-def _check_yaml(file: Path) -> None:
-    config = read_yaml(file)
-    if not isinstance(config, dict):
-        raise UserError(f"{file}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")

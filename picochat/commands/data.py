@@ -1,99 +1,86 @@
-"""`picochat data …`: files in, files out. Next: `picochat tok`, `train`."""
+"""`picochat data …` and `tok train`: files in, files out. Next: `picochat train`."""
 
-import argparse
 import gc
 import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from picochat.commands.parser import arguments_of
+from picochat.commands.parser import READING, Parser, arguments_of
 
 _IMPORT = "picochat.packs.corpus.import_corpus"
 _TASK_PACK = "picochat.packs.mixture.build_task_pack"
 _IMPORT_ROWS = "picochat.packs.corpus.import_rows"
-_READING = "picochat.packs.formats.Reading"
 _EXPORT = "picochat.evidence.lm_eval_export.export_lm_eval"
 _ROWS = "rows of any form: .jsonl, .json, .csv or .parquet; also .gz, .zst"
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the commands of the group ``data``."""
-    parser = subparsers.add_parser(
-        "import",
-        help="make a corpus and its dataset_pack.json",
-        description="Make a corpus from built-in stories, from files and folders, or from a data set of the hub.",
-        epilog="examples:\n  picochat data import --source stories --documents 20000 --out-dir runs/data\n"
-        "  picochat data import --source hub:karpathy/climbmix-400b-shuffle --shards 16 --max-rows 80000 \\\n"
-        "      --out-dir runs/climbmix",
-    )
-    parser.add_parameters(_IMPORT, documents="--documents --max-rows")
-    parser.set_defaults(run=run_import)
+def add_data(group: Parser) -> None:
+    group.add_command("import", import_corpus).add_parameters(_IMPORT, documents="--documents --max-rows")
 
-    parser = subparsers.add_parser(
-        "import-rows",
-        help="write anybody's rows in our form, as JSONL",
-        description="Read rows of any known form (messages, ShareGPT, Alpaca, prompt + completion, …) and write ours.",
-        epilog="example: picochat data import-rows tickets.csv --map title=prompt,body=completion --out tickets.jsonl",
-    )
+    parser = group.add_command("import-rows", import_rows)
     parser.add_argument("files", nargs="+", metavar="FILE", help=_ROWS)
     parser.add_parameters(_IMPORT_ROWS, "out", "force")
-    parser.add_parameters(_READING)
-    parser.set_defaults(run=run_import_rows)
+    parser.add_parameters(READING)
 
-    parser = subparsers.add_parser(
-        "task-pack",
-        help="make the training and eval rows of a profile",
-        description="Make training and eval rows with problems held out by the hash of their key, and a report.",
-        epilog="example: picochat data task-pack --dataset-pack runs/data/dataset_pack.json --profile capability "
-        "--sft-rows 2400 --eval-rows 480",
-    )
-    parser.add_parameters(_TASK_PACK, dataset_pack="--dataset-pack --pack")
-    parser.set_defaults(run=run_task_pack)
+    group.add_command("task-pack", task_pack).add_parameters(_TASK_PACK, dataset_pack="--dataset-pack --pack")
 
-    parser = subparsers.add_parser(
-        "inspect",
-        help="count and check the rows of a file",
-        description="Count rows, turns, lengths and lanes of a file of chat or eval rows, and list its bad lines.",
-        epilog="example: picochat data inspect runs/data/chat_task_mixture_capability.jsonl",
-    )
+    parser = group.add_command("inspect", inspect)
     parser.add_argument("file", metavar="FILE", help=_ROWS)
     parser.add_argument("--tokenizer", metavar="FILE", help="tokenizer.json or model folder, to count tokens with")
-    parser.add_parameters(_READING)
-    parser.set_defaults(run=run_inspect)
+    parser.add_parameters(READING)
 
-    parser = subparsers.add_parser(
-        "export-lm-eval",
-        help="write eval rows as a task folder for lm-eval",
-        description="Write the eval rows that have an exact answer, or choices, as tasks for lm-eval.",
-        epilog="example: picochat data export-lm-eval --input runs/data/eval_task_mixture_capability.jsonl "
-        "--out-dir runs/lm-eval",
-    )
-    parser.add_parameters(_EXPORT, input_path="--input")
-    parser.set_defaults(run=run_export)
+    group.add_command("export-lm-eval", export_lm_eval).add_parameters(_EXPORT, input_path="--input")
 
 
-def run_import(args: argparse.Namespace) -> None:
-    """Write the corpus and say what it holds."""
+def add_tok(group: Parser) -> None:
+    parser = group.add_command("train", train_tokenizer)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--dataset-pack", "--pack", metavar="FILE", help="dataset_pack.json whose corpus is read")
+    files = "files or folders: .jsonl (documents or chat rows), .txt or .parquet"
+    source.add_argument("--input", metavar="FILE", nargs="+", help=files)
+    size = "number of tokens, at least 262 (default: 512)"
+    parser.add_argument("--vocab-size", type=int, default=512, metavar="N", help=size)
+    words = "bytes and frequent whole words: all other words stay letters (llama.cpp cannot read it)"
+    parser.add_argument("--whole-words", action="store_true", help=words)
+    parser.add_argument("--out", required=True, metavar="FILE", help="the tokenizer.json to write")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def import_corpus(args: Namespace) -> None:
+    r"""Make a corpus and its dataset_pack.json from built-in stories, from files and folders, or from a hub data set.
+
+    examples:
+      picochat data import --source stories --documents 20000 --out-dir runs/data
+      picochat data import --source hub:karpathy/climbmix-400b-shuffle --shards 16 --max-rows 80000 \
+          --out-dir runs/climbmix
+    """
     from picochat.packs.corpus import import_corpus
 
     pack = import_corpus(**arguments_of(args, _IMPORT))
-    print(f"wrote {pack.corpus_path}: {pack.data['description']}")
-    print(f"wrote {pack.path}")
+    print(f"wrote {pack.corpus_path}: {pack.data['description']}\nwrote {pack.path}")
 
 
-def run_import_rows(args: argparse.Namespace) -> None:
-    """Write the rows and say what there is to say of each file."""
+def import_rows(args: Namespace) -> None:
+    """Read rows of any known form (messages, ShareGPT, Alpaca, prompt + completion, …) and write ours, as JSONL.
+
+    example: picochat data import-rows tickets.csv --map title=prompt,body=completion --out tickets.jsonl
+    """
     from picochat.packs.corpus import import_rows
     from picochat.packs.formats import Reading
 
-    done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, _READING)))
+    done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, READING)))
     for path, (rows, tally) in done.items():
         print("\n    ".join((f"{path}: {rows:,} rows", *tally.said())))
     print(f"wrote {args.out}: {sum(rows for rows, _ in done.values()):,} rows")
 
 
-def run_task_pack(args: argparse.Namespace) -> None:
-    """Write the pack and print its summary."""
+def task_pack(args: Namespace) -> None:
+    r"""Make training and eval rows of a profile, problems held out by the hash of their key, and a report.
+
+    example: picochat data task-pack --dataset-pack runs/data/dataset_pack.json --profile capability \
+        --sft-rows 2400 --eval-rows 480
+    """
     from picochat.packs.mixture import build_task_pack
 
     sys.path.append(str(Path.cwd()))  # a profile or task of the user's own, in the current directory
@@ -102,8 +89,11 @@ def run_task_pack(args: argparse.Namespace) -> None:
     print(build_task_pack(arguments.pop("dataset_pack"), **arguments).summary())
 
 
-def run_inspect(args: argparse.Namespace) -> None:
-    """Print what the file holds; bad lines make the command fail."""
+def inspect(args: Namespace) -> None:
+    """Count rows, turns, lengths and lanes of a file of chat or eval rows, and list its bad lines.
+
+    example: picochat data inspect runs/data/chat_task_mixture_capability.jsonl
+    """
     from picochat.errors import UserError
     from picochat.packs.formats import Reading, no_rows
     from picochat.packs.inspection import inspect_rows
@@ -113,7 +103,7 @@ def run_inspect(args: argparse.Namespace) -> None:
         from picochat.model.tokenizer import ChatTokenizer
 
         render = ChatTokenizer.load(args.tokenizer).render
-    found = inspect_rows(args.file, Reading(**arguments_of(args, _READING)), render)
+    found = inspect_rows(args.file, Reading(**arguments_of(args, READING)), render)
     print(found.summary())
     if found.bad:
         line, reason = found.bad[0]
@@ -124,8 +114,12 @@ def run_inspect(args: argparse.Namespace) -> None:
         raise no_rows(args.file)
 
 
-def run_export(args: argparse.Namespace) -> None:
-    """Write the tasks, say what was left out and how they are run."""
+def export_lm_eval(args: Namespace) -> None:
+    r"""Write the eval rows that have an exact answer, or choices, as a task folder for lm-eval.
+
+    example: picochat data export-lm-eval --input runs/data/eval_task_mixture_capability.jsonl \
+        --out-dir runs/lm-eval
+    """
     from picochat.evidence.lm_eval_export import command_line, export_lm_eval
 
     done = export_lm_eval(**arguments_of(args, _EXPORT))
@@ -133,3 +127,43 @@ def run_export(args: argparse.Namespace) -> None:
     for reason, count in done.left_out.items():
         print(f"left out: {count} rows {reason}")
     print(f"\n{command_line(done, args.out_dir)}")
+
+
+def train_tokenizer(args: Namespace) -> None:
+    r"""Learn a byte-level BPE tokenizer (single digits, turn tokens, all bytes), or one of whole words.
+
+    It learns from a corpus or from chat rows.
+
+    example: picochat tok train --dataset-pack runs/demo/dataset_pack.json --vocab-size 512 \
+        --out runs/demo/tokenizer.json
+    """
+    from tqdm import tqdm
+
+    from picochat.errors import UserError
+    from picochat.files import refuse_existing
+    from picochat.model.vocabulary import train_tokenizer
+    from picochat.packs.dataset_pack import load_dataset_pack
+
+    refuse_existing([Path(args.out)], force=args.force)
+    sources = args.input
+    if args.dataset_pack:
+        sources = [load_dataset_pack(args.dataset_pack).corpus_path]
+        if sources == [None]:
+            raise UserError(f'{args.dataset_pack} names no corpus; add "corpus": "FILE" to it, or use --input FILE')
+    texts = tqdm(_texts(sources), desc="reading", unit=" documents", disable=None)
+    tokenizer = train_tokenizer(texts, args.vocab_size, whole_words=args.whole_words)
+    tokenizer.write(args.out)
+    print(f"wrote {args.out}: {tokenizer.vocab_size} tokens, sha256 {tokenizer.fingerprint[:12]}")
+
+
+def _texts(sources: Sequence[str | Path]) -> Iterator[str]:
+    """Documents, and what is said in chat rows."""
+    from picochat.packs.documents import corpus_files, holds_rows, iter_documents
+    from picochat.packs.formats import iter_rows
+
+    for file in (file for source in sources for file in corpus_files(source)):
+        if holds_rows(file):
+            for _, row in iter_rows(file, "chat"):
+                yield "\n".join(message["content"] for message in row["messages"])
+        else:
+            yield from (document.text for document in iter_documents(file))

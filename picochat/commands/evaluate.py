@@ -1,14 +1,13 @@
 """`picochat eval chat | sft-fit | compare | power`: from checkpoint and rows to evidence. Calls picochat.evidence."""
 
-import argparse
 import sys
+from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picochat.blocks import Report, terminal
-from picochat.commands.decoding import DECODING, LOADING
-from picochat.commands.parser import Parser, arguments_of
+from picochat.commands.parser import DECODING, LOADING, READING, Parser, arguments_of
 from picochat.errors import UserError, one_line
 from picochat.files import refuse_existing, sha256_file, sha256_text
 from picochat.model.engine import Decoding, load_model
@@ -20,182 +19,10 @@ if TYPE_CHECKING:
     from picochat.packs.rows import Row
 
 _POWER = "picochat.evidence.runs.visible_difference"
-_READING = "picochat.packs.formats.Reading"
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``chat``, ``sft-fit``, ``compare`` and ``power`` to the group ``eval``."""
-    _add_chat(subparsers)
-    _add_sft_fit(subparsers)
-    _add_compare(subparsers)
-    _add_power(subparsers)
-
-
-def run_chat(args: argparse.Namespace) -> None:
-    """Get the rows answered, judge the replies, write the report, print it."""
-    from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
-    from picochat.evidence.eval_report import check_card_place, eval_json, eval_report, write_model_card
-    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
-    from picochat.evidence.gates import limits_with
-    from picochat.evidence.scoring import Policy
-    from picochat.packs.rows import conversation
-
-    _refuse_existing(args, "eval_report", "predictions.jsonl")
-    for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
-        if getattr(args, flag) and not getattr(args, other):
-            raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
-        if getattr(args, other) and not getattr(args, flag) and other != "checkpoint":
-            raise UserError(f"--{other} needs --{flag.replace('_', '-')}: what the server calls the model")
-    if args.model_card and not args.force:
-        check_card_place(args.checkpoint)
-    tally, decoding = _reading(args), Decoding(**arguments_of(args, DECODING))
-    rows = load_eval_rows(args.input, tally)
-    policy = Policy.of(rows, args.input)
-    limits = limits_with(args.gate, policy.gates, rows)
-    before = read_before(args.before, args.input) if args.before else None
-    answerer, origin = _answerer(args, rows, decoding)
-    predictions = answer_rows(rows, answerer, policy)
-    if isinstance(answerer, ModelAnswerer):
-        nll = answerer.nll([conversation(row) for row in rows])
-        predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
-    if args.judge:
-        thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
-        judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
-        predictions = ask_judge(predictions, rows, judge)
-    _say(tally)
-    pack = RowFile.of(args.input, len(rows))
-    evaluation = Evaluation(pack, predictions=predictions, limits=limits, says=policy.claims, **origin)
-    curves = _curves_beside(args.checkpoint) if args.checkpoint else None
-    report = eval_report(evaluation, curves, before)
-    _finish(args, "eval_report", report, eval_json(evaluation), predictions)
-    if args.model_card:
-        print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
-
-
-def _answerer(args: argparse.Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[Answerer, dict[str, Any]]":
-    """What answers, and what the report says of it: `model`, `settings`, `overlap`."""
-    from picochat.evidence.answering import FileAnswerer, ModelAnswerer
-    from picochat.evidence.evaluation import Model
-    from picochat.packs.contamination import met_in_training
-
-    if args.replies:
-        model = Model(args.replies, sha256_file(args.replies))
-        return FileAnswerer(args.replies, rows), {"model": model, "settings": {}}
-    settings = {**asdict(decoding), "device": args.device, "precision": args.precision}
-    if args.server:
-        from picochat.evidence.answering import ServerAnswerer
-
-        server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.jsonl"))
-        name = f"{args.model} at {server.shown}"
-        return server, {"model": Model(name, sha256_text(name)), "settings": asdict(decoding)}
-    if args.hf:
-        from picochat.model.any_lm import AnyLM
-
-        own = AnyLM(args.hf, decoding, device=args.device, precision=args.precision)
-        return own, {"model": Model.of(args.hf, own.provenance), "settings": settings}
-    loading = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
-    loaded = load_model(args.checkpoint, **loading)
-    overlap, gone = met_in_training(args.input, rows, loaded.provenance)
-    if overlap and not args.allow_overlap:
-        raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
-    if gone:
-        changed = f"{', '.join(gone)} changed, or is gone"
-        print(f"(not compared with what the model was trained on: {changed})", file=sys.stderr)
-    model = Model.of(args.checkpoint, loaded.provenance)
-    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=True)
-    return answerer, {"model": model, "settings": settings, "overlap": overlap}
-
-
-def run_sft_fit(args: argparse.Namespace) -> None:
-    """Measure how well the model fits its training rows, and how that carries over to held-out rows."""
-    from picochat.evidence.eval_report import fit_json, fit_report
-    from picochat.evidence.sft_fit import measure_fit
-
-    _refuse_existing(args, "eval_report", "predictions.jsonl")
-    rows = {"eval_input": args.eval_input, "max_rows": args.max_rows}
-    settings = {name: getattr(args, name) for name in ("tokenizer", "device", "precision")}
-    tally, decoding = _reading(args), Decoding(**arguments_of(args, DECODING))
-    fit = measure_fit(args.input, args.checkpoint, **rows, **settings, tally=tally, decoding=decoding, progress=True)
-    _say(tally)
-    _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows)
-
-
-def run_compare(args: argparse.Namespace) -> None:
-    """Compare two arms of evaluations on the same rows."""
-    from picochat.evidence.arms import arm_names, read_noise
-    from picochat.evidence.compare import compare_runs
-    from picochat.evidence.report import compare_json, compare_report
-
-    if args.runs and (args.a or args.b):
-        raise UserError("give either two folders, or --a and --b, not both")
-    if len(args.runs) not in (0, 2):
-        raise UserError(f"eval compare takes two folders, not {len(args.runs)}; several runs of an arm go to --a, --b")
-    arm_a, arm_b = ([args.runs[0]], [args.runs[1]]) if args.runs else (args.a, args.b)
-    if not arm_a or not arm_b:
-        raise UserError("eval compare needs two folders A B, or --a A1 A2 … --b B1 B2 …")
-    _refuse_existing(args, "comparison")
-    names = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
-    names = [args.name_a or names[0], args.name_b or names[1], *names[2:]]
-    noise = read_noise(args.noise) if args.noise else None
-    settings: dict[str, Any] = {"margin": args.margin / 100, "declared": args.declare}
-    settings |= {"before": args.before, "peak": args.peak, "noise": noise, "noise_from": ", ".join(args.noise)}
-    comparison = compare_runs(arm_a, arm_b, names=names, **settings)
-    _finish(args, "comparison", compare_report(comparison), compare_json(comparison))
-
-
-def run_power(args: argparse.Namespace) -> None:
-    """Print what a comparison of this size would see."""
-    from picochat.evidence.runs import power_report
-
-    print(terminal(*power_report(**arguments_of(args, _POWER))))
-
-
-def _refuse_existing(args: argparse.Namespace, name: str, *others: str) -> None:
-    if args.out_dir:
-        files = [f"{name}.json", f"{name}.md", f"{name}.html", *others]
-        refuse_existing([Path(args.out_dir) / file for file in files], force=args.force)
-
-
-def _finish(args: argparse.Namespace, name: str, report: Report, data: Any, rows: Any = None) -> None:
-    from picochat.evidence.report import write_report
-
-    if args.out_dir:
-        write_report(args.out_dir, name, report, data, rows)
-    print(terminal(*report.blocks))
-    if args.out_dir:
-        beside = ".md and .json" if rows is None else ".md, .json and predictions.jsonl"
-        print(f"\nwrote {Path(args.out_dir) / name}.html, {beside}")
-
-
-def _say(tally: Tally) -> None:
-    for sentence in tally.said():
-        print(sentence, file=sys.stderr)
-
-
-def _reading(args: argparse.Namespace) -> Tally:
-    return Tally(Reading(**arguments_of(args, _READING)))
-
-
-def _curves_beside(checkpoint: str) -> "Curves | None":
-    """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
-    from picochat.evidence.html_page import find_metrics, read_curves
-
-    metrics = find_metrics(checkpoint)
-    try:
-        return read_curves(metrics) if metrics else None
-    except UserError as error:
-        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
-        return None
-
-
-def _add_chat(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "chat",
-        help="answer an eval file and report per lane what was shown",
-        description="Answer eval rows with a checkpoint, judge the replies, and report per lane with 95 % intervals.",
-        epilog="example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl "
-        "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability",
-    )
+def add_eval(group: Parser) -> None:
+    parser = group.add_command("chat", chat)
     answers = parser.add_argument_group("what answers (one of these)").add_mutually_exclusive_group(required=True)
     for flag, metavar, text in (
         ("--checkpoint", "DIR", "a model folder, such as RUN/best_checkpoint"),
@@ -217,39 +44,16 @@ def _add_chat(subparsers: Any) -> None:
     parser.add_argument("--allow-overlap", action="store_true", help="evaluate rows that the model was trained on")
     card = "write README.md, the model card, into the checkpoint"
     parser.add_argument("--model-card", action="store_true", help=card)
-    parser.set_defaults(run=run_chat)
 
-
-def _add_sft_fit(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "sft-fit",
-        help="tell memorisation from generalisation: training rows against held-out rows",
-        description="Measure exact reproduction, correctness, token accuracy and nll on training and held-out rows.",
-        epilog="example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl "
-        "--checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit",
-    )
+    parser = group.add_command("sft-fit", sft_fit)
     parser.add_parameters(LOADING, "checkpoint")
     _add_model_flags(parser, "the chat rows that were trained on", "learn")
     held_out = "held-out rows (default: the eval file beside the input that belongs to it)"
     parser.add_argument("--eval-input", metavar="FILE", help=held_out)
-    parser.add_argument("--max-rows", type=int, default=512, help="rows of each side, spread over lanes (default: 512)")
-    parser.set_defaults(run=run_sft_fit)
+    most = "rows of each side, spread over lanes (default: 512)"
+    parser.add_argument("--max-rows", type=int, default=512, metavar="N", help=most)
 
-
-def _add_compare(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "compare",
-        help="compare two runs, or two arms of several runs, on the same eval rows",
-        description="Paired comparison of eval outputs per lane: difference B - A, 95 % interval over problems and "
-        "runs, corrected p-value, and the smallest difference that could have been seen.",
-        epilog="""examples:
-  picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
-  several seeds an arm, so that the intervals include the variation between runs:
-    picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
-  both ways to a release, and how much of the capability stage's gain each retained:
-    picochat eval compare runs/eval/release-from-base runs/eval/release-from-capability \\
-        --before runs/eval/base --peak runs/eval/capability""",
-    )
+    parser = group.add_command("compare", compare)
     parser.add_argument("runs", nargs="*", metavar="DIR", help="two folders that `eval chat` wrote: A B")
     for flag, metavar, many, text in (
         ("--a", "DIR", "+", "arm A, several runs (seeds)"),
@@ -262,27 +66,188 @@ def _add_compare(subparsers: Any) -> None:
         ("--declare", "LANE", "+", "skills or categories that this comparison is made for (default: every skill)"),
     ):
         parser.add_argument(flag, nargs=many, default=[] if many else None, metavar=metavar, help=text)
-    parser.add_argument("--margin", type=float, default=2.0, help="points within which arms are equal (default: 2)")
+    margin = "points within which arms are equal (default: 2)"
+    parser.add_argument("--margin", type=float, default=2.0, metavar="X", help=margin)
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
-    parser.set_defaults(run=run_compare)
 
-
-def _add_power(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "power",
-        help="the smallest difference that a comparison will be able to show",
-        description="The smallest difference that rows, problems and runs will show with 80 % power, before any work.",
-        epilog="example: picochat eval power --rows 246 --problems 95 --runs 3",
-    )
-    parser.add_parameters(_POWER)
-    parser.set_defaults(run=run_power)
+    group.add_command("power", power).add_parameters(_POWER)
 
 
 def _add_model_flags(parser: Parser, rows: str, *more: str) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help=rows)
-    parser.add_parameters(_READING, *more, "format", "map", "on_unsupported", "on_bad", "strip_control")
+    parser.add_parameters(READING, *more, "format", "map", "on_unsupported", "on_bad", "strip_control")
     parser.add_parameters(LOADING, "tokenizer", "device", "precision")
     parser.add_parameters(DECODING)
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--force", action="store_true", help="replace existing output")
+
+
+def chat(args: Namespace) -> None:
+    r"""Answer an eval file with a checkpoint, judge the replies, and report per lane with 95 % intervals.
+
+    example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl \
+        --checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability
+    """
+    from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
+    from picochat.evidence.eval_report import check_card_place, eval_json, eval_report, write_model_card
+    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
+    from picochat.evidence.gates import limits_with
+    from picochat.evidence.scoring import Policy
+    from picochat.packs.rows import conversation
+
+    _refuse_existing(args, "eval_report", "predictions.jsonl")
+    for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
+        if getattr(args, flag) and not getattr(args, other):
+            raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
+        if getattr(args, other) and not getattr(args, flag) and other != "checkpoint":
+            raise UserError(f"--{other} needs --{flag.replace('_', '-')}: what the server calls the model")
+    if args.model_card and not args.force:
+        check_card_place(args.checkpoint)
+    tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
+    rows = load_eval_rows(args.input, tally)
+    policy = Policy.of(rows, args.input)
+    limits = limits_with(args.gate, policy.gates, rows)
+    before = read_before(args.before, args.input) if args.before else None
+    answerer, origin = _answerer(args, rows, decoding)
+    predictions = answer_rows(rows, answerer, policy)
+    if isinstance(answerer, ModelAnswerer):
+        nll = answerer.nll([conversation(row) for row in rows])
+        predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
+    if args.judge:
+        thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
+        judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
+        predictions = ask_judge(predictions, rows, judge)
+    pack = RowFile.of(args.input, len(rows))
+    evaluation = Evaluation(pack, predictions=predictions, limits=limits, says=policy.claims, **origin)
+    report = eval_report(evaluation, _curves_beside(args.checkpoint), before)
+    _finish(args, "eval_report", report, eval_json(evaluation), predictions, tally)
+    if args.model_card:
+        print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
+
+
+def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[Answerer, dict[str, Any]]":
+    """What answers, and what the report says of it: `model`, `settings`, `overlap`."""
+    from picochat.evidence.answering import FileAnswerer, ModelAnswerer, ServerAnswerer
+    from picochat.evidence.evaluation import Model
+    from picochat.packs.contamination import met_in_training
+
+    if args.replies:
+        model = Model(args.replies, sha256_file(args.replies))
+        return FileAnswerer(args.replies, rows), {"model": model, "settings": {}}
+    if args.server:
+        server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.jsonl"))
+        name = f"{args.model} at {server.shown}"
+        return server, {"model": Model(name, sha256_text(name)), "settings": asdict(decoding)}
+    settings = {**asdict(decoding), "device": args.device, "precision": args.precision}
+    if args.hf:
+        from picochat.model.any_lm import AnyLM
+
+        own = AnyLM(args.hf, decoding, device=args.device, precision=args.precision)
+        return own, {"model": Model.of(args.hf, own.provenance), "settings": settings}
+    loaded = load_model(**arguments_of(args, LOADING))
+    overlap, gone = met_in_training(args.input, rows, loaded.provenance)
+    if overlap and not args.allow_overlap:
+        raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
+    if gone:
+        changed = f"{', '.join(gone)} changed, or is gone"
+        print(f"(not compared with what the model was trained on: {changed})", file=sys.stderr)
+    model = Model.of(args.checkpoint, loaded.provenance)
+    answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=True)
+    return answerer, {"model": model, "settings": settings, "overlap": overlap}
+
+
+def _curves_beside(checkpoint: str | None) -> "Curves | None":
+    """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
+    from picochat.evidence.html_page import find_metrics, read_curves
+
+    try:
+        return read_curves(metrics) if checkpoint and (metrics := find_metrics(checkpoint)) else None
+    except UserError as error:
+        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
+        return None
+
+
+def sft_fit(args: Namespace) -> None:
+    r"""Tell memorisation from generalisation: training rows against held-out rows.
+
+    Measures exact reproduction, correctness, token accuracy and nll on both.
+
+    example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl \
+        --checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit
+    """
+    from picochat.evidence.eval_report import fit_json, fit_report
+    from picochat.evidence.sft_fit import measure_fit
+
+    _refuse_existing(args, "eval_report", "predictions.jsonl")
+    tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
+    settings = {"eval_input": args.eval_input, "max_rows": args.max_rows, **arguments_of(args, LOADING)}
+    fit = measure_fit(args.input, **settings, tally=tally, decoding=decoding, progress=True)
+    _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows, tally)
+
+
+def compare(args: Namespace) -> None:
+    r"""Compare two runs, or two arms of several runs, on the same eval rows.
+
+    Paired, per lane: difference B - A, 95 % interval over problems and runs, corrected p-value, and the smallest
+    difference that could have been seen.
+
+    examples:
+      picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
+      several seeds an arm, so that the intervals include the variation between runs:
+        picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
+      both ways to a release, and how much of the capability stage's gain each retained:
+        picochat eval compare runs/eval/release-from-base runs/eval/release-from-capability \
+            --before runs/eval/base --peak runs/eval/capability
+    """
+    from picochat.evidence.arms import arm_names, read_noise
+    from picochat.evidence.compare import compare_runs
+    from picochat.evidence.report import compare_json, compare_report
+
+    if args.runs and (args.a or args.b):
+        raise UserError("give either two folders, or --a and --b, not both")
+    if len(args.runs) not in (0, 2):
+        raise UserError(f"eval compare takes two folders, not {len(args.runs)}; several runs of an arm go to --a, --b")
+    arm_a, arm_b = ([args.runs[0]], [args.runs[1]]) if args.runs else (args.a, args.b)
+    if not arm_a or not arm_b:
+        raise UserError("eval compare needs two folders A B, or --a A1 A2 … --b B1 B2 …")
+    _refuse_existing(args, "comparison")
+    names = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
+    names = [args.name_a or names[0], args.name_b or names[1], *names[2:]]
+    noise = read_noise(args.noise) if args.noise else None
+    settings: dict[str, Any] = {"margin": args.margin / 100, "declared": args.declare}
+    settings |= {"before": args.before, "peak": args.peak, "noise": noise, "noise_from": ", ".join(args.noise)}
+    comparison = compare_runs(arm_a, arm_b, names=names, **settings)
+    _finish(args, "comparison", compare_report(comparison), compare_json(comparison))
+
+
+def power(args: Namespace) -> None:
+    """The smallest difference that rows, problems and runs will show with 80 % power, before any work.
+
+    example: picochat eval power --rows 246 --problems 95 --runs 3
+    """
+    from picochat.evidence.runs import power_report
+
+    print(terminal(*power_report(**arguments_of(args, _POWER))))
+
+
+def _refuse_existing(args: Namespace, name: str, *others: str) -> None:
+    if args.out_dir:
+        files = [f"{name}.json", f"{name}.md", f"{name}.html", *others]
+        refuse_existing([Path(args.out_dir) / file for file in files], force=args.force)
+
+
+def _finish(
+    args: Namespace, name: str, report: Report, data: Any, rows: Any = None, tally: Tally | None = None
+) -> None:
+    """Say what was read, write the report, print it."""
+    from picochat.evidence.report import write_report
+
+    for sentence in tally.said() if tally else ():
+        print(sentence, file=sys.stderr)
+    if args.out_dir:
+        write_report(args.out_dir, name, report, data, rows)
+    print(terminal(*report.blocks))
+    if args.out_dir:
+        beside = ".md and .json" if rows is None else ".md, .json and predictions.jsonl"
+        print(f"\nwrote {Path(args.out_dir) / name}.html, {beside}")

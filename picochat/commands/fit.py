@@ -4,7 +4,6 @@ In: a config (a file, or the bare name of a shipped one) and overrides. Out: a r
 """
 
 import contextlib
-import re
 import signal
 import sys
 import warnings
@@ -26,10 +25,16 @@ from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, GracefulStop, RunLogger, RunReport, Throughput
 from picochat.callbacks.progress import messages_to_stdout
-from picochat.commands import run_folder
 from picochat.commands.configs import resolve_config_names
-from picochat.commands.explain import explain_parse_error, explain_refusal
 from picochat.commands.parser import HelpLayout
+from picochat.commands.refusals import (
+    delete_run,
+    explain_parse_error,
+    explain_refusal,
+    find_checkpoint,
+    refuse_folder,
+    refuse_impossible,
+)
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
 from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.files import locked_folder, write_files
@@ -59,7 +64,7 @@ class RunConfig(SaveConfigCallback):
         if trainer.is_global_zero:
             root = Path(trainer.default_root_dir)
             if self.overwrite:
-                run_folder.delete_run(root)
+                delete_run(root)
             settings = self.config.clone()
             settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
             config = self.parser.dump(settings, skip_none=False)  # null is a setting, too
@@ -74,7 +79,7 @@ class PicochatCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.words = args
         self.config = parser.parse_args(args)  # Lightning's own warns whenever sys.argv holds something too
-        _refuse_impossible(self.config[self.config.subcommand])
+        refuse_impossible(self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Settings come from the config alone; a checkpoint brings state, never settings."""
@@ -100,10 +105,9 @@ class PicochatCLI(LightningCLI):
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if config.ckpt_path is not None:
-            config.ckpt_path = str(run_folder.find_checkpoint(config.ckpt_path, Path(trainer.default_root_dir or ".")))
+            config.ckpt_path = str(find_checkpoint(config.ckpt_path, Path(trainer.default_root_dir or ".")))
         if config.get("return_predictions") is False:
             raise UserError("predict writes what it returns; leave return_predictions out")
-        self.may_overwrite = config.force or config.ckpt_path is not None
         self.save_config_kwargs = {"overwrite": config.force and config.ckpt_path is None}
         config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
 
@@ -116,12 +120,8 @@ class PicochatCLI(LightningCLI):
         # ended_by: Lightning turns a Ctrl-C that comes before the first step into exit status 1
         with ended_by(signal.SIGINT), locked_folder(root) if writes else contextlib.nullcontext():
             config = self.config[subcommand]
-            if writes and not self.may_overwrite:
-                run_folder.refuse_older_run(root)
-            if writes and self.save_config_kwargs["overwrite"]:
-                run_folder.refuse_own_start(root, config.model.checkpoint)
-            if writes and config.ckpt_path is not None:
-                run_folder.refuse_other_run(root, Path(config.ckpt_path))
+            if writes:
+                refuse_folder(root, config, start_over=self.save_config_kwargs["overwrite"])
             try:
                 super()._run_subcommand(subcommand)
             except (MemoryError, RuntimeError) as error:
@@ -247,27 +247,6 @@ def _refuse_keyed_callbacks(callbacks: list[Any]) -> None:
                     f"trainer.callbacks lists {path}, which every run has once; write its settings under the key "
                     f"`{key}:` of the config, or as --{key}.SETTING"
                 )
-
-
-def _refuse_impossible(config: Any) -> None:
-    """Numbers that Lightning takes and stumbles over later."""
-    trainer, seed = config.trainer, config.seed_everything
-    batches, every = trainer.accumulate_grad_batches, trainer.val_check_interval
-    devices = trainer.devices if re.search(r"^-?[\d.]+$", str(trainer.devices)) else 1
-    for name, value, possible, expected in (
-        ("seed_everything", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
-        ("trainer.accumulate_grad_batches", batches, batches >= 1, "a number from 1"),
-        ("trainer.devices", devices, re.search("^(-1|0*[1-9][0-9]*)$", str(devices)), "a number from 1, or -1 for all"),
-        ("trainer.val_check_interval", every, not isinstance(every, int | float) or every > 0, "a number above 0"),
-    ):
-        if not possible:
-            raise UserError(f"{name} is {value}; use {expected}")
-    held_out = config.data.init_args.get("val_fraction") if config.data else None
-    if config.best_checkpoint.patience is not None and held_out == 0:
-        raise UserError(
-            "best_checkpoint.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to "
-            "measure it on; leave one of the two out"
-        )
 
 
 def _strategy(asked: Any) -> Any:

@@ -1,17 +1,22 @@
 """How every command line is read: one spelling of flags, one layout of help, errors in one sentence. Next: commands.
 
-A flag is declared once: in the library function or class that takes it. `add_parameters` reads it from there.
+A flag is declared once: in the library function or class that takes it. `add_parameters` reads it from there. What a
+help page says stands once, too: in the docstring of the function that runs the command.
 """
 
 import argparse
 import ast
+import inspect
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from picochat.commands.signatures import Parameter, read_signature
 from picochat.errors import UserError, nearest
 
+# whose parameters are flags of several commands
+LOADING, DECODING = "picochat.model.engine.load_model", "picochat.model.engine.Decoding"
+READING = "picochat.packs.formats.Reading"
 _TYPES = {"int": int, "float": float}
 _UNSET = object()
 
@@ -35,15 +40,26 @@ class Parser(HelpLayout):
     """argparse with hyphenated flags, one-sentence errors and the nearest name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.members: Any = None
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
         super().__init__(*args, **options)
 
     def commands(self) -> "dict[str, Parser]":
         """The parsers of its commands by name; none if it is a command itself."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                return dict(action.choices)
-        return {}
+        return dict(self.members.choices) if self.members else {}
+
+    def add_command(self, name: str, run: Callable[[argparse.Namespace], None] | None, page: str = "") -> "Parser":
+        """Add a command. Its page (by default the docstring of `run`) is a sentence, details, and an example."""
+        if not self.members:
+            self.members = self.add_subparsers(dest="command", metavar="COMMAND", required=True)
+            self.epilog = f"example: {self.prog} {name} --help"
+        description, _, example = inspect.cleandoc(page or run.__doc__ or "").partition("\n\nexample")
+        purpose = description.partition("\n")[0].rstrip(".").replace("%", "%%")
+        parser: Parser = self.members.add_parser(
+            name, help=purpose[:1].lower() + purpose[1:], description=description, epilog=f"example{example}"
+        )
+        parser.set_defaults(run=run)
+        return parser
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse the words after the command's name.
@@ -53,7 +69,8 @@ class Parser(HelpLayout):
         """
         actions = {flag: action for flag, action in self._option_string_actions.items() if flag.startswith("--")}
         valued = {flag for flag, action in actions.items() if action.nargs != 0}
-        words = respell(words, lambda name: _in(actions, f"--{name.replace('_', '-')}"), valued.__contains__)
+        flags = {flag[2:].replace("-", "_"): flag for flag in actions}
+        words = respell(words, lambda name: flags.get(name.replace("-", "_")), valued.__contains__)
         for word in words:  # before argparse, which would name a missing flag and not the mistyped one
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in actions:
@@ -78,14 +95,13 @@ class Parser(HelpLayout):
         """Add a flag for a parameter. With `shown` the flag has no default, since something else sets `shown`."""
         default = None if declared.default is None else ast.literal_eval(declared.default)
         default, shown = (default, default) if shown is _UNSET else (None, shown)
-        text, _, null = re.sub(r"[;.] [Nn]ull(?: takes| writes| reads)?:? ", "\0", declared.help.rstrip(".")).partition(
-            "\0"
-        )
-        if shown is None and null and not required:  # a flag that is left out stands for null
+        # "…; null takes the checkpoint's": a flag that is left out stands for null
+        text, null = [*re.split(r"[;.] [Nn]ull(?: takes| writes| reads)?:? ", declared.help.rstrip(".")), None][:2]
+        if shown is None and not required:
             shown = null
-        text = text.replace("%", "%%") + ("" if shown is None or shown is False else f" (default: {shown})")
         kind = declared.annotation.removesuffix(" | None")
-        options: dict[str, Any] = {"dest": dest, "help": text, "default": default}
+        options: dict[str, Any] = {"dest": dest, "default": default, "help": (text or "").replace("%", "%%")}
+        options["help"] += "" if shown is None or shown is False else f" (default: {shown})"
         if kind == "bool":
             options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:
@@ -133,7 +149,3 @@ def _metavar(name: str, kind: str) -> str:
     if "Path" not in kind:
         return {"int": "N", "float": "X"}.get(kind, "TEXT")
     return "DIR" if name.endswith("_dir") or name == "checkpoint" else "FILE"
-
-
-def _in(known: Container[str], flag: str) -> str | None:
-    return flag if flag in known else None

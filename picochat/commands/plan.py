@@ -5,17 +5,19 @@ The datamodule plans the real stream (picochat.datamodules.plan), picochat.model
 tokenizer do not exist yet, a sample of them is made in a temporary folder and stands for all.
 """
 
-import argparse
 import contextlib
 import importlib
 import json
 import sys
 import tempfile
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from picochat.blocks import Table, Text, aligned, terminal
+from picochat.commands.configs import resolve_names
+from picochat.commands.parser import Parser
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig, config_of, find_model
 from picochat.model.sizes import Setup, memory, traffic
@@ -29,36 +31,32 @@ DEVICES = {
     "l40s": (362e12, 48e9),
     "rtx4090": (165e12, 24e9),
 }
-_SAMPLE = {"sft_rows": 2000, "eval_rows": 32, "vocab_size": 512}  # the most that a sample asks for
+_SAMPLE = {"vocab_size": 512, "sft_rows": 2000, "eval_rows": 32}  # the most that a sample asks for
 _RUNS = (1, 3)  # of each arm, in a later comparison
 _ENOUGH = 20.0  # tokens per parameter of a compute-optimal base model (Hoffmann et al. 2022)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``plan`` to the commands."""
-    parser = subparsers.add_parser(
-        "plan",
-        help="what a run needs, before it runs",
-        description="Parameters, tokens, memory of each rank, FLOPs, time and epochs of the run that `picochat fit` "
-        "would do with the same configs, with warnings.",
-        epilog="example: picochat plan --config capability.yaml --config scale/h200-1b.yaml --gpus 8",
-    )
+def add_plan(commands: Parser) -> None:
+    parser = commands.add_command("plan", plan)
     parser.add_argument("--config", action="append", required=True, metavar="YAML", help="as for fit; may be repeated")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, such as trainer.max_steps=6000"
-    )
+    setting = "a setting, such as trainer.max_steps=6000"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=setting)
     parser.add_argument("--gpus", type=int, metavar="N", help="devices, over all machines (default: as in the configs)")
     parser.add_argument("--device", choices=tuple(DEVICES), default="h200", help="kind of device (default: h200)")
-    parser.add_argument("--mfu", type=float, default=0.4, help="share of the peak that is reached (default: 0.4)")
-    parser.add_argument(
-        "--max-replays", type=float, default=8.0, metavar="K", help="warn of rows drawn more than K times (default: 8)"
-    )
+    share = "share of the peak that is reached (default: 0.4)"
+    parser.add_argument("--mfu", type=float, default=0.4, metavar="X", help=share)
+    most = "warn of rows drawn more than K times (default: 8)"
+    parser.add_argument("--max-replays", type=float, default=8.0, metavar="K", help=most)
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Plan, and print."""
+def plan(args: Namespace) -> None:
+    """Parameters, tokens, memory of each rank, FLOPs, time and epochs of a run, with warnings, before it runs.
+
+    It is the run that `picochat fit` would do with the same configs.
+
+    example: picochat plan --config capability.yaml --config scale/h200-1b.yaml --gpus 8
+    """
     if not 0 < args.mfu <= 1:
         raise UserError(f"--mfu is {args.mfu}; it is a share of the device's peak, above 0 and at most 1")
     if args.gpus is not None and args.gpus < 1:
@@ -68,24 +66,22 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps(figures, indent=1, ensure_ascii=False) if args.json else _page(figures))
 
 
-def plan_run(args: argparse.Namespace) -> dict[str, Any]:
+def plan_run(args: Namespace) -> dict[str, Any]:
     """All figures, as JSON values."""
-    from picochat.commands.configs import resolve_names
-
-    words = [word for name in args.config for word in ("--config", name)]
-    words = resolve_names(["fit", *words, *(f"--{setting}" for setting in args.set)])
+    configs = [word for name in args.config for word in ("--config", name)]
+    words = resolve_names(["fit", *configs, *(f"--{setting}" for setting in args.set)])
     from picochat.commands.fit import parsed_config  # imports torch: a wrong name is refused before
     from picochat.datamodules.plan import Split, forecast
+    from picochat.evidence.lanes import visible_by_skill
 
     settings = parsed_config(words)
     trainer, model = settings.trainer, settings.model
     if trainer.max_steps < 1:
         raise UserError("set trainer.max_steps, the number of optimizer steps: --set trainer.max_steps=6000")
     ranks, micro_batches = args.gpus or ranks_of(trainer), trainer.accumulate_grad_batches
-    source = _open(settings.data)
-    data, config = source.data, _config(model, source)
-    split = Split(data.batch_size, micro_batches, ranks)
-    taken = forecast(data.plan, split, trainer.max_steps, data.lanes, source.scale)
+    data, vocabulary, scale, sampled = _open(settings.data)
+    config = _config(model, vocabulary, data.context_length)
+    taken = forecast(data.plan, Split(data.batch_size, micro_batches, ranks), trainer.max_steps, data.lanes, scale)
     supervised = taken["supervised_tokens"] / taken["tokens"]
     setup = Setup(
         rows=data.batch_size,
@@ -102,6 +98,7 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
     flops = taken["tokens"] * config.flops_per_token(taken["document_length"], supervised=supervised)
     repeated = 8 / 6 if setup.recompute else 1  # checkpointing does the forward pass twice
     kept = memory(config, setup)
+    compared = not sampled and getattr(data, "eval_path", None)
     figures = {
         "parameters": config.num_parameters,
         "embedding_parameters": config.parameters()["embeddings"],
@@ -117,8 +114,8 @@ def plan_run(args: argparse.Namespace) -> dict[str, Any]:
         "device": args.device,
         "mfu": args.mfu,
         "seconds": flops * repeated / (ranks * DEVICES[args.device][0] * args.mfu),
-        "estimated_from_a_sample": source.sampled,
-        "visible_differences": [] if source.sampled else _visible(data),
+        "estimated_from_a_sample": sampled,
+        "visible_differences": visible_by_skill([row for _, row in data.eval_rows], _RUNS) if compared else [],
     }
     return {**figures, "warnings": _warnings(figures, args.max_replays, fresh=model.checkpoint is None)}
 
@@ -148,11 +145,12 @@ def _open(config: Any) -> _Source:
         raise UserError(f"{absent[0]} does not exist; make it first, there is nothing to plan with")
     with tempfile.TemporaryDirectory() as folder:
         mixture = getattr(data, "mixture", None)
-        fixed = mixture and not all(
-            lane.task for lane in mixture.lanes.values()
-        )  # files hold as many rows as they hold
-        most = {"vocab_size": _SAMPLE["vocab_size"]} if fixed else _SAMPLE
-        less = {key: min(settings[key], limit) for key, limit in most.items() if settings.get(key) is not None}
+        fixed = mixture and not all(lane.task for lane in mixture.lanes.values())  # files hold what they hold
+        less = {
+            key: min(settings[key], most)
+            for key, most in _SAMPLE.items()
+            if settings.get(key) is not None and (key == "vocab_size" or not fixed)
+        }
         pack = data.pack_path if data.pack_path.exists() else Path(folder, FILE_NAME)
         own = {"dataset_pack": str(pack), "work_dir": folder}
         if fresh := data.tokenizer_path in absent:
@@ -165,23 +163,16 @@ def _open(config: Any) -> _Source:
         return _Source(sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, sampled=True)
 
 
-def _visible(data: Any) -> list[dict[str, Any]]:
-    """What a comparison of such runs will be able to show on the eval rows; nothing where there are none."""
-    from picochat.evidence.lanes import visible_by_skill
-
-    return visible_by_skill([row for _, row in data.eval_rows], _RUNS) if getattr(data, "eval_path", None) else []
-
-
-def _config(model: Any, source: _Source) -> DecoderConfig:
+def _config(model: Any, vocabulary: int, context: int) -> DecoderConfig:
     """The size of the checkpoint that the run starts from, or that of a fresh model."""
-    wanted = DecoderConfig(**({} if model.decoder is None else vars(model.decoder)))
+    wanted = None if model.decoder is None else DecoderConfig(**vars(model.decoder))
     if model.checkpoint is None or not find_model(model.checkpoint).is_dir():
-        return replace(wanted, vocab_size=source.vocabulary)
+        return replace(wanted or DecoderConfig(), vocab_size=vocabulary)
     from picochat.model.module import refuse_other_size
 
     own = config_of(find_model(model.checkpoint))
-    refuse_other_size(None if model.decoder is None else wanted, own, model.checkpoint)
-    return replace(own, max_position_embeddings=source.data.context_length)
+    refuse_other_size(wanted, own, model.checkpoint)
+    return replace(own, max_position_embeddings=context)
 
 
 def ranks_of(trainer: Any) -> int:
@@ -232,8 +223,8 @@ def _page(figures: dict[str, Any]) -> str:
         "time": f"{time} on {f['ranks']} × {f['device']} at {f['mfu']:.0%} MFU, without data, validation and saving",
     }
     memory = {f"  {part}": f"{size / 1e9:>6.2f} GB" for part, size in f["memory_per_rank"].items()}
-    sent = {f"  sent a step, {name}": f"{size / 1e9:>6.2f} GB" for name, size in f["bytes_sent_per_step"].items()}
-    sharded = "sharded (FSDP2)" if f["sharded"] else "replicated"
+    memory |= {f"  sent a step, {name}": f"{size / 1e9:>6.2f} GB" for name, size in f["bytes_sent_per_step"].items()}
+    held = f"{'sharded (FSDP2)' if f['sharded'] else 'replicated'} over {f['ranks']}"
     lanes = [
         (c["name"], f"{c['rows']:,}", f"{c['share']:.1%}", f"{c['epoch_steps']:,.1f}", f"{c['replays']:.2f}")
         for c in f["categories"]
@@ -251,8 +242,8 @@ def _page(figures: dict[str, Any]) -> str:
     return terminal(
         Text(aligned([*facts.items()], left=2).splitlines()),
         Text(
-            aligned([*memory.items(), *sent.items()]).splitlines(),
-            title=f"memory of each rank, {sharded} over {f['ranks']}: {f['memory_per_rank_total'] / 1e9:.2f} GB",
+            aligned([*memory.items()]).splitlines(),
+            title=f"memory of each rank, {held}: {f['memory_per_rank_total'] / 1e9:.2f} GB",
         ),
         Table(
             ("category", "rows", "share", "steps per epoch", "draws per row"),

@@ -1,13 +1,16 @@
-"""The settings of a run, each declared once: in the class that takes it. Here are only their names.
+"""The settings of a run, each declared once: in the class that takes it. Here are their names, and the help of `fit`,
+which is read from the classes' source: importing torch and Lightning takes seconds. `--help_all` asks Lightning itself.
 
     CALLBACKS   key in a config → class                     lr_schedule: {warmup_steps: 20}
     ALIASES     flag of `picochat train` → setting of fit   --lr-warmup-steps 20 → --lr_schedule.warmup_steps=20
-
-Types, choices, defaults and help are read from the classes' source (signatures.py) and the shipped configs.
 """
 
+import textwrap
+from collections.abc import Iterable
 from typing import Any
 
+from picochat.commands.configs import shipped_configs
+from picochat.commands.parser import Parser
 from picochat.commands.signatures import Parameter, read_signature
 
 CALLBACKS = {  # of every run, in this order; those that a config lists under trainer.callbacks come before them
@@ -30,10 +33,8 @@ TRAINER_DEFAULTS: dict[str, Any] = {  # where picochat differs from Lightning
     "enable_model_summary": False,
 }
 _TRAINER = {  # settings of Lightning's Trainer that have an alias
-    "trainer.accumulate_grad_batches": Parameter(
-        "accumulate_grad_batches", "int", "1", "micro-batches of one optimizer step (gradient accumulation)"
-    ),
-    "trainer.devices": Parameter("devices", "int", "1", "devices that train together; on the CPU: processes"),
+    "accumulate_grad_batches": "micro-batches of one optimizer step (gradient accumulation)",
+    "devices": "devices that train together; on the CPU: processes",
 }
 _CLASSES = {
     "model": "picochat.model.module.ChatModule",
@@ -104,11 +105,90 @@ ALIASES = {  # command → shipped config, datamodule, flags
         },
     ),
 }
+SUBCOMMANDS = {  # LightningCLI's
+    "fit": "train from a config, such as `picochat fit --config capability.yaml`",
+    "validate": "measure the losses of the validation sets",
+    "test": "measure the loss of the eval set",
+    "predict": "answer the eval rows of a datamodule",
+}
+_FIT = "picochat fit --config capability.yaml --trainer.max_steps=300 --trainer.val_check_interval=100"
+_FLAGS = {
+    "--config YAML": "a file, or a shipped config (`picochat list configs`); later ones change earlier ones",
+    "--data CLASS": "the datamodule, if no config names one (`picochat list datamodules`)",
+    "--ckpt_path CKPT": "last.ckpt of the run to resume; `last`: the one in the run's folder",
+    "--trainer.max_steps": "optimizer steps",
+    "--trainer.default_root_dir": "the run's folder",
+    "--force": "start over in a folder that holds a run",
+    "--print_config": "print the whole config and do nothing else",
+    "--data.help CLASS": "document a datamodule's settings",
+    "--help_all": "document every setting, Lightning's included",
+}
 
 
 def parameter(setting: str, datamodule: str) -> Parameter:
     """The declaration of a setting such as "lr_schedule.decay", read from the source of its class."""
-    if setting in _TRAINER:
-        return _TRAINER[setting]
     group, _, name = setting.rpartition(".")
+    if group == "trainer":
+        return Parameter(name, "int", "1", _TRAINER[name])
     return read_signature(datamodule if group == "data" else _CLASSES[group]).parameters[name]
+
+
+def frequent_settings() -> dict[str, Parameter]:
+    """The settings that have an alias."""
+    owners = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
+    return {setting: parameter(setting, owner) for setting, owner in owners.items()}
+
+
+def add_trainer(commands: Parser, command: str) -> None:
+    """The frequent flags of one of LightningCLI's commands, for completion alone: it parses its own command line."""
+    parser = commands.add_command(command, None, SUBCOMMANDS[command])
+    parser.add_argument("--config", choices=list(shipped_configs()))
+    for flag in ("--ckpt_path", "--data", "--trainer.max_steps", "--trainer.default_root_dir"):
+        parser.add_argument(flag)
+    for setting, declared in frequent_settings().items():
+        parser.add_argument(f"--{setting}", choices=declared.choices or None)
+
+
+def trainer_help(command: str) -> str:
+    """The help page of one of LightningCLI's commands: purpose, usage, flags, frequent settings, example."""
+    settings = {f"--{name}": _summary(declared.help) for name, declared in sorted(frequent_settings().items())}
+    callbacks = {f"{key}:": _summary(read_signature(path).purpose) for key, path in CALLBACKS.items()}
+    resumed = f"picochat {command} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
+    return "\n\n".join(
+        [
+            f"{SUBCOMMANDS[command][0].upper()}{SUBCOMMANDS[command][1:]}.",
+            f"usage: picochat {command} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …",
+            f"flags:\n{_table(_FLAGS.items())}",
+            f"frequent settings:\n{_table(settings.items())}",
+            f"callbacks of every run, with settings under these keys:\n{_table(callbacks.items())}",
+            f"example: {_FIT if command == 'fit' else resumed}",
+        ]
+    )
+
+
+def class_help(path: str) -> str:
+    """The help page of a class of picochat: its purpose and its settings with types and defaults.
+
+    Raises:
+        LookupError: picochat has no such class.
+    """
+    found = read_signature(path)
+    parts = [f"{path}: {found.purpose}"]
+    for item in found.parameters.values():
+        default = "required" if item.default is None else f"default: {item.default}"
+        parts.append(f"  {item.name}: {item.annotation} ({default})\n{_wrapped(item.help, '      ')}")
+    return "\n".join(parts)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows) + 4
+    return "\n".join(f"  {name}".ljust(width) + _wrapped(text, " " * width).lstrip() for name, text in rows)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=indent)
+
+
+def _summary(text: str) -> str:
+    """The first sentence."""
+    return text.partition(". ")[0].rstrip(".")

@@ -54,10 +54,12 @@ def read_signature(path: str) -> Signature:
     """
     module, _, name = path.rpartition(".")
     tree = _parse(module)
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return _describe(node, tree)
-    return read_signature(f"{_home(tree, name)}.{name}")
+    node = next((one for one in tree.body if getattr(one, "name", "") == name), None)
+    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return read_signature(f"{_home(tree, name)}.{name}")
+    text = ast.get_docstring(node) or ""
+    bases = [ast.unparse(base) for base in getattr(node, "bases", [])]
+    return Signature(" ".join(text.split("\n\n")[0].split()), tuple(bases), _parameters(node, text, tree))
 
 
 def public_classes(package: str) -> list[str]:
@@ -65,40 +67,28 @@ def public_classes(package: str) -> list[str]:
     return [alias.name for node in _imports(_parse(package)) for alias in node.names if alias.name[0].isupper()]
 
 
-def _describe(node: ast.ClassDef | ast.FunctionDef, tree: ast.Module) -> Signature:
-    text = ast.get_docstring(node) or ""
-    purpose = " ".join(text.split("\n\n")[0].split())
-    if isinstance(node, ast.FunctionDef):
-        return Signature(purpose, (), _parameters(_arguments(node), text, tree))
-    bases = tuple(ast.unparse(base) for base in node.bases)
-    constructor = next((item for item in node.body if getattr(item, "name", "") == "__init__"), None)
-    if isinstance(constructor, ast.FunctionDef):
-        return Signature(purpose, bases, _parameters(_arguments(constructor)[1:], text, tree))
-    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        fields = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
-        return Signature(purpose, bases, _parameters(fields, text, tree))
-    for base in bases:
-        try:
-            return Signature(purpose, bases, read_signature(f"{_home(tree, base)}.{base}").parameters)
-        except LookupError:
-            continue  # a class of another package
-    return Signature(purpose, bases, {})
-
-
-def _arguments(node: ast.FunctionDef) -> list[tuple[ast.arg | ast.AnnAssign, ast.expr | None]]:
-    """Each argument with its default."""
-    positional, defaults = node.args.args, node.args.defaults
-    missing: list[ast.expr | None] = [None] * (len(positional) - len(defaults))
-    pairs = [*zip(positional, missing + list(defaults), strict=True)]
-    return [*pairs, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
-
-
-def _parameters(
-    items: Sequence[tuple[ast.arg | ast.AnnAssign, ast.expr | None]], text: str, tree: ast.Module
-) -> dict[str, Parameter]:
-    docs = _argument_docs(text)
-    found = {}
-    for item, default in items:
+def _parameters(node: ast.ClassDef | ast.FunctionDef, text: str, tree: ast.Module) -> dict[str, Parameter]:
+    """Those of a function, of a class' constructor, of a dataclass' fields, or of its base class."""
+    function: ast.stmt | None = node
+    if isinstance(node, ast.ClassDef):
+        function = next((item for item in node.body if getattr(item, "name", "") == "__init__"), None)
+    pairs: Sequence[tuple[ast.arg | ast.AnnAssign, ast.expr | None]]
+    if isinstance(function, ast.FunctionDef):
+        given = function.args
+        missing = len(given.args) - len(given.defaults)
+        defaults = [*[None] * missing, *given.defaults, *given.kw_defaults]
+        pairs = [*zip([*given.args, *given.kwonlyargs], defaults, strict=True)][function is not node :]  # without self
+    elif any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        pairs = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
+    else:
+        for base in map(ast.unparse, getattr(node, "bases", [])):
+            try:
+                return read_signature(f"{_home(tree, base)}.{base}").parameters
+            except LookupError:
+                continue  # a class of another package
+        return {}
+    docs, found = _argument_docs(text), {}
+    for item, default in pairs:
         name = item.arg if isinstance(item, ast.arg) else ast.unparse(item.target)
         annotation = "" if item.annotation is None else _resolve_alias(item.annotation, tree)
         source = None if default is None else ast.unparse(default)
@@ -118,7 +108,7 @@ def _argument_docs(text: str) -> dict[str, str]:
             name = head
             docs[name] = rest
         else:
-            docs[name] = f"{docs[name]} {line.strip()}"
+            docs[name] += f" {line.strip()}"
     return docs
 
 

@@ -1,12 +1,13 @@
 """`picochat study plan | run | status | report | check | bundle`: which lane caused what. Calls picochat.study."""
 
-import argparse
 import ast
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from picochat.blocks import Report, Table, Text, terminal
+from picochat.commands.parser import Parser
 from picochat.commands.signatures import read_signature
 from picochat.errors import UserError
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 _SETTINGS = "picochat.study.settings.Settings"
 _COMMANDS = {
-    "plan": "runs, lanes and precision, before anything trains",
-    "run": "train and evaluate every run that is not finished, then report",
-    "status": "how many runs are finished, running, waiting",
-    "report": "the report of a study whose runs are finished",
-    "check": "whether all runs are finished, with their files as they left them",
-    "bundle": "plan, replies, verdicts and report in one file, without weights",
+    "plan": "Runs, lanes and precision, before anything trains.",
+    "run": "Train and evaluate every run that is not finished, then report.",
+    "status": "How many runs are finished, running, waiting.",
+    "report": "The report of a study whose runs are finished.",
+    "check": "Whether all runs are finished, with their files as they left them.",
+    "bundle": "Plan, replies, verdicts and report in one file, without weights.",
 }
 _FLAGS = (
     *("out_dir", "profile", "chat_input", "eval_input", "checkpoint", "dataset_pack", "sft_rows", "eval_rows"),
@@ -28,31 +29,25 @@ _FLAGS = (
 )
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands to the group ``study``."""
+def add_study(group: Parser) -> None:
     declared = read_signature(_SETTINGS).parameters
-    for command, purpose in _COMMANDS.items():
-        parser: Any = subparsers.add_parser(
-            command,
-            help=purpose,
-            description=f"{purpose[0].upper()}{purpose[1:]}.",
-            epilog=f"example: picochat study {command} study.yaml",
-        )
+    for name, purpose in _COMMANDS.items():
+        parser = group.add_command(name, run_study, f"{purpose}\n\nexample: picochat study {name} study.yaml")
         parser.add_argument("file", nargs="?", metavar="FILE", help="a study file; flags replace its settings")
         parser.add_argument("--lanes", metavar="A,B,…", help="categories, or components as one lane (default: all)")
         parser.add_argument("--arms", type=int, metavar="N", help="8, 16, 24 or 32 (default: the fewest that suffice)")
-        for name in _FLAGS:  # no default here, which would replace the file's setting
-            default = ast.literal_eval(declared[name].default or "None")
-            parser.add_declared(f"--{name.replace('_', '-')}", declared[name], dest=name, shown=default)
-        if command == "plan":
-            parser.add_argument("--measure", action="store_true", help="train and evaluate a little: how long it takes")
-        if command == "report":
-            parser.add_argument("--table", metavar="CSV", help="runs trained elsewhere: run,LANE,… and 1, 0 or 0.5")
-            parser.add_argument("--evals", metavar="DIR", help="their results, in DIR/RUN: picochat, lm-eval, inspect")
-        parser.set_defaults(run=_run, study_command=command)
+        for flag in _FLAGS:  # no default here, which would replace the file's setting
+            default = ast.literal_eval(declared[flag].default or "None")
+            parser.add_declared(f"--{flag.replace('_', '-')}", declared[flag], dest=flag, shown=default)
+        parser.set_defaults(study_command=name)
+    plan, report = group.commands()["plan"], group.commands()["report"]
+    plan.add_argument("--measure", action="store_true", help="train and evaluate a little: how long it takes")
+    report.add_argument("--table", metavar="CSV", help="runs trained elsewhere: run,LANE,… and 1, 0 or 0.5")
+    report.add_argument("--evals", metavar="DIR", help="their results, in DIR/RUN: picochat, lm-eval, inspect")
 
 
-def _run(args: argparse.Namespace) -> None:
+def run_study(args: Namespace) -> None:
+    """All six commands: a study is its file and flags, and each of them asks it for one thing."""
     from picochat.study import Study, report_table
 
     command = args.study_command

@@ -8,9 +8,9 @@ training path: `picochat fit --config <run>/config.yaml` repeats the run.
         --trainer.default_root_dir=runs/sft --trainer.max_steps=180 …
 """
 
-import argparse
 import json
 import re
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from picochat.commands.configs import shipped_configs
+from picochat.commands.parser import Parser
 from picochat.commands.settings import ALIASES, parameter
 from picochat.errors import UserError
 from picochat.model.config import config_of, find_model
@@ -34,41 +35,57 @@ _OTHERS = {  # flag → setting of fit, beside the stage's own
     "--resume-from": "--ckpt_path",
 }
 _VALIDATIONS = 8  # of a run, unless --eval-every says otherwise
-_COMMANDS = {
-    "base": (
-        "pretrain a base model on a corpus",
-        "  picochat train base --dataset-pack runs/data/dataset_pack.json --tokenizer runs/tokenizer.json \\\n"
-        "      --out-dir runs/base --steps 300",
-        ("--dataset-pack",),
-    ),
-    "sft": (
-        "supervised fine-tuning (SFT) on chat rows, from a checkpoint",
-        "  picochat train sft --input runs/pack/chat_task_mixture_capability.jsonl \\\n"
-        "      --checkpoint runs/base/best_checkpoint --out-dir runs/capability --steps 900",
-        ("--input", "--checkpoint"),
-    ),
+_REQUIRED = ("--dataset-pack", "--input")
+_PAGES = {
+    "base": r"""Pretrain a base model on a corpus.
+
+        example:
+          picochat train base --dataset-pack runs/data/dataset_pack.json --tokenizer runs/tokenizer.json \
+              --out-dir runs/base --steps 300""",
+    "sft": r"""Supervised fine-tuning (SFT) on chat rows, from a checkpoint.
+
+        example:
+          picochat train sft --input runs/pack/chat_task_mixture_capability.jsonl \
+              --checkpoint runs/base/best_checkpoint --out-dir runs/capability --steps 900""",
 }
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add `base` and `sft` to the parsers of `picochat train`."""
-    for command, (purpose, example, required) in _COMMANDS.items():
-        parser = subparsers.add_parser(
-            command, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", epilog=f"example:\n{example}"
-        )
-        shipped, datamodule, aliases = ALIASES[command]
+def add_train(group: Parser) -> None:
+    for stage, page in _PAGES.items():
+        parser = group.add_command(stage, train, page)
+        parser.set_defaults(stage=stage)
+        shipped, datamodule, aliases = ALIASES[stage]
         defaults = yaml.safe_load(shipped_configs()[shipped].read_text("utf-8"))
         for flag, setting in aliases.items():
             declared = parameter(setting, datamodule)
-            default = None if flag in required else _default(setting, defaults, declared.default)
-            if (command, flag) == ("base", "--tokenizer"):  # all that a run makes lies in its folder
+            required = flag in _REQUIRED or (stage, flag) == ("sft", "--checkpoint")
+            default = None if required else _default(setting, defaults, declared.default)
+            if (stage, flag) == ("base", "--tokenizer"):  # all that a run makes lies in its folder
                 default = "OUT_DIR/tokenizer.json"
-            parser.add_declared(flag, declared, shown=default, required=flag in required)
-        _add_run_flags(parser)
-        parser.set_defaults(run=_run, stage=command)
+            parser.add_declared(flag, declared, shown=default, required=required)
+        parser.add_argument("--out-dir", required=True, metavar="DIR", help="the run's folder")
+        length = parser.add_mutually_exclusive_group(required=True)
+        length.add_argument("--steps", "--max-steps", type=int, metavar="INT", help="optimizer steps")
+        epochs = "draws of each example on average, in place of steps"
+        length.add_argument("--epochs", type=float, metavar="X", help=epochs)
+        where = "where to train (default: auto)"
+        parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help=where)
+        formats = "auto: bf16 where the hardware has it"
+        parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help=formats)
+        every = f"optimizer steps between validations (default: up to {_VALIDATIONS} a run)"
+        parser.add_argument("--eval-every", type=int, metavar="STEPS", help=every)
+        parser.add_argument("--resume-from", metavar="CKPT", help="last.ckpt of an interrupted run")
+        parser.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
 
 
-def fit_words(args: argparse.Namespace) -> list[str]:
+def _default(setting: str, config: Any, source: str | None) -> Any:
+    """What the shipped config says, else the class; None where neither names a value."""
+    for part in setting.replace("data.", "data.init_args.").split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config if config is not None else None if source in (None, "None") else source.strip("'")
+
+
+def fit_words(args: Namespace) -> list[str]:
     """The command line of `fit` that a parsed line of `train` stands for."""
     shipped, _, aliases = ALIASES[args.stage]
     settings: dict[str, Any] = {
@@ -95,15 +112,13 @@ def fit_words(args: argparse.Namespace) -> list[str]:
     # by default as often as divides the steps, so that the last step is validated too
     every = args.eval_every or args.steps // max(k for k in range(1, _VALIDATIONS + 1) if args.steps % k == 0)
     settings["trainer.val_check_interval"] = every * (args.grad_accum_steps or 1)  # Lightning counts micro-batches
-    words = [
-        "fit",
-        f"--config={shipped_configs()[shipped]}",
-        *(f"--{name}={value}" for name, value in settings.items()),
-    ]
+    words = ["fit", f"--config={shipped_configs()[shipped]}"]
+    words += [f"--{name}={value}" for name, value in settings.items()]
     return words + ([f"--ckpt_path={args.resume_from}"] if args.resume_from else []) + ["--force"] * args.force
 
 
-def _run(args: argparse.Namespace) -> None:
+def train(args: Namespace) -> None:
+    """Refuse what is wrong with the flags, then run the line of `fit` that they stand for."""
     for name, least in (("steps", 1), ("eval_every", 1), ("epochs", 0.001)):
         if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
@@ -127,13 +142,13 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(_with_flags(str(error), args.stage)) from error
 
 
-def _steps_of(args: argparse.Namespace) -> int:
+def _steps_of(args: Namespace) -> int:
     """The optimizer steps of so many epochs, printed; the run's data module makes what is missing to know them."""
     from picochat.commands.fit import parsed_config, take_from_checkpoint
     from picochat.commands.plan import ranks_of
     from picochat.datamodules.plan import Split
 
-    config = parsed_config(fit_words(argparse.Namespace(**{**vars(args), "steps": 1})))
+    config = parsed_config(fit_words(Namespace(**{**vars(args), "steps": 1})))
     if args.checkpoint:
         take_from_checkpoint(config.data.init_args, Path(args.checkpoint))
     module, _, name = config.data.class_path.rpartition(".")
@@ -153,30 +168,3 @@ def _with_flags(message: str, stage: str) -> str:
         short = rf"{group}\.{name}" if group == "optimizer" else rf"^{name}(?= (?:is|[\d.]+) )"  # as a class says it
         message = re.sub(rf"(?<![\w.-])(?:{re.escape(setting)}|{short})(?![\w.])", flag, message)
     return message
-
-
-def _default(setting: str, config: Any, source: str | None) -> Any:
-    """What the shipped config says, else the class; None where neither names a value."""
-    found = config
-    for part in setting.replace("data.", "data.init_args.").split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found if found is not None else None if source in (None, "None") else source.strip("'")
-
-
-def _add_run_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out-dir", required=True, metavar="DIR", help="the run's folder")
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--steps", "--max-steps", type=int, metavar="INT", help="optimizer steps")
-    length.add_argument("--epochs", type=float, metavar="X", help="draws of each example on average, in place of steps")
-    parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help="where to train (default: auto)")
-    parser.add_argument(
-        "--precision", choices=tuple(PRECISIONS), default="auto", help="auto: bf16 where the hardware has it"
-    )
-    parser.add_argument(
-        "--eval-every",
-        type=int,
-        metavar="STEPS",
-        help=f"optimizer steps between validations (default: up to {_VALIDATIONS} a run)",
-    )
-    parser.add_argument("--resume-from", metavar="CKPT", help="last.ckpt of an interrupted run")
-    parser.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
