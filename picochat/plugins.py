@@ -1,12 +1,10 @@
-"""What installed packages add. In: a group of entry points and a name. Out: the object behind it. Next: who asked.
+"""What installed packages add. In: a group of entry points and a name. Out: the object behind it.
 
     [project.entry-points."picochat.datamodules"]         in the pyproject.toml of a package
-    Roman = "picochat_roman.data:RomanDataModule"
+    Roman = "picochat_roman.data:RomanDataModule"         --data Roman
 
-    --data Roman   ──►  metadata alone: picochat_roman.data:RomanDataModule  ──►  imported, because it was asked for
-
-Reading the metadata imports nothing, so a plug-in that is broken stands in the way of nobody who does not ask for it.
-A dotted path to anything importable (`my_tasks.Roman`, a module in the current folder) does wherever a name does.
+Reading the metadata imports nothing, so a broken plug-in harms only those who ask for it. A dotted path to anything
+importable (`my_tasks.Roman`, a module in the current folder) does wherever a name does.
 """
 
 import importlib
@@ -19,19 +17,12 @@ from picochat.errors import UserError
 
 
 class PlugIn(NamedTuple):
-    """One entry point.
+    """One entry point."""
 
-    Args:
-        group: picochat.tasks, .profiles, .checks, .datamodules, .callbacks or .configs.
-        name: what users write.
-        target: "module:attribute".
-        package: the distribution that brings it, with its version: "picochat-roman 0.1.0".
-    """
-
-    group: str
-    name: str
-    target: str
-    package: str
+    group: str  # picochat.tasks, .profiles, .checks, .datamodules, .callbacks, .configs or .executors
+    name: str  # what users write
+    target: str  # "module:attribute"
+    package: str  # the distribution that brings it, with its version: "picochat-roman 0.1.0"
 
     @property
     def path(self) -> str:
@@ -39,11 +30,7 @@ class PlugIn(NamedTuple):
         return self.target.replace(":", ".")
 
     def load(self) -> Any:
-        """Import it.
-
-        Raises:
-            UserError: the plug-in is broken, in whatever way; it is named together with its package.
-        """
+        """Import it; UserError names it and its package where it is broken, in whatever way."""
         module, _, attribute = self.target.partition(":")
         try:
             found: Any = importlib.import_module(module)
@@ -76,11 +63,7 @@ def plugins(group: str) -> Iterator[PlugIn]:
 
 
 def find_plugin(group: str, name: str) -> PlugIn | None:
-    """The plug-in of that name, or None.
-
-    Raises:
-        UserError: two packages use the name.
-    """
+    """The plug-in of that name, or None; UserError where two packages use the name."""
     found = [plugin for plugin in plugins(group) if plugin.name == name]
     if len({plugin.target for plugin in found}) > 1:
         both = " and ".join(f"{plugin.package} ({plugin.path})" for plugin in found)
@@ -89,16 +72,12 @@ def find_plugin(group: str, name: str) -> PlugIn | None:
 
 
 def load_named(name: str, group: str, what: str) -> Any:
-    """The object behind a name of `group`, or behind a dotted path.
-
-    Args:
-        what: what is looked for, as the user knows it.
+    """The object behind a name of `group`, or behind a dotted path; `what` is looked for, in the user's words.
 
     Raises:
         UserError: neither is there, or it cannot be imported.
     """
-    plugin = find_plugin(group, name)
-    if plugin is not None:
+    if plugin := find_plugin(group, name):
         return plugin.load()
     module, _, attribute = name.rpartition(".")
     if not module:

@@ -38,10 +38,9 @@ PARENT = "PICOCHAT_PARENT"  # environment variable: the process that starts this
 
 
 def end_with_parent(grace: float = 20.0) -> None:
-    """End this process with status 1 when the one that started it is gone, after as many seconds to end by itself.
+    """End this process with status 1 when the one that started it is gone, after `grace` seconds to end by itself.
 
-    For ranks that rank 0 started: one that has not met it yet, or waits in a collective, would wait half an hour; and
-    for runs of a study.
+    For ranks that rank 0 started, which may wait in a collective for half an hour, and for runs of a study.
     """
     parent = os.getppid()
 

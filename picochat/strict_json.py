@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from picochat.errors import UserError
 
@@ -33,14 +33,11 @@ class JSONFaultError(ValueError):
 
 
 def parse_json(content: bytes | str, *, nul: bool = False, nan: Callable[[], None] | None = None) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text in UTF-8; JSONFaultError where it is none, or could not be written as one again.
 
     Args:
         nul: whether texts may hold NUL, as what a model says may.
         nan: called for each NaN, which is then read as null; None refuses it.
-
-    Raises:
-        JSONFaultError: anything that is not JSON, or could not be written again as JSON in UTF-8.
     """
     text = decode_utf8(content) if isinstance(content, bytes) else content
     try:
@@ -64,18 +61,13 @@ def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None) 
         JSONFaultError: a value that is JSON, and refused.
     """
     try:
-        found: tuple[Any, int] = _decoder(nan).raw_decode(text, start)
+        return _decoder(nan).raw_decode(text, start)
     except RecursionError:
         raise JSONFaultError("is nested too deeply") from None
-    return found
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
-    """The object that a JSON file holds; a byte order mark before it is understood.
-
-    Raises:
-        UserError: the file cannot be read, is too large, is not JSON, or holds something else than an object.
-    """
+    """The object that a JSON file holds, perhaps after a byte order mark; UserError where it is none or too large."""
     try:
         if (size := Path(path).stat().st_size) > _LARGEST:
             raise UserError(f"{path}: has {size:,} bytes; {_LARGEST:,} are allowed, which no config or report needs")
@@ -141,10 +133,6 @@ def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise JSONFaultError(f"holds {name}, which is not JSON; write null, or leave the field out")
-
-
 def _finite(digits: str) -> float:
     if math.isinf(value := float(digits)):
         raise JSONFaultError(f"holds the number {digits[:20]}, which is too large")
@@ -160,7 +148,9 @@ def _whole(digits: str) -> int:
 @lru_cache(maxsize=4)  # each file brings its own `nan`
 def _decoder(nan: Callable[[], None] | None) -> json.JSONDecoder:
     def constant(name: str) -> None:
-        nan() if nan and name == "NaN" else _no_constant(name)
+        if not nan or name != "NaN":
+            raise JSONFaultError(f"holds {name}, which is not JSON; write null, or leave the field out")
+        nan()
 
     hooks: dict[str, Any] = {"parse_constant": constant, "parse_float": _finite, "parse_int": _whole}
     return json.JSONDecoder(object_pairs_hook=_no_duplicate_keys, **hooks)
