@@ -15,11 +15,7 @@ _MOST_VALUES, _DEEPEST = 100_000, 100  # the shipped configs have 60 values
 
 
 def read_yaml(file: Path) -> Any:
-    """The value of a YAML file.
-
-    Raises:
-        UserError: the file cannot be read, is too large, or is not YAML; the message names file and line.
-    """
+    """The value of a YAML file; UserError names file and line where it is none, is too large, or has a key twice."""
     import yaml  # 20 ms that no help page waits for
 
     try:
@@ -27,9 +23,7 @@ def read_yaml(file: Path) -> Any:
             raise UserError(f"{file}: has {size:,} bytes; a config holds settings and nothing else")
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
-        _refuse_many(node, str(file))
-        if twice := _repeated_key(node):
-            raise UserError(f"{file}:{twice.start_mark.line + 1}: has the key {twice.value!r} twice; keep one of them")
+        _check(node, str(file))
         return None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -58,38 +52,24 @@ def refuse_bomb(text: str, place: str) -> None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
                 raise UserError(f"{place}: is nested too deeply; a config holds settings and nothing else")
-        _refuse_many(loader(text).get_single_node(), place)
+        _check(loader(text).get_single_node(), place)
 
 
-def _refuse_many(root: Any, place: str) -> None:
-    if _count(root, {}) > _MOST_VALUES:
+def _check(root: Any, place: str) -> None:
+    if _count(root, {}, place) > _MOST_VALUES:
         raise UserError(f"{place}: its aliases (*name) expand to more than {_MOST_VALUES:,} values; write them out")
 
 
-def _count(node: Any, known: dict[int, int]) -> int:
-    """Nodes below this one with every alias expanded: each is counted once, and taken as often as it is named."""
+def _count(node: Any, known: dict[int, int], place: str) -> int:
+    """Nodes from this one on with every alias expanded: each is counted once, and taken as often as it is named."""
     if id(node) not in known:
         known[id(node)] = _MOST_VALUES + 1  # until it is counted: an alias may name what it is part of
-        items = node.value if isinstance(getattr(node, "value", None), list) else ()
+        items = node.value if isinstance(getattr(node, "value", None), list) else []
+        keys = set[str]()
+        for key, _ in (item for item in items if isinstance(item, tuple) and isinstance(item[0].value, str)):
+            if key.value in keys:
+                raise UserError(f"{place}:{key.start_mark.line + 1}: has the key {key.value!r} twice; keep one of them")
+            keys.add(key.value)
         parts = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+        known[id(node)] = 1 + sum(_count(part, known, place) for part in parts)
     return known[id(node)]
-
-
-def _repeated_key(root: Any) -> Any:
-    """The second node of a key that a mapping has twice, or None."""
-    waiting, seen = [root], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
-            continue
-        seen.add(id(node))  # an alias may name what it is part of
-        keys: set[str] = set()
-        for item in node.value:
-            key, value = item if isinstance(item, tuple) else (None, item)
-            if key is not None and isinstance(key.value, str):
-                if key.value in keys:
-                    return key
-                keys.add(key.value)
-            waiting.append(value)
-    return None
