@@ -128,23 +128,22 @@ class FileAnswerer:
         lines = list(iter_records(path))
         names = [str(line["id"]) for _, line in lines if isinstance(line, dict) and line.get("id") is not None]
         if lines and len(names) == len(lines):
-            by_id, wanted = dict(zip(names, lines, strict=True)), [str(row.get("id")) for row in rows]
-            if missing := [name for name in wanted if name not in by_id]:
+            by_id, ids = dict(zip(names, lines, strict=True)), [str(row.get("id")) for row in rows]
+            if missing := [name for name in ids if name not in by_id]:
                 raise UserError(f"{path} has no reply to {len(missing)} of {len(rows)} rows, such as id {missing[0]!r}")
-            lines = [by_id[name] for name in wanted]
+            lines = [by_id[name] for name in ids]
         if len(lines) != len(rows):
             raise UserError(f"{path} holds {len(lines)} replies to {len(rows)} rows; give one a row, or give them ids")
         self._lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row, (number, line) in zip(rows, lines, strict=True):
-            scores = line.get("choice_scores") if isinstance(line, dict) else None
-            labels = row.get("choice_labels") or [None]
+            said = line if isinstance(line, dict) else {}
+            scores, labels = said.get("choice_scores"), row.get("choice_labels") or [None]
             scored = isinstance(scores, dict) and all(isinstance(scores.get(label), int | float) for label in labels)
-            if not scored and not (isinstance(line, dict) and isinstance(line.get("reply"), str)):
-                said = line if isinstance(line, ValueError) else "holds no reply"
-                raise UserError(
-                    f'{path}:{number}: {said}; {{"reply": …}}, or {{"choice_scores": {{LABEL: …}}}}, is expected'
-                )
-            self._lines[_key(row["messages"])].append({**line, "choice_scores": scores if scored else None})
+            if not scored and not isinstance(said.get("reply"), str):
+                fault = line if isinstance(line, ValueError) else "holds no reply"
+                wanted = '{"reply": …}, or {"choice_scores": {LABEL: …}}, is expected'
+                raise UserError(f"{path}:{number}: {fault}; {wanted}")
+            self._lines[_key(row["messages"])].append({**said, "choice_scores": scores if scored else None})
 
     def reply(self, conversations: Conversations) -> list[Said]:
         """The reply to each conversation."""

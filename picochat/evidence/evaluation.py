@@ -2,12 +2,7 @@
 
     rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, gates, claims
 
-What was written is read back by `read_eval`; replies that were cut, edited or swapped are refused:
-
-    out/eval_report.json     {"kind": "eval chat", "pack": {…}, "predictions_sha256": …}   ─► rows, model and settings
-    out/predictions.jsonl    {"index": 0, "reply": "4", "passed": true, …}                 ─► replies, counted again
-
-Next: evidence.eval_report, evidence.arms.
+Read back, replies are counted again; such as were cut, edited or swapped are refused. Next: eval_report, arms.
 """
 
 import hashlib

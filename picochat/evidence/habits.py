@@ -15,46 +15,34 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from picochat.evidence.texts import UNSPACED, rule, units
+from picochat.evidence.texts import rule, units
 
 READ = 20_000  # characters of a reply that the rules over wording read
 ECHO_TOKENS = 8  # words and signs of the prompt, repeated at the start of the reply, that make an echo
-_TURN_TOKEN = re.compile(  # picochat's and those of ChatML, Llama 3, Gemma and Llama 2
-    r"<\|(?:user|assistant|system|bos|im_start|start_header_id)\|>|<start_of_turn>|\[/?INST\]", re.IGNORECASE
-)
-_TURN = re.compile(r"^[ \t]*(user|human|assistant|system)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_LABEL = re.compile(r"\**([\w .]{1,30})\**:")
-_DIALOGUE = re.compile(r"\b(?:dialog(?:ue)?|conversation|script|interview)\b", re.IGNORECASE)
-_TOKENS = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+|[^\w\s]|_|\n")
 _ENDS = {".", "?", "!", ":", "\n", "。", "？", "！"}
 _OPENS = _ENDS | set("\"'`“”‘’«»(|>*-;")
 _DRAWING = "-=_*#~.|+:─━│ \t\n\r"  # signs that tables, forms and headings are drawn with
 _FORM = 200  # of them in a row are none
-_WORD = re.compile(r"[^\W\d_][\w'-]*")
 _KNOWN_NAMES = {"i", "picochat", "ai", "no", "sorry", "internet", "web", "english", "python", "lightning", "ok", "okay"}
 
 
 def echoes(prompt: str, raw: str, own: str = "") -> bool:
     """Whether a raw continuation repeats the prompt or plays another turn, and the row's own reply does not."""
-    turn = _TURN_TOKEN.search(raw) and not _TURN_TOKEN.search(own)
-    plays = _plays_turns(raw) and not (_DIALOGUE.search(prompt) or _TURN.search(own))
-    return bool(turn or plays) or (_repeats(prompt, raw) and not _repeats(prompt, own))
-
-
-def _plays_turns(raw: str) -> bool:
-    roles, label = [role.casefold() for role in _TURN.findall(raw)], _LABEL.match(raw)
-    if not label:
-        return bool(roles)
-    # "User: hello\nShop: good day", "user: admin\nport: 80": a text in lines with labels, whose own they are
-    several = len(set(roles)) < len(roles) or ("assistant" in roles and len(roles) > 1)
-    return label[1].strip().casefold() in roles and several
+    token = rule("turn_token").search(raw) and not rule("turn_token").search(own)
+    roles, label = [role.casefold() for role in rule("turn").findall(raw)], rule("label").match(raw)
+    plays = bool(roles)
+    if label:  # "User: hello\nShop: good day", "user: admin\nport: 80": a text in lines with labels, whose own they are
+        several = len(set(roles)) < len(roles) or ("assistant" in roles and len(roles) > 1)
+        plays = label[1].strip().casefold() in roles and several
+    plays = plays and not (rule("dialogue").search(prompt) or rule("turn").search(own))
+    return bool(token) or plays or (_repeats(prompt, raw) and not _repeats(prompt, own))
 
 
 def _repeats(prompt: str, raw: str) -> bool:
-    asked = [token.casefold() for token in _TOKENS.findall(prompt) if token != "\n"]
+    asked = [token.casefold() for token in rule("token").findall(prompt) if token != "\n"]
     said: list[str] = []
     lines = {0}  # tokens that begin a line
-    for token in _TOKENS.findall(raw):
+    for token in rule("token").findall(raw):
         if token == "\n":
             lines.add(len(said))
         else:
@@ -69,20 +57,12 @@ def _repeats(prompt: str, raw: str) -> bool:
         if asked[start : start + ECHO_TOKENS] == opening:
             length = sum(1 for _ in takewhile(bool, map(str.__eq__, asked[start:], small)))
             whole = start + length == len(asked) and length >= len(said) - 1  # to its end, and hardly a word more
-            ends = length in lines or length == len(said) or whole
-            if _is_echo(asked[start - 1] if start else None, said, length, ends=ends):
+            last, ends = said[length - 1], length in lines or length == len(said) or whole
+            new = not start and length < len(said) and said[length][0].isupper() and last not in (",", "and")
+            inside = start > 0 and asked[start - 1] in _OPENS  # a sentence of the prompt: asked again, or worked on
+            if last in ("?", "？") if inside else ends or last in _ENDS or new:
                 return True
     return False
-
-
-def _is_echo(before: str | None, said: list[str], length: int, *, ends: bool) -> bool:
-    """Whether `length` repeated tokens at the start are one; `before` stands in front of them in the prompt."""
-    ends = ends or said[length - 1] in _ENDS
-    if before is None:  # the prompt from its start
-        return ends or (said[length][0].isupper() and said[length - 1] not in (",", "and"))
-    if before in _OPENS:  # a sentence or a text of the prompt: asked again, or worked on
-        return said[length - 1] in ("?", "？")
-    return ends
 
 
 def is_looping(reply: str) -> bool:
@@ -151,11 +131,11 @@ def leaks_an_answer(reply: str, prompt: str) -> bool:
     prompt, text = plain(prompt), plain(reply)
     new_digits = set(re.findall(r"\d+", text)) - set(re.findall(r"\d+", prompt))
     new_numbers = set(rule("number_words").findall(text)) - set(re.findall(r"[a-z]+", prompt))
-    known = _KNOWN_NAMES | {_stem(word) for word in _WORD.findall(prompt)}
+    known = _KNOWN_NAMES | {_stem(word) for word in rule("name").findall(prompt)}
     new_name = any(
         word[0].isupper() and _stem(word) not in known
         for sentence in rule("sentence_end").split(reply[:READ].replace("\u2019", "'"))
-        for word in _WORD.findall(sentence)[1:]
+        for word in rule("name").findall(sentence)[1:]
     )
     return bool(new_digits or new_numbers) or new_name or any(map(_answers, _clauses(text)))
 

@@ -6,14 +6,9 @@
     choice_labels, correct_choice "B"   multiple_choice       acc: the likeliest label
     must_include, answerable, …         none                  lm-eval has no such check
 
-    D/picochat_capability.yaml                       the group: all tasks below, their rates weighted by size
-      picochat_capability_bench_math_addition.yaml   one task
-      picochat_capability_bench_math_addition.jsonl  its rows: prompt, target, id
-      README.md                                      how to run it, and what was left out
-
-Answers are compared as `texts.normalise` compares them, but for Unicode forms (NFKC), which lm-eval cannot ask for,
-and line breaks inside an answer. `eval chat` also fails a right answer for an echo, a loop or a missing end of the
-reply: its rate can be lower than lm-eval's.
+A task is D/GROUP_CATEGORY.yaml and .jsonl, the group of all of them D/GROUP.yaml; README.md says how to run it.
+Answers are compared as by `texts.normalise`, but for Unicode forms (NFKC) and line breaks, which lm-eval cannot treat.
+`eval chat` also fails a right answer for an echo, a loop or a missing end: its rate can be lower.
 """
 
 import re
@@ -35,14 +30,8 @@ from picochat.packs.rows import Row, dump_rows
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of the rows.
-
-    Attributes:
-        group: the name that ``lm-eval --tasks`` takes.
-        tasks: rows of each task.
-        left_out: rows that no task could hold, by the reason.
-        max_gen_toks: the longest reply that the tasks allow, in tokens.
-    """
+    """What became of the rows: the group that ``lm-eval --tasks`` takes, how many rows each task holds, how many were
+    left out by the reason, and the longest reply that the tasks allow, in tokens."""
 
     group: str
     tasks: dict[str, int]
@@ -144,16 +133,14 @@ def _record(row: Row) -> Row:
 
 
 def _readme(done: Exported, folder: Path, source: Path) -> str:
-    counts = "; ".join(f"{count} rows {reason}" for reason, count in done.left_out.items())
-    left_out = f"Left out, because lm-eval has no such check: {counts}. `picochat eval chat` judges them."
-    moving = "The YAML files name their rows by absolute path: export again instead of moving this folder."
-    blocks = [
-        Text([command_line(done, folder.resolve())], "code"),
-        Table(("task", "rows"), [(task, str(rows)) for task, rows in done.tasks.items()]),
-        Text([left_out, moving] if counts else [moving]),
-    ]
+    notes = ["The YAML files name their rows by absolute path: export again instead of moving this folder."]
+    if counts := "; ".join(f"{count} rows {reason}" for reason, count in done.left_out.items()):
+        left_out = f"Left out, because lm-eval has no such check: {counts}. `picochat eval chat` judges them."
+        notes.insert(0, left_out)
+    tasks = Table(("task", "rows"), [(task, str(rows)) for task, rows in done.tasks.items()])
     under = f"Tasks for lm-eval, made by picochat from {source.name} (sha256 {sha256_file(source)})."
-    return markdown_page(Report(done.group, under, blocks))
+    command = Text([command_line(done, folder.resolve())], "code")
+    return markdown_page(Report(done.group, under, [command, tasks, Text(notes)]))
 
 
 def command_line(done: Exported, folder: str | Path) -> str:

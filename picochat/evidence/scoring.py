@@ -13,16 +13,7 @@
 
 A reply passes when there is no reason against it; against a reply that *is* the row's answer, one that it accepts, or
 its reference, there is none. What the checks say of the content (evidence.checks) always counts. Of the habits (echo,
-loops, claims, over-refusal) those count that the row's mixture judges, the others are signals. A mixture file, and the
-report of a pack made of it, says:
-
-    components:
-      - name: support
-        benchmark_profile: support
-        judge: [echo, loops]               habits that fail a reply
-        gate: {refunds: 0.7, echo: 0.05}   skill or lane → share that must pass; echo: the share that may echo
-        claim: handles refunds             said once all gates are met; "diagnostic": nothing is
-        lanes: {refunds: {gate: 0.8, judge: [echo], check: {identity: Ada}}}
+loops, claims, over-refusal) those count that the row's mixture judges (`judge:`), the others are signals.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,8 +77,8 @@ class Policy:
     """What the mixtures of some rows say. Rows of no known mixture have no gates and no claim, and only signals.
 
     Args:
-        gates: benchmark profile → skill, lane or "echo" → limit.
-        claims: benchmark profile → what may be said once its gates are met.
+        gates: benchmark profile → skill or lane: the share that must pass, or "echo": the share that may echo.
+        claims: benchmark profile → what may be said once its gates are met; "diagnostic": nothing is.
         rules: (profile, component, lane) → how it is judged; (profile,): how its rows of no known lane are.
     """
 
@@ -191,10 +182,9 @@ def score(
     is_own, exactly = (bare(reply, case=case) in [bare(text, case=case) for text in own] for case in (False, True))
     grades = list(_grades(row, reply, rules)) if reply.strip() else [Grade(False, False, reason="empty")]
     said = [] if exactly else [found for found in grades if found.reason]
-    judged = {found.reason or "" for found in said if not found.passed}
-    signals = {found.reason or "" for found in said if found.passed}
-    failed = bool(judged)
-    for habit, reason in _habits(row, reply, reply if raw is None else raw, own, is_own, failed):
+    judged = {str(found.reason) for found in said if not found.passed}
+    signals = {str(found.reason) for found in said if found.passed}
+    for habit, reason in _habits(row, reply, reply if raw is None else raw, own, is_own, bool(judged)):
         always = habit == "over_refusal" and row.get("answerable") is True
         always = always or (habit == "echo" and bare(reply) == bare(prompt_text(row)))  # nothing but the question
         (judged if always or habit in rules.judge else signals).add(reason)

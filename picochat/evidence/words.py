@@ -1,16 +1,11 @@
-"""Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, report.
-
-summary   release-from-capability against release-from-base: identity equal within ±2 points; math 60.2 points
-          higher, 81 % of its gain kept
-reading   one lane of it, with every number that it rests on
-notes     what the intervals include and what they do not
-"""
+"""Every sentence of the reports. In: gates, claims, comparisons, fits. Out: text. Next: eval_report, report."""
 
 import math
+from collections.abc import Callable
 
 from picochat.blocks import interval, percent
 from picochat.evidence.clusters import Z95, Interval
-from picochat.evidence.compare import Comparison, Difference, Gain, Kept
+from picochat.evidence.compare import Comparison, Difference, Gain
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane
 from picochat.evidence.runs import FEW, smallest_visible
@@ -47,11 +42,6 @@ def to(ends: Interval | None) -> str:
     return f"{points(ends.low)} to {points(ends.high)}" if ends else "–"
 
 
-def spread(ends: Interval | None) -> str:
-    """The same in words."""
-    return f"95 % interval {to(ends)}" if ends else between(None)
-
-
 def p_text(p_value: float) -> str:
     """0.0312 → "0.031"; below 0.0001 only that: exact tails of that size mean nothing more."""
     return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
@@ -68,9 +58,9 @@ def of_problems(rows: int, problems: int) -> str:
     return f"{rows} rows" if rows == problems else f"{rows} rows, {problems} problems"
 
 
-def between(ends: Interval | None) -> str:
+def between(ends: Interval | None, shown: Callable[[Interval], str] = interval) -> str:
     """A 95 % interval in words."""
-    return f"95 % interval {interval(ends)}" if ends else f"no interval: fewer than {FEW} problems"
+    return f"95 % interval {shown(ends)}" if ends else f"no interval: fewer than {FEW} problems"
 
 
 def choice_sentence(choice: Choice) -> str:
@@ -120,20 +110,24 @@ def fit_reading(name: str, lane: LaneFit) -> str:
         f"{side} {percent(own.correct.rate)} of {of_problems(own.correct.rows, own.correct.clusters)}"
         for side, own in sides.items()
     )
-    gap = f"gap {points(lane.gap)} points, {spread(lane.ci95)}"
+    gap = f"gap {points(lane.gap)} points, {between(lane.ci95, to)}"
     if lane.ci95:
         gap += f"; visible {100 * smallest_visible((lane.ci95.high - lane.ci95.low) / 2 / Z95, math.inf):.1f} points"
     return f"{name}: {_FIT_VERDICTS[lane.verdict]} ({rates}, {gap})"
 
 
 def summary(comparison: Comparison) -> str:
-    """All declared lanes in one sentence."""
+    """All declared lanes in one sentence.
+
+    release-from-capability against release-from-base: identity equal within ±2 points; math 60.2 points higher, 81 % of
+    its gain kept
+    """
     parts = []
     for name, lane in _declared(comparison).items():
         size = f"{abs(100 * lane.change.value):.1f} points {'higher' if lane.change.value > 0 else 'lower'}"
         ends = to(lane.change.interval) if lane.change.interval else f"fewer than {FEW} problems"
         words = {
-            "equal": f"{name} equal within {_margin(comparison)}",
+            "equal": f"{name} equal within ±{100 * comparison.margin:g} points",
             "different": f"{name} {size}",
             "suggested": f"{name} perhaps {size} ({ends})",
             "undecided": f"{name} undecided ({ends})",
@@ -146,8 +140,24 @@ def summary(comparison: Comparison) -> str:
 
 
 def readings(comparison: Comparison) -> list[str]:
-    """Each declared lane in words, with its numbers."""
-    return [_reading(name, lane, comparison) for name, lane in _declared(comparison).items()]
+    """Each declared lane in words, with every number that it rests on."""
+    said, b = [], comparison.b.name
+    for name, lane in _declared(comparison).items():
+        change, p = lane.change, lane.p_corrected
+        p_value = UNKNOWN if p is None else f"corrected p = {p_text(p)}".replace("= <", "<")
+        seen = f"; visible {visible(lane)} points" if change.interval else ""
+        measured = f"{between(change.interval, to)}, {of_problems(change.rows, change.clusters)}, {p_value}{seen}"
+        direction = "higher" if change.value > 0 else "lower"
+        size = f"{direction} than {comparison.a.name} by {abs(100 * change.value):.1f} points"
+        inside = f"within ±{100 * comparison.margin:g} points ({points(change.value)} points, {measured})"
+        words = {
+            "equal": f"equal {inside}",
+            "different": f"{b} is {size} ({measured})",
+            "suggested": f"{b} is perhaps {size}, which is no claim ({measured})",
+            "undecided": f"no difference shown, and too few problems or runs to call them equal {inside}",
+        }[lane.finding]
+        said.append(f"{name}: {words}" + (_retained(lane.gain, comparison) if lane.gain and lane.gain.kept_b else ""))
+    return said
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -176,45 +186,23 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def _declared(comparison: Comparison) -> dict[str, Difference]:
-    lanes = comparison.lanes["by_skill"]
-    found = {name: lane for name, lane in lanes.items() if lane.declared}
+    """The declared skills, and the declared categories that are more than the same rows once again."""
+    found = {name: lane for name, lane in comparison.lanes["by_skill"].items() if lane.declared}
     for name, lane in comparison.lanes["by_category"].items():
         if lane.declared and all(lane is not other for other in found.values()):
             found[name] = lane
     return found
 
 
-def _reading(name: str, lane: Difference, comparison: Comparison) -> str:
-    a, b = comparison.a.name, comparison.b.name
-    p_value = UNKNOWN if lane.p_corrected is None else f"corrected p = {p_text(lane.p_corrected)}".replace("= <", "<")
-    rows = of_problems(lane.change.rows, lane.change.clusters)
-    seen = f"; visible {visible(lane)} points" if lane.change.interval else ""
-    measured = f"{spread(lane.change.interval)}, {rows}, {p_value}{seen}"
-    size = f"{'higher' if lane.change.value > 0 else 'lower'} than {a} by {abs(100 * lane.change.value):.1f} points"
-    inside = f"within {_margin(comparison)} ({points(lane.change.value)} points, {measured})"
-    words = {
-        "equal": f"equal {inside}",
-        "different": f"{b} is {size} ({measured})",
-        "suggested": f"{b} is perhaps {size}, which is no claim ({measured})",
-        "undecided": f"no difference shown, and too few problems or runs to call them equal {inside}",
-    }[lane.finding]
-    return f"{name}: {words}" + (_retained(lane.gain, comparison) if lane.gain and lane.gain.kept_b else "")
-
-
 def _retained(gain: Gain, comparison: Comparison) -> str:
-    arms = ((comparison.b, gain.kept_b), (comparison.a, gain.kept_a))
-    kept = ", ".join(f"{arm.name} {'kept ' if arm is comparison.b else ''}{_kept(own)}" for arm, own in arms if own)
+    kept = []
+    for arm, own in ((comparison.b, gain.kept_b), (comparison.a, gain.kept_a)):
+        if own:
+            share, low, high = (round(100 * part) for part in (own.share, *own.ci95))
+            verb = "kept " if arm is comparison.b else ""
+            kept.append(f"{arm.name} {verb}{share} % (95 % interval {low} to {high} %)")
     top, start = comparison.peak or comparison.a, comparison.before
     return (
         f"; of the {100 * gain.change.value:.1f} points that {top.name} ({percent(gain.before + gain.change.value)}) "
-        f"gained over {start.name if start else ''} ({percent(gain.before)}), {kept}"
+        f"gained over {start.name if start else ''} ({percent(gain.before)}), {', '.join(kept)}"
     )
-
-
-def _kept(kept: Kept) -> str:
-    share, low, high = (round(100 * part) for part in (kept.share, *kept.ci95))
-    return f"{share} % (95 % interval {low} to {high} %)"
-
-
-def _margin(comparison: Comparison) -> str:
-    return f"±{100 * comparison.margin:g} points"
