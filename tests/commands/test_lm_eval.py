@@ -16,7 +16,6 @@ from picochat.cli import main
 from picochat.evidence.answers import final_answer
 from picochat.evidence.lm_eval_export import export_lm_eval
 from picochat.evidence.texts import normalise
-from picochat.packs import build_task_pack
 from picochat.packs.rows import Row, write_rows
 
 
@@ -120,16 +119,6 @@ def test_a_category_of_two_styles_becomes_two_tasks(tmp_path: Path) -> None:
         {"picochat_n_a_direct": 2, "picochat_n_a_scratchpad": 1},
         7,
     )
-
-
-def test_every_answered_row_of_a_pack_is_exported(tmp_path: Path) -> None:
-    (tmp_path / "dataset_pack.json").write_text("{}")
-    report = build_task_pack(tmp_path, profile="benchmark", sft_rows=64, eval_rows=160)
-    done = export_lm_eval(report.eval_path, tmp_path / "out")
-    rows = [json.loads(line) for line in report.eval_path.read_text(encoding="utf-8").splitlines()]
-    skills = [row for row in rows if row["category"].startswith("bench")]
-    assert sum(done.tasks.values()) == len(skills) > 100
-    assert sum(done.left_out.values()) == len(rows) - len(skills)
 
 
 def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(

@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from students import Parrot, eval_row
 
 from picochat.errors import UserError
 from picochat.evidence.answers import readings, value
 from picochat.evidence.checks import CHECKS, grade
-from picochat.evidence.evaluation import answer_rows
-from picochat.evidence.habits import echoes, is_english, is_looping, is_somebody_else
-from picochat.evidence.lanes import count
 from picochat.evidence.scoring import score
 from picochat.packs import rows
 from picochat.packs.rows import Row, check_row, validate_row
@@ -87,30 +83,6 @@ def test_codes_and_factorials_are_no_numbers() -> None:
     assert value("007") is None and value("5!") is None and value("0.5") == (Fraction(1, 2), "")
 
 
-def test_strict_and_lenient_stand_side_by_side() -> None:
-    rows = [eval_row(f"{n}?", "sums", "mine", answer="42") for n in range(4)]
-    said = {"0?": "42", "1?": "$42.00", "2?": "#### 42", "3?": "41"}
-    lane = count(answer_rows(rows, Parrot(said.__getitem__)))
-    assert (lane.rate, lane.strict) == (0.75, 0.25)
-
-
-def test_habits_are_signals_where_no_mixture_judges_them() -> None:
-    prompt, echo = "Please tell me what the longest river is.", "Please tell me what the longest river is. The Nile."
-    row = ask(prompt, must_include=["Nile"])
-    (loose,) = answer_rows([row], Parrot(lambda _: echo))
-    (strict,) = answer_rows([{**row, "mixture_profile": "capability"}], Parrot(lambda _: echo))
-    assert (loose.passed, loose.reasons, loose.signals) == (True, (), ("prompt_echo",))
-    assert (strict.passed, strict.reasons, strict.signals) == (False, ("prompt_echo",), ())
-    assert count([loose]).prompt_echo == 1.0
-
-
-def test_a_refusal_in_another_language_is_not_judged_and_counts_in_no_rate() -> None:
-    rows = [eval_row(f"{n}?", "refusal", "mine", answerable=False) for n in range(3)]
-    said = {"0?": "Das kann ich leider nicht wissen.", "1?": "I don't know.", "2?": "It is noon."}
-    lane = count(answer_rows(rows, Parrot(said.__getitem__)))
-    assert (lane.n, lane.passed, lane.not_judged) == (2, 1, 1)
-
-
 def test_a_check_of_ones_own_is_found_by_path_and_names_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,46 +126,3 @@ def test_a_named_check_that_cannot_be_applied_is_refused_with_the_row(check: obj
 def test_both_lists_of_checks_are_the_same() -> None:
     assert tuple(CHECKS) == rows.CHECKS
     check_row(ask("?", check={"package.check": True}))
-
-
-@pytest.mark.parametrize(
-    ("prompt", "raw", "is_echo"),
-    [
-        ("What is the tallest tree of the old park?", "The tallest tree of the old park is the oak.", False),
-        ("The sun is up. How many birds sit on the wire?", "How many birds sit on the wire? Four.", True),
-        ("Mend: the old man walk to the sea every day", "the old man walks to the sea every day", False),
-        ("请问最长的河是哪一条河？", "请问最长的河是哪一条河？", True),
-        ("Write a config.", "user: admin\nport: 80", False),
-        ("What is 2 + 2?", "4\nUser: and 3 + 3?", True),
-        ("What is 2 + 2?", "User: 4\nUser: 4", True),
-        ("Write a dialogue.", "Hello.\nUser: hi\nAssistant: hi", False),
-    ],
-)
-def test_an_echo_is_told_from_an_answer_in_the_words_of_the_question(prompt: str, raw: str, is_echo: bool) -> None:
-    assert echoes(prompt, raw) == is_echo
-
-
-@pytest.mark.parametrize(
-    ("reply", "loops"),
-    [
-        ("我喜欢散步" * 8, True),
-        ("It is what it is and so it goes on and on until the end of the day. " * 4, True),
-        ("ha" * 12, True),
-        ("Name: ____________________", False),
-        ("| a | b |\n|-----------------|----------------|", False),
-        ("." * 300, True),
-    ],
-)
-def test_loops_in_any_script_are_told_from_tables(reply: str, loops: bool) -> None:
-    assert is_looping(reply) == loops
-
-
-def test_identity_reads_names_with_their_sense() -> None:
-    assert not is_somebody_else("I am no Siri, and nobody at Google built me. My name is picochat.", "picochat")
-    for other in ("I am picochat from Google.", "My name is Lisa.", "I am a woman.", "I am not picochat."):
-        assert is_somebody_else(other, "picochat")
-
-
-@pytest.mark.parametrize("reply", ["Nie wiem.", "Je ne sais pas.", "我不知道。", "Das weiß ich nicht."])
-def test_other_languages_are_recognised(reply: str) -> None:
-    assert not is_english(reply) and is_english("I don't know that, sorry.") and is_english("Paris")

@@ -1,17 +1,16 @@
 """Rows and an answerer become predictions, lanes, gates and claims."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from students import Parrot, complete, eval_row, perfect
 
 from picochat.errors import UserError
-from picochat.evidence.evaluation import Evaluation, answer_rows, load_eval_rows
+from picochat.evidence.evaluation import Evaluation, answer_rows
 from picochat.evidence.gates import check_gates, limits_with
 from picochat.evidence.lanes import count, nested
 from picochat.evidence.words import claim_line, gate_sentence
-from picochat.packs.rows import Row, write_rows
+from picochat.packs.rows import Row
 
 
 def evaluated(rows: list[Row], student: Parrot) -> Evaluation:
@@ -49,17 +48,11 @@ def test_predictions_come_in_the_order_of_the_rows_though_choices_are_scored_apa
 
 
 def test_the_table_nests_profile_component_category(rows: list[Row], student: Parrot) -> None:
-    assert {path: lane.n for path, lane in nested(answer_rows(rows, student)).items()} == {
-        ("release_behavior",): 3,
-        ("release_behavior", "behavior_anchor"): 3,
-        ("release_behavior", "behavior_anchor", "identity"): 2,
-        ("release_behavior", "behavior_anchor", "refusal"): 1,
-        ("weak_skills",): 7,
-        ("weak_skills", "weak_skills"): 7,
-        ("weak_skills", "weak_skills", "bench_choice_language"): 1,
-        ("weak_skills", "weak_skills", "bench_math_addition"): 4,
-        ("weak_skills", "weak_skills", "bench_spelling_spaced"): 2,
-    }
+    release, skills = ("release_behavior", "behavior_anchor"), ("weak_skills", "weak_skills")
+    below = {(*release, "identity"): 2, (*release, "refusal"): 1, (*skills, "bench_choice_language"): 1}
+    below |= {(*skills, "bench_math_addition"): 4, (*skills, "bench_spelling_spaced"): 2}
+    found = {path: own.n for path, own in nested(answer_rows(rows, student)).items()}
+    assert found == {release[:1]: 3, release: 3, skills[:1]: 7, skills: 7, **below}
 
 
 def test_shares_have_the_right_denominators(rows: list[Row]) -> None:
@@ -85,6 +78,18 @@ def test_choice_lanes_show_chance_and_the_adjusted_rate(student: Parrot) -> None
     choice = count(answer_rows(rows, student)).choice
     assert choice is not None and (choice.chance, choice.rate) == (0.25, 0.7)
     assert choice.adjusted == pytest.approx(0.6)  # (0.70 - 0.25) / 0.75
+
+
+def test_strict_and_lenient_stand_side_by_side_and_another_language_counts_in_neither() -> None:
+    rows = [eval_row(f"{n}?", "sums", "mine", answer="42") for n in range(4)]
+    said = {"0?": "42", "1?": "$42.00", "2?": "#### 42", "3?": "41"}
+    lane = count(answer_rows(rows, Parrot(said.__getitem__)))
+    assert (lane.rate, lane.strict) == (0.75, 0.25)
+    said = {"0?": "Das kann ich leider nicht wissen.", "1?": "I don't know.", "2?": "It is noon.", "3?": "Not now."}
+    lane = count(
+        answer_rows([eval_row(asked, "refusal", "mine", answerable=False) for asked in said], Parrot(said.__getitem__))
+    )
+    assert (lane.n, lane.not_judged) == (3, 1)
 
 
 def test_rows_without_tags_are_counted_in_an_untagged_lane(student: Parrot) -> None:
@@ -127,8 +132,8 @@ def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_on
 
 
 def test_rounding_never_shows_a_rate_as_the_limit_that_it_misses(student: Parrot) -> None:
-    rows = [eval_row(f"Who {n}?", "identity", "x", must_include=["Pico" if n < 95 else "no"]) for n in range(9600)]
-    replies = [replace(one, passed=one.index >= 100) for one in answer_rows(rows, student)]  # 98.958 %
+    (one,) = answer_rows([eval_row("Who?", "identity", "x", must_include=["Picochat"])], student)
+    replies = [replace(one, passed=n >= 100, cluster=str(n)) for n in range(9600)]  # 98.958 %
     (gate,) = check_gates(replies, {"x": {"identity": 0.99}})
     assert gate_sentence(gate).startswith("identity: 98.96 % of 9600 rows (")
     assert gate_sentence(gate).endswith("gate at least 99.0 %: missed")
@@ -149,16 +154,3 @@ def test_gates_can_be_set(rows: list[Row], student: Parrot) -> None:
 def test_a_gate_that_is_none_is_refused(change: str, rows: list[Row]) -> None:
     with pytest.raises(UserError, match=f"--gate {change} is not NAME=SHARE"):
         limits_with([change], {}, rows)
-
-
-def test_replies_are_the_same_evaluation_but_for_their_limits(rows: list[Row], student: Parrot) -> None:
-    found = evaluated(rows, student)
-    stricter = replace(found, limits={"release_behavior": {"identity": 1.0, "refusal": 1.0}})
-    assert [claim.status for claim in stricter.claims] == ["point estimate only", "no gate", "not tested"]
-
-
-def test_a_check_that_cannot_be_applied_is_named_by_file_and_line(tmp_path: Path, rows: list[Row]) -> None:
-    path = tmp_path / "eval.jsonl"
-    write_rows(path, [rows[0], {**rows[1], "must_include": "word"}])
-    with pytest.raises(UserError, match=r"eval\.jsonl:2: 'must_include' must be a list of strings"):
-        load_eval_rows(path)

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from students import Parrot
 
+from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.habits import echoes, is_looping
+from picochat.evidence.lanes import count
 from picochat.evidence.scoring import REASONS, score, score_choice
 from picochat.evidence.texts import normalise
 from picochat.packs.rows import Row
@@ -60,15 +63,9 @@ def test_verdicts_on_generated_rows_stay_what_they_were() -> None:
         assert found == (one["reasons"], one["candidate"], one["steps_correct"]), line
 
 
-@pytest.mark.parametrize(
-    "token", ["<|user|>", "<|assistant|>", "<|system|>", "<|bos|>", "\nUser: next?", "\nassistant:"]
-)
-def test_role_tokens_in_the_raw_reply_are_an_echo_though_the_visible_text_is_right(token: str) -> None:
-    verdict = score(SUM, "42", raw=f"42{token}")
-    assert verdict.reasons == ("prompt_echo",)
-
-
-def test_the_token_that_ends_the_turn_is_no_echo() -> None:
+@pytest.mark.parametrize("end", ["<|user|>", "<|assistant|>", "<|system|>", "<|bos|>", "\nUser: next?", "\nassistant:"])
+def test_another_turn_in_the_raw_reply_is_an_echo_and_the_end_of_the_turn_is_none(end: str) -> None:
+    assert score(SUM, "42", raw=f"42{end}").reasons == ("prompt_echo",)
     assert score(SUM, "42", raw="42<|end|>").passed
 
 
@@ -76,15 +73,42 @@ def test_a_reply_cut_off_at_the_limit_fails_by_length() -> None:
     assert score(SUM, "42", finished=False).reasons == ("length",)
 
 
-def test_seven_prompt_tokens_are_no_echo_and_eight_are() -> None:
-    prompt = "one two three four five six seven eight nine"
-    assert not echoes(prompt, "two three four five six seven eight stop")
-    assert echoes(prompt, "two three four five six seven eight nine stop")
+@pytest.mark.parametrize(
+    ("prompt", "raw", "is_echo"),
+    [
+        ("one two three four five six seven eight nine", "two three four five six seven eight stop", False),
+        ("one two three four five six seven eight nine", "two three four five six seven eight nine stop", True),
+        ("Spell the cat.", "Spell the cat.", True),
+        ("Hello!", "Hello!", False),
+        ("What is the tallest tree of the old park?", "The tallest tree of the old park is the oak.", False),
+        ("The sun is up. How many birds sit on the wire?", "How many birds sit on the wire? Four.", True),
+        ("Mend: the old man walk to the sea every day", "the old man walks to the sea every day", False),
+        ("请问最长的河是哪一条河？", "请问最长的河是哪一条河？", True),
+        ("Write a config.", "user: admin\nport: 80", False),
+        ("What is 2 + 2?", "4\nUser: and 3 + 3?", True),
+        ("What is 2 + 2?", "User: 4\nUser: 4", True),
+        ("Write a dialogue.", "Hello.\nUser: hi\nAssistant: hi", False),
+    ],
+)
+def test_an_echo_is_told_from_an_answer_in_the_words_of_the_question(prompt: str, raw: str, is_echo: bool) -> None:
+    assert echoes(prompt, raw) == is_echo
 
 
-def test_a_short_prompt_repeated_whole_is_an_echo_but_a_greeting_returned_is_not() -> None:
-    assert echoes("Spell the cat.", "Spell the cat.")
-    assert not echoes("Hello!", "Hello!")
+@pytest.mark.parametrize(
+    ("reply", "loops"),
+    [
+        ("我喜欢散步" * 8, True),
+        ("It is what it is and so it goes on and on until the end of the day. " * 4, True),
+        ("ha" * 12, True),
+        ("4 + 4 = 8\n8 + 4 = 12\n12 + 4 = 16\n16 + 4 = 20", False),
+        ("4 + 4 = 8\n" * 4, True),
+        ("Name: ____________________", False),
+        ("| a | b |\n|-----------------|----------------|", False),
+        ("." * 300, True),
+    ],
+)
+def test_loops_in_any_script_are_told_from_tables(reply: str, loops: bool) -> None:
+    assert is_looping(reply) == loops
 
 
 @pytest.mark.parametrize(
@@ -102,10 +126,7 @@ def test_steps_are_checked_line_by_line_beside_the_verdict(reply: str, fraction:
     verdict = score(SUM_WITH_WORK, reply)
     assert verdict.steps_correct == pytest.approx(fraction)
     assert verdict.passed
-
-
-def test_a_row_without_steps_has_no_step_score() -> None:
-    assert score(SUM, "42").steps_correct is None
+    assert score(SUM, reply).steps_correct is None  # the row has no steps
 
 
 @pytest.mark.parametrize(
@@ -138,6 +159,16 @@ def test_no_reply_whatever_breaks_the_scoring(reply: str, raw: str) -> None:
         assert verdict.passed == (not verdict.reasons)
 
 
+def test_habits_are_signals_where_no_mixture_judges_them() -> None:
+    prompt, echo = "Please tell me what the longest river is.", "Please tell me what the longest river is. The Nile."
+    row = ask(prompt, must_include=["Nile"])
+    (loose,) = answer_rows([row], Parrot(lambda _: echo))
+    (strict,) = answer_rows([{**row, "mixture_profile": "capability"}], Parrot(lambda _: echo))
+    assert (loose.passed, loose.reasons, loose.signals) == (True, (), ("prompt_echo",))
+    assert (strict.passed, strict.reasons, strict.signals) == (False, ("prompt_echo",), ())
+    assert count([loose]).prompt_echo == 1.0
+
+
 def test_what_the_rows_own_reply_does_is_no_fault() -> None:
     bare = {**SUM_WITH_WORK, "messages": [{"role": "user", "content": "27+15"}]}
     working = ["27+15", "7+5=12, carry 1", "3+1=4"]
@@ -147,8 +178,3 @@ def test_what_the_rows_own_reply_does_is_no_fault() -> None:
     million = {**SUM, "answer": "1" + "0" * 12}
     assert score(million, "1" + "0" * 12).passed
     assert score(SUM, "1" + "0" * 12).reasons == ("wrong_answer", "repetition")
-
-
-def test_honest_work_with_equal_numbers_is_no_loop() -> None:
-    assert not is_looping("4 + 4 = 8\n8 + 4 = 12\n12 + 4 = 16\n16 + 4 = 20")
-    assert is_looping("4 + 4 = 8\n" * 4)
