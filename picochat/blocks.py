@@ -8,9 +8,8 @@
     identity  134   8.1 %         | math | 346 | 97.4 % |
                                   | identity | 134 | 8.1 % |
 
-A block holds plain text, and each renderer escapes it: a reply of a model, or a name in somebody's file, can neither
-move the terminal's cursor nor become a link. A block names the media that show it, so that one list of blocks
-is a short answer in the terminal and a long report on a page.
+A block holds plain text, and each renderer escapes it: a model's reply can neither move the terminal's cursor nor become
+a link. A block names the media that show it: one list is a short answer in the terminal and a long report on a page.
 """
 
 import re
@@ -74,10 +73,7 @@ class Matrix(Table):
 
 @dataclass(frozen=True)
 class Bars(Block):
-    """Rates with intervals, drawn on pages only: lane → one rate, or those of two runs (None where one has no such).
-
-    `key` names the runs.
-    """
+    """Rates drawn on pages only: lane → one rate, or those of the two runs of the `key` (None where one has no such)."""
 
     lanes: Mapping[str, Sequence[Share | None]]
     key: Sequence[str] = ()
@@ -115,10 +111,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replies(Block):
-    """Rows of model text; `note` says which rows these are.
-
-    A page shows those that its filters ask for, Markdown some of those that failed (of all, where none did).
-    """
+    """Rows of model text, and which these are; Markdown shows some of those that failed (of all, where none did)."""
 
     shown: Sequence[Reply]
     note: str = ""

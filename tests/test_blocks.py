@@ -36,18 +36,14 @@ def test_a_table_is_aligned_in_the_terminal() -> None:
     assert terminal(nested).splitlines()[::3] == ["By lane", "  identity  134   8.1 %"]
 
 
-def test_columns_of_text_go_to_the_left() -> None:
+def test_columns_of_text_go_to_the_left_and_markdown_says_which_are_figures() -> None:
     table = Table(("what", "value"), [("model", "x"), ("a longer name", "y z")], left=2)
     assert terminal(table).splitlines() == ["what           value", "model          x", "a longer name  y z"]
     assert markdown(table).splitlines()[1] == "| --- | --- |"
-
-
-def test_markdown_says_which_columns_are_figures() -> None:
-    assert markdown(LANES).splitlines() == [
+    assert markdown(LANES).splitlines()[:3] == [
         "| lane | n | rate |",
         "| --- | ---: | ---: |",
         "| math | 346 | 97.4 % |",
-        "| identity | 134 | 8.1 % |",
     ]
 
 
@@ -83,14 +79,11 @@ def test_any_text_is_shown_by_markdown_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("bench_math_addition", "bench_math_addition"),
-        ("_x_ *y* a_", "\\_x\\_ \\*y\\* a\\_"),
-        ("# title", "\\# title"),
+        ("bench_math_addition _x_ *y* a_", "bench_math_addition \\_x\\_ \\*y\\* a\\_"),
         ("- item - x", "\\- item - x"),
         ("1. one", "1\\. one"),
         ("[a](b) `c` | d", "\\[a\\](b) \\`c\\` \\| d"),
-        ("a\nb", "a ⏎ b"),
-        ("<b> & www.x", "&lt;b&gt; &amp; www&#46;x"),
+        ("<b>\n& www.x", "&lt;b&gt; ⏎ &amp; www&#46;x"),
     ],
 )
 def test_markdown_is_escaped_where_it_means_something(text: str, written: str) -> None:

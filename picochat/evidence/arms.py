@@ -1,9 +1,5 @@
 """The runs of a comparison. In: folders of `eval chat`. Out: `Arm`s on the same rows, and how much runs differ.
 
-    eval compare --a a1 a2 --b b1 b2        from the runs that are compared, all arms together
-    eval compare a b --noise r1 r2 r3       from earlier runs of one recipe, which differ by their seed only
-    eval compare a b --noise FILE           from the comparison.json of a comparison with several runs an arm
-
 Each lane's variance between runs is pulled towards what the categories share (runs.moderate): two runs say little about
 one lane. Next: evidence.compare.
 """
@@ -14,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,79 +27,65 @@ Key = tuple[str, str]
 Noise = Mapping[Key, RunNoise]
 
 
-class Run(NamedTuple):
-    """One evaluation that was read back from its folder."""
-
-    folder: str
-    evaluation: Evaluation
-
-
 @dataclass(frozen=True)
 class Arm:
     """Runs that differ by their seed only; `name` is for the reader."""
 
     name: str
-    runs: list[Run]
+    runs: list[Evaluation]
 
     @property
     def rows(self) -> Sequence[Prediction]:
         """Those of the first run; all runs have the same."""
-        return self.runs[0].evaluation.predictions
+        return self.runs[0].predictions
 
     @cached_property
     def scores(self) -> Array:
         """1 for a row that passed, 0 for one that did not: (runs, rows)."""
-        return np.array([[row.passed for row in run.evaluation.predictions] for run in self.runs], dtype=float)
+        return np.array([[row.passed for row in run.predictions] for run in self.runs], dtype=float)
 
 
 def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> list[Arm | None]:
-    """The arms; None for a group without folders. Rows that the rules could not judge in some run are left out.
-
-    Raises:
-        UserError: one name for two arms, a folder without evaluation, runs on different eval rows, or the same weights
-            twice in an arm.
-    """
+    """The arms; None for a group without folders. Rows that the rules could not judge in some run are left out."""
     folders = [list(map(str, group)) for group in groups]
     called: dict[str, list[str]] = {}
     for name, group in zip(names, folders, strict=True):
         if group and called.setdefault(name, group) != group:  # A may be the peak as well
             raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
     arms = [
-        Arm(name, [Run(folder, read_eval(folder)) for folder in group]) if group else None
+        Arm(name, [replace(read_eval(folder), folder=folder) for folder in group]) if group else None
         for name, group in zip(names, folders, strict=True)
     ]
     known = [arm for arm in arms if arm]
     _check(known)
-    unread = {row.index for arm in known for run in arm.runs for row in run.evaluation.predictions if not row.judged}
-    return [arm and replace(arm, runs=[_without(unread, *run) for run in arm.runs]) for arm in arms]
+    unread = {row.index for arm in known for run in arm.runs for row in run.predictions if not row.judged}
+    if unread >= {row.index for row in known[0].rows}:
+        folder = known[0].runs[0].folder
+        raise UserError(f"the rules could judge no row of {folder} in every run: there is nothing to compare")
+    return [arm and replace(arm, runs=[_without(unread, run) for run in arm.runs]) for arm in arms]
+
+
+def _without(unread: set[int], run: Evaluation) -> Evaluation:
+    return replace(run, predictions=[row for row in run.predictions if row.index not in unread])
 
 
 def _check(arms: Sequence[Arm]) -> None:
     first = arms[0].runs[0]
     for arm in arms:
         seen: dict[tuple[str, object], str] = {}
-        for folder, evaluation in arm.runs:
-            rows, others = first.evaluation.pack.sha256, evaluation.pack.sha256
+        for run in arm.runs:
+            rows, others = first.pack.sha256, run.pack.sha256
             if rows != others:
                 raise UserError(
-                    f"{first.folder} and {folder} answered different eval rows (sha256 {rows[:12]} and {others[:12]}); "
-                    "run `eval chat` with the same --input for both"
+                    f"{first.folder} and {run.folder} answered different eval rows (sha256 {rows[:12]} and "
+                    f"{others[:12]}); run `eval chat` with the same --input for both"
                 )
             # The same weights may count twice only when sampling made the replies differ.
-            settings = evaluation.settings
-            key = (evaluation.model.sha256, settings.get("seed") if settings.get("temperature") else None)
+            key = (run.model.sha256, run.settings.get("seed") if run.settings.get("temperature") else None)
             if key in seen:
-                raise UserError(
-                    f"{seen[key]} and {folder} are the same weights; each run of an arm must be a training of its own"
-                )
-            seen[key] = folder
-
-
-def _without(unread: set[int], folder: str, evaluation: Evaluation) -> Run:
-    kept = [row for row in evaluation.predictions if row.index not in unread]
-    if not kept:
-        raise UserError(f"the rules could judge no row of {folder} in every run: there is nothing to compare")
-    return Run(folder, replace(evaluation, predictions=kept))
+                both = f"{seen[key]} and {run.folder}"
+                raise UserError(f"{both} are the same weights; each run of an arm must be a training of its own")
+            seen[key] = run.folder
 
 
 def places_of(rows: Sequence[Prediction]) -> dict[Key, tuple[int, ...]]:
@@ -114,10 +96,10 @@ def places_of(rows: Sequence[Prediction]) -> dict[Key, tuple[int, ...]]:
 
 
 def read_noise(paths: Sequence[str | Path]) -> Noise:
-    """The noise of earlier runs of one recipe: folders that `eval chat` wrote, or one comparison.json.
+    """The noise of earlier runs of one recipe: folders that `eval chat` wrote, or one comparison.json of several runs.
 
     Raises:
-        UserError: a single folder, as `read_arms`, or a file without noise.
+        UserError: a single folder, folders that are no arm, or a file without noise.
     """
     if len(paths) == 1 and not Path(paths[0]).is_dir():
         return _noise_in(Path(paths[0]))

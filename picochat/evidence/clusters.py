@@ -1,13 +1,11 @@
 """Rates and differences of rows that belong together. In: verdicts, clusters. Out: intervals, p-values. Next: lanes.
 
 A *cluster* is what was held out: a problem, a word, a situation. Replies to rows of one cluster resemble each other, so
-246 rows of 13 problems tell little more than 13 rows do. Both intervals count *effective rows*: as many rows with a
-cluster each would tell as much. With one row a cluster they are Wilson's and Tango's own.
+246 rows of 13 problems tell little more than 13 rows do. The 95 % intervals are Wilson's and Tango's on *effective rows*
+(how well they hold what they say: benchmarks/coverage.py):
 
     n rows in G clusters        design effect  = variance with clusters / variance if every row were its own cluster
                                 effective rows = n / design effect · (t_{n-1} / t_{G-1})²
-
-Everything is two-sided, at 95 %. How well it holds what it says: benchmarks/coverage.py, docs/evidence.md.
 """
 
 import math
@@ -37,10 +35,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class ClusteredRate:
-    """A share of rows and how far it can be trusted; `interval` is None where there are fewer than `FEW` clusters.
-
-    `passed` is a whole number where each row is passed or not, a fraction where rows are means over runs.
-    """
+    """A share of rows and how far it can be trusted; `interval` is None where there are fewer than `FEW` clusters."""
 
     rate: float
     interval: Interval | None
@@ -55,11 +50,8 @@ class ClusteredDifference:
     """Second arm minus first on the same rows.
 
     Attributes:
-        value: difference of the shares that pass.
         interval: excludes 0 exactly where `p_value` is below 0.05; None where there are fewer than `FEW` clusters.
-        p_value: of "no difference".
         error, freedom: standard error and its degrees of freedom, for `runs.smallest_visible`.
-        rows, clusters: how many.
     """
 
     value: float
@@ -72,15 +64,7 @@ class ClusteredDifference:
 
 
 def wilson(passed: float, n: float) -> Interval:
-    """Wilson's score interval for a share; `passed` may be a mean over runs, so it need not be whole.
-
-    Source: Wilson (1927), JASA 22, 209-212.
-
-    >>> [round(end, 3) for end in wilson(50, 50)]
-    [0.929, 1.0]
-    """
-    if n == 0:
-        return Interval(0.0, 1.0)
+    """Wilson's score interval for a share of rows, which need not be whole. Source: Wilson (1927), JASA 22, 209-212."""
     share, z2 = passed / n, Z95 * Z95
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -98,8 +82,7 @@ def cluster_sums(values: ArrayLike, clusters: Clusters) -> tuple[Array, Array]:
 def clustered_rate(passed: ArrayLike, clusters: Clusters) -> ClusteredRate:
     """Wilson's interval on the effective rows; `passed` is 0 or 1 for each row, at least one.
 
-    Source: Korn and Graubard (1998), Survey Methodology 24, 193-201; Dean and Pagano (2015), Journal of Survey
-    Statistics and Methodology 3, 484-503, recommend Wilson with it. Their design effect, from the spread of the
+    Source: Korn and Graubard (1998), Survey Methodology 24, 193-201, whose design effect, from the spread of the
     clusters, is far too small where a few failures happen to lie in few clusters; ours is `design_effect`.
     """
     sums, sizes = cluster_sums(passed, clusters)

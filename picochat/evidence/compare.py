@@ -67,8 +67,7 @@ class Difference:
         a, b: rates over all runs, with intervals over problems; `rates_a` and `rates_b` are of each run.
         change: B minus A, over problems, and over runs where `noise` is known.
         lost, gained: rows; several runs an arm make them fractions.
-        p_corrected: None where the variation of runs is unknown: a claim about two models is none about recipes.
-        declared: whether it is corrected by Holm's method, among what was declared.
+        p_corrected: None where `noise` is unknown: a claim about two models is none about recipes.
         visible: the smallest difference that the lane would have shown with 80 % power; None where it has no interval.
         finding: "equal" where the whole interval lies within the margin; "different" where the corrected test says so,
             of a difference that the rows could be expected to show; "suggested", which is no claim, where the test
@@ -155,13 +154,11 @@ def compare_runs(
         peak: runs of the model whose gain is meant; arm A where it is empty.
         names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
-        noise: how much runs differ (`arms.read_noise`), in place of the spread of these runs.
-        noise_from: where it comes from, for the reader.
+        noise, noise_from: how much runs differ (`arms.read_noise`), and its source, in place of the spread of these runs.
         declared: skills or categories that the comparison was made for; every skill by default.
 
     Raises:
-        UserError: a margin out of range, one name for two arms, a folder without evaluation, runs on different eval
-            rows, the same run twice in an arm, a peak without its start, or an unknown declared lane.
+        UserError: folders that are no arms on the same rows, a margin out of range, or an unknown declared lane.
     """
     if peak and not before:
         raise UserError("--peak needs --before: a gain has a start")
@@ -183,7 +180,7 @@ def compare_runs(
         grouping: {name: found[own] for (other, name), own in places.items() if other == grouping}
         for grouping in GROUPINGS
     }
-    overall, pack = found[places[OVERALL]], a.runs[0].evaluation.pack
+    overall, pack = found[places[OVERALL]], a.runs[0].pack
     return Comparison(pack, a, b, start, top, margin, noise_from, overall, groupings, _flips(a, b))
 
 
@@ -267,7 +264,7 @@ def _flips(a: Arm, b: Arm) -> list[Flip]:
         if abs(share_a - share_b) >= 0.5:
             gained = share_b > share_a
             reply_a, reply_b = (
-                next(reply for run in arm.runs if (reply := run.evaluation.predictions[index]).passed == passed)
+                next(reply for run in arm.runs if (reply := run.predictions[index]).passed == passed)
                 for arm, passed in ((a, not gained), (b, gained))
             )
             flips.append(Flip("gained" if gained else "lost", reply_a, reply_b, share_a, share_b))

@@ -33,7 +33,7 @@ from picochat.evidence.evaluation import Evaluation
 from picochat.evidence.gates import Claim, Gate
 from picochat.evidence.html_page import Curves, charts
 from picochat.evidence.lanes import GROUPINGS, Lane, Prediction, grouped, nested
-from picochat.evidence.report import breakdown, facts, jsonl, mixtures, origin, origin_json, replies, run_name
+from picochat.evidence.report import breakdown, facts, jsonl, mixtures, origin, origin_json, replies, reply, run_name
 from picochat.evidence.scoring import REASONS
 from picochat.evidence.sft_fit import FIT_GROUPINGS, Fit, FitRow, LaneFit
 from picochat.files import sha256_text, write_files
@@ -79,13 +79,7 @@ def _claim_json(claim: Claim) -> dict[str, Any]:
 
 
 def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Evaluation | None = None) -> Report:
-    """The evaluation as blocks.
-
-    Args:
-        evaluation: what was measured.
-        curves: of the training run, where a metrics.csv was at hand.
-        before: another model on the same rows, drawn beside this one.
-    """
+    """The evaluation as blocks, with curves of the training run; `before` is drawn beside it, on the same rows."""
     overall, folder = evaluation.overall, evaluation.model.folder
     reasons = [(name, str(n), REASONS.get(name, f"the check {name}")) for name, n in overall.reasons.items()]
     if overall.not_judged:
@@ -162,7 +156,7 @@ def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:
 def _reply(row: Prediction) -> Reply:
     verdicts = {True: "passed", False: "failed", None: None}
     verdict, category = "passed" if row.passed else "failed", row.tag("category")
-    head = [f"row {row.index + 1}", category, verdict, *row.reasons]
+    head = [category, verdict, *row.reasons]
     if row.steps_correct is not None:
         head.append(f"steps correct {percent(row.steps_correct)}")
     parts = {
@@ -174,22 +168,14 @@ def _reply(row: Prediction) -> Reply:
         "signals": ", ".join(row.signals) or None,
         "judge model": verdicts[row.judge_passed],
     }
-    fields = {"lane": [category], "verdict": [verdict], "reason": row.reasons}
-    known = {label: text for label, text in parts.items() if text is not None}
-    return Reply(" · ".join(head), known, fields, failed=not row.passed)
+    return reply(row, head, parts, not row.passed, lane=[category], verdict=[verdict], reason=row.reasons)
 
 
 def check_card_place(checkpoint: str | Path) -> None:
-    """Make sure that a card would replace none but an earlier card of ours.
-
-    Raises:
-        UserError: README.md in the folder was written by somebody else.
-    """
+    """Raise UserError where a card would replace a README.md that somebody else wrote."""
     path = Path(checkpoint) / "README.md"
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
-        raise UserError(
-            f"{path} is not a card of ours; move it away, leave --model-card out, or replace it with --force"
-        )
+        raise UserError(f"{path} is not a card of ours; move it away, leave --model-card out, or use --force")
 
 
 def write_model_card(checkpoint: str | Path, evaluation: Evaluation) -> Path:
@@ -277,12 +263,9 @@ def _fit_kind(row: FitRow) -> tuple[str, str, str]:
 
 def _fit_reply(row: FitRow) -> Reply:
     side, category, verdict = _fit_kind(row)
-    head = [f"row {row.index + 1}", side, category, verdict, *row.reasons]
+    head = [side, category, verdict, *row.reasons]
     if row.tokens:
         head.append(f"{row.tokens_right} of {row.tokens} tokens, nll {row.nll or 0.0:.4f}")
-    parts = {"prompt": row.prompt, "reply": row.reply}
-    if row.reference is not None:
-        parts["reference"] = row.reference
+    parts = {"prompt": row.prompt, "reply": row.reply, "reference": row.reference}
     fields = {"lane": [category], "side": [side], "verdict": [verdict], "reason": row.reasons}
-    failed = row.correct is False or (row.correct is None and not row.exact)
-    return Reply(" · ".join(head), parts, fields, failed)
+    return reply(row, head, parts, not (row.exact if row.correct is None else row.correct), **fields)

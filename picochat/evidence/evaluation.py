@@ -78,6 +78,7 @@ class Evaluation:
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as scoring.Policy.gates
     says: Mapping[str, str] = field(default_factory=dict)  # as scoring.Policy.claims
     overlap: str = ""  # with the training rows of the model
+    folder: str = field(default="", compare=False)  # that it was read from
     picochat: str = picochat.__version__
 
     @cached_property

@@ -1,7 +1,6 @@
 """What may be claimed. In: predictions, a policy. Out: `Gate`s and `Claim`s. Next: evidence.evaluation.
 
-Claims follow from gates, gates from lanes that have rows; nothing is said about what was not tested. What a mixture
-calls "diagnostic" is that whatever its gates show. Limits and words are those of the mixture (evidence.scoring).
+Claims follow from gates, gates from lanes that have rows. What a mixture calls "diagnostic" is that whatever they show.
 """
 
 import math

@@ -1,8 +1,7 @@
 """Reports as HTML, and a run's curves. In: a `Report`, a metrics.csv. Out: one self-contained page. Look: templates/.
 
 The page loads nothing: style and script are inside, and a content security policy forbids the rest. The only script
-that may run is templates/report.js (allowed by its hash), so even text that slipped through unescaped could not run.
-The script filters what is there already; without it the page shows everything.
+that may run is templates/report.js (allowed by its hash); it filters what is there already.
 
     step,train/loss,val/loss,lr         {"train/loss": [(10, 3.2), (20, 2.9)],
     10,3.2,,0.004                 ─►     "val/loss": [(20, 3.0)],                  ─►   Chart   ─►   places in an SVG
@@ -26,7 +25,7 @@ from typing import Any, Literal
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from picochat.blocks import Block, Chart, Charts, Matrix, Replies, Report
+from picochat.blocks import Block, Chart, Charts, Replies, Report
 from picochat.errors import UserError
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -63,7 +62,6 @@ def environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["matrix"] = lambda block: isinstance(block, Matrix)
     environment.globals |= {"first": _FIRST, "chart_width": _WIDTH, "chart_height": _HEIGHT}
     environment.globals |= {"style": Markup(_file("report.css")), "script": Markup(_file("report.js"))}
     environment.filters |= {

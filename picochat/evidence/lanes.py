@@ -1,15 +1,11 @@
 """Verdicts counted by lane. In: predictions. Out: `Lane`s. Next: evidence.gates, evidence.evaluation.
 
 A *lane* is a named part of the mixture that rows carry as a tag and reports break down by. Each of `GROUPINGS` puts
-every prediction into exactly one lane:
-
-    by_benchmark_profile   weak_skills: Lane(n=346, passed=337, rate=0.974, …), release_behavior: …
-    by_category            bench_math_addition: …, identity: …
-    by_skill               math (all of bench_math_*), identity, …
+every prediction into exactly one lane: by_category into bench_math_addition, identity, …; by_skill into math, identity.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,7 +28,9 @@ _TAG_OF = {
 }
 GROUPINGS = tuple(_TAG_OF)
 _NESTING = ("by_benchmark_profile", "by_component", "by_category")  # of the main table, outermost first
-T = TypeVar("T", bound="Prediction")
+K = TypeVar("K", str, tuple[str, ...])
+T = TypeVar("T")
+P = TypeVar("P", bound="Prediction")
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,15 @@ class Prediction:
 
     Attributes:
         index: position of the row in its file, from 0.
-        id, key: the row's own, or None.
+        id, key, answerable, tags: the row's own.
         cluster: what it was held out with (`rows.cluster_of`): rows of one cluster are one piece of evidence.
         prompt: the last user turn.
         reply: the visible reply; the chosen label of a choice row.
         raw_reply: the continuation with special tokens, None for a choice row.
-        expected: the row's answer, correct label or reference, for reading; None where the row has none.
+        expected: the row's answer, correct label or reference, for reading.
         passed, reasons, candidate, steps_correct, strict, signals: the verdict (`scoring.Verdict`).
-        answerable: the row's own field, None where it has none.
         choice_scores: log-likelihood of each label, None for a generated reply.
-        tags: the `rows.TAGS` that the row has.
-        judge_passed: what a judge model says (evidence.answering), None where none was asked or it said neither.
+        judge_passed: what a judge model says, None where none was asked or it said neither.
         nll: nats a token of the row's reference reply; None where it has none, or it was not measured.
     """
 
@@ -115,11 +111,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Lane:
-    """The counts of one lane of `n` rows; `ci95` is None where they are of fewer than ten problems.
+    """The counts of one lane of `n` rows, without the `not_judged` ones, whose replies the text rules do not read.
 
-    `strict` is the share that also has the very form of the answer. `prompt_echo` and `unsupported_claims` are shares
-    of the rows with a generated reply, `over_refusal` of those that are not marked unanswerable, judged or signals;
-    None where there is no such row. Rates leave out the `not_judged` rows, whose replies the text rules do not read.
+    `ci95` is None where they are of fewer than ten problems. `strict` is the share that also has the very form of the
+    answer. `prompt_echo` and `unsupported_claims` are shares of all generated replies, `over_refusal` of those to rows
+    that are not marked unanswerable.
     """
 
     n: int
@@ -151,12 +147,17 @@ def lane_of(tags: Mapping[str, Any], grouping: str) -> str:
     return f"{category}, {value}" if value and grouping == "by_category_and_phrasing" else value or UNTAGGED
 
 
-def grouped(rows: Iterable[T], grouping: str) -> dict[str, list[T]]:
-    """The rows of each lane of one of `GROUPINGS`, lanes by name."""
-    lanes: dict[str, list[T]] = defaultdict(list)
-    for row in rows:
-        lanes[lane_of(row.tags, grouping)].append(row)
+def group_by(items: Iterable[T], lane: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items of each lane, lanes in sorted order."""
+    lanes: dict[K, list[T]] = {}
+    for item in items:
+        lanes.setdefault(lane(item), []).append(item)
     return dict(sorted(lanes.items()))
+
+
+def grouped(rows: Iterable[P], grouping: str) -> dict[str, list[P]]:
+    """The rows of each lane of one of `GROUPINGS`, lanes by name."""
+    return group_by(rows, lambda row: lane_of(row.tags, grouping))
 
 
 def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], Lane]:
@@ -164,11 +165,11 @@ def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], Lane]:
 
     ("weak_skills",), ("weak_skills", "weak_skills"), ("weak_skills", "weak_skills", "bench_math_addition"), …
     """
-    lanes: dict[tuple[str, ...], list[Prediction]] = defaultdict(list)
+    lanes: dict[tuple[str, ...], list[Prediction]] = {}
     for prediction in predictions:
         path = tuple(lane_of(prediction.tags, grouping) for grouping in _NESTING)
         for depth in (1, 2, 3):
-            lanes[path[:depth]].append(prediction)
+            lanes.setdefault(path[:depth], []).append(prediction)
     return {path: count(rows) for path, rows in sorted(lanes.items())}
 
 
@@ -177,12 +178,9 @@ def visible_by_skill(rows: Iterable[Row], runs: Sequence[int]) -> list[dict[str,
 
     All skills count as declared, as in `eval compare`; lanes of too few problems show nothing (None).
     """
-    clusters: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        clusters[lane_of(row, "by_skill")].append(cluster_of(row))
-    found = []
-    for name, own in sorted(clusters.items()):
-        n, problems, tests = len(own), len(set(own)), len(clusters)
+    found, skills = [], group_by(rows, lambda row: lane_of(row, "by_skill"))
+    for name, own in skills.items():
+        n, problems, tests = len(own), len(set(map(cluster_of, own))), len(skills)
         seen = [visible_difference(n, problems, each, tests=tests) if problems >= FEW else None for each in runs]
         found.append({"skill": name, "rows": n, "problems": problems, "visible": seen})
     return found

@@ -4,7 +4,6 @@ Next: html_page.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,7 @@ from picochat.evidence.arms import Arm
 from picochat.evidence.compare import Comparison, Difference, Flip
 from picochat.evidence.evaluation import Evaluation, Model
 from picochat.evidence.html_page import page
-from picochat.evidence.lanes import GROUPINGS, UNTAGGED
+from picochat.evidence.lanes import GROUPINGS, UNTAGGED, Prediction, group_by
 from picochat.evidence.sft_fit import Fit
 from picochat.files import write_files
 from picochat.packs.quotas import spread_evenly
@@ -99,12 +98,17 @@ def replies(
     title: str, rows: Sequence[T], lane: Callable[[T], tuple[str, ...]], shown: Callable[[T], Reply]
 ) -> Replies:
     """Some rows of each lane and outcome (`lane` tells both), evenly spaced, as `shown` makes them."""
-    groups: dict[tuple[str, ...], list[T]] = defaultdict(list)
-    for row in rows:
-        groups[lane(row)].append(row)
-    some = [shown(row) for _, own in sorted(groups.items()) for row in spread_evenly(own, _SHOWN)]
+    some = [shown(row) for own in group_by(rows, lane).values() for row in spread_evenly(own, _SHOWN)]
     note = f"{len(some)} of {len(rows)} rows: at most {_SHOWN} of each lane and outcome, evenly spaced."
     return Replies(some, note, title=title)
+
+
+def reply(
+    row: Prediction, head: Sequence[str], parts: Mapping[str, str | None], failed: bool, **fields: Sequence[str]
+) -> Reply:
+    """A row of model text: what stands after its number, the parts that it has, and its values for the filters."""
+    known = {label: text for label, text in parts.items() if text is not None}
+    return Reply(" · ".join([f"row {row.index + 1}", *head]), known, fields, failed)
 
 
 def breakdown(
@@ -185,7 +189,7 @@ def compare_report(comparison: Comparison) -> Report:
             model = f"{run['model'].folder} (sha256 {run['model'].sha256})"
             origin[f"{arm.name}: {run['folder']}"] = f"{model}, {percent(run['rate'])}"
     blocks += [
-        mixtures({arm.name: arm.runs[0].evaluation.model for arm in (b, a)}),
+        mixtures({arm.name: arm.runs[0].model for arm in (b, a)}),
         replies("Rows that flipped", comparison.flips, _flip_kind, lambda flip: _flip_reply(flip, comparison)),
         facts(origin),
         *reversed(_result(comparison, ("terminal",))),
@@ -196,11 +200,8 @@ def compare_report(comparison: Comparison) -> Report:
 
 def _result(comparison: Comparison, media: Sequence[Medium]) -> list[Block]:
     """On a page the result comes first; in a terminal it is best seen at the end."""
-    return [
-        Text([words.summary(comparison)], "lead", media=media),
-        Text(words.readings(comparison), "list", media=media),
-        Text(words.notes(comparison), "soft", media=media),
-    ]
+    lead, lines = Text([words.summary(comparison)], "lead", media=media), words.readings(comparison)
+    return [lead, Text(lines, "list", media=media), Text(words.notes(comparison), "soft", media=media)]
 
 
 def _compare_cells(lane: Difference, comparison: Comparison) -> list[str]:
@@ -225,18 +226,13 @@ def _flip_kind(flip: Flip) -> tuple[str, str]:
 
 
 def _flip_reply(flip: Flip, comparison: Comparison) -> Reply:
-    (lane, verdict), parts = _flip_kind(flip), {"prompt": flip.a.prompt}
-    head = f"row {flip.a.index + 1} · {lane} · {verdict}"
-    for arm, reply in ((comparison.a, flip.a), (comparison.b, flip.b)):
-        head += f" · {arm.name}: {', '.join(reply.reasons) or 'passed'}"
-        parts[f"reply of {arm.name}"] = reply.reply
-    if flip.a.expected is not None:
-        parts["expected"] = flip.a.expected
-    fields = {"lane": [lane], "verdict": [verdict], "reason": [*flip.a.reasons, *flip.b.reasons]}
-    return Reply(head, parts, fields, failed=flip.direction == "lost")
+    lane, verdict = _flip_kind(flip)
+    arms = {comparison.a.name: flip.a, comparison.b.name: flip.b}
+    head = (lane, verdict, *(f"{name}: {', '.join(own.reasons) or 'passed'}" for name, own in arms.items()))
+    said = {f"reply of {name}": own.reply for name, own in arms.items()}
+    parts, reasons = {"prompt": flip.a.prompt, **said, "expected": flip.a.expected}, [*flip.a.reasons, *flip.b.reasons]
+    return reply(flip.a, head, parts, verdict == "lost", lane=[lane], verdict=[verdict], reason=reasons)
 
 
 def _runs_json(arm: Arm) -> list[dict[str, Any]]:
-    return [
-        {"folder": run.folder, "model": run.evaluation.model, "rate": run.evaluation.overall.rate} for run in arm.runs
-    ]
+    return [{"folder": run.folder, "model": run.model, "rate": run.overall.rate} for run in arm.runs]

@@ -1,6 +1,6 @@
 """How much runs differ, and what a comparison can see. In: scores by run, cluster. Out: variances, smallest effects.
 
-Two runs of one recipe with two seeds differ, and a claim about recipes has to survive that. Next: clusters.
+Runs of one recipe with two seeds differ, and a claim about recipes has to survive that. Next: clusters.
 
     runs × clusters            Y[r, k] = Σ of the scores of run r on the rows of cluster k; w_r the run's weight
     estimate                   D = Σ_r w_r Σ_k Y[r, k] / n          (B - A: w = 1 / runs of B, and -1 / runs of A)
@@ -27,13 +27,10 @@ OWN = 0.3  # of the variance of a problem's difficulty: the arm's own; the rest 
 
 @dataclass(frozen=True)
 class RunNoise:
-    """Variation of a run's mean score on one lane around what its arm expects.
+    """Variance of a run's mean score on one lane around what its arm expects, and its degrees of freedom.
 
-    Attributes:
-        variance: of a run's mean.
-        cell: the part of it that comes from the rows: luck of this run with this cluster.
-        freedom: degrees of freedom of `variance`.
-        residuals: the run means that it was made of, less what the arms explain; empty where it comes from elsewhere.
+    `cell` is the part that comes from the rows: luck of this run with this cluster. `residuals` are the run means that
+    it was made of, less what the arms explain.
     """
 
     variance: float
@@ -53,8 +50,7 @@ def run_noise(cells: Array, sizes: Array, design: ArrayLike) -> RunNoise | None:
     """The noise of one lane's runs; None where the arms explain everything, as with one run an arm.
 
     Args:
-        cells: scores summed by run and cluster, (R, G).
-        sizes: rows of each cluster, (G,).
+        cells, sizes: scores summed by run and cluster, (R, G), and rows of each cluster, (G,).
         design: what the arms may explain, (R, p): a column of ones an arm, say.
     """
     x = np.asarray(design, dtype=float)
@@ -96,8 +92,7 @@ def moderate(lanes: Sequence[RunNoise]) -> list[RunNoise]:
 def _squared_correlation(lanes: Sequence[RunNoise]) -> float:
     """Mean over pairs of lanes of their squared correlation over runs, as large as it may well be; in [0, 1].
 
-    Of lanes with nothing in common it is 1 / d by chance, which is taken off; two standard errors are put on, because
-    few runs show it badly and too small a value promises too much.
+    The 1 / d that chance makes is taken off; two standard errors are put on: too small a value promises too much.
     """
     rows, d = np.array([lane.residuals for lane in lanes if lane.variance > 0]), lanes[0].freedom
     if rows.shape[1] == 0 or d <= 1:
@@ -116,8 +111,7 @@ def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise |
     their rows make them, the rows' variance stands in, with the degrees of freedom of all cells.
 
     Args:
-        sums: Σ_r w_r Y[r, k], (G,).
-        sizes: rows of each cluster, (G,).
+        sums, sizes: Σ_r w_r Y[r, k], (G,), and rows of each cluster, (G,).
         weight: Σ_r w_r².
         noise: of the runs; None leaves their variation out, and the estimate speaks of these runs only.
     """

@@ -1,19 +1,16 @@
 """Memorisation or generalisation? In: a checkpoint, its training rows, held-out rows. Out: a `Fit`. Next: report.
 
-                          train side                   held-out side
-    by generation         exact reproduction, answer correct
-    by teacher forcing    token accuracy, nll a token (nats), given the right reply so far
+                      train side                   held-out side
+by generation         exact reproduction, answer correct
+by teacher forcing    token accuracy, nll a token (nats), given the right reply so far
 
-    train 100 %, held-out 98 %    the skill generalises
-    train 100 %, held-out 20 %    the rows were memorised
-    train  30 %, held-out 28 %    not learnt yet
-    train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: the gap may be -2 or +49 points
-
-Both sides are sampled alike: as many rows of each category as `max_rows` allows, chosen by the seed.
+train 100 %, held-out 98 %    the skill generalises
+train 100 %, held-out 20 %    the rows were memorised
+train  30 %, held-out 28 %    not learnt yet
+train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: the gap may be -2 or +49 points
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
@@ -25,7 +22,7 @@ from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.clusters import ClusteredRate, Interval, difference_of_sets
 from picochat.evidence.evaluation import Model, RowFile, answer_rows, load_eval_rows
-from picochat.evidence.lanes import Prediction, grouped, lane_of, rate_of
+from picochat.evidence.lanes import Prediction, group_by, grouped, lane_of, rate_of
 from picochat.evidence.scoring import Policy
 from picochat.files import sha256_file
 from picochat.packs.dataset_pack import load_dataset_pack
@@ -47,8 +44,7 @@ Forcer = Callable[[Sequence[Sequence[Message]]], Sequence["Forced"]]
 class FitRow(Prediction):
     """One row as it was measured; one line of predictions.jsonl.
 
-    `reference`, `exact` and what teacher forcing tells (`nll` is a token's) are None where the row has no reference,
-    `correct` where it has no check that a generated reply could fail.
+    What compares with a reference is None where the row has none, `correct` where no check of it could fail.
     """
 
     side: str
@@ -75,8 +71,8 @@ class Side:
 class LaneFit:
     """Both sides of one lane; a side without rows is None.
 
-    `gap` is train minus held-out in correct answers (None where a side has none to check), with its interval; `verdict`
-    is "transfers", "memorised", "not learnt", "undecided" or "unknown".
+    `gap` is train minus held-out in correct answers, None where a side has none to check: then `verdict` is "unknown",
+    elsewhere "transfers", "memorised", "not learnt" or "undecided".
     """
 
     train: Side | None
@@ -131,11 +127,10 @@ def measure_fit(
 
     Args:
         input_path: the chat rows of the training.
-        checkpoint: a model folder.
+        checkpoint: a model folder, loaded with `tokenizer`, `device` and `precision`.
         eval_input: held-out rows; None looks for the eval file that belongs to the input (`held_out_beside`).
-        tally: how the chat rows are read, as the training did, and what is to be said of them.
         max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
-        tokenizer, decoding, device, precision, progress: as for `engine.load_model`.
+        tally: how the chat rows are read, as the training did, and what is to be said of them.
 
     Raises:
         UserError: unreadable input or checkpoint, or `max_rows` below 1.
@@ -183,14 +178,9 @@ def held_out_beside(input_path: str | Path) -> Path | None:
 
 
 def pick_rows(rows: Sequence[Row], max_rows: int, seed: int) -> list[int]:
-    """Indices of at most `max_rows` rows, in file order: as evenly over categories as their sizes allow.
-
-    Categories of 2, 50 and 50 rows with max_rows 42 give 2, 20 and 20.
-    """
-    lanes: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        lanes[lane_of(row, "by_category")].append(index)
-    shuffled = [random.Random(f"{seed}/sft-fit/{name}").sample(own, len(own)) for name, own in sorted(lanes.items())]
+    """Indices of at most `max_rows` rows, in file order: of categories of 2, 50 and 50 rows, 42 are 2, 20 and 20."""
+    lanes = group_by(range(len(rows)), lambda index: lane_of(rows[index], "by_category"))
+    shuffled = [random.Random(f"{seed}/sft-fit/{name}").sample(own, len(own)) for name, own in lanes.items()]
     dealt = [index for index in chain(*zip_longest(*shuffled)) if index is not None]
     return sorted(dealt[:max_rows])
 

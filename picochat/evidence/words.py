@@ -170,10 +170,10 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if (noise := comparison.overall.noise) and noise.freedom < FEW_RUNS:
         lines.append("Two runs tell next to nothing of how much runs differ: one more makes intervals much narrower.")
-    if left_out := comparison.pack.rows - len(comparison.a.runs[0].evaluation.predictions):
+    if left_out := comparison.pack.rows - len(comparison.a.rows):
         lines.append(f"Left out: {left_out} rows to which some run replied in a language that the rules do not read.")
     for field in _SAME_DECODING:
-        values = [run.evaluation.settings.get(field) for arm in comparison.arms for run in arm.runs]
+        values = [run.settings.get(field) for arm in comparison.arms for run in arm.runs]
         shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
         if len(shown) > 1:
             lines.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")

@@ -14,7 +14,7 @@ from picochat.errors import UserError
 from picochat.evidence.arms import Noise, arm_names, read_noise
 from picochat.evidence.compare import Comparison, Difference, compare_runs
 from picochat.evidence.eval_report import eval_json, eval_report
-from picochat.evidence.evaluation import answer_rows, read_eval
+from picochat.evidence.evaluation import Evaluation, answer_rows, read_eval
 from picochat.evidence.html_page import page
 from picochat.evidence.report import compare_json, compare_report, write_report
 from picochat.evidence.runs import RunNoise
@@ -23,27 +23,26 @@ from picochat.evidence.words import notes, p_text, points, readings, summary
 MakeRun = Callable[..., Path]
 
 
+def write(folder: Path, one: Evaluation) -> None:
+    write_report(folder, "eval_report", eval_report(one), eval_json(one), one.predictions)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Write an evaluation in which the named rows pass: 100 sums ("s0" …) and 100 identity rows ("i0" …).
 
     Sums of one problem follow each other, `each` of them a problem.
     """
-    weak, release = "weak_skills", "release_behavior"
 
-    def make(name: str, passing: set[str], sha256: str = "ab" * 32, first: int = 0, each: int = 1, **settings: object):  # type: ignore[no-untyped-def]
+    def make(name: str, passing: set[str], sha256: str = "ab" * 32, each: int = 1, **settings: object) -> Path:
         answer = {"answer": "yes", "answer_style": "direct"}
-        rows = [eval_row(f"s{i}", "bench_math_addition", weak, key=f"p{i // each}", **answer) for i in range(100)]
-        rows += [eval_row(f"i{i}", "identity", release, must_include=["yes"]) for i in range(100)]
-        predictions = answer_rows(rows[first:], Parrot(lambda prompt: "yes" if prompt in passing else "<b>no</b>"))
-        one = complete(predictions, name)
-        one = replace(
-            one,
-            pack=replace(one.pack, sha256=sha256),
-            model=replace(one.model, sha256=name * 8),
-            settings={**one.settings, **settings},
-        )
-        write_report(tmp_path / name, "eval_report", eval_report(one), eval_json(one), predictions)
+        rows = [
+            eval_row(f"s{i}", "bench_math_addition", "weak_skills", key=f"p{i // each}", **answer) for i in range(100)
+        ]
+        rows += [eval_row(f"i{i}", "identity", "release_behavior", must_include=["yes"]) for i in range(100)]
+        one = complete(answer_rows(rows, Parrot(lambda prompt: "yes" if prompt in passing else "<b>no</b>")), name)
+        pack, model = replace(one.pack, sha256=sha256), replace(one.model, sha256=name * 8)
+        write(tmp_path / name, replace(one, pack=pack, model=model, settings={**one.settings, **settings}))
         return tmp_path / name
 
     return make
@@ -61,10 +60,15 @@ def math(comparison: Comparison) -> Difference:
     return comparison.lanes["by_skill"]["math"]
 
 
+def words_on(lane: str, report: Comparison) -> str:
+    return next(line for line in readings(report) if line.startswith(f"{lane}:"))
+
+
 def test_one_run_against_another_by_hand(make_run: MakeRun) -> None:
     a = make_run("old", EVERYBODY | sums(*range(10)))  # sums 0-9
     b = make_run("new", EVERYBODY | sums(*range(2, 26)))  # sums 2-25: two lost, sixteen gained
-    lane = math(compare_runs([a], [b], noise=STEADY))
+    report = compare_runs([a], [b], noise=STEADY)
+    lane = math(report)
     assert (lane.change.rows, lane.change.clusters, lane.a.rate, lane.b.rate) == (100, 100, 0.10, 0.24)
     assert (lane.lost, lane.gained) == (2, 16)
     assert lane.change.value == pytest.approx(0.14)
@@ -72,17 +76,18 @@ def test_one_run_against_another_by_hand(make_run: MakeRun) -> None:
     assert lane.p_corrected == pytest.approx(2 * lane.change.p_value)  # Holm: two skills are tested
     error = ((0.18 - 0.14**2) / 99) ** 0.5
     assert lane.visible == pytest.approx((student.ppf(0.9875, 99) + student.ppf(0.8, 99)) * error)
+    flips = [(flip.a.index, flip.direction, flip.a.reply, flip.b.reply) for flip in report.flips]
+    assert flips[1:3] == [(1, "lost", "yes", "<b>no</b>"), (10, "gained", "<b>no</b>", "yes")]
 
 
 def test_rows_of_few_problems_are_no_more_evidence_than_the_problems(make_run: MakeRun) -> None:
     passing = sums(*range(60)), sums(*range(76))  # sixteen more rows, all of two problems where ten rows are a problem
-    rows, problems = (
-        math(compare_runs([make_run(f"a{each}", passing[0], each=each)], [make_run(f"b{each}", passing[1], each=each)]))
-        for each in (1, 10)
+    rows, problems, few = (
+        compare_runs([make_run(f"a{each}", passing[0], each=each)], [make_run(f"b{each}", passing[1], each=each)])
+        for each in (1, 10, 12)
     )
-    assert (rows.finding, rows.change.clusters) == ("different", 100)
-    assert (problems.finding, problems.change.clusters) == ("undecided", 10)
-    few = compare_runs([make_run("c", passing[0], each=12)], [make_run("d", passing[1], each=12)])
+    assert (math(rows).finding, math(rows).change.clusters) == ("different", 100)
+    assert (math(problems).finding, math(problems).change.clusters) == ("undecided", 10)
     assert (math(few).change.clusters, math(few).change.interval, math(few).visible) == (9, None, None)
     assert "math undecided (fewer than 10 problems)" in summary(few)
     assert "no interval: fewer than 10 problems, 100 rows, 9 problems" in words_on("math", few)
@@ -112,6 +117,20 @@ def test_a_difference_is_claimed_where_the_test_shows_it_and_the_rows_could_have
     assert ("p = 0.0" in words_on("math", report)) == (gained > 4)
 
 
+def test_equal_arms_are_called_equal_only_when_the_rows_are_enough_and_decoding_that_differs_is_said(
+    make_run: MakeRun,
+) -> None:
+    a = make_run("old", EVERYBODY, max_new_tokens=64, precision="float32")
+    b = make_run("new", EVERYBODY, max_new_tokens=256, precision="auto")
+    wide, narrow = (compare_runs([a], [b], margin=margin) for margin in (0.05, 0.02))
+    equal = "identity: equal within ±5 points (+0.0 points, 95 % interval -3.8 to +3.8, 100 rows, "
+    assert words_on("identity", wide).startswith(equal)
+    undecided = "no difference shown, and too few problems or runs to call them equal within ±2 points"
+    assert undecided in words_on("identity", narrow)
+    assert "The runs were decoded differently: max_new_tokens is 64 and 256." in notes(wide)
+    assert not [note for note in notes(wide) if "precision" in note]  # auto is float32
+
+
 def test_lanes_of_the_same_rows_are_one_test_and_what_is_not_declared_is_explored(make_run: MakeRun) -> None:
     arms = [make_run("old", sums(1))], [make_run("new", EVERYBODY | sums(1, 2, 3, 4, 5))]
     report = compare_runs(*arms)
@@ -123,27 +142,28 @@ def test_lanes_of_the_same_rows_are_one_test_and_what_is_not_declared_is_explore
     few, many = math(alone).visible, math(report).visible
     assert few is not None and many is not None and few < many  # one test instead of two
     assert [line.split(":")[0] for line in readings(alone)] == ["math"]
-    with pytest.raises(UserError, match="--declare maths: these rows have no such skill or category, but identity, ma"):
-        compare_runs(*arms, declared=["maths"])
 
 
-def test_flips_come_with_both_replies(make_run: MakeRun) -> None:
-    flips = compare_runs([make_run("old", sums(1))], [make_run("new", sums(2))]).flips
-    assert [(flip.a.index, flip.direction, flip.a.reply, flip.b.reply) for flip in flips] == [
-        (1, "lost", "yes", "<b>no</b>"),
-        (2, "gained", "<b>no</b>", "yes"),
-    ]
-    assert flips[0].b.reasons == ("wrong_answer",)
-
-
-def test_different_eval_rows_are_refused_with_both_hashes(make_run: MakeRun) -> None:
-    a, b = make_run("old", set()), make_run("new", set(), sha256="cd" * 32)
-    with pytest.raises(UserError, match=r"different eval rows \(sha256 abababababab and cdcdcdcdcdcd\)"):
-        compare_runs([a], [b])
-    with pytest.raises(UserError, match="different eval rows"):
-        compare_runs([a], [make_run("other", set())], before=[b])
-    with pytest.raises(UserError, match="different eval rows"):
-        compare_runs([a], [a], before=[a], peak=[b])
+@pytest.mark.parametrize(
+    ("arms", "settings", "fault"),
+    [
+        ("ab", {"declared": ["maths"]}, "--declare maths: these rows have no such skill or category, but identity, ma"),
+        ("ab", {"names": ("x", "x")}, "two arms are called 'x'"),
+        ("ab", {"margin": 0}, "--margin must be above 0"),
+        ("ab", {"peak": "a"}, "--peak needs --before"),
+        ("ax", {}, r"different eval rows \(sha256 abababababab and cdcdcdcdcdcd\)"),
+        ("ab", {"before": "x"}, "different eval rows"),
+        ("ab", {"before": "a", "peak": "x"}, "different eval rows"),
+        (("aa", "b"), {}, "the same weights"),  # twice are no two runs
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    arms: tuple[str, str], settings: dict[str, object], fault: str, make_run: MakeRun
+) -> None:
+    runs = {"a": make_run("a", set()), "b": make_run("b", set()), "x": make_run("x", set(), sha256="cd" * 32)}
+    folders = {name: [runs[own] for own in settings.pop(name, "")] for name in ("before", "peak")}  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=fault):
+        compare_runs(*([runs[own] for own in arm] for arm in arms), **folders, **settings)  # type: ignore[misc]
 
 
 def test_rows_that_the_rules_could_not_judge_in_some_run_are_left_out_and_files_of_replies_have_no_settings(
@@ -152,23 +172,15 @@ def test_rows_that_the_rules_could_not_judge_in_some_run_are_left_out_and_files_
     a, b = make_run("old", sums(0, 1)), make_run("new", sums(1, 2))
     one = read_eval(b)
     unread = [replace(row, signals=("not_judged",)) if row.index in (0, 7) else row for row in one.predictions]
-    one = replace(one, predictions=unread, settings={})
-    write_report(b, "eval_report", eval_report(one), eval_json(one), unread)
+    write(b, replace(one, predictions=unread, settings={}))
     report = compare_runs([a], [b])
     assert (math(report).change.rows, math(report).lost, math(report).gained) == (98, 0, 1)
     assert [flip.a.index for flip in report.flips] == [2]
     assert "Left out: 2 rows to which some run replied in a language that the rules do not read." in notes(report)
     assert read_noise([a, make_run("other", sums(0))])["by_skill", "math"].variance > 0
-    none = replace(one, predictions=[replace(row, signals=("not_judged",)) for row in unread])
-    write_report(b, "eval_report", eval_report(none), eval_json(none), none.predictions)
+    write(b, replace(one, predictions=[replace(row, signals=("not_judged",)) for row in unread]))
     with pytest.raises(UserError, match="could judge no row"):
         compare_runs([a], [b])
-
-
-def test_the_same_weights_twice_are_no_two_runs(make_run: MakeRun) -> None:
-    a = make_run("old", set())
-    with pytest.raises(UserError, match="the same weights"):
-        compare_runs([a, a], [make_run("new", set())])
 
 
 def test_of_single_runs_no_claim_is_made_about_recipes(make_run: MakeRun) -> None:
@@ -215,42 +227,16 @@ def test_how_much_runs_differ_is_taken_from_earlier_runs_or_a_comparison_of_them
     assert again["by_skill", "math"].variance == pytest.approx(0.04**2 / 2)  # of two runs: 1 degree of freedom
     assert "estimated from e1, e2" in notes(compare_runs([one], [other], noise=again, noise_from="e1, e2"))[0]
     (tmp_path / "no.json").write_text(json.dumps(compare_json(compare_runs([one], [other])), default=asdict))
-    for paths, fault in (
-        (["no.json"], "tells nothing about how much runs differ"),
-        (["old/eval_report.json"], "is not the comparison.json"),
-        (["old"], "two or more runs of one recipe"),
-        (["old", "old"], "the same weights"),
-        (["old", "z"], "different eval rows"),
+    for path, fault in (
+        ("no.json", "tells nothing about how much runs differ"),
+        ("old/eval_report.json", "is not the comparison.json"),
+        ("old", "two or more runs of one recipe"),
     ):
-        make_run("z", set(), sha256="cd" * 32)
         with pytest.raises(UserError, match=fault):
-            read_noise([tmp_path / path for path in paths])
+            read_noise([tmp_path / path])
 
 
-def words_on(lane: str, report: Comparison) -> str:
-    return next(line for line in readings(report) if line.startswith(f"{lane}:"))
-
-
-def test_the_share_of_a_gain_that_was_kept(make_run: MakeRun) -> None:
-    base = make_run("base", EVERYBODY | sums(0, 1))
-    capability = make_run("capability", EVERYBODY | sums(*range(98)))
-    release = make_run("release", EVERYBODY | sums(*range(80)))
-    report = compare_runs([capability], [release], before=[base], names=("capability", "release", "base"))
-    gain = math(report).gain
-    assert gain is not None and gain.kept_b is not None
-    assert (gain.before, gain.change.value) == (0.02, pytest.approx(0.96))
-    assert gain.kept_a is None  # all of its own gain, by definition
-    assert gain.kept_b.share == pytest.approx(0.78 / 0.96)
-    assert gain.kept_b.ci95 == pytest.approx([0.72, 0.88], abs=0.015)
-    assert report.lanes["by_skill"]["identity"].gain.kept_b is None  # nothing was gained there
-    assert "release is lower than capability by 18.0 points" in words_on("math", report)
-    assert "; of the 96.0 points that capability (98.0 %) gained over base (2.0 %), release kept 81 % (95 % inte" in (
-        words_on("math", report)
-    )
-    assert "kept" not in words_on("identity", report)
-
-
-def test_both_ways_to_a_release_in_one_sentence(make_run: MakeRun) -> None:
+def test_both_ways_to_a_release_are_told_by_the_share_of_the_gain_that_they_kept(make_run: MakeRun) -> None:
     report = compare_runs(
         [make_run("direct", EVERYBODY | sums(0))],
         [make_run("staged", EVERYBODY | sums(*range(80)))],
@@ -259,42 +245,42 @@ def test_both_ways_to_a_release_in_one_sentence(make_run: MakeRun) -> None:
         names=("direct", "staged", "base", "capability"),
         margin=0.04,
     )
+    gain = math(report).gain
+    assert gain is not None and gain.kept_b is not None
+    assert (gain.before, gain.change.value) == (0.02, pytest.approx(0.96))
+    assert gain.kept_b.share == pytest.approx(0.78 / 0.96)
+    assert gain.kept_b.ci95 == pytest.approx([0.72, 0.88], abs=0.015)
     assert summary(report).startswith(
         "staged against direct: identity equal within ±4 points, all of its gain kept; "
         "math 79.0 points higher, 81 % of its gain kept; run-to-run"
     )
-    assert "staged kept 81 % (95 % interval 7" in words_on("math", report)
-    assert "direct -1 % (95 % interval -" in words_on("math", report)
+    said = words_on("math", report)
+    assert "; of the 96.0 points that capability (98.0 %) gained over base (2.0 %), staged kept 81 % (95 % inte" in said
+    assert "direct -1 % (95 % interval -" in said
     written = compare_json(report)
     assert [written[arm]["name"] for arm in ("a", "b", "before", "peak")] == ["direct", "staged", "base", "capability"]
 
 
-def test_nothing_is_said_of_a_gain_that_is_not_significant(make_run: MakeRun) -> None:
-    base = make_run("base", EVERYBODY | sums(*range(20)))
-    arms = {"before": [base], "peak": [make_run("peak", EVERYBODY | sums(*range(25)))]}  # 5 gained: p = 0.03, Holm 0.06
-    report = compare_runs([make_run("a", sums(*range(22)))], [make_run("b", sums(*range(24)))], **arms)
+def test_nothing_is_said_of_a_gain_that_is_not_significant_and_the_peak_has_all_of_its_own(make_run: MakeRun) -> None:
+    base, peak = make_run("base", EVERYBODY | sums(*range(20))), make_run("peak", EVERYBODY | sums(*range(25)))
+    arms = [make_run("a", sums(*range(22)))], [make_run("b", sums(*range(24)))]
+    report = compare_runs(*arms, before=[base], peak=[peak])  # 5 gained: p = 0.03, by Holm 0.06
     gain = math(report).gain
     assert gain is not None and 0.025 < gain.change.p_value < 0.05
     assert (gain.kept_a, gain.kept_b) == (None, None)
     assert "kept" not in summary(report) + words_on("math", report)
-    lost = compare_runs([base], [base], before=arms["peak"], peak=[make_run("none", set())])
+    lost = compare_runs([base], [base], before=[peak], peak=[make_run("none", set())])
     assert "kept" not in summary(lost)  # a loss is no gain either
-
-
-def test_a_peak_needs_its_start(make_run: MakeRun) -> None:
-    run = make_run("run", set())
-    with pytest.raises(UserError, match="--peak needs --before"):
-        compare_runs([run], [run], peak=[run])
+    own = math(compare_runs([make_run("c", sums(*range(90)))], [peak], before=[base])).gain
+    assert own is not None and own.kept_a is None and own.kept_b is not None
 
 
 @pytest.mark.parametrize(
     ("arms", "names"),
     [
-        ([["runs/eval/base"], ["runs/eval/sft"]], ["base", "sft"]),
         ([["runs/base/eval"], ["runs/sft/eval"], ["runs/old/eval"]], ["base", "sft", "old"]),
         ([["eval/base-s1", "eval/base-s2"], ["eval/sft"]], ["base", "sft"]),
         ([["eval/base_seed1", "eval/base_seed12"], ["eval/sft-1", "eval/sft-2"]], ["base", "sft"]),
-        ([["base/1", "base/2"], ["sft/1", "sft/2"]], ["base", "sft"]),
         ([["e/weak_skills-1", "e/weak_skills-2"], ["e/rerun1", "e/rerun2"]], ["weak_skills", "rerun"]),
         ([["x/old"], ["x/new"], ["x/base"], ["x/old"]], ["old", "new", "base", "old"]),
         ([["one"], ["one"]], ["A", "B"]),
@@ -305,21 +291,6 @@ def test_arms_are_called_after_the_part_of_their_folders_that_differs(arms: list
     assert arm_names(arms) == names
 
 
-def test_equal_arms_are_called_equal_only_when_the_rows_are_enough(make_run: MakeRun) -> None:
-    a, b = make_run("old", EVERYBODY), make_run("new", EVERYBODY)
-    wide, narrow = (readings(compare_runs([a], [b], margin=margin)) for margin in (0.05, 0.02))
-    assert wide[0].startswith("identity: equal within ±5 points (+0.0 points, 95 % interval -3.8 to +3.8, 100 rows, ")
-    assert "no difference shown, and too few problems or runs to call them equal within ±2 points" in narrow[0]
-
-
-def test_different_decoding_is_said_and_auto_is_float32(make_run: MakeRun) -> None:
-    a = make_run("old", set(), max_new_tokens=64, precision="float32")
-    said = notes(compare_runs([a], [make_run("new", set(), max_new_tokens=256, precision="auto")]))
-    assert [note for note in said if "decoded" in note] == [
-        "The runs were decoded differently: max_new_tokens is 64 and 256."
-    ]
-
-
 def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> None:
     comparison = compare_runs(
         [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], before=[make_run("base", set())]
@@ -327,10 +298,8 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
     report = compare_report(comparison)
     for form in (terminal(*report.blocks), markdown_page(report), page(report).replace("&nbsp;", " ")):
         assert summary(comparison) in form
-        assert "+50.0" in form
         assert "math: B is higher than A by 50.0 points" in form
     assert "12 of 12 shown here. 24 of 150 rows: at most 12 of each lane and outcome" in markdown_page(report)
-    assert "<b>no</b>" not in page(report)
     assert "&lt;b&gt;no&lt;/b&gt;" in page(report)
     write_report(tmp_path / "out", "comparison", report, compare_json(comparison))
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".html", ".json", ".md"]

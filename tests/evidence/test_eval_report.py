@@ -54,14 +54,11 @@ def test_the_profile_full_is_a_diagnostic_in_every_form_though_its_gates_are_met
     assert f"- full: {said}; identity: 0.0 % of 1 rows" in model_card(Path("runs/x"), evaluation)
 
 
-def test_markdown_has_claims_lanes_failures_and_fingerprints(evaluation: Evaluation) -> None:
+def test_markdown_has_failures_and_fingerprints(evaluation: Evaluation) -> None:
     text = markdown_page(eval_report(evaluation))
-    for line in ("## Claims", "## Lanes", "## Gates", "## By stage", "## By phrasing", "## Why replies failed"):
+    failed = "| row 5 · bench_spelling_spaced · failed · wrong_answer | cat | no | c a t |"
+    for line in ("## By stage", "## Why replies failed", "1 of 1 shown here", failed, "ab" * 32, "cd" * 32):
         assert line in text
-    assert "1 of 1 shown here" in text
-    assert "| row 5 · bench_spelling_spaced · failed · wrong_answer | cat | no | c a t |" in text
-    assert "ab" * 32 in text
-    assert "cd" * 32 in text
 
 
 def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], student: Parrot) -> None:
@@ -78,12 +75,9 @@ def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], stud
         assert not re.search(r"arithmetic|\bmath|spelling|multiple choice", form, flags=re.I)
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [("runs/sft/best_checkpoint", "sft"), ("runs/sft/last_checkpoint", "sft"), ("best_checkpoint", "best_checkpoint")],
-)
-def test_a_model_is_called_after_its_run(folder: str, name: str) -> None:
-    assert run_name(folder) == name
+def test_a_model_is_called_after_its_run() -> None:
+    assert run_name("runs/sft/best_checkpoint") == run_name("runs/sft/last_checkpoint") == run_name("sft") == "sft"
+    assert run_name("best_checkpoint") == "best_checkpoint"
 
 
 def test_what_is_written_is_read_back_as_it_was(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -120,8 +114,6 @@ def test_the_model_card_claims_what_was_measured_and_names_the_weights(evaluatio
     folder = tmp_path / "my_run" / "best_checkpoint"
     card = write_model_card(folder, evaluation).read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
-    assert "# my_run" in card
-    assert "- weak_skills: point estimate only: short arithmetic and spelling; math: 100.0 % of 4 rows" in card
-    assert "- full: not tested in this pack" in card
-    assert "```\nfrom transformers import" in card
-    assert evaluation.model.sha256 in card
+    claim = "- weak_skills: point estimate only: short arithmetic and spelling; math: 100.0 % of 4 rows"
+    for line in ("# my_run", claim, "- full: not tested in this pack", "```\nfrom transformers", "cd" * 32):
+        assert line in card

@@ -78,9 +78,7 @@ def every_block(text: str) -> list[Block]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text_in_every_block(text: str) -> None:
-    html = page(Report(text, text, every_block(text)))
-    html.encode()
-    elements = Elements(html)
+    elements = Elements(page(Report(text, text, every_block(text))))
     assert elements.open == []
     assert [attributes for tag, attributes in elements.tags if tag == "script"] == [{}]
     assert not [tag for tag, _ in elements.tags if tag in ("img", "iframe", "object", "form")]
@@ -97,27 +95,19 @@ def test_escaped_text_comes_back_as_it_was(text: str) -> None:
     assert [attributes["data-lane"] for tag, attributes in elements.tags if tag == "article"] == [plain]
 
 
-def test_the_page_loads_nothing_and_allows_its_own_script_only(evaluation: Evaluation) -> None:
+def test_the_page_loads_nothing_allows_its_own_script_only_and_filters_by_what_it_shows(evaluation: Evaluation) -> None:
     html = page(eval_report(evaluation))
-    assert not re.search(r"(?:src|href)=\"(?!data:,|#)", html)
-    assert not re.search(r"https?://", html)
+    assert not re.search(r"(?:src|href)=\"(?!data:,|#)|https?://", html)
     script = re.search(r"<script>(.*?)</script>", html, flags=re.S)
     assert script is not None
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in html
-    assert 'name="viewport"' in html
-    assert "@media print" in html
-    assert '<th scope="row">' in html
-
-
-def test_filters_offer_the_lanes_and_reasons_that_are_shown(evaluation: Evaluation) -> None:
-    elements = Elements(page(eval_report(evaluation)))
+    elements = Elements(html)
     options = [attributes["value"] for tag, attributes in elements.tags if tag == "option"]
     lanes = ["bench_choice_language", "bench_math_addition", "bench_spelling_spaced", "identity", "refusal"]
     assert options == ["", *lanes, "", "failed", "passed", "", "wrong_answer"]
-    articles = [attributes for tag, attributes in elements.tags if tag == "article"]
-    assert len(articles) == 10
-    assert sum("failed" in (attributes["class"] or "") for attributes in articles) == 1
+    failed = ["failed" in (attributes["class"] or "") for tag, attributes in elements.tags if tag == "article"]
+    assert (len(failed), sum(failed)) == (10, 1)
 
 
 def test_a_page_shows_some_of_each_category_and_verdict_and_three_of_each_at_first(evaluation: Evaluation) -> None:
@@ -125,12 +115,9 @@ def test_a_page_shows_some_of_each_category_and_verdict_and_three_of_each_at_fir
     report = eval_report(replace(evaluation, predictions=many))
     (replies,) = [block for block in report.blocks if isinstance(block, Replies)]
     assert [one.failed for one in replies.shown] == [True] * 12 + [False] * 12
-    places = [int(one.head.split()[1]) for one in replies.shown]
-    assert places[:3] == [2, 18, 34]  # every eighth of the hundred that failed
-    assert places[-1] > 180
+    assert [int(one.head.split()[1]) for one in replies.shown[:3]] == [2, 18, 34]  # every eighth of a hundred failures
     articles = [attributes["class"] or "" for tag, attributes in Elements(page(report)).tags if tag == "article"]
-    assert len(articles) == 24
-    assert sum("more" not in kinds for kinds in articles) == 6
+    assert ["more" in kinds for kinds in articles] == 2 * ([False] * 3 + [True] * 9)
 
 
 def test_a_block_without_content_leaves_no_heading() -> None:
@@ -142,11 +129,8 @@ def test_a_block_without_content_leaves_no_heading() -> None:
 def test_bars_show_both_runs_in_words_and_widths() -> None:
     html = of(Bars({"math": [(0.9, (0.8, 0.95)), (0.9, (0.05, 0.2))], "x": [None, (0.1, (0, 1))]}, ("new", "old")))
     assert "math: 90.0 % (interval 80.0 to 95.0 %); 90.0 % (interval 5.0 to 20.0 %)" in html
-    assert re.findall(r'width="(90.00|10.00)" height="4.20" class="(k\d)"', html) == [
-        ("90.00", "k0"),
-        ("90.00", "k1"),
-        ("10.00", "k1"),
-    ]
+    widths = re.findall(r'width="(90.00|10.00)" height="4.20" class="(k\d)"', html)
+    assert widths == [("90.00", "k0"), ("90.00", "k1"), ("10.00", "k1")]
 
 
 def test_mixtures_are_drawn_where_model_folders_say_them() -> None:
@@ -183,21 +167,15 @@ def test_a_long_curve_is_thinned_with_both_ends_kept_and_nan_left_out() -> None:
 
 
 def test_axes_have_round_numbers() -> None:
+    def labels(ticks: list[tuple[float, str]]) -> list[str]:
+        return [label for _, label in ticks]
+
     both = drawing({"y": [(0.0, 13.0), (200.0, 178.0)]})
-    assert (
-        [label for _, label in both["left"]]
-        == [label for _, label in both["bottom"]]
-        == ["0", "50", "100", "150", "200"]
-    )
-    shares = drawing({"y": [(1.0, 0.3), (2.0, 0.4)]}, "share")
-    assert [label for _, label in shares["left"]] == ["0%", "25%", "50%", "75%", "100%"]
-
-
-def test_a_loss_that_falls_far_is_drawn_by_its_logarithm_and_others_are_not() -> None:
+    assert labels(both["left"]) == labels(both["bottom"]) == ["0", "50", "100", "150", "200"]
+    assert labels(drawing({"y": [(1.0, 0.3)]}, "share")["left"]) == ["0%", "25%", "50%", "75%", "100%"]
     far = drawing({"train": [(1.0, 8.0), (2.0, 0.02)]}, "log")
-    assert far["title"] == "Loss (logarithmic)"
-    assert [label for _, label in far["left"]] == ["0.01", "0.1", "1", "10"]
-    for low in (2.0, 0.0):
+    assert (far["title"], labels(far["left"])) == ("Loss (logarithmic)", ["0.01", "0.1", "1", "10"])
+    for low in (2.0, 0.0):  # not far enough, no logarithm
         assert drawing({"train": [(1.0, 8.0), (2.0, low)]}, "log")["title"] == "Loss"
 
 

@@ -69,14 +69,9 @@ def test_filters_show_the_replies_of_a_lane_a_reason_and_a_word(browser: Browser
     assert page.evaluate(count) == "0 of 48 shown"
     page.choose("lane", "")
     assert page.evaluate(f"{SHOWN}.length") == 6
-    assert page.evaluate(f"{SHOWN}[0].textContent").count("It is noon.") == 1
     page.choose("reason", "")
     page.choose("text", "i am PICOCHAT")
     assert page.evaluate(f"{SHOWN}.length") == 12
-    page.choose("text", "")
-    page.choose("verdict", "passed")
-    assert page.evaluate(f"{SHOWN}.every((one) => !one.classList.contains('failed'))")
-    assert page.evaluate(f"{SHOWN}.length") == 30
     assert quiet(page)
 
 

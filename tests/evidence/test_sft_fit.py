@@ -1,7 +1,6 @@
 """Training rows against held-out rows: what was learnt by heart and what transfers."""
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,6 +76,7 @@ def test_memorisation_is_told_from_generalisation() -> None:
     memorised = compare_sides(measured(Parrot(by_heart)))
     train, held_out = memorised.train, memorised.held_out
     assert train and train.exact and train.correct and train.exact.rate == train.correct.rate == 1.0
+    assert (train.tokens, train.token_accuracy, train.nll) == (400, 0.9, pytest.approx(0.2))
     assert held_out and held_out.correct and held_out.correct.passed == 5  # 45 to 49
     assert (memorised.verdict, memorised.gap) == ("memorised", 0.875)
     assert fit_reading("bench_math_addition", memorised) == (
@@ -116,40 +116,32 @@ def test_a_gap_that_few_rows_cannot_rule_out_is_undecided() -> None:
     assert fit((90, 200), (90, 200)).verdict == "not learnt"
 
 
-def test_token_accuracy_and_nll_are_means_over_tokens() -> None:
-    train = compare_sides(measured(Parrot(by_heart))).train
-    assert train and (train.tokens, train.token_accuracy, train.nll) == (400, 0.9, pytest.approx(0.2))
+ASKED: Row = {"messages": [{"role": "user", "content": "1?"}]}
+TAUGHT: Row = {"messages": [*ASKED["messages"], {"role": "assistant", "content": "B"}]}
+CHOICE: Row = {**TAUGHT, "choice_labels": ["A", "B"], "correct_choice": "B", "answer": None}
 
 
-def test_rows_without_a_check_are_reproduced_or_not_but_never_correct() -> None:
-    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "I am Picochat."}]}
-    (one,) = measure("train", [row], Parrot(lambda prompt: "I am Picochat."))
-    assert (one.exact, one.correct) == (True, None)
-    (null,) = measure("train", [{**row, "answer": None}], Parrot(lambda prompt: "17"))
-    assert (null.exact, null.correct) == (False, None)
-    assert fit_reading("stories", compare_sides([one])) == (
-        "stories: no answers to check on the train side; likeliest token right by teacher forcing: train 90.0 %"
-    )
-
-
-def test_a_choice_without_an_answer_is_judged_by_its_label() -> None:
-    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "B"}], "answer": None}
-    row |= {"choice_labels": ["A", "B"], "correct_choice": "B"}
-    (wrong,) = measure("train", [row], Parrot(lambda prompt: "A"))
-    (right,) = measure("train", [row], Parrot(lambda prompt: "B"))
-    assert (wrong.correct, right.correct) == (False, True)
-
-
-def test_rows_of_no_mixture_are_judged_by_their_checks_as_eval_chat_judges_them() -> None:
-    row: Row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "3"}], "answer": "3"}
-    (one,) = measure("train", [row], Parrot(lambda prompt: "I can browse the web.\nFinal answer: 3"))
-    assert (one.correct, one.signals, one.exact, one.nll) == (True, ("unsupported_claim",), False, 0.2)
-
-
-def test_held_out_rows_without_a_reference_are_judged_but_not_forced() -> None:
-    row: Row = {"messages": [{"role": "user", "content": "1?"}], "must_include": ["Picochat"]}
-    (one,) = measure("held_out", [row], Parrot(lambda prompt: "I am Picochat."))
-    assert (one.exact, one.correct, one.nll) == (None, True, None)
+@pytest.mark.parametrize(
+    ("row", "reply", "exact", "correct", "nll"),
+    [
+        (TAUGHT, "B", True, None, 0.2),  # without a check a row is reproduced or not, but never correct
+        ({**TAUGHT, "answer": None}, "17", False, None, 0.2),
+        (CHOICE, "A", False, False, 0.2),  # without an answer it is judged by its label
+        (CHOICE, "B", True, True, 0.2),
+        # of no mixture: judged by its check, as eval chat judges it
+        ({**TAUGHT, "answer": "3"}, "I can browse the web.\nFinal answer: 3", False, True, 0.2),
+        ({**ASKED, "must_include": ["Picochat"]}, "I am Picochat.", None, True, None),  # without reference: not forced
+    ],
+)
+def test_a_row_is_judged_by_what_it_has(
+    row: Row, reply: str, exact: bool | None, correct: bool | None, nll: float | None
+) -> None:
+    (one,) = measure("train", [row], Parrot(lambda prompt: reply))
+    assert (one.exact, one.correct, one.nll) == (exact, correct, nll)
+    if row is TAUGHT:
+        assert fit_reading("stories", compare_sides([one])) == (
+            "stories: no answers to check on the train side; likeliest token right by teacher forcing: train 90.0 %"
+        )
 
 
 def test_rows_are_picked_evenly_over_categories_and_the_same_each_time() -> None:
@@ -203,15 +195,10 @@ def test_teacher_forcing_equals_the_sum_written_out_and_does_not_depend_on_the_b
     by_hand = -sum(float(scores[place - 1, rendered.ids[place]]) for place in places)
     assert forced[2].nll == pytest.approx(by_hand, rel=1e-5)
     assert forced[2].tokens == len(places)
-    assert forced[2].nll / forced[2].tokens == pytest.approx(math.log(tokenizer.vocab_size), rel=0.2)
-
-
-def test_the_nll_of_a_reply_is_a_tokens_and_unknown_where_there_is_none_or_it_does_not_fit(
-    decoder: Decoder, tokenizer: ChatTokenizer
-) -> None:
+    # of a reply it is a token's, and unknown where there is none or it does not fit
     long = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a" * 5000}]
-    first, none, too_long = reference_nll(decoder, tokenizer, [chat_row(3)["messages"], None, long], batch_size=2)
-    assert first == pytest.approx(math.log(tokenizer.vocab_size), rel=0.2)
+    known, none, too_long = reference_nll(decoder, tokenizer, [conversations[2], None, long], batch_size=2)
+    assert known == pytest.approx(by_hand / len(places), rel=1e-5)
     assert none is too_long is None
 
 
@@ -225,17 +212,12 @@ def test_the_three_forms_tell_the_same() -> None:
     fit = Fit(Sampled("chat.jsonl", "ab", 40, 40), None, Model("runs/x", "cd", {}), {"max_rows": 40}, rows)
     report = fit_report(fit)
     shown, written, html = terminal(*report.blocks), markdown_page(report), page(report)
-    assert "bench_math_addition  held-out" in shown
     line = "bench_math_addition held-out 40 12.5 % 12.5 % 5.5 – 26.1 % 90.0 % 0.2000"
     assert line in re.sub(" +", " ", shown)
     assert "| bench_math_addition | train | 40 | 97.5 % | 97.5 % |" in written
+    said = "memorised beyond what transfers (train 97.5 % of 40 rows, held-out 12.5 % of 40 rows, gap +85.0 points"
     for form in (shown, written, html.replace("&nbsp;", " ")):
-        assert (
-            "memorised beyond what transfers (train 97.5 % of 40 rows, held-out 12.5 % of 40 rows, gap +85.0 points"
-            in form
-        )
+        assert said in form
         assert "No held-out rows were found" in form
-    assert "<script>" not in written
-    assert html.count("<script>") == 1
-    assert "&lt;script&gt;" in html
+    assert ("<script>" in written, html.count("<script>"), "&lt;script&gt;" in html) == (False, 1, True)
     assert fit_json(fit)["by_category"]["bench_math_addition"].verdict == "memorised"
