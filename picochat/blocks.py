@@ -8,8 +8,8 @@
     identity  134   8.1 %         | math | 346 | 97.4 % |
                                   | identity | 134 | 8.1 % |
 
-A block holds plain text, and each renderer escapes it: a model's reply can neither move the terminal's cursor nor become
-a link. A block names the media that show it: one list is a short answer in the terminal and a long report on a page.
+A block holds plain text, and each renderer escapes it: a model's reply can neither move the cursor nor become a link.
+A block names the media that show it: one list is a short answer in the terminal and a long report on a page.
 """
 
 import re
@@ -73,7 +73,7 @@ class Matrix(Table):
 
 @dataclass(frozen=True)
 class Bars(Block):
-    """Rates drawn on pages only: lane → one rate, or those of the two runs of the `key` (None where one has no such)."""
+    """Rates drawn on pages only: lane → one rate, or those of the two runs of the `key` (None: that run has none)."""
 
     lanes: Mapping[str, Sequence[Share | None]]
     key: Sequence[str] = ()

@@ -1,8 +1,8 @@
 """Rates and differences of rows that belong together. In: verdicts, clusters. Out: intervals, p-values. Next: lanes.
 
 A *cluster* is what was held out: a problem, a word, a situation. Replies to rows of one cluster resemble each other, so
-246 rows of 13 problems tell little more than 13 rows do. The 95 % intervals are Wilson's and Tango's on *effective rows*
-(how well they hold what they say: benchmarks/coverage.py):
+246 rows of 13 problems tell little more than 13 rows do. The 95 % intervals, checked by benchmarks/coverage.py, are
+Wilson's and Tango's on *effective rows*:
 
     n rows in G clusters        design effect  = variance with clusters / variance if every row were its own cluster
                                 effective rows = n / design effect · (t_{n-1} / t_{G-1})²

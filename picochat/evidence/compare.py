@@ -154,7 +154,7 @@ def compare_runs(
         peak: runs of the model whose gain is meant; arm A where it is empty.
         names: of A, B and, where they are given, of before and peak.
         margin: arms whose whole interval lies within ± this share are called equal.
-        noise, noise_from: how much runs differ (`arms.read_noise`), and its source, in place of the spread of these runs.
+        noise, noise_from: how much runs differ (`arms.read_noise`) and its source, in place of these runs' own spread.
         declared: skills or categories that the comparison was made for; every skill by default.
 
     Raises:

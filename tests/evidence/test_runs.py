@@ -169,6 +169,6 @@ def test_the_answer_comes_with_what_more_runs_and_problems_would_change() -> Non
 
 
 def test_numbers_out_of_range_are_refused() -> None:
-    for given in ((9, 9), (20, 30), (20, 20, 0), (20, 20, 1, 1.0), (20, 20, 1, 0.9, 2.0)):
+    for numbers in ((9, 9), (20, 30), (20, 20, 0), (20, 20, 1, 1.0), (20, 20, 1, 0.9, 2.0)):
         with pytest.raises(UserError, match="power needs"):
-            visible_difference(*given)
+            visible_difference(*numbers)
