@@ -29,7 +29,7 @@ from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import Reading
-from picochat.packs.mixture_file import load_profile
+from picochat.packs.profiles import load_profile
 from picochat.packs.rows import LANE_FIELDS, Row
 
 

@@ -1,17 +1,22 @@
-"""YAML as people write settings. In: a file. Out: plain values. Next: commands.configs, packs.mixture_file.
+"""YAML as people write settings. In: a file. Out: plain values. Next: commands.configs, packs.profiles.
 
 PyYAML's own reader lets the second of two equal keys replace the first in silence; here it is a fault with its line.
 Nine lists of nine aliases each are 300 million values for whoever walks through them: too many are a fault, too.
 """
 
 import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from picochat.errors import UserError
+from picochat.errors import UserError, nearest
 
 _LARGEST = 1 << 20  # bytes; reading them takes a second
 _MOST_VALUES, _DEEPEST = 100_000, 100  # the shipped configs have 60 values
+_WORDS = {str: "text", int: "a number", float: "a number", bool: "true or false", Sequence: "a list", list: "a list"}
 
 
 def read_yaml(file: Path) -> Any:
@@ -39,6 +44,46 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{place}: is not YAML: {problem}; correct it") from None
     except (ValueError, ArithmeticError) as error:  # 2001-02-30, or a number of 5,000 digits
         raise UserError(f"{file}: holds a value that cannot be read: {error}") from None
+
+
+def check_value(value: Any, hint: Any, place: str) -> None:
+    """Raise ValueError, "PLACE.KEY: is 'lots'; use a number", where a value of a file has not the type of a hint:
+    int | None, Mapping[str, float], Literal, or a dataclass, whose arguments a mapping holds."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    words: list[str] = []
+    for kind in kinds:
+        origin, inner = get_origin(kind) or kind, get_args(kind)
+        if is_dataclass(kind) and isinstance(value, dict):
+            return _check_arguments(value, kind, place)
+        if origin in (Mapping, dict) and isinstance(value, dict):
+            for key, one in value.items():
+                check_value(key, str, place)
+                check_value(one, inner[1], f"{place}.{key}")
+            return None
+        if origin in (Sequence, list) and isinstance(value, list):
+            for number, one in enumerate(value):
+                check_value(one, inner[0], f"{place}[{number}]")
+            return None
+        if origin is Literal:
+            fits = value in inner
+            words += inner
+        else:
+            fits = type(value) is kind or (kind is float and type(value) is int) or kind is Any
+            words += [_WORDS.get(origin, "a mapping (key: value)")] if kind is not type(None) else []
+        if fits and not (isinstance(value, float) and not math.isfinite(value)):
+            return None
+    raise ValueError(f"{place}: is {value!r}; use {' or '.join(dict.fromkeys(words))}")
+
+
+def _check_arguments(table: dict[Any, Any], kind: Any, place: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            raise ValueError(f"{place}.{key}: unknown key{nearest(str(key), hints)}; known are {', '.join(hints)}")
+        check_value(value, hints[key], f"{place}.{key}")
+    for field in fields(kind):
+        if field.default is field.default_factory is MISSING and field.name not in table:
+            raise ValueError(f"{place}: lacks the key {field.name}; add it")
 
 
 def refuse_bomb(text: str, place: str) -> None:

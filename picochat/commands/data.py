@@ -10,7 +10,7 @@ from picochat.commands.parser import READING, Parser, arguments_of
 
 _IMPORT = "picochat.packs.corpus.import_corpus"
 _TASK_PACK = "picochat.packs.mixture.build_task_pack"
-_IMPORT_ROWS = "picochat.packs.corpus.import_rows"
+_IMPORT_ROWS = "picochat.packs.formats.import_rows"
 _EXPORT = "picochat.evidence.lm_eval_export.export_lm_eval"
 _ROWS = "rows of any form: .jsonl, .json, .csv or .parquet; also .gz, .zst"
 
@@ -66,8 +66,7 @@ def import_rows(args: Namespace) -> None:
 
     example: picochat data import-rows tickets.csv --map title=prompt,body=completion --out tickets.jsonl
     """
-    from picochat.packs.corpus import import_rows
-    from picochat.packs.formats import Reading
+    from picochat.packs.formats import Reading, import_rows
 
     done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, READING)))
     for path, (rows, tally) in done.items():

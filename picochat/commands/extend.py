@@ -79,7 +79,7 @@ def _own(kind: str) -> Iterator[tuple[str, str, str]]:
 
         found = {name: f"{task.__module__}.{task.__name__}" for name, task in BUILT_IN.items()}
     elif kind == "profiles":
-        from picochat.packs.mixture_file import built_in_profiles
+        from picochat.packs.profiles import built_in_profiles
 
         for name, profile in built_in_profiles().items():
             found[name] = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)

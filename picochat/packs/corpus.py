@@ -1,12 +1,9 @@
-"""Imports: the text that the base stage learns from, and rows of others. In: stories, files, a hub data set. Out: a
-corpus, or a file of rows. Next: tok, datamodules.
+"""The text that the base stage learns from. In: stories, files, a hub data set. Out: a corpus. Next: tok, datamodules.
 
     source ──import──► D/corpus.jsonl        {"text": "One windy morning …", "source": "stories"}   one document a line
                        D/dataset_pack.json   names it, says how it was made and from what
-                       D/corpus.jsonl ──iter_documents──► Document(text, source), one by one
 
-An import streams: it keeps 16 bytes of hash for each document, by which a text that came before is dropped. Whole
-shards of a hub data set are kept beside the corpus until it is done: an import that was interrupted goes on from there.
+An import streams: it keeps 16 bytes of hash for each document, by which a text that came before is dropped.
 """
 
 import contextlib
@@ -16,7 +13,6 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -25,10 +21,8 @@ from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing, sha256_file, write_files
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
 from picochat.packs.documents import Document, corpus_files, iter_documents
-from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows, no_rows
 from picochat.packs.hub import HubCorpus
 from picochat.packs.records import file_kind
-from picochat.packs.rows import dump_rows
 from picochat.packs.stories import story
 
 CORPUS_NAME = "corpus.jsonl"
@@ -63,8 +57,19 @@ def import_corpus(
         The pack; ``pack.data["provenance"]`` holds counts, seed, version and the sha256 of corpus and inputs.
     """
     sources = [str(source)] if isinstance(source, str | Path) else [str(one) for one in source]
-    if fault := _fault(sources, documents, shards, text_field, hub_dir):
-        raise UserError(fault)
+    from_hub = [one.startswith("hub:") for one in sources]
+    if not sources:
+        raise UserError("no source given; name `stories`, files or folders, or hub:OWNER/NAME")
+    if "stories" in sources and len(sources) > 1:
+        raise UserError("stories cannot be mixed with files; import them alone, then their corpus.jsonl with the files")
+    if documents is not None and documents < 1:
+        raise UserError(f"documents is {documents}; at least 1 is needed")
+    if shards is not None and (shards < 1 or not all(from_hub)):
+        raise UserError(f"shards is {shards}; it is a number from 1 up, and for hub: sources only")
+    if hub_dir is not None and not any(from_hub):
+        raise UserError("--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME")
+    if text_field is not None and all(one == "stories" or file_kind(one) in (".txt", ".md") for one in sources):
+        raise UserError("--text-field is for rows and tables; stories and .txt files have no fields: leave it out")
     corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
     refuse_existing([corpus, pack], force=force)
     hub = {
@@ -72,7 +77,14 @@ def import_corpus(
         for number, one in enumerate(sources)
         if one.startswith("hub:")
     }
-    inputs = [record for one in sources for record in ([hub[one].record] if one in hub else _provenance(one))]
+    inputs = []
+    for one in sources:
+        if one in hub:
+            inputs.append(hub[one].record)
+        elif one == "stories":
+            inputs.append({"source": one})
+        else:
+            inputs += [{"source": file.as_posix(), "sha256": sha256_file(file)} for file in corpus_files(one)]
     limit = DEFAULT_STORIES if documents is None and sources == ["stories"] else documents
     skipped: Counter[str] = Counter()
     with contextlib.closing(_all_documents(sources, seed, text_field, hub, skipped)) as found:
@@ -89,61 +101,21 @@ def import_corpus(
     name = Path(out_dir).resolve().name
     text = dataset_pack_text(name=name, description=description, corpus=CORPUS_NAME, provenance=provenance)
     write_files({pack: text})
-    for one in hub.values():
-        one.forget()
+    for read in hub.values():
+        read.forget()
     return load_dataset_pack(pack)
 
 
-def import_rows(
-    files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
-) -> dict[str, tuple[int, Tally]]:
-    """Write the rows of files in our form, as JSONL.
-
-    Args:
-        files: files of rows, anybody's.
-        out: the JSONL file to write.
-        force: replace it if it exists.
-        reading: how they are read.
-
-    Returns:
-        Of each file how many rows it has, and what is to be said of it.
-    """
-    refuse_existing([Path(out)], force=force)
-    done = {}
-    with atomic_file(out) as writing:
-        for path in files:
-            rows, tally = 0, Tally(reading)
-            for _, row in iter_rows(path, None, tally):
-                writing.write(dump_rows([row]))
-                rows += 1
-            if not rows:
-                raise no_rows(path, tally.said())
-            done[str(path)] = (rows, tally)
-    return done
-
-
-def _fault(
-    sources: Sequence[str],
-    documents: int | None,
-    shards: int | None,
-    text_field: str | None,
-    hub_dir: str | Path | None,
-) -> str | None:
-    """Which setting makes no sense, and the remedy."""
-    from_hub = [one.startswith("hub:") for one in sources]
-    if not sources:
-        return "no source given; name `stories`, files or folders, or hub:OWNER/NAME"
-    if "stories" in sources and len(sources) > 1:
-        return "stories cannot be mixed with files; import them alone, then their corpus.jsonl with the files"
-    if documents is not None and documents < 1:
-        return f"documents is {documents}; at least 1 is needed"
-    if shards is not None and (shards < 1 or not all(from_hub)):
-        return f"shards is {shards}; it is a number from 1 up, and for hub: sources only"
-    if hub_dir is not None and not any(from_hub):
-        return "--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME"
-    if text_field is not None and all(one == "stories" or file_kind(one) in (".txt", ".md") for one in sources):
-        return "--text-field is for rows and tables; stories and .txt files have no fields: leave it out"
-    return None
+def _all_documents(
+    sources: Sequence[str], seed: int, text_field: str | None, hub: Mapping[str, HubCorpus], skipped: Counter[str]
+) -> Generator[Document, None, None]:
+    for source in sources:
+        if source == "stories":
+            yield from (Document(story(seed, index), "stories") for index in count())  # the caller stops
+        elif source in hub:
+            yield from hub[source].documents()
+        else:
+            yield from iter_documents(source, text_field=text_field, skipped=skipped)
 
 
 def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> dict[str, int]:
@@ -165,25 +137,3 @@ def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> di
         if not counts["documents"]:
             raise UserError("the source holds no text; nothing was imported")
     return counts
-
-
-def _all_documents(
-    sources: Sequence[str],
-    seed: int,
-    text_field: str | None,
-    hub: Mapping[str, HubCorpus],
-    skipped: Counter[str],
-) -> Generator[Document, None, None]:
-    for source in sources:
-        if source == "stories":
-            yield from (Document(story(seed, index), "stories") for index in count())  # the caller stops
-        elif source in hub:
-            yield from hub[source].documents()
-        else:
-            yield from iter_documents(source, text_field=text_field, skipped=skipped)
-
-
-def _provenance(source: str) -> list[dict[str, Any]]:
-    if source == "stories":
-        return [{"source": source}]
-    return [{"source": file.as_posix(), "sha256": sha256_file(file)} for file in corpus_files(source)]

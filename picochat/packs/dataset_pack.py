@@ -4,11 +4,9 @@
      "chat": "chat_task_mixture_capability.jsonl", "eval": "eval_task_mixture_capability.jsonl"}
 
 ``corpus`` is a path or an object with exactly one of ``input`` (a path) and ``recipe``; ``chat_input`` and
-``eval_input`` are read as ``chat`` and ``eval``. Relative paths count from the file's own folder and need not exist
-yet; keys that picochat does not know survive. To *promote* is to point ``chat`` and ``eval`` at newly made files.
-
-Paths may lead out of the folder (``../corpus.jsonl``, another disk), because everything that a pack names is only ever
-read. What is written, and where, the command line alone decides.
+``eval_input`` are read as ``chat`` and ``eval``. Relative paths count from the file's own folder, may lead out of it
+(they are only ever read) and need not exist yet; keys that picochat does not know survive. To *promote* is to point
+``chat`` and ``eval`` at newly made files.
 """
 
 import json
@@ -46,23 +44,23 @@ class DatasetPack:
     @property
     def chat_path(self) -> Path | None:
         """The chat rows, or None."""
-        return self._resolve(self.data.get(_key_in_use(self.data, "chat")))
+        return self._resolve(self.data.get(self.key("chat")))
 
     @property
     def eval_path(self) -> Path | None:
         """The eval rows, or None."""
-        return self._resolve(self.data.get(_key_in_use(self.data, "eval")))
+        return self._resolve(self.data.get(self.key("eval")))
+
+    def key(self, name: str) -> str:
+        """``name``, or the alias that the file has in its place."""
+        return next((key for key in _ALIASES[name] if key in self.data), name)
 
     def _resolve(self, value: str | None) -> Path | None:
         return None if value is None else self.path.parent / value  # an absolute value stands by itself
 
 
 def load_dataset_pack(path: str | Path) -> DatasetPack:
-    """Read and check a dataset_pack.json, or the one inside the folder ``path``.
-
-    Raises:
-        UserError: no such file, not JSON, or a key with a value that cannot be meant.
-    """
+    """Read and check a dataset_pack.json, or the one inside the folder ``path``; UserError names what is wrong."""
     file = Path(path)
     file = file / FILE_NAME if file.is_dir() else file
     if not file.exists():
@@ -76,38 +74,20 @@ def load_dataset_pack(path: str | Path) -> DatasetPack:
     return DatasetPack(file, data)
 
 
-def dataset_pack_text(*, name: str, description: str, corpus: str, **extra: Any) -> str:
-    """The JSON text of a new pack; ``extra`` holds further keys (provenance)."""
-    return _dump({"name": name, "description": description, "corpus": corpus, **extra})
+def dataset_pack_text(**data: Any) -> str:
+    """The JSON text of a pack: its name, description, corpus and whatever else there is to say."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def promoted_text(pack: DatasetPack, chat: Path, eval: Path) -> str:  # noqa: A002 - the key's own name
-    """The pack's JSON text with ``chat`` and ``eval`` (or the alias it uses) replaced, and nothing else.
-
-    A task pack writes it together with its own files, so that they appear at once.
-    """
-    new = {_key_in_use(pack.data, "chat"): chat, _key_in_use(pack.data, "eval"): eval}
-    return _dump(pack.data | {key: seen_from(file, pack.path.parent) for key, file in new.items()})
+    """The pack's JSON text with ``chat`` and ``eval`` (or the alias it uses) replaced, and nothing else."""
+    new = {pack.key("chat"): chat, pack.key("eval"): eval}
+    return dataset_pack_text(**pack.data | {key: seen_from(file, pack.path.parent) for key, file in new.items()})
 
 
 def seen_from(file: Path, folder: Path) -> str:
-    """``file`` as seen from ``folder``, with / on every system.
-
-    Links are followed first: a `..` after a linked folder leads to the parent of the folder that the link points at.
-    """
-    target = Path(os.path.realpath(file.parent)) / file.name
-    try:
-        return Path(os.path.relpath(target, os.path.realpath(folder))).as_posix()
-    except ValueError:  # another drive on Windows
-        return target.as_posix()
-
-
-def _key_in_use(data: dict[str, Any], key: str) -> str:
-    return next((name for name in _ALIASES[key] if name in data), key)
-
-
-def _dump(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    """``file`` as seen from ``folder``, links followed first: a `..` after one leads up from where it points."""
+    return os.path.relpath(Path(os.path.realpath(file.parent)) / file.name, os.path.realpath(folder))
 
 
 def _fault(data: dict[str, Any]) -> str | None:
@@ -118,22 +98,21 @@ def _fault(data: dict[str, Any]) -> str | None:
     for name, alias in _ALIASES.values():
         if name in data and alias in data:
             return f"has both '{name}' and '{alias}'; keep one of them"
-        if fault := _path_fault(name, data.get(name)) or _path_fault(alias, data.get(alias)):
-            return fault
     corpus = data.get("corpus")
-    if not isinstance(corpus, dict):
-        return _path_fault("corpus", corpus, " or an object with one of 'input' and 'recipe'")
-    given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
-    if len(given) != 1:
-        return f"'corpus' needs exactly one of 'input' and 'recipe'; it has {'both' if given else 'neither'}"
-    return _path_fault("corpus.input", corpus.get("input"))
-
-
-def _path_fault(key: str, value: Any, otherwise: str = "") -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.strip():
-        return f"'{key}' must be a path{otherwise}, not {json.dumps(value)[:60]}"
-    if any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
-        return f"'{key}' must be a path; a name in it has more than {_LONGEST_NAME} bytes"
+    paths = {key: data.get(key) for names in _ALIASES.values() for key in names}
+    if isinstance(corpus, dict):
+        given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
+        if len(given) != 1:
+            return f"'corpus' needs exactly one of 'input' and 'recipe'; it has {'both' if given else 'neither'}"
+        paths["corpus.input"] = corpus.get("input")
+    else:
+        paths["corpus"] = corpus
+    for key, value in paths.items():
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value.strip():
+            otherwise = " or an object with one of 'input' and 'recipe'" if key == "corpus" else ""
+            return f"'{key}' must be a path{otherwise}, not {json.dumps(value)[:60]}"
+        if any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
+            return f"'{key}' must be a path; a name in it has more than {_LONGEST_NAME} bytes"
     return None

@@ -2,9 +2,8 @@
 
     story.txt, notes.md  "One day …\n\nThen …"                     one document; a long file becomes several
     notes.jsonl, .json   {"text": "One day …"}, or "One day …"     one document a line, or an item of the list
-    part-0.parquet       a column of texts                         one document a row
+    .parquet, .csv, .tsv a column of texts                         one document a row
     notes.jsonl.gz       any of them but parquet, packed; also .zst
-    notes.csv, .tsv      a column of texts                         one document a row
     a folder             all such files in it but .json (settings are that) and tables, in order of their names
 
 A text file longer than 8,000 characters becomes several documents, each of whole paragraphs; documents of the other
@@ -20,23 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.packs.records import file_kind, iter_records, parquet_rows, parse_lines
+from picochat.packs.records import file_kind, iter_records, parse_lines
 from picochat.packs.shapes import FORMS
 from picochat.strict_json import decode_utf8, json_kind, text_fault
 
-TEXT_DOCUMENT = 8_000
-"""Characters after which a text file goes on in a new document at the next blank line."""
-LONGEST_DOCUMENT = 1_000_000
-"""Characters after which any document goes on in a new one, at a line's end if there is one: tokenising takes 200 bytes
-for each."""
-LARGEST_RECORD = 1 << 23
-"""Bytes of the .jsonl line, list item or parquet row that holds a document: whole books are below it."""
+TEXT_DOCUMENT = 8_000  # characters after which a text file goes on in a new document at the next blank line
+LONGEST_DOCUMENT = 1_000_000  # characters after which any document does, at a line's end: tokenising takes 200 x that
+LARGEST_RECORD = 1 << 23  # bytes of the line, list item or parquet row that holds a document: books are below it
 _SHOWN = 12  # fields named when the text is in none that was expected
 _OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
 _TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
 _SEPARATOR = re.compile(r"<\|(?:end_?of_?(?:text|document|doc)|eos|eod)\|>")
 _TEXTS = (".txt", ".md")
-_KINDS = (*_TEXTS, ".jsonl", ".parquet", ".json", ".csv", ".tsv")
+_IN_FOLDERS = (*_TEXTS, ".jsonl", ".parquet")
 _NAMED = ".jsonl, .json, .txt, .md, .csv or .parquet file"
 
 
@@ -51,16 +46,12 @@ class Document:
 def iter_documents(
     path: str | Path, *, text_field: str | None = None, skipped: Counter[str] | None = None
 ) -> Iterator[Document]:
-    """Yield the documents of a file, or of all such files in a folder by name.
+    """Yield the documents of a file, or of all such files in a folder by name; a bad line is a UserError.
 
     Args:
-        path: the file or folder; hidden files and files of other kinds in a folder are passed over.
-        text_field: which field or column holds the text; null finds it by a usual name (text, content, …), in .parquet
+        text_field: which field or column holds the text; None finds it by a usual name (text, content, …), in .parquet
             files also as the only column of texts.
         skipped: gets the number of "empty" documents, which are left out.
-
-    Raises:
-        UserError: nothing to read, or a bad line, named by file and line.
     """
     for file in corpus_files(path):
         for place, text in _read_text(file) if file_kind(file) in _TEXTS else _read_records(file, text_field):
@@ -70,10 +61,10 @@ def iter_documents(
 
 
 def corpus_files(path: str | Path) -> list[Path]:
-    """The files that ``iter_documents`` reads for a path."""
+    """The files that ``iter_documents`` reads for a path; hidden ones in a folder are passed over."""
     place = Path(path)
     if place.is_dir():
-        inside = (file for file in place.rglob("*") if file_kind(file) in _KINDS[:4] and file.is_file())
+        inside = (file for file in place.rglob("*") if file_kind(file) in _IN_FOLDERS and file.is_file())
         files = sorted(file for file in inside if not any(part[0] == "." for part in file.relative_to(place).parts))
         if not files:
             raise UserError(f"{path}: the folder holds no .jsonl, .txt, .md or .parquet file")
@@ -82,7 +73,7 @@ def corpus_files(path: str | Path) -> list[Path]:
         raise UserError(f"{path}: no such file or folder")
     if not place.is_file():
         raise UserError(f"{path}: is a device or a pipe; name a file or a folder")  # it might never end
-    if file_kind(place) not in _KINDS:
+    if file_kind(place) not in (*_IN_FOLDERS, ".json", ".csv", ".tsv"):
         raise UserError(f"{path}: is not a {_NAMED}, or one packed as .gz or .zst; convert it, or rename it")
     return [place]
 
@@ -94,7 +85,6 @@ def holds_rows(file: Path) -> bool:
 
 
 def _is_row(record: Any) -> bool:
-    """Whether a record is one to train or be asked on, and not a document."""
     if not isinstance(record, dict) or ("text" in record and {"messages", "conversations", "role"}.isdisjoint(record)):
         return False
     return any(needed <= record.keys() for _, needed, _ in FORMS) or "parent_id" in record
@@ -102,17 +92,13 @@ def _is_row(record: Any) -> bool:
 
 def _read_records(file: Path, text_field: str | None) -> Iterator[tuple[str, str]]:
     """(place, text) of each record."""
-    if file_kind(file) == ".parquet":
 
-        def wanted(columns: list[str]) -> list[str]:
-            return [text_column(str(file), columns, text_field)]
+    def choose(names: list[str]) -> list[str]:
+        nonlocal text_field
+        text_field = text_column(str(file), names, text_field)
+        return [text_field]
 
-        for number, row in parquet_rows(file, wanted, LARGEST_RECORD):
-            if isinstance(row, ValueError):
-                raise UserError(f"{file}: row {number} {row}")
-            yield f"{file}: row {number}", next(iter(row.values())) or ""
-        return
-    for number, record in iter_records(file, largest=LARGEST_RECORD):
+    for number, record in iter_records(file, largest=LARGEST_RECORD, choose=choose):
         try:
             yield f"{file}:{number}", _text_of(record, text_field)
         except ValueError as error:
@@ -153,11 +139,7 @@ def _read_text(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
-    """Yield the document, or the several that separators make of it, if there is text in it.
-
-    Raises:
-        UserError: it holds what no text holds; `place` says where.
-    """
+    """Yield the document, or the several that separators make of it; UserError, with `place`, where it is no text."""
     for part in map(str.strip, _SEPARATOR.split(text) if "<|" in text else [text]):
         if fault := text_fault(part):
             raise UserError(f"{place}: {fault}; is this a text?")
@@ -172,11 +154,7 @@ def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
 
 
 def text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
-    """The column to read: the one that is wanted, or has a usual name, or is the only one of texts.
-
-    Raises:
-        UserError: there is no such column, or it is unclear which.
-    """
+    """The column to read: the one that is wanted, or has a usual name, or is the only one of texts."""
     if wanted is not None:
         found = [wanted] if wanted in columns else []
     else:

@@ -1,7 +1,4 @@
-"""The reader of rows, anybody's. In: files. Out: rows in our form, and what is to be said of them. Next: datamodules,
-evidence, mixtures.
-
-    file ──records──► a record ──shapes──► messages ──here──► marks obeyed, tags as text ──rows──► checked
+"""The reader of rows, anybody's. In: files. Out: rows in our form, and what is to be said of them. Next: datamodules.
 
     a row of others                                                        becomes
     {"conversations": [{"from": "human", "value": "Hi"}, …], "weight": 0}  messages, of which none is learnt
@@ -18,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picochat.errors import UserError
+from picochat.files import atomic_file, refuse_existing
 from picochat.packs.documents import iter_documents
 from picochat.packs.records import BrokenError, Numbered, iter_records
-from picochat.packs.rows import TAGS, Kind, Message, Row, learns, validate_row
-from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, json_text, mark, rows_of
+from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, validate_row
+from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, mark, rows_of
 from picochat.strict_json import json_kind
 
 Check = Callable[[Row], object]
@@ -69,23 +67,14 @@ AS_IT_IS = Reading()
 
 @dataclass(eq=False)
 class Tally:
-    """What was met in the rows of a file, and is to be said of it.
-
-    Attributes:
-        reading: how they are read.
-        bad: gets (line, fault) of each row that is refused; where it is None, a refusal is a UserError.
-        counts: sentence → how many rows, or values, it is true of.
-        control: control token of another tool → how often a text holds it.
-        first_bad: the first row that was left out because it was not in order.
-        lines: where the last row stood.
-    """
+    """How the rows of a file are read, and what was met in them."""
 
     reading: Reading = AS_IT_IS
-    bad: list[tuple[int, str]] | None = None
-    counts: Counter[str] = field(default_factory=Counter)
-    control: Counter[str] = field(default_factory=Counter)
-    first_bad: str = ""
-    lines: int = 0
+    bad: list[tuple[int, str]] | None = None  # gets (line, fault) of each row that is refused; None: a UserError is
+    counts: Counter[str] = field(default_factory=Counter)  # sentence → how many rows, or values, it is true of
+    control: Counter[str] = field(default_factory=Counter)  # control tokens of other tools in the texts
+    first_bad: str = ""  # the first row that was left out because it was not in order
+    lines: int = 0  # where the last row stood
 
     def refuse(self, path: str | Path, line: int, fault: ValueError) -> None:
         """Leave a row out and count it, where that was asked; else raise or collect its fault."""
@@ -111,11 +100,7 @@ class Tally:
 
 
 def read_rows(path: str | Path, kind: Kind, check: Check | None = None, tally: Tally | None = None) -> list[Row]:
-    """Read and validate a whole file.
-
-    Raises:
-        UserError: no such file, a file without rows, or a bad row; the message names file and line.
-    """
+    """The rows of a whole file; UserError where it holds none, or a bad one, which is named by its line."""
     tally = tally or Tally()
     rows = [row for _, row in iter_rows(path, kind, tally, check)]
     if not rows:
@@ -128,6 +113,31 @@ def no_rows(path: str | Path, said: Sequence[str] = ()) -> UserError:
     return UserError(f"{path}: holds no rows ({'; '.join(said) or 'one JSON object per line is expected'})")
 
 
+def import_rows(
+    files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
+) -> dict[str, tuple[int, Tally]]:
+    """Write the rows of files in our form, as JSONL; of each file how many it has, and what is to be said of them.
+
+    Args:
+        files: files of rows, anybody's.
+        out: the JSONL file to write.
+        force: replace it if it exists.
+        reading: how they are read.
+    """
+    refuse_existing([Path(out)], force=force)
+    done = {}
+    with atomic_file(out) as writing:
+        for path in files:
+            rows, tally = 0, Tally(reading)
+            for _, row in iter_rows(path, None, tally):
+                writing.write(dump_rows([row]))
+                rows += 1
+            if not rows:
+                raise no_rows(path, tally.said())
+            done[str(path)] = (rows, tally)
+    return done
+
+
 def iter_rows(
     path: str | Path,
     kind: Kind | None,
@@ -135,17 +145,13 @@ def iter_rows(
     check: Check | None = None,
     records: Numbered | None = None,
 ) -> Iterator[tuple[int, Row]]:
-    """Yield (line from 1, row); one record may give several.
+    """Yield (line from 1, row) of a file; a record may give several, and a row that is refused is a UserError.
 
     Args:
-        path: the file.
         kind: of the rows; None takes those that end with the assistant, and those that are to be answered.
         tally: says how they are read, and gets what is to be said of them.
         check: may refuse a row.
         records: those of another source, which `path` names, in place of the file's.
-
-    Raises:
-        UserError: the file cannot be read, or a row is refused.
     """
     tally = tally or Tally()
     names, met, form = tally.reading.names, set[str](), tally.reading.format
@@ -163,7 +169,10 @@ def iter_rows(
                 raise record
             if names and isinstance(record, dict):
                 met |= names.keys() & record.keys()
-                record = _renamed(record, names)
+                for theirs, ours in names.items():
+                    if theirs in record and ours in record.keys() - names.keys():
+                        raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
+                record = {names.get(name, name): value for name, value in record.items()}
             for row in rows_of(record, form):
                 row = _finished(row, kind, tally)
                 if check:
@@ -175,18 +184,13 @@ def iter_rows(
         raise UserError(f"{path}: no row has the field '{min(missing)}' that map names")
 
 
-def _renamed(record: Row, names: dict[str, str]) -> Row:
-    for theirs, ours in names.items():
-        if theirs in record and ours in record.keys() - names.keys():
-            raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
-    return {names.get(name, name): value for name, value in record.items()}
-
-
 def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:
     """A row with `messages`, made one of ours: what stands beside the messages is obeyed, and it is validated."""
     for name in _TEXTS:
         if (value := row.get(name)) is not None and type(value) is not str:
-            row = {**row, **(_answers(value) if name == "answer" else {name: _text(value, name)})}
+            answers = value if name == "answer" and isinstance(value, list) and value else [value]
+            texts = [_text(one, name) for one in answers]  # the first is the answer, the others are accepted as well
+            row = {**row, name: texts[0], **({"accept": texts} if answers is value else {})}
     messages: list[Message] = row["messages"]
     if not _BESIDE.isdisjoint(row):
         row = dict(row)
@@ -206,6 +210,13 @@ def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:
     return row
 
 
+def _text(value: Any, name: str) -> str:
+    """5 → "5"; true → "true", as JSON writes them."""
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError(f"'{name}' must be a string, not {json_kind(value)}")
+    return value if isinstance(value, str) else str(value).lower()
+
+
 def _obeyed(row: Row, messages: list[Message]) -> list[Message]:
     """The messages with the system prompt and the weight that stand beside them; both are taken out of the row."""
     for name in _SYSTEM:
@@ -220,21 +231,6 @@ def _obeyed(row: Row, messages: list[Message]) -> list[Message]:
     if mark(row, "") == 0:
         messages = [{**m, "weight": 0} if m["role"] in ("assistant", "text") else m for m in messages]
     return messages
-
-
-def _answers(found: Any) -> Row:
-    """5 → "5"; true → "true"; ["Paris", "Paris, France"] → the first, and all of them to be accepted."""
-    if not isinstance(found, list) or not found:
-        return {"answer": _text(found, "answer")}
-    answers = [_text(one, "answer") for one in found]
-    return {"answer": answers[0], "accept": answers}
-
-
-def _text(value: Any, name: str) -> str:
-    """The value of a tag; many data sets number what they have."""
-    if not isinstance(value, str | bool | int | float):
-        raise ValueError(f"'{name}' must be a string, not {json_kind(value)}")
-    return value if isinstance(value, str) else json_text(value)
 
 
 def _cleaned(messages: list[Message], tally: Tally) -> list[Message]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from picochat.errors import UserError
+from picochat.files import sha256_text
 from picochat.packs.contamination import Entry, Screen
-from picochat.packs.planning import LevelQuota, Planner, ProblemSampler, Stage, needed, refuse_impossible
+from picochat.packs.planning import LevelQuota, Planner, ProblemSampler, needed
 from picochat.packs.pools import Pool
 from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side
@@ -25,16 +26,6 @@ TYPOS = 0.1
 AnswerStyle = Literal["direct", "scratchpad"]
 
 
-class _Lane(NamedTuple):
-    """Where a row belongs, in the words of its tags."""
-
-    component: Component
-    category: str
-    stage: str
-    phrasing: Phrasing
-    dataset: str
-
-
 class GeneratedRow(NamedTuple):
     """A finished row and what the checks need to know beside it."""
 
@@ -44,18 +35,12 @@ class GeneratedRow(NamedTuple):
 
 
 class RowBuilder:
-    """Makes the rows of one pack.
+    """Makes the rows of one pack; `outcomes` says what became of the pools, for the report.
 
     Args:
-        profile: the mixture.
-        tasks: its tasks by name.
-        seed: decides the content.
         skill_answer_style: the style of components that leave it open.
         reader: supplies rows of public data sets to components that leave their source open; None: all is generated.
         pools: the rows of each lane of a file or data set, by (component, lane).
-
-    Attributes:
-        outcomes: what became of the pools, for the report.
     """
 
     def __init__(
@@ -75,37 +60,33 @@ class RowBuilder:
             for (name, stage), values in self.values.items()
             if len(values) and tasks[name].phrasings(stage, values[0], "new")
         )
-        self.limits: dict[tuple[Side, str, str], int] = {
-            ("eval", *name): len(pool.evaluation) for name, pool in pools.items()
-        }
-        self.planner = Planner(profile, tasks, with_new, self.limits)
+        limits = {("eval", *name): len(pool.evaluation) for name, pool in pools.items()}
+        self.planner = Planner(profile, tasks, with_new, limits)
         self.outcomes: list[dict[str, Any]] = []
         self._prompts: set[str] = set()
 
     def build(self, sft_rows: int, eval_rows: int) -> tuple[list[GeneratedRow], list[GeneratedRow]]:
-        """The rows of training and evaluation, each in a random order.
-
-        Raises:
-            UserError: more rows than there are, or a task whose steps are wrong.
-        """
-        evaluation = self._side("eval", eval_rows, None)
+        """The rows of training and evaluation, each in a random order."""
+        label, evaluation = self.profile.label, self._side("eval", eval_rows, None)
         if not evaluation:
             raise UserError(
-                f"{self.profile.label}: no lane has rows to evaluate; give one `check:` or `eval_file:`, or train on "
+                f"{label}: no lane has rows to evaluate; give one `check:` or `eval_file:`, or train on "
                 "the files alone: `picochat train sft --input NAME=SHARE:FILE …`"
             )
         screen = Screen([made.entry for made in evaluation]) if self.reader or self.pools else None
         for name, pool in self.pools.items():
             pool.leave_out(lambda row: screen is not None and screen.asks(questions(row)))
-            self.limits["train", *name] = len(pool.train) * pool.repeat
+            self.planner.limits["train", *name] = len(pool.train) * pool.repeat
             self.outcomes.append({"name": "/".join(name), "outcome": pool.outcome()})
             if not pool.train:
-                raise UserError(
-                    f"{self.profile.label}: {'/'.join(name)}: no row is left for training ({pool.outcome()})"
-                )
+                raise UserError(f"{label}: {'/'.join(name)}: no row is left for training ({pool.outcome()})")
         train = self._side("train", sft_rows, screen)
         facts = {made.fact for made in train}
-        return train, [_with_knowledge(made, facts) for made in evaluation]
+        for place, (row, entry, fact) in enumerate(evaluation):
+            if fact is not None:  # did some training row of this pack teach it?
+                row["knowledge"] = "taught" if fact in facts else "probe"
+                evaluation[place] = GeneratedRow(row, entry._replace(taught=fact in facts), fact)
+        return train, evaluation
 
     def _side(self, side: Side, total: int, screen: Screen | None) -> list[GeneratedRow]:
         rows: list[GeneratedRow] = []
@@ -114,26 +95,26 @@ class RowBuilder:
             short = ", ".join(self.planner.short(total + 1, side))
             outcome = f"{total:,} of the {asked:,} rows that were asked for; more are too many for {short}"
             self.outcomes.append({"name": f"{side} rows", "outcome": outcome})
-        for component, name, count in self.planner.given(total, side):
-            pool, draw = self.pools[component.name, name], Draw(self.seed, "rows", side, component.name, name)
-            rows += [self._given(side, row, component, name, pool.name) for row in pool.deal(side, count, draw)]
+        for component, lane, count in self.planner.lanes(total, side):
+            if pool := self.pools.get((component.name, lane)):
+                draw = Draw(self.seed, "rows", side, component.name, lane)
+                rows += [self._given(side, row, component, lane, pool.name) for row in pool.deal(side, count, draw)]
         taken: Counter[tuple[str, str]] = Counter()
         for component, source, problem in self._public(side, total, screen):
             taken[component.name, source.skill] += 1
-            lane = _Lane(component, source.category, "hub", "known", source.dataset)
-            rows.append(self._row(side, (source.key(problem),) * 2, problem, lane))
+            key = f"hub:{source.dataset}:{sha256_text(problem.prompt)[:16]}"
+            tags = self._tags(component, source.dataset, category=source.category, stage="hub", phrasing="known")
+            rows.append(self._row(side, (key, key), problem, component, tags))
         quotas = self.planner.quotas(total, side, taken)
-        need = needed(quotas)
-        samplers = {stage: self._sampler(side, stage, need) for stage in dict.fromkeys(stage for stage, _ in need)}
+        need, samplers = needed(quotas), dict[tuple[str, str], ProblemSampler]()
+        for name, stage in dict.fromkeys(stage for stage, _ in need):
+            draw, values = Draw(self.seed, "deal", side, name, stage), self.values[name, stage]
+            rounds = need[(name, stage), "known"] + need[(name, stage), "new"]
+            samplers[name, stage] = ProblemSampler(self.tasks[name], stage, side, rounds, values, draw)
         capacity = {(stage, phrasing): samplers[stage].capacity(phrasing) for stage, phrasing in need}
-        refuse_impossible(self.planner, side, quotas, total, capacity)
+        self.planner.refuse_impossible(side, total, quotas, capacity)
         for quota in quotas:
-            task = self.tasks[quota.task]
-            for phrasing, value, problem in self._problems(side, quota, samplers[quota.task, quota.stage]):
-                category = task.category if quota.lane == quota.task else quota.lane
-                lane = _Lane(quota.component, category, quota.stage, phrasing, "offline")
-                names = task.key(quota.stage, value), task.unit(quota.stage, value)
-                rows.append(self._row(side, names, problem, lane))
+            rows += self._generated(side, quota, samplers[quota.task, quota.stage])
         shuffled = Draw(self.seed, "order", side).shuffled(rows)
         for number, made in enumerate(shuffled):
             made.row["id"] = f"{self.profile.name}-{side}-{number:06d}"
@@ -143,7 +124,7 @@ class RowBuilder:
         """Problems of public data sets, for the components that leave their source open."""
 
         def is_fresh(problem: Problem) -> bool:
-            met = screen is not None and any(screen.met(problem.prompt, problem.scratchpad))
+            met = screen is not None and screen.asks([problem.prompt], problem.scratchpad)
             if met or problem.prompt in self._prompts:
                 return False
             self._prompts.add(problem.prompt)
@@ -151,30 +132,26 @@ class RowBuilder:
 
         if self.reader is None:
             return
-        for component, rows in self.planner.components(total, side):
-            if component.source == "asked":
-                draw, skills = Draw(self.seed, "hub", side, component.name), self.planner.skills(component, rows, side)
-                yield from ((component, *found) for found in self.reader.rows(side, skills, draw, is_fresh))
+        skills: dict[str, Counter[str]] = {}
+        for part, lane, rows in self.planner.lanes(total, side):
+            if skill := self.planner.skill(part, lane):
+                skills.setdefault(part.name, Counter())[skill] += rows
+        for part in self.profile.components:
+            if part.source == "asked" and part.name in skills:
+                draw = Draw(self.seed, "hub", side, part.name)
+                for source, problem in self.reader.rows(side, skills[part.name], draw, is_fresh):
+                    yield part, source, problem
 
-    def _sampler(self, side: Side, stage: Stage, need: Mapping[tuple[Stage, Phrasing], int]) -> ProblemSampler:
-        rows = need[stage, "known"] + need[stage, "new"]
-        draw = Draw(self.seed, "deal", side, *stage)
-        return ProblemSampler(self.tasks[stage[0]], stage[1], side, rows, self.values[stage], draw)
-
-    def _problems(
-        self, side: Side, quota: LevelQuota, sampler: ProblemSampler
-    ) -> Iterator[tuple[Phrasing, Any, Problem]]:
-        task, stage = self.tasks[quota.task], quota.stage
-        draw = Draw(self.seed, "pose", side, quota.component.name, quota.lane, stage)
+    def _generated(self, side: Side, quota: LevelQuota, sampler: ProblemSampler) -> Iterator[GeneratedRow]:
+        component, task, stage = quota.component, self.tasks[quota.task], quota.stage
+        category = task.category if quota.lane == quota.task else quota.lane
+        draw = Draw(self.seed, "pose", side, component.name, quota.lane, stage)
         phrasings: list[Phrasing] = ["new" if number < quota.new else "known" for number in range(quota.rows)]
         for phrasing in draw.shuffled(phrasings):
             problem = None
             while problem is None or problem.prompt in self._prompts:
-                pair = sampler.sample(phrasing)
-                if pair is None:
-                    raise UserError(
-                        f"{quota.task}: the stage {stage} has too few different {side} rows; ask for fewer rows"
-                    )
+                if (pair := sampler.sample(phrasing)) is None:
+                    raise UserError(f"{quota.task}: the stage {stage} has too few {side} rows; ask for fewer")
                 value, template = pair
                 problem = task.pose(stage, value, template, draw)
                 if side == "train" and task.typos and draw.chance(TYPOS):
@@ -182,12 +159,14 @@ class RowBuilder:
             self._prompts.add(problem.prompt)
             if fault := task.fault(stage, value, problem):
                 raise UserError(f"{quota.task}: the problem {task.key(stage, value)} is wrong: {fault}")
-            yield phrasing, value, problem
+            tags = self._tags(component, "offline", category=category, stage=stage, phrasing=phrasing)
+            yield self._row(side, (task.key(stage, value), task.unit(stage, value)), problem, component, tags)
 
-    def _row(self, side: Side, names: tuple[str, str], problem: Problem, lane: _Lane) -> GeneratedRow:
+    def _row(
+        self, side: Side, names: tuple[str, str], problem: Problem, component: Component, tags: Row
+    ) -> GeneratedRow:
         key, cluster = names
-        wanted = lane.component.answer_style
-        wanted = self.skill_answer_style if wanted == "asked" else wanted
+        wanted = self.skill_answer_style if component.answer_style == "asked" else component.answer_style
         style = "scratchpad" if wanted == "scratchpad" and problem.steps else "direct"
         reply = problem.scratchpad if style == "scratchpad" else problem.reply
         row: Row = {"id": "", "key": key, "messages": [{"role": "user", "content": problem.prompt}]}
@@ -199,11 +178,10 @@ class RowBuilder:
                 row["steps"] = list(problem.steps)
         if problem.answer:
             row["answer"] = problem.answer
-        row |= {"answer_style": style, "category": lane.category, "stage": lane.stage, "phrasing": lane.phrasing}
-        row |= {**self._tags(lane.component, lane.dataset), **problem.tags}
+        row |= {"answer_style": style, **tags, **problem.tags}
         if cluster != key:
             row["cluster"] = cluster
-        seen = reply if side == "train" or lane.dataset != "offline" else problem.answer
+        seen = reply if side == "train" or tags["source_dataset"] != "offline" else problem.answer
         return GeneratedRow(row, Entry(key, problem.prompt, seen, problem.content), problem.fact)
 
     def _given(self, side: Side, row: Row, component: Component, lane: str, source: str) -> GeneratedRow:
@@ -212,18 +190,8 @@ class RowBuilder:
         reply = row["messages"][-1]["content"] if side == "train" else row.get("answer") or ""
         entry = Entry(row["key"], questions(row)[-1], reply, boilerplate=True)
         self._prompts.add(entry.prompt)
-        tags = {"category": lane, **self._tags(component, source)}
-        return GeneratedRow({**first, **row, **tags, "id": ""}, entry, None)
+        return GeneratedRow({**first, **row, **self._tags(component, source, category=lane), "id": ""}, entry, None)
 
-    def _tags(self, component: Component, source: str) -> Row:
-        tags = {"mixture_profile": self.profile.name, "mixture_component": component.name}
+    def _tags(self, component: Component, source: str, **lane: str) -> Row:
+        tags = {**lane, "mixture_profile": self.profile.name, "mixture_component": component.name}
         return tags | {"mixture_benchmark_profile": component.benchmark_profile, "source_dataset": source}
-
-
-def _with_knowledge(made: GeneratedRow, facts: set[str | None]) -> GeneratedRow:
-    """Mark an eval row that asks for knowledge: did some training row of this pack teach its fact?"""
-    if made.fact is None:
-        return made
-    taught = made.fact in facts
-    made.row["knowledge"] = "taught" if taught else "probe"
-    return made._replace(entry=made.entry._replace(taught=taught))

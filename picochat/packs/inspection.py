@@ -21,23 +21,15 @@ SAMPLES = 2
 
 @dataclass
 class Inspection:
-    """Everything that was counted; lengths are kept one number a text.
-
-    Attributes:
-        counts: of kinds, roles and each tag: label → rows, or turns of the role.
-        lengths: of each role's turns, in characters and words.
-        repeated: rows whose messages stood in an earlier line.
-        samples: the first rows, as they are read.
-        tally: what the reader has to say.
-    """
+    """Everything that was counted."""
 
     path: Path
-    tally: Tally
+    tally: Tally  # what the reader has to say
     rows: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-    lengths: dict[str, list[int]] = field(default_factory=dict)
-    repeated: int = 0
-    samples: list[str] = field(default_factory=list)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)  # of kinds, roles and each tag: label → rows
+    lengths: dict[str, list[int]] = field(default_factory=dict)  # of each text, in characters and words
+    repeated: int = 0  # rows whose messages stood in an earlier line
+    samples: list[str] = field(default_factory=list)  # the first rows, as they are read
 
     @property
     def bad(self) -> list[tuple[int, str]]:
@@ -52,7 +44,11 @@ class Inspection:
         ]
         if self.repeated:
             lines.append(f"{self.repeated} rows have the messages of an earlier row")
-        lengths = [(name, *map(str, (*_quantiles(found), sum(found)))) for name, found in self.lengths.items()]
+        sizes = []
+        for name, found in self.lengths.items():
+            ordered, last = sorted(found), len(found) - 1
+            quantiles = [ordered[min(last, int(share * len(found)))] for share in (0, 0.5, 0.95, 1)]
+            sizes.append((name, *map(str, (*quantiles, sum(found)))))
         tables = [
             Table((name, "number"), [(clip(label), str(found[label])) for label in sorted(found)])
             for name, found in self.counts.items()
@@ -60,24 +56,19 @@ class Inspection:
         bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:SHOWN]]
         if len(self.bad) > SHOWN:
             bad.append(f"… and {len(self.bad) - SHOWN} more")
-        sizes = Table(("length", "least", "median", "95 %", "most", "sum"), lengths)
-        return terminal(Text(lines), sizes, *tables, Text(self.samples), Text(bad))
+        head = ("length", "least", "median", "95 %", "most", "sum")
+        return terminal(Text(lines), Table(head, sizes), *tables, Text(self.samples), Text(bad))
 
 
 def inspect_rows(
-    path: str | Path,
-    reading: Reading = AS_IT_IS,
-    render: Callable[[Sequence[Message]], Any] | None = None,
+    path: str | Path, reading: Reading = AS_IT_IS, render: Callable[[Sequence[Message]], Any] | None = None
 ) -> Inspection:
     """Read a whole file; a row is a chat row if it ends with the assistant, an eval row if it ends with the user.
 
     Args:
-        path: the file.
+        path: the file; UserError where it cannot be read.
         reading: how it is read.
         render: makes of messages their ``ids`` and which of them are ``supervised``, to be counted.
-
-    Raises:
-        UserError: the file cannot be read.
     """
     found = Inspection(Path(path), Tally(reading, bad=[]))
     seen: set[int] = set()
@@ -86,43 +77,34 @@ def inspect_rows(
         if row["messages"][-1]["role"] == "user":
             validate_row(row, "eval")
 
-    for number, row in iter_rows(path, None, found.tally, checked):
-        _count(found, row)
-        if render and (messages := conversation(row)):
-            rendered = render(messages)
-            found.lengths.setdefault("tokens", []).append(len(rendered.ids))
-            found.lengths.setdefault("tokens learnt", []).append(sum(rendered.supervised))
-        same = hash(tuple((message["role"], message["content"]) for message in row["messages"]))
+    def measure(name: str, length: int) -> None:
+        found.lengths.setdefault(name, []).append(length)
+
+    for line, row in iter_rows(path, None, found.tally, checked):
+        found.rows += 1
+        messages = row["messages"]
+        kind = "eval" if messages[-1]["role"] == "user" else "chat"
+        tags = [(name, row[name]) for name in (*LANE_FIELDS, "source_dataset", "knowledge") if row.get(name)]
+        for name, label in [("kind", kind), *(("role", _role(message)) for message in messages), *tags]:
+            if isinstance(label, str):
+                found.counts.setdefault(name, Counter())[label] += 1
+        for message in messages:
+            if message["role"] != "system":
+                measure(f"{message['role']} characters", len(message["content"]))
+                measure(f"{message['role']} words", len(message["content"].split()))
+        if render and (whole := conversation(row)):
+            rendered = render(whole)
+            measure("tokens", len(rendered.ids))
+            measure("tokens learnt", sum(rendered.supervised))
+        same = hash(tuple((message["role"], message["content"]) for message in messages))
         found.repeated += same in seen
         seen.add(same)
         if found.rows <= SAMPLES:
-            found.samples += [f"line {number}", *(_shown(message) for message in row["messages"])]
+            shown = (f"    {_role(message)}: {clip(message['content'], 200)}" for message in messages)
+            found.samples += [f"line {line}", *shown]
     return found
-
-
-def _count(found: Inspection, row: Row) -> None:
-    found.rows += 1
-    kind = "eval" if row["messages"][-1]["role"] == "user" else "chat"
-    tags = [(name, row[name]) for name in (*LANE_FIELDS, "source_dataset", "knowledge") if row.get(name)]
-    for name, label in [("kind", kind), *(("role", _role(message)) for message in row["messages"]), *tags]:
-        if isinstance(label, str):
-            found.counts.setdefault(name, Counter())[label] += 1
-    for message in row["messages"]:
-        if message["role"] != "system":
-            for unit, length in (("characters", len(message["content"])), ("words", len(message["content"].split()))):
-                found.lengths.setdefault(f"{message['role']} {unit}", []).append(length)
 
 
 def _role(message: Message) -> str:
     learnt = {0: " (not learnt)", 1: " (learnt)"}
     return str(message["role"]) + (learnt[message["weight"]] if "weight" in message else "")
-
-
-def _shown(message: Message) -> str:
-    return f"    {_role(message)}: {clip(message['content'], 200)}"
-
-
-def _quantiles(numbers: list[int]) -> list[int]:
-    """Least, median, 95 % and most."""
-    ordered = sorted(numbers)
-    return [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0, 0.5, 0.95, 1)]

@@ -1,16 +1,15 @@
 """Task packs. In: a dataset pack, a profile, a seed. Out: chat rows, eval rows, a report. Next: datamodules, evidence.
 
-    profile ─► plan: rows per component, category, stage ─► each side's problems ─► pose, check, tag
-                                                                                          │
-          dataset_pack.json (if promoted) ◄─ all files at once ◄─ report ◄─ contamination ◄┘
-
-The plan's numbers are the numbers that come out, to the row. If a stage cannot give as many different rows, nothing is
-written and the largest possible sizes are named.
+profile ─► plan: rows per component, category, stage ─► each side's problems ─► pose, check, tag
+                                                                                      │
+      dataset_pack.json (if promoted) ◄─ all files at once ◄─ report ◄─ contamination ◄┘
 """
 
+import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -18,17 +17,16 @@ from picochat import __version__
 from picochat.errors import UserError
 from picochat.files import refuse_existing, sha256_text, write_files
 from picochat.packs.contamination import check
+from picochat.packs.content import load_words
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text, seen_from
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
-from picochat.packs.mixture_file import load_profile
 from picochat.packs.pack_report import TaskPackReport, closeness, counts
 from picochat.packs.pools import read_pools
-from picochat.packs.profiles import Profile
+from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import dump_rows
 from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.registry import load_task
-from picochat.packs.words import load_words
 
 Source = Literal["offline", "auto", "hub", "hf"]
 
@@ -89,6 +87,7 @@ def build_task_pack(
     source = "hub" if source == "hf" else source
     pack = load_dataset_pack(dataset_pack)
     mixture = load_profile(profile) if isinstance(profile, str) else profile
+    public = source != "offline" and any(component.source == "asked" for component in mixture.components)
     folder = Path(out_dir) if out_dir is not None else pack.path.parent
     chat_path = Path(chat_out) if chat_out is not None else folder / f"chat_task_mixture_{mixture.name}.jsonl"
     eval_path = Path(eval_out) if eval_out is not None else folder / f"eval_task_mixture_{mixture.name}.jsonl"
@@ -96,13 +95,23 @@ def build_task_pack(
     written = [chat_path, eval_path, md_path, json_path]
     _refuse_shared([pack.path, pack.corpus_path, word_list], written)
     refuse_existing(written, force=force)
-    _refuse_unused(mixture, source, hub_dir, word_list)
+    lanes = mixture.lanes.values()  # no setting is ignored: what has no effect is an error
+    if word_list is not None and not any((lane.task or "").startswith("bench_spelling_") for lane in lanes):
+        raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
+    if source == "hub" and not public:
+        raise UserError(
+            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
+        )
+    if hub_dir is not None and not public and not any(lane.hub for lane in lanes):
+        raise UserError(
+            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
+        )
 
     words = load_words(word_list) if word_list is not None else None
     salt = secrets.token_hex(8) if sealed else split_salt
-    tasks = {lane.task: load_task(lane.task, words, salt) for lane in mixture.lanes.values() if lane.task}
+    tasks = {lane.task: load_task(lane.task, words, salt) for lane in lanes if lane.task}
     snapshots = Path(hub_dir) if hub_dir else None
-    reader = SourceReader(source, snapshots) if _asks_public(mixture, source) else None
+    reader = SourceReader(source, snapshots) if public else None
     pools = read_pools(mixture, snapshots, salt)
     builder = RowBuilder(mixture, tasks, seed, skill_answer_style, reader, pools)
     train, evaluation = builder.build(sft_rows, eval_rows)
@@ -110,12 +119,11 @@ def build_task_pack(
         reader.insist()
 
     train_rows, asked_rows = ([made.row for made in side] for side in (train, evaluation))
-    chat_text, eval_text = map(dump_rows, (train_rows, asked_rows))
+    texts = {chat_path: dump_rows(train_rows), eval_path: dump_rows(asked_rows)}
     generated = [[made.row for made in side if not made.entry.boilerplate] for side in (train, evaluation)]
     corpus, note = _corpus(pack)
     contamination = check([made.entry for made in train], [made.entry for made in evaluation], corpus, note)
     blocked = contamination.status == "blocked"
-    texts = {chat_path: chat_text, eval_path: eval_text}
     data = {
         "profile": mixture.name,
         "dataset_pack": seen_from(pack.path, folder),
@@ -130,13 +138,10 @@ def build_task_pack(
         },
         "train": counts(train_rows),
         "eval": counts(asked_rows),
-        "held_out": {
-            name: {lane: figures._asdict() for lane, figures in own.items()}
-            for name, own in closeness(*generated).items()
-        },
+        "held_out": closeness(*generated),
         "mixture": mixture.described(),
         "sources": [*builder.outcomes, *(reader.outcomes if reader else [])],
-        "contamination": contamination.as_dict(),
+        "contamination": asdict(contamination),
         "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
         "promotion": "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)",
         "picochat_version": __version__,
@@ -149,31 +154,11 @@ def build_task_pack(
             f"{pack.path} names the files that they would replace; nothing was written: take eval rows out of the "
             "corpus, or write elsewhere with --out-dir"
         )
-    files = {**texts, md_path: report.markdown(), json_path: report.json()}
+    files = {**texts, md_path: report.markdown(), json_path: json.dumps(data, indent=2, ensure_ascii=False) + "\n"}
     if report.promoted:  # last, so that the pack never names files that are not there
         files[pack.path] = promoted_text(pack, chat_path, eval_path)
     write_files(files)
     return report
-
-
-def _asks_public(mixture: Profile, source: Source) -> bool:
-    """Whether some rows are to come from public data sets."""
-    return source != "offline" and any(component.source == "asked" for component in mixture.components)
-
-
-def _refuse_unused(mixture: Profile, source: Source, hub_dir: str | Path | None, word_list: str | Path | None) -> None:
-    """No setting is ignored: what has no effect is an error."""
-    lanes = mixture.lanes.values()
-    if word_list is not None and not any((lane.task or "").startswith("bench_spelling_") for lane in lanes):
-        raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
-    if source == "hub" and not _asks_public(mixture, source):
-        raise UserError(
-            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
-        )
-    if hub_dir is not None and not _asks_public(mixture, source) and not any(lane.hub for lane in lanes):
-        raise UserError(
-            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
-        )
 
 
 def _refuse_shared(read: Iterable[str | Path | None], written: Iterable[Path]) -> None:

@@ -1,7 +1,6 @@
 """What a task pack holds, said in numbers. In: the rows. Out: summary, Markdown and JSON. Next: the reader.
 
-Every count is taken from the finished rows, not from the plan. Nothing in here depends on the clock or the machine, so
-the same seed gives the same report. What "held out" proves is a number, too (`closeness`):
+Every count is taken from the finished rows, not from the plan. What "held out" proves is a number, too (`closeness`):
 
     eval      "What is 27 + 15?"      nearest training prompt of its category: "What is 27 + 14?", one word apart
               "7+5=12, carry 1"       a line of its working that stands in some training row's working
@@ -10,49 +9,41 @@ the same seed gives the same report. What "held out" proves is a number, too (`c
 A problem that was never trained on may still be close to one that was; contamination is what a pack is refused for.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from picochat.blocks import EVERYWHERE, WRITTEN, Block, Report, Table, Text, markdown_page, percent, terminal
 from picochat.files import sha256_file
-from picochat.packs.near import words_of
-from picochat.packs.rows import Row, cluster_of, prompt_text, tag_name
+from picochat.packs.rows import Row, cluster_of, prompt_text, words_of
 from picochat.strict_json import parse_json
 
-_FIELDS = ("mixture_component", "category", "stage", "phrasing", "source_dataset", "knowledge")
 ICC = 0.3  # of replies to rows of one problem, where a design effect is told before there are replies
 _HEAD = ("train", "eval", "problems in train", "problems in eval", "rows a problem", f"design effect (ICC {ICC})")
 _CLOSE = ("words from nearest", "one word", "Jaccard", "replies met", "steps met")
-_COUNTED = {tag_name(field).removesuffix("_dataset"): field for field in _FIELDS}
+_COUNTED = {  # what reports call it → field of a row
+    "component": "mixture_component",
+    **{name: name for name in ("category", "stage", "phrasing")},
+    "source": "source_dataset",
+    "knowledge": "knowledge",
+}
 
 
 @dataclass(frozen=True)
 class TaskPackReport:
-    """The result of building a task pack.
-
-    Attributes:
-        data: the report as it stands in ``task_mixture_<profile>.json``.
-        chat_path, eval_path: the two row files.
-        promoted: whether the dataset pack points at them now.
-    """
+    """The result of building a task pack; `data` is the report as it stands in ``task_mixture_<profile>.json``."""
 
     chat_path: Path
     eval_path: Path
     markdown_path: Path
     json_path: Path
-    promoted: bool
+    promoted: bool  # whether the dataset pack points at the two files of rows now
     data: dict[str, Any]
-
-    def json(self) -> str:
-        """The text of ``task_mixture_<profile>.json``."""
-        return json.dumps(self.data, indent=2, ensure_ascii=False) + "\n"
 
     def summary(self) -> str:
         """What the command prints."""
@@ -75,13 +66,45 @@ class TaskPackReport:
         data, found = self.data, self.data["contamination"]
         tables = [Table((name, *_HEAD), _table(data, name), title=f"By {name}") for name in _COUNTED]
         sources = [f"{source['name']}: {source['outcome']}" for source in data["sources"]]
+        corpus = "" if found["corpus_ngrams"] is None else f": {found['corpus_ngrams']} eval rows share 8-grams with it"
+        contamination = (
+            f"contamination: {found['status']} ({found['shared_keys']} shared keys, {found['shared_prompts']} shared "
+            f"prompts, {found['train_ngrams']} eval rows with 8-grams of training rows, {found['near_duplicates']} "
+            f"near-duplicates; corpus {found['corpus']}{corpus})"
+        )
         return [
             *(table for table in tables if table.rows),
             *_held_out(data["held_out"]),
             Text(sources, "list", title="Sources"),
-            Text([f"contamination: {_contamination_line(found)}"], "lead"),
+            Text([contamination], "lead"),
             Text(found["examples"], "list", media=WRITTEN),
         ]
+
+
+def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
+    train, evaluation = data["train"][f"by_{name}"], data["eval"][f"by_{name}"]
+    none = {"rows": 0, "problems": 0}
+    rows = []
+    for label in sorted({**train, **evaluation}):
+        sides, asked = [side.get(label, none) for side in (train, evaluation)], evaluation.get(label)
+        told = (f"{asked['rows'] / asked['problems']:.1f}", f"{asked['design_effect']:.1f}") if asked else ("–", "–")
+        rows.append((label, *(str(side[count]) for count in ("rows", "problems") for side in sides), *told))
+    return rows
+
+
+def _held_out(found: Mapping[str, Any]) -> list[Block]:
+    """How close eval rows are to training, by category and by stage."""
+    tables = []
+    for name, media in (("category", EVERYWHERE), ("stage", WRITTEN)):
+        rows = []
+        for lane, own in found[f"by_{name}"].items():
+            near = (f"{own['words_apart']:g}", percent(own["one_word_apart"]), f"{own['jaccard']:.2f}")
+            rows.append((lane, *near, percent(own["replies_met"]), percent(own["steps_met"])))
+        title = f"Eval rows against their nearest training row, by {name}"
+        tables.append(Table((name, *_CLOSE), rows, title=title, media=media))
+    known = [lane for lane, own in found["by_stage"].items() if own["replies_met"] == 1 and own["steps_met"] is None]
+    said = "known replies to new questions (each reference reply stands in training word for word)"
+    return [*tables, Text([f"{', '.join(known)}: {said}"] if known else [])]
 
 
 def report_of(rows: str | Path) -> dict[str, Any] | None:
@@ -109,115 +132,64 @@ def counts(rows: Sequence[Row]) -> dict[str, Any]:
     The design effect says how many times the variance of a rate is that of as many rows with a problem each:
     1 + (Σ n_k² / n - 1) · ICC, for n_k rows of problem k (Kish 1965).
     """
-    lanes: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in _COUNTED}
-    for row in rows:
-        for name, field in _COUNTED.items():
-            if (label := row.get(field)) is not None:
-                lanes[name][f"{row['category']}/{label}" if name == "stage" else label].append(cluster_of(row))
     found: dict[str, Any] = {"rows": len(rows), "problems": len(set(map(cluster_of, rows)))}
-    for name, clusters_of in lanes.items():
-        found[f"by_{name}"] = {label: _spread(clusters) for label, clusters in sorted(clusters_of.items())}
+    for name, field in _COUNTED.items():
+        lanes: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in rows:
+            if (label := row.get(field)) is not None:
+                lanes[f"{row['category']}/{label}" if name == "stage" else label][cluster_of(row)] += 1
+        found[f"by_{name}"] = {
+            label: {
+                "rows": problems.total(),
+                "problems": len(problems),
+                "design_effect": round(1 + (sum(n**2 for n in problems.values()) / problems.total() - 1) * ICC, 2),
+            }
+            for label, problems in sorted(lanes.items())
+        }
     return found
 
 
-def _spread(clusters: Sequence[str]) -> dict[str, Any]:
-    sizes = Counter(clusters).values()
-    effect = 1 + (sum(size**2 for size in sizes) / len(clusters) - 1) * ICC
-    return {"rows": len(clusters), "problems": len(sizes), "design_effect": round(effect, 2)}
+def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
+    """How close the eval rows of each category and stage are to the training rows of their category.
 
-
-def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
-    train, evaluation = data["train"][f"by_{name}"], data["eval"][f"by_{name}"]
-    none = {"rows": 0, "problems": 0}
-    rows = []
-    for label in sorted({**train, **evaluation}):
-        sides, asked = [side.get(label, none) for side in (train, evaluation)], evaluation.get(label)
-        told = (f"{asked['rows'] / asked['problems']:.1f}", f"{asked['design_effect']:.1f}") if asked else ("–", "–")
-        rows.append((label, *(str(side[count]) for count in ("rows", "problems") for side in sides), *told))
-    return rows
-
-
-def _held_out(found: Mapping[str, Any]) -> list[Block]:
-    """How close eval rows are to training, by category and by stage."""
-    tables = []
-    for name in ("category", "stage"):
-        rows = []
-        for lane, own in found[f"by_{name}"].items():
-            shares = map(percent, (own["replies_met"], own["steps_met"]))
-            near = (f"{own['words_apart']:g}", percent(own["one_word_apart"]), f"{own['jaccard']:.2f}")
-            rows.append((lane, *near, *shares))
-        title = f"Eval rows against their nearest training row, by {name}"
-        tables.append(Table((name, *_CLOSE), rows, title=title, media=EVERYWHERE if name == "category" else WRITTEN))
-    known = [lane for lane, own in found["by_stage"].items() if own["replies_met"] == 1 and own["steps_met"] is None]
-    said = "known replies to new questions (each reference reply stands in training word for word)"
-    return [*tables, Text([f"{', '.join(known)}: {said}"] if known else [])]
-
-
-def _contamination_line(found: Mapping[str, Any]) -> str:
-    corpus = "" if found["corpus_ngrams"] is None else f": {found['corpus_ngrams']} eval rows share 8-grams with it"
-    return (
-        f"{found['status']} ({found['shared_keys']} shared keys, {found['shared_prompts']} shared prompts, "
-        f"{found['train_ngrams']} eval rows with 8-grams of training rows, {found['near_duplicates']} near-duplicates; "
-        f"corpus {found['corpus']}{corpus})"
-    )
-
-
-class Closeness(NamedTuple):
-    """How close the eval rows of a lane are to training.
-
-    Attributes:
-        rows: eval rows.
-        words_apart: median, over rows, of the words to change, add or drop to get to the nearest training prompt.
-        one_word_apart: share of rows for which that is one word.
-        jaccard: median of the largest share of words in common, words / all words of both.
-        replies_met: share of rows whose reference reply is some training row's reply.
-        steps_met: mean share of the working's lines that some training row's working holds; None without working.
+    rows             eval rows
+    words_apart      median of the words to change, add or drop to get to the nearest training prompt
+    one_word_apart   share of rows for which that is one word
+    jaccard          median of the largest share of words in common, words / all words of both
+    replies_met      share of rows whose reference reply is some training row's reply
+    steps_met        mean share of the working's lines that some training row's working holds; None without working
     """
-
-    rows: int
-    words_apart: float
-    one_word_apart: float
-    jaccard: float
-    replies_met: float
-    steps_met: float | None
-
-
-def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, Closeness]]:
-    """The figures of generated rows by category and by stage; prompts are compared within their category."""
     replies = {row["messages"][-1]["content"] for row in train}
     lines = {line for reply in replies for line in reply.splitlines()}
-    by_category: dict[str, list[str]] = defaultdict(list)
+    prompts: dict[str, list[str]] = defaultdict(list)
     for row in train:
-        by_category[row["category"]].append(prompt_text(row))
-    nearest = {category: _Nearest(prompts) for category, prompts in by_category.items()}
-    none = _Nearest(())
-    lanes: dict[str, dict[str, list[tuple[int, float, bool, float | None]]]] = {
-        name: defaultdict(list) for name in ("category", "stage")
-    }
+        prompts[row["category"]].append(prompt_text(row))
+    nearest = {category: _Nearest(texts) for category, texts in prompts.items()}
+    lanes: dict[str, dict[str, list[tuple[int, float, bool, float | None]]]] = {"by_category": {}, "by_stage": {}}
     for row in evaluation:
-        apart, jaccard = nearest.get(row["category"], none).find(prompt_text(row))
+        apart, jaccard = nearest.get(row["category"], _Nearest(())).find(prompt_text(row))
         steps = [line in lines for line in row.get("steps", ())]
         found = (apart, jaccard, row.get("reference") in replies, mean(steps) if steps else None)
-        lanes["category"][row["category"]].append(found)
-        lanes["stage"][f"{row['category']}/{row['stage']}"].append(found)
-    return {f"by_{name}": {lane: _summed(rows) for lane, rows in sorted(own.items())} for name, own in lanes.items()}
+        lanes["by_category"].setdefault(row["category"], []).append(found)
+        lanes["by_stage"].setdefault(f"{row['category']}/{row['stage']}", []).append(found)
+    return {name: {lane: _summed(rows) for lane, rows in sorted(own.items())} for name, own in lanes.items()}
 
 
-def _summed(rows: Sequence[tuple[int, float, bool, float | None]]) -> Closeness:
+def _summed(rows: Sequence[tuple[int, float, bool, float | None]]) -> dict[str, Any]:
     apart, jaccard, met, steps = zip(*rows, strict=True)
     worked = [share for share in steps if share is not None]
-    return Closeness(
-        rows=len(rows),
-        words_apart=median(apart),
-        one_word_apart=mean(words <= 1 for words in apart),
-        jaccard=round(median(jaccard), 4),
-        replies_met=mean(met),
-        steps_met=round(mean(worked), 4) if worked else None,
-    )
+    return {
+        "rows": len(rows),
+        "words_apart": median(apart),
+        "one_word_apart": mean(words <= 1 for words in apart),
+        "jaccard": round(median(jaccard), 4),
+        "replies_met": mean(met),
+        "steps_met": round(mean(worked), 4) if worked else None,
+    }
 
 
 class _Nearest:
-    """Training prompts by their words; "the" twice in a prompt is two words, ("the", 1) and ("the", 2)."""
+    """Training prompts by their words; "the" twice in a prompt is two words, ("the", 0) and ("the", 1)."""
 
     def __init__(self, prompts: Iterable[str]) -> None:
         self.prompts = [words_of(prompt) for prompt in dict.fromkeys(prompts)]
@@ -245,12 +217,7 @@ class _Nearest:
 
 
 def _numbered(words: Sequence[str]) -> list[tuple[str, int]]:
-    seen: Counter[str] = Counter()
-    numbered = []
-    for word in words:
-        seen[word] += 1
-        numbered.append((word, seen[word]))
-    return numbered
+    return [(word, words[:place].count(word)) for place, word in enumerate(words)]
 
 
 def _edits(one: Sequence[str], other: Sequence[str]) -> int:

@@ -8,7 +8,6 @@ problems of each stage. Next: generation.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
@@ -18,7 +17,6 @@ from picochat.packs.tasks.base import Draw, Family, Phrasing, Task, members
 
 NEW_PHRASING = 4
 """Every fourth eval row of a component asks in words that were never trained on, where the task has such words."""
-
 _NAMED = 5  # stages that a refusal names
 _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many values for each one needed
 Stage = tuple[str, str]
@@ -37,98 +35,95 @@ class LevelQuota(NamedTuple):
 
 
 class Planner(NamedTuple):
-    """Turns sizes into level quotas.
-
-    Args:
-        profile: the mixture.
-        tasks: its tasks by name.
-        with_new: the stages that can be asked in held-out phrasings.
-        limits: (side, component, lane) → rows that a lane of a file or data set can give; without any it has no part.
-    """
+    """Turns sizes into level quotas."""
 
     profile: Profile
     tasks: Mapping[str, Task]
-    with_new: frozenset[Stage]
-    limits: Mapping[tuple[Side, str, str], int] = MappingProxyType({})
+    with_new: frozenset[Stage]  # what can be asked in held-out phrasings
+    limits: dict[tuple[str, str, str], int]  # (side, component, lane) → rows that a lane of a file can give
 
-    def components(self, total: int, side: Side) -> list[tuple[Component, int]]:
-        """The rows of each component that has a part in the side."""
-        parts = [component for component in self.profile.components if self._shares(component, side)]
-        weights = {component.name: component.weight for component in parts}
-        return list(zip(parts, largest_remainder(total, weights).values(), strict=True))
-
-    def skills(self, component: Component, rows: int, side: Side) -> dict[str, int]:
-        """The rows of each skill (math, spelling, choice, …) of a component."""
-        skills: Counter[str] = Counter()
-        for name, part in largest_remainder(rows, self._shares(component, side)).items():
-            if task := component.lanes[name].task:
-                skills[skill_of(self.tasks[task].category)] += part
-        return skills
-
-    def given(self, total: int, side: Side) -> list[tuple[Component, str, int]]:
-        """(component, lane, rows) of each lane of a file or data set."""
+    def lanes(self, total: int, side: Side) -> list[tuple[Component, str, int]]:
+        """(component, lane, rows), by largest remainder on both levels; a lane that can give no row has no part."""
+        shares = {
+            part.name: {name: one.share for name, one in part.lanes.items() if self._limit(side, part, name) != 0}
+            for part in self.profile.components
+        }
+        parts = [part for part in self.profile.components if shares[part.name]]
+        rows = largest_remainder(total, {part.name: part.weight for part in parts})
         return [
-            (component, name, part)
-            for component, rows in self.components(total, side)
-            for name, part in largest_remainder(rows, self._shares(component, side)).items()
-            if component.lanes[name].task is None
+            (part, lane, count)
+            for part in parts
+            for lane, count in largest_remainder(rows[part.name], shares[part.name]).items()
         ]
+
+    def skill(self, component: Component, lane: str) -> str:
+        """The skill that a lane's task is of: ``bench_math_addition`` of ``math``, ``identity`` of itself."""
+        task = component.lanes[lane].task
+        category = self.tasks[task].category if task else ""
+        return category.split("_")[1] if category.startswith("bench_") else category
 
     def possible(self, total: int, side: Side) -> int:
         """The largest size up to ``total`` for which no file or data set is too short."""
-
         return bisect_left(range(total + 1), True, key=lambda size: bool(self.short(size, side))) - 1
 
     def short(self, total: int, side: Side) -> list[str]:
         """The lanes that cannot give the rows of a size, as COMPONENT/LANE."""
-        given = self.given(total, side)
-        return [f"{own.name}/{lane}" for own, lane, rows in given if rows > self.limits[side, own.name, lane]]
+        return [
+            f"{part.name}/{lane}"
+            for part, lane, rows in self.lanes(total, side)
+            if (limit := self._limit(side, part, lane)) is not None and rows > limit
+        ]
 
-    def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int] | None = None) -> list[LevelQuota]:
-        """Rows per stage of each task, by largest remainder on every level; stages without rows are left out.
+    def _limit(self, side: Side, component: Component, lane: str) -> int | None:
+        return self.limits.get((side, component.name, lane))
 
-        Args:
-            total: rows of the side.
-            taken: rows that others supply, by (component, skill); the skill's tasks share what is left.
+    def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int]) -> list[LevelQuota]:
+        """Rows per stage of each task, by largest remainder; stages without rows are left out.
+
+        Of the rows that others supply, `taken` by (component, skill), the skill's tasks share what is left.
         """
-        quotas = []
-        for component, rows in self.components(total, side):
-            asked = 0
-            for lane, task_rows in self._task_rows(component, rows, side, taken or {}).items():
-                name = component.lanes[lane].task or ""
-                task = self.tasks[name]
-                left_out = task.train_only if side == "eval" else task.eval_only
-                shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
-                for stage, stage_rows in largest_remainder(task_rows, shares).items():
-                    new = (asked + stage_rows) // NEW_PHRASING - asked // NEW_PHRASING
-                    asked += stage_rows
-                    if side == "train" or (name, stage) not in self.with_new:
-                        new = 0
-                    if stage_rows:
-                        quotas.append(LevelQuota(component, lane, name, stage, stage_rows, new))
+        lanes = [one for one in self.lanes(total, side) if one[0].lanes[one[1]].task]
+        rows = {(part.name, lane): count for part, lane, count in lanes}
+        for supplied, gone in taken.items():
+            own = {(p.name, lane): count for p, lane, count in lanes if (p.name, self.skill(p, lane)) == supplied}
+            rows |= largest_remainder(sum(own.values()) - gone, own)
+        quotas, asked = [], Counter[str]()
+        for part, lane, _ in lanes:
+            name = part.lanes[lane].task
+            task = self.tasks[name]
+            left_out = task.train_only if side == "eval" else task.eval_only
+            shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
+            for stage, count in largest_remainder(rows[part.name, lane], shares).items():
+                new = (asked[part.name] + count) // NEW_PHRASING - asked[part.name] // NEW_PHRASING
+                asked[part.name] += count
+                if side == "train" or (name, stage) not in self.with_new:
+                    new = 0
+                if count:
+                    quotas.append(LevelQuota(part, lane, name, stage, count, new))
         return quotas
 
-    def _task_rows(
-        self, component: Component, rows: int, side: Side, taken: Mapping[tuple[str, str], int]
-    ) -> dict[str, int]:
-        parts = largest_remainder(rows, self._shares(component, side))
-        tasks = {name: task for name in parts if (task := component.lanes[name].task)}
-        quotas = {name: parts[name] for name in tasks}
-        for skill, total in self.skills(component, rows, side).items():
-            if gone := taken.get((component.name, skill), 0):
-                own = {name: quotas[name] for name in quotas if skill_of(self.tasks[tasks[name]].category) == skill}
-                quotas |= largest_remainder(total - gone, own)
-        return quotas
+    def refuse_impossible(
+        self,
+        side: Side,
+        total: int,
+        quotas: Iterable[LevelQuota],
+        capacity: Mapping[tuple[Stage, Phrasing], int | None],
+    ) -> None:
+        """Raise UserError, with the largest possible size, if a stage holds fewer rows than asked for."""
 
-    def _shares(self, component: Component, side: Side) -> dict[str, float]:
-        """The shares of the lanes that have a part in the side."""
-        limits = self.limits
-        return {name: one.share for name, one in component.lanes.items() if limits.get((side, component.name, name), 1)}
+        def faults(some: Iterable[LevelQuota]) -> list[str]:
+            return [
+                f"{self.tasks[task].category}/{stage} can give {limit:,} different rows, not {rows:,}"
+                for ((task, stage), phrasing), rows in needed(some).items()
+                if (limit := capacity.get(((task, stage), phrasing))) is not None and rows > limit
+            ]
 
-
-def skill_of(category: str) -> str:
-    """``bench_math_addition`` belongs to ``math``, ``identity`` to itself."""
-    return category.split("_")[1] if category.startswith("bench_") else category
+        if found := faults(quotas):
+            option = "--sft-rows" if side == "train" else "--eval-rows"
+            most = bisect_left(range(total), True, key=lambda size: bool(faults(self.quotas(size, side, {})))) - 1
+            more = f"; {len(found) - _NAMED} others lack rows too" if len(found) > _NAMED else ""
+            named = "; ".join(found[:_NAMED]) + more
+            raise UserError(f"{option} {total} is too many: {named}. The largest {option} here is {most}")
 
 
 def needed(quotas: Iterable[LevelQuota]) -> Counter[tuple[Stage, Phrasing]]:
@@ -138,37 +133,6 @@ def needed(quotas: Iterable[LevelQuota]) -> Counter[tuple[Stage, Phrasing]]:
         need[(quota.task, quota.stage), "known"] += quota.rows - quota.new
         need[(quota.task, quota.stage), "new"] += quota.new
     return need
-
-
-def refuse_impossible(
-    planner: Planner,
-    side: Side,
-    quotas: Sequence[LevelQuota],
-    total: int,
-    capacity: Mapping[tuple[Stage, Phrasing], int | None],
-) -> None:
-    """Raise if some stage holds fewer different rows than its quotas ask for.
-
-    Args:
-        capacity: the number of pairs that a stage holds; None where it is far more than was asked for.
-
-    Raises:
-        UserError: names the first stages at fault with both numbers, and the largest size of the whole side.
-    """
-
-    def faults(some: Iterable[LevelQuota]) -> list[str]:
-        return [
-            f"{planner.tasks[task].category}/{stage} can give {limit:,} different rows, not {rows:,}"
-            for ((task, stage), phrasing), rows in needed(some).items()
-            if (limit := capacity.get(((task, stage), phrasing))) is not None and rows > limit
-        ]
-
-    if found := faults(quotas):
-        option = "--sft-rows" if side == "train" else "--eval-rows"
-        most = bisect_left(range(total), True, key=lambda size: bool(faults(planner.quotas(size, side)))) - 1
-        more = f"; {len(found) - _NAMED} others lack rows too" if len(found) > _NAMED else ""
-        named = "; ".join(found[:_NAMED]) + more
-        raise UserError(f"{option} {total} is too many: {named}. The largest {option} here is {most}")
 
 
 class ProblemSampler:
@@ -181,20 +145,15 @@ class ProblemSampler:
         round 2   3x8 "Calculate 8 x 3."  7x12 "7 x 12 = ?"          …   (46 rows)
 
     Long stages (405,450 sums of three digits) are not listed: their values are drawn as they are needed, by rejection,
-    which is just as uniform over the values of the side.
-
-    Args:
-        need: how many pairs will be asked for.
-        values: the stage's values, of both sides.
+    which is just as uniform over the values of the side. `need` says how many pairs will be asked for.
     """
 
     def __init__(self, task: Task, stage: str, side: Side, need: int, values: Sequence[Any], draw: Draw) -> None:
         self.task, self.stage, self.side = task, stage, side
         self._values, self._draw = values, draw
         self._listed = len(values) < _LIST_UP_TO * need
-        self._order: list[Any] = []  # the side's values, each once, as far as they are known
-        if self._listed:
-            self._order = draw.shuffled([value for value in values if task.side(stage, value) == side])
+        listed = [value for value in values if task.side(stage, value) == side] if self._listed else []
+        self._order = draw.shuffled(listed)  # the side's values, each once, as far as they are known
         self._drawn: set[int] = set()  # indices into values
         self._at = 0
         self._used: set[tuple[int, str]] = set()  # (place in the order, template)

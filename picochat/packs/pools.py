@@ -14,30 +14,22 @@ from pathlib import Path
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.packs.formats import Reading, Tally, iter_rows, no_rows
+from picochat.packs.hub import INSTEAD, read_records, why_unreachable
 from picochat.packs.profiles import CHECKS, Lane, Profile
 from picochat.packs.quotas import EVAL_SHARE, Side, split_of
 from picochat.packs.rows import ASKED, Row, cluster_of, conversation, has_check, learns, normalised, questions
-from picochat.packs.sources import read_records
 from picochat.packs.tasks.base import Draw
 
 
 @dataclass
 class Pool:
-    """The rows of one lane.
+    """The rows of one lane; a training row may come `repeat` times."""
 
-    Attributes:
-        name: of the file or data set.
-        repeat: how often a training row may come.
-        train, evaluation: the rows of each side.
-        met: rows that were left out of training because eval rows ask them.
-        said: what else there is to say.
-    """
-
-    name: str
+    name: str  # of the file or data set
     repeat: int
     train: list[Row] = field(default_factory=list)
     evaluation: list[Row] = field(default_factory=list)
-    met: int = 0
+    met: int = 0  # rows that were left out of training because eval rows ask them
     said: list[str] = field(default_factory=list)
 
     def deal(self, side: Side, count: int, draw: Draw) -> list[Row]:
@@ -63,21 +55,16 @@ class Pool:
 
 
 def read_pools(profile: Profile, hub_dir: Path | None, salt: str) -> dict[tuple[str, str], Pool]:
-    """The pools of a profile by (component, lane); another salt holds out other questions.
+    """The pools of a profile by (component, lane); another salt holds out other questions."""
 
-    Raises:
-        UserError: a file or data set cannot be read, or a lane's held-out rows have no check.
-    """
+    def asked(row: Row) -> list[str]:  # the names under which what a row asks may stand on the other side
+        return [cluster_of(row), *map(normalised, questions(row))]
+
     pools = {name: _read(profile, name, lane, hub_dir, salt) for name, lane in profile.lanes.items() if not lane.task}
-    held_out = {asked for pool in pools.values() for row in pool.evaluation for asked in _asked(row)}
+    held_out = {name for pool in pools.values() for row in pool.evaluation for name in asked(row)}
     for pool in pools.values():
-        pool.leave_out(lambda row: not held_out.isdisjoint(_asked(row)))
+        pool.leave_out(lambda row: not held_out.isdisjoint(asked(row)))
     return pools
-
-
-def _asked(row: Row) -> list[str]:
-    """The names under which what a row asks may stand on the other side."""
-    return [cluster_of(row), *map(normalised, questions(row))]
 
 
 def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | None, salt: str) -> Pool:
@@ -87,8 +74,17 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
         place, tally, records = profile.file(source), Tally(Reading(**lane.reading or {})), None
         if split:
             place, (dataset, _, config) = Path(f"hub:{source}, split {split}"), source.partition(":")
-            records = enumerate(read_records(hub_dir, dataset, config or None, split, most), start=1)
-        rows = [_own_fields(row) for _, row in islice(iter_rows(place, None, tally=tally, records=records), most)]
+            try:
+                if hub_dir is None and (why := why_unreachable()):
+                    raise UserError(f"{why}; {INSTEAD}")
+                records = enumerate(read_records(hub_dir, dataset, config or None, split, most), start=1)
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from error
+        rows = [row for _, row in islice(iter_rows(place, None, tally=tally, records=records), most)]
+        for row in rows:  # a key, and other names where the lane gives its own
+            row["key"] = row.get("key") or f"{ASKED}{sha256_text(cluster_of(row))[:16]}"
+            moved = {"source_id": row.get("id"), "stage": row.get("stage") or row.get("category")}
+            row |= {name: value for name, value in moved.items() if value}
         if not rows:
             raise no_rows(place, tally.said())
         pool.said += tally.said()
@@ -107,8 +103,7 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
     if share is None:
         share = EVAL_SHARE if lane.check or any(map(has_check, rows)) else 0.0
     for row in rows:
-        asked = _as_eval(row, lane) if split_of(cluster_of(row), share, salt) == "eval" else None
-        if asked:
+        if split_of(cluster_of(row), share, salt) == "eval" and (asked := _as_eval(row, lane)):
             pool.evaluation.append(asked)
         elif (messages := conversation(row)) and learns(messages):
             pool.train.append({**row, "messages": messages})
@@ -120,13 +115,6 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
     if fixed and len(held_out) > len(pool.evaluation):
         pool.said.append(f"{len(held_out) - len(pool.evaluation):,} held out without a check")
     return pool
-
-
-def _own_fields(row: Row) -> Row:
-    """A row with a key, and without the names that its lane gives it."""
-    key = row.get("key") or f"{ASKED}{sha256_text(cluster_of(row))[:16]}"
-    moved = {"source_id": row.get("id"), "stage": row.get("stage") or row.get("category")}
-    return {**row, "key": key, **{name: value for name, value in moved.items() if value}}
 
 
 def _as_eval(row: Row, lane: Lane) -> Row | None:

@@ -1,13 +1,22 @@
-"""What a mixture is made of. In: a profile's name, or a mixture file. Out: components and their lanes. Next: mixture.
+"""What a mixture is made of. In: a mixture file, or a profile's name. Out: a `Profile`. Next: packs.mixture.
 
     capability ─┬─ 0.72 weak_skills ──────┬─ 0.13 bench_math_addition ─┬─ single_digit    (shares of a task's stages
                 │                         ├─ 0.10 bench_spelling_count └─ two_digit …       are the task's own)
-                │                         └─ …
                 └─ 0.28 behavior_anchor ──┬─ 0.85 identity
                                           └─ 0.15 refusal
 
-``quotas.largest_remainder`` turns shares into whole rows on each of the three levels: what is asked for comes out. A
-lane has one source: a task that generates rows, a file of anybody's rows, or a data set of the hub.
+    components:
+      - name: support
+        weight: 0.5
+        benchmark_profile: support
+        gate: {refunds: 0.7, echo: 0.05}
+        lanes:
+          refunds:   {share: 0.6, file: refunds.jsonl, check: {includes_any: [refund]}, hold_out: 0.1}
+          smalltalk: {share: 0.4, hub: HuggingFaceTB/smol-smoltalk, split: train, rows: 20000}
+      - {name: anchor, weight: 0.5, benchmark_profile: release_behavior, lanes: {identity: 0.85, refusal: 0.15}}
+
+The keys are those of `Component` and `Lane`. release, capability, balanced and benchmark are such files, in
+configs/mixtures/. ``quotas.largest_remainder`` turns shares into whole rows on each level: what is asked for comes out.
 """
 
 import re
@@ -18,9 +27,12 @@ from typing import Any, Literal
 
 from picochat.errors import UserError, nearest
 from picochat.files import sha256_file
+from picochat.packs.formats import Reading
 from picochat.packs.quotas import exact
 from picochat.packs.rows import CHECKS as NAMED
 from picochat.packs.rows import check_row, is_check
+from picochat.plugins import find_plugin, load_named
+from picochat.strict_yaml import check_value, read_yaml
 
 CHECKS = {  # name in `check:` → field of an eval row; others go into the row's `check`
     "exact": "answer",  # true: the row's own reply is the answer
@@ -30,17 +42,19 @@ CHECKS = {  # name in `check:` → field of an eval row; others go into the row'
     "max_words": "max_words",
     "answerable": "answerable",
 }
-_OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
 HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
 """What `judge` may name, faults beside the content; `skill_claims`: claims of arithmetic and spelling as well."""
-_ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
 DIAGNOSTIC = "diagnostic"
 """The `claim` of a component about which nothing is said in public, whatever its gates show."""
+_OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
+_ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
+_SHIPPED = Path(__file__).parents[1] / "configs" / "mixtures"
+_GROUP = "picochat.profiles"
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A named part of a component, and where its rows come from.
+    """A named part of a component, and where its rows come from: one of task, file and hub.
 
     Args:
         share: of the component's rows.
@@ -49,14 +63,11 @@ class Lane:
         file: rows of anybody, in one of the forms that picochat reads.
         hub: a data set, "OWNER/NAME" or "OWNER/NAME:CONFIG".
         rows: the most rows that are read of file or data set, from its beginning.
-        reading: how they are read, see `formats.Reading`: {"map": "title=prompt", "on_bad": "drop"}; {"format": "text"}
-            for a corpus, whose documents are learnt as they are (a placebo for other lanes).
+        reading: the arguments of `Reading`; {"format": "text"} for a corpus, learnt as it is (a placebo for lanes).
         hold_out: the share of questions that is held out, by hash. None: 0.2 where rows have a check, else 0.
-        split: of the data set; {"train": …, "eval": …} takes each side from a split of its own, or in a file from the
-            rows whose field ``split`` says so.
+        split: of the data set; {"train": …, "eval": …} takes each side from one of its own (of a file: its field).
         eval_file: a second file, of the rows of the eval side.
-        check: for eval rows without one: name of a check → what it wants. Generated rows get named checks when they are
-            judged, and stay as they are.
+        check: name of a check → what it wants: for eval rows without one, and where generated rows are judged.
         repeat: how often a row may come in training.
         gate: the share of the lane's rows that must pass before its component is claimed.
         judge: those of `HABITS` that fail a reply. None: as the component says.
@@ -153,14 +164,17 @@ class Profile:
             yield f"the profile name '{self.name}' goes into file names: use letters, digits, - and _"
         if len({component.name for component in self.components}) < len(self.components):
             yield "two components have the same name"
-        yield from _share_fault("components", {component.name: component.weight for component in self.components})
+        shares = {"components": [component.weight for component in self.components]}
         for component in self.components:
-            key = f"components.{component.name}"
-            yield from _share_fault(f"{key}.lanes", {name: lane.share for name, lane in component.lanes.items()})
-            yield from _limit_fault(f"{key}.gate", *(component.gate or {}).values())
-            yield from _judge_fault(f"{key}.judge", component.judge)
-        for (part, name), lane in self.lanes.items():
-            yield from self._lane_faults(f"components.{part}.lanes.{name}", lane)
+            shares[f"components.{component.name}.lanes"] = [lane.share for lane in component.lanes.values()]
+        for key, parts in shares.items():
+            if (total := sum(map(exact, parts))) != 1 or min(parts) <= 0:
+                yield f"the shares of {key} must be above 0 and sum to 1, not {float(total)}"
+        for component in self.components:
+            key, gates = f"components.{component.name}", list((component.gate or {}).values())
+            yield from _limit_faults(key, {"gate": gates}, component.judge)
+            for name, lane in component.lanes.items():
+                yield from self._lane_faults(f"{key}.lanes.{name}", lane)
 
     def _lane_faults(self, key: str, lane: Lane) -> Iterator[str]:
         sources = [name for name in ("task", "file", "hub") if getattr(lane, name) is not None]
@@ -175,14 +189,19 @@ class Profile:
             yield f"{key}: {' and '.join(held)} both say what is held out; keep one of them"
         if split and set(lane.split or ()) != {"train", "eval"}:
             yield f"{key}.split: names {', '.join(lane.split or ())}; name the splits train and eval"
-        yield from _limit_fault(f"{key}.gate", lane.gate)
-        yield from _judge_fault(f"{key}.judge", lane.judge or ())
-        yield from _limit_fault(f"{key}.hold_out", lane.hold_out)
+        yield from _limit_faults(key, {"gate": [lane.gate], "hold_out": [lane.hold_out]}, lane.judge or ())
         for field, number in (("rows", lane.rows), ("repeat", lane.repeat)):
             if number is not None and number < 1:
                 yield f"{key}.{field}: is {number}; use a number from 1"
+        try:
+            check_value(dict(lane.reading or {}), Reading, f"{key}.reading")
+            Reading(**lane.reading or {})
+        except ValueError as error:
+            yield str(error)
+        except UserError as error:
+            yield f"{key}.reading: {error}"
+        known = dict.fromkeys([*CHECKS, *NAMED])
         for name, value in (lane.check or {}).items():
-            known = dict.fromkeys([*CHECKS, *NAMED])
             if name not in CHECKS and not is_check(name):
                 yield f"{key}.check.{name}: unknown check{nearest(name, known)}; known are {', '.join(known)}"
             elif name in CHECKS and lane.task:
@@ -199,21 +218,56 @@ class Profile:
                 yield f"{key}.{field}: {self.file(file)} does not exist"
 
 
+def _limit_faults(key: str, limits: Mapping[str, Sequence[float | None]], judge: Sequence[str]) -> Iterator[str]:
+    for name, numbers in limits.items():
+        if wrong := [number for number in numbers if number is not None and not 0 <= number <= 1]:
+            yield f"{key}.{name}: is {wrong[0]}; use a share from 0 to 1"
+    if unknown := [habit for habit in judge if habit not in HABITS]:
+        yield f"{key}.judge: is {unknown[0]!r}{nearest(str(unknown[0]), HABITS)}; use {', '.join(HABITS)}"
+
+
 def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: [*value] if isinstance(value, tuple) else value for name, value in pairs if value is not None}
 
 
-def _share_fault(key: str, shares: Mapping[str, float]) -> Iterator[str]:
-    total = sum(map(exact, shares.values()))
-    if total != 1 or min(shares.values()) <= 0:
-        yield f"the shares of {key} must be above 0 and sum to 1, not {float(total)}"
+def built_in_profiles() -> dict[str, Profile]:
+    """The profiles that come with picochat by name."""
+    return {file.stem: read_mixture(file) for file in sorted(_SHIPPED.glob("*.yaml"))}
 
 
-def _judge_fault(key: str, habits: Sequence[str]) -> Iterator[str]:
-    if wrong := [habit for habit in habits if habit not in HABITS]:
-        yield f"{key}: is {wrong[0]!r}{nearest(str(wrong[0]), HABITS)}; use {', '.join(HABITS)}"
+def load_profile(name: str) -> Profile:
+    """The profile of that name: built in, a mixture file, registered by a package (a `Profile`, or a module in whose
+    folder lies NAME.yaml), or a path ``module.name``; UserError where there is none, or a faulty one."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        return read_mixture(Path(name))
+    built_in = [file.stem for file in sorted(_SHIPPED.glob("*.yaml"))]
+    if name in built_in:
+        return read_mixture(_SHIPPED / f"{name}.yaml")
+    if (plugin := find_plugin(_GROUP, name)) and ":" not in plugin.target:
+        if file := plugin.file(f"{name}.yaml"):
+            return read_mixture(file)
+        raise UserError(f"{plugin.package} names a profile {name} in {plugin.target}, but there is no {name}.yaml")
+    found = load_named(name, _GROUP, f"profile (a mixture file, or built in: {', '.join(built_in)})")
+    if not isinstance(found, Profile):
+        raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")
+    return found
 
 
-def _limit_fault(key: str, *limits: float | None) -> Iterator[str]:
-    if wrong := [limit for limit in limits if limit is not None and not 0 <= limit <= 1]:
-        yield f"{key}: is {wrong[0]}; use a share from 0 to 1"
+def read_mixture(file: Path) -> Profile:
+    """Read and check a mixture file; UserError: one sentence with the file and the key at fault."""
+    try:
+        table = read_yaml(file)
+        if not isinstance(table, dict) or set(table) != {"components"} or not isinstance(table["components"], list):
+            raise ValueError("holds no mixture; write `components:` and a list of them into it, and nothing else")
+        components = []
+        for number, part in enumerate(table["components"]):
+            named = isinstance(part, dict) and "name" in part
+            place, lanes = f"components.{part['name']}" if named else f"components[{number}]", {}
+            check_value(part, Component, place)
+            for name, lane in part["lanes"].items():
+                check_value(lane, Lane | float, f"{place}.lanes.{name}")
+                lanes[name] = Lane(**lane) if isinstance(lane, dict) else Lane(lane)
+            components.append(Component(**{**part, "lanes": lanes}))
+        return Profile(file.stem, tuple(components), file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None

@@ -16,9 +16,9 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from picochat.strict_json import JSONFaultError, decode_utf8, not_utf8, parse_js
 T = TypeVar("T")
 Numbered = Iterator[tuple[int, Any]]
 NaN = Callable[[], None] | None
-"""Called for each NaN, which is read as null (so does pandas write it); None refuses NaN."""
+Choice = Callable[[list[str]], list[str]] | None
 
 LARGEST = 1 << 20
 """Bytes of a row. A conversation of a megabyte has a quarter of a million tokens, and reading it takes a second."""
@@ -46,26 +46,28 @@ def file_kind(path: str | Path) -> str:
     return (place.with_suffix("") if place.suffix.lower() in (".gz", ".zst") else place).suffix.lower()
 
 
-def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST) -> Numbered:
-    """Yield (line from 1, value, or the ValueError that says why there is none).
+def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST, choose: Choice = None) -> Numbered:
+    """Yield (line from 1, value, or the ValueError that says why there is none); UserError: the file cannot be read.
 
     Args:
-        path: a file of any kind above; one of another name is read as .jsonl.
-        nan: see `NaN`.
+        path: a file of another kind than above is read as .jsonl.
+        nan: called for each NaN, which is read as null (so does pandas write it); None refuses NaN.
         largest: bytes that a record may have.
-
-    Raises:
-        UserError: the file cannot be read.
+        choose: takes columns of parquet from the names of those that hold text; None: all are read.
     """
     if file_kind(path) == ".parquet":
-        yield from parquet_rows(path, largest=largest)
+        yield from _parquet_rows(path, choose, largest)
         return
     with open_file(path) as file:
         first = file.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
         values = first.startswith(b"[") or first.partition(b"\n")[0].strip() == b"{"
-        read = _csv_rows if file_kind(path) in (".csv", ".tsv") else _json_values if values else _json_lines
         try:
-            yield from read(file, nan, largest)
+            if file_kind(path) in (".csv", ".tsv"):
+                yield from _csv_rows(file, largest)
+            elif values:
+                yield from _json_values(file, nan, largest)
+            else:
+                yield from _lines(file, partial(parse_json, nan=nan), largest)
         except JSONFaultError as error:
             yield error.line, BrokenError(str(error), error.line)
 
@@ -74,21 +76,13 @@ def parse_lines(path: str | Path, parse: Callable[[bytes], T], blank: bool = Fal
     """Yield (line number from 1, what `parse` makes of the line); its ValueError becomes a UserError with file and
     line. `blank`: also the empty lines."""
     with open_file(path) as file:
-        for number, line in enumerate(_lines(file, LARGEST), start=1):
-            try:
-                if isinstance(line, JSONFaultError):
-                    raise line
-                if blank or line.strip():
-                    yield number, parse(line)
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: {error}") from error
+        for number, value in _lines(file, parse, LARGEST, blank):
+            if isinstance(value, ValueError):
+                raise UserError(f"{path}:{number}: {value}") from value
+            yield number, value
 
 
-def parquet_rows(
-    path: str | Path, choose: Callable[[list[str]], Sequence[str]] | None = None, largest: int = LARGEST
-) -> Numbered:
-    """Yield (row from 1, row, or a fault where it is too large); of the columns that `choose` takes from the names of
-    those that hold text, or all."""
+def _parquet_rows(path: str | Path, choose: Choice, largest: int) -> Numbered:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -98,20 +92,15 @@ def parquet_rows(
         with pyarrow.parquet.ParquetFile(path) as table:
             kinds = (pyarrow.types.is_string, pyarrow.types.is_large_string)
             texts = [column.name for is_text in kinds for column in table.schema_arrow if is_text(column.type)]
-            columns = None if choose is None else list(choose(texts))
-            batches = table.iter_batches(batch_size=64, columns=columns)  # few: each row may be a megabyte
-            yield from enumerate(chain.from_iterable(_small_rows(batch, largest) for batch in batches), start=1)
+            columns, number = choose and choose(texts), 0
+            for batch in table.iter_batches(batch_size=64, columns=columns):  # few: each row may be a megabyte
+                small = batch.nbytes <= largest
+                for one in batch.to_pylist() if small else (batch.slice(place, 1) for place in range(len(batch))):
+                    number += 1
+                    fits = small or one.nbytes <= largest
+                    yield number, one if small else one.to_pylist()[0] if fits else _too_large(one.nbytes, largest)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read as parquet: {error}") from error
-
-
-def _small_rows(batch: Any, largest: int) -> Iterator[Any]:
-    """The rows of a batch of parquet; a fault in place of one that is too large."""
-    if batch.nbytes <= largest:
-        yield from batch.to_pylist()
-        return
-    for row in (batch.slice(place, 1) for place in range(len(batch))):
-        yield row.to_pylist()[0] if row.nbytes <= largest else JSONFaultError(_too_large(row.nbytes, largest))
 
 
 @contextmanager
@@ -137,41 +126,35 @@ def open_file(path: str | Path) -> Iterator[io.BufferedReader]:
             raise UserError(f"cannot read {path}: it is damaged or cut short ({error})") from error
 
 
-def _lines(file: io.BufferedReader, largest: int) -> Iterator[bytes | JSONFaultError]:
-    """The lines; a fault in place of one that is too large."""
-    raw = file.readline(largest + 1).removeprefix(codecs.BOM_UTF8)
+def _lines(
+    file: io.BufferedReader, parse: Callable[[bytes], T], largest: int, blank: bool = False
+) -> Iterator[tuple[int, T | ValueError]]:
+    """The parsed lines; a fault in place of one that is too large or cannot be parsed."""
+    raw, number = file.readline(largest + 1).removeprefix(codecs.BOM_UTF8), 0
     while raw:
-        size = len(raw)
-        if size <= largest:
-            yield raw
-        else:
-            while not raw.endswith(b"\n") and (raw := file.readline(_CHUNK)):
-                size += len(raw)
-            yield JSONFaultError(_too_large(size, largest))
+        size, number = len(raw), number + 1
+        try:
+            if size > largest:
+                while not raw.endswith(b"\n") and (raw := file.readline(_CHUNK)):
+                    size += len(raw)
+                raise _too_large(size, largest)
+            if blank or raw.strip():
+                yield number, parse(raw)
+        except ValueError as error:
+            yield number, error
         raw = file.readline(largest + 1)
 
 
-def _too_large(size: int, largest: int) -> str:
-    return f"holds {size:,} bytes; {largest:,} are allowed"
+def _too_large(size: int, largest: int) -> JSONFaultError:
+    return JSONFaultError(f"holds {size:,} bytes; {largest:,} are allowed")
 
 
-def _json_lines(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
-    for number, line in enumerate(_lines(file, largest), start=1):
-        try:
-            if isinstance(line, JSONFaultError):
-                raise line
-            if line.strip():
-                yield number, parse_json(line, nan=nan)
-        except JSONFaultError as error:
-            yield number, error
-
-
-def _csv_rows(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
+def _csv_rows(file: io.BufferedReader, largest: int) -> Numbered:
     def texts() -> Iterator[str]:
-        for line in _lines(file, largest):
-            if isinstance(line, JSONFaultError):
+        for _, line in _lines(file, decode_utf8, largest, blank=True):
+            if isinstance(line, ValueError):
                 raise line
-            yield decode_utf8(line)
+            yield line
 
     csv.field_size_limit(largest)  # a quotation mark that is never closed ends here
     header = file.peek(_CHUNK).partition(b"\n")[0]
@@ -208,7 +191,12 @@ def _json_values(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
         except JSONFaultError as error:
             raise JSONFaultError(str(error), line) from None
         if not fault:
-            yield line, _writable(value) if "\\u" in text[at:end] else value
+            if "\\u" in text[at:end]:
+                try:
+                    refuse_unwritable(value)
+                except JSONFaultError as error:
+                    value = error
+            yield line, value
             line, at = line + text.count("\n", at, end), end
         elif done or len(text) - at > largest:
             raise JSONFaultError(f"is not JSON, or holds more than {largest:,} bytes: {fault}", line)
@@ -219,11 +207,3 @@ def _json_values(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
                 text, at = text[at:] + decoder.decode(raw, done), 0
             except UnicodeDecodeError as error:
                 raise JSONFaultError(str(not_utf8(error)), line + not_utf8(error).line - 1) from None
-
-
-def _writable(value: Any) -> Any:
-    try:
-        refuse_unwritable(value)
-    except JSONFaultError as error:
-        return error
-    return value

@@ -1,4 +1,4 @@
-"""The JSONL contracts. In: files of chat or eval rows. Out: validated rows (plain dicts). Next: datamodules, evidence.
+"""Chat and eval rows, plain dicts in JSONL. In: rows in our form (of `formats`). Out: valid ones, what they ask.
 
 A *chat row* teaches; it ends with the assistant:
 
@@ -8,18 +8,15 @@ A *chat row* teaches; it ends with the assistant:
      "mixture_profile": "capability", "mixture_component": "weak_skills", "mixture_benchmark_profile": "weak_skills"}
 
 An *eval row* asks; it ends with the user and holds at least one check (``answer``, ``must_include``, …). Its
-``reference`` is the whole reply that a perfect student would give; validation loss is measured on it.
-
-``key`` names the problem, ``cluster`` what it is held out with where that is more: a word of which five tasks ask.
-
-Fields that picochat does not know survive reading and writing. A turn with ``"weight": 0`` is not learnt. A text to go
-on with, learnt as a document is, is one message of the role "text". Rows of other tools: `formats`.
+``reference`` is the whole reply of a perfect student. ``key`` names the problem, ``cluster`` what it is held out with
+where that is more: a word of which five tasks ask. A turn with ``"weight": 0`` is not learnt. A text to go on with,
+learnt as a document is, is one message of the role "text". Fields that picochat does not know stay.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,10 +29,9 @@ Row = dict[str, Any]
 Message = dict[str, Any]  # role, content, and weight: 0 where it is not learnt
 Kind = Literal["chat", "eval", "prompt"]  # a prompt row ends as an eval row does, and needs no check
 
-ROLES = ("system", "user", "assistant")
 LANE_FIELDS = ("mixture_profile", "mixture_component", "mixture_benchmark_profile", "category", "stage", "phrasing")
 TAGS = (*LANE_FIELDS, "answer_style", "knowledge")
-"""What rows are counted and rated by; reports call a tag by its `tag_name`."""
+"""What rows are counted and rated by."""
 ASKED = "asked:"
 """Begins the key of a row that came without one: the hash of its question."""
 CHECK_FIELDS = (
@@ -48,10 +44,7 @@ CHECKS = (
 )
 """The checks that picochat has (evidence.checks); others are entry points of ``picochat.checks`` or dotted paths."""
 
-
-def tag_name(field: str) -> str:
-    """``mixture_component`` is called "component" in reports, ``stage`` "stage"."""
-    return field.removeprefix("mixture_")
+_WORD = re.compile(r"\w+|[-+=×/]")  # the sign is part of a problem: 45 + 10 is not 45 - 10
 
 
 def validate_row(row: Row, kind: Kind) -> Row:
@@ -63,9 +56,20 @@ def validate_row(row: Row, kind: Kind) -> Row:
     messages = row["messages"]
     before = None
     for index, message in enumerate(messages):
-        if fault := _message_fault(message, before):
+        role, content = message["role"], message["content"]
+        if role == "system" and before is not None:
+            fault = ": a system message may only come first"
+        elif role == before:
+            fault = f": two {role} turns follow each other"
+        elif before is not None and "text" in (role, before):
+            fault = ": a text to go on with stands alone"
+        elif role != "system" and not content.strip():
+            fault = f": the {role} turn is empty"
+        else:
+            fault = f" {wrong}" if (wrong := text_fault(content)) else ""
+        if fault:
             raise ValueError(f"messages[{index}]{fault}")
-        before = message["role"]
+        before = role
     if kind == "chat":
         if before not in ("assistant", "text"):
             remedy = "name the field of its reply with `--map`, such as answer=completion"
@@ -74,9 +78,9 @@ def validate_row(row: Row, kind: Kind) -> Row:
             raise ValueError("holds a reply and no question")
     elif before != "user":
         raise ValueError(f"a row to answer must end with the user, this one ends with the {before}")
-    elif kind == "eval" and not has_check(row):
-        raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
     if kind == "eval":
+        if not has_check(row):
+            raise ValueError(f"an eval row needs at least one check: {', '.join(CHECK_FIELDS)}")
         check_row(row)
     return row
 
@@ -92,10 +96,7 @@ def has_check(row: Row) -> bool:
 
 
 def conversation(row: Row) -> list[Message] | None:
-    """The messages that a perfect student would have produced, or None where the row does not say.
-
-    A chat row is its own conversation; an eval row gets its ``reference`` (or its ``answer``) as the last turn.
-    """
+    """The messages up to a perfect student's reply: an eval row's ``reference`` or ``answer``; None: none is known."""
     messages: list[Message] = row["messages"]
     if messages[-1]["role"] != "user":
         return messages
@@ -130,6 +131,11 @@ def normalised(text: str) -> str:
     return plain.rstrip(" .?!…。？！") or plain
 
 
+def words_of(text: str) -> list[str]:
+    """The words and signs of a text, in lower case."""
+    return _WORD.findall(text.lower())
+
+
 def dump_rows(rows: Iterable[Row]) -> str:
     """JSONL text of the rows, one line each, keys in the order they have."""
     encode = json.JSONEncoder(ensure_ascii=False).encode  # one for all rows: json.dumps would make one for each
@@ -141,21 +147,6 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     write_files({Path(path): dump_rows(rows)})
 
 
-def _message_fault(message: Message, before: str | None) -> str | None:
-    """What is wrong with a message after a role, in words that continue "messages[3]"."""
-    role, content = message["role"], message["content"]
-    if role == "system" and before is not None:
-        return ": a system message may only come first"
-    if role == before:
-        return f": two {role} turns follow each other"
-    if before is not None and "text" in (role, before):
-        return ": a text to go on with stands alone"
-    if role != "system" and not content.strip():
-        return f": the {role} turn is empty"
-    fault = text_fault(content)
-    return f" {fault}" if fault else None
-
-
 def is_check(name: str) -> bool:
     """Whether picochat or an installed package has a check of that name; a dotted path is taken for one."""
     return name in CHECKS or "." in name or find_plugin("picochat.checks", name) is not None
@@ -163,48 +154,51 @@ def is_check(name: str) -> bool:
 
 def check_row(row: Mapping[str, Any]) -> None:
     """Raise ValueError, in words that continue "FILE:LINE: ", when a check of the row cannot be applied."""
-    for field in ("accept", "must_include", "must_not_include", "steps", "choice_labels"):
-        if field in row and not _is_texts(row[field]):
-            raise ValueError(f"'{field}' must be a list of strings")
-    groups = row.get("must_include_any", [])
-    if not isinstance(groups, list) or not (all(map(_is_texts, groups)) or _is_texts(groups)):
-        raise ValueError("'must_include_any' must be a list of groups, each a list of strings")
-    for field in ("must_include", "must_not_include", "must_include_any"):
-        phrases = [phrase for part in row.get(field, []) for phrase in ([part] if isinstance(part, str) else part)]
-        if not all(phrase.strip() for phrase in phrases):
-            raise ValueError(f"'{field}' holds an empty phrase, which is in every reply")
-    if "correct_choice" in row:
-        labels = row.get("choice_labels")
-        if not labels or len(set(labels)) < max(2, len(labels)) or row["correct_choice"] not in labels:
-            raise ValueError("'correct_choice' must be one of at least two different 'choice_labels'")
-    if "max_words" in row and (type(row["max_words"]) is not int or row["max_words"] < 1):
-        raise ValueError("'max_words' must be a whole number from 1")
-    if "answerable" in row and not isinstance(row["answerable"], bool):
-        raise ValueError("'answerable' must be true or false")
-    _check_named(row)
-
-
-def _check_named(row: Mapping[str, Any]) -> None:
     checks = row.get("check") or {}
     if not isinstance(checks, dict):
         raise ValueError("'check' must map names of checks to what they want, such as {\"number\": true}")
-    for name, wanted in checks.items():
-        if not is_check(name):
-            raise ValueError(f"unknown check '{name}'{nearest(name, CHECKS)}; known are {', '.join(CHECKS)}")
-        if name == "regex":
-            try:
-                re.compile(wanted)
-            except (re.error, TypeError) as error:
-                raise ValueError(f"'check.regex' is no regular expression: {error}") from None
-        elif name in ("includes", "excludes", "any_of", "includes_any") and not (_is_texts(wanted) and all(wanted)):
-            raise ValueError(f"'check.{name}' must be a list of strings, none of them empty")
-        elif name == "max_words" and (type(wanted) is not int or wanted < 1):
-            raise ValueError("'check.max_words' must be a whole number from 1")
-        elif name == "choice" and "correct_choice" not in row:
+    if unknown := next((name for name in checks if not is_check(name)), None):
+        raise ValueError(f"unknown check '{unknown}'{nearest(unknown, CHECKS)}; known are {', '.join(CHECKS)}")
+    for field, value in (*row.items(), *((f"check.{name}", wanted) for name, wanted in checks.items())):
+        if field in _FORMS and not _FORMS[field][0](value):
+            raise ValueError(f"'{field}' must be {_FORMS[field][1]}")
+    labels = row.get("choice_labels") or ()
+    if "correct_choice" not in row:
+        if "choice" in checks:
             raise ValueError("'check.choice' needs 'choice_labels' and 'correct_choice'")
-        elif name == "steps" and not row.get("steps"):
-            raise ValueError("'check.steps' needs 'steps'")
+    elif len(set(labels)) < max(2, len(labels)) or row["correct_choice"] not in labels:
+        raise ValueError("'correct_choice' must be one of at least two different 'choice_labels'")
+    if "steps" in checks and not row.get("steps"):
+        raise ValueError("'check.steps' needs 'steps'")
+    try:
+        re.compile(checks.get("regex", ""))
+    except (re.error, TypeError) as error:
+        raise ValueError(f"'check.regex' is no regular expression: {error}") from None
 
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_phrases(value: Any) -> bool:
+    return _is_texts(value) and all(map(str.strip, value))  # an empty phrase is in every reply
+
+
+def _is_groups(value: Any) -> bool:
+    return isinstance(value, list) and (_is_phrases(value) or all(map(_is_phrases, value)))
+
+
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {  # field → what holds of it, and in words
+    **dict.fromkeys(("accept", "steps", "choice_labels"), (_is_texts, "a list of strings")),
+    **dict.fromkeys(
+        (
+            "must_include",
+            "must_not_include",
+            *("check.includes", "check.includes_any", "check.any_of", "check.excludes"),
+        ),
+        (_is_phrases, "a list of strings, none of them empty"),
+    ),
+    "must_include_any": (_is_groups, "a list of groups, each a list of strings, none of them empty"),
+    **dict.fromkeys(("max_words", "check.max_words"), (lambda n: type(n) is int and n > 0, "a whole number from 1")),
+    "answerable": (lambda value: isinstance(value, bool), "true or false"),
+}

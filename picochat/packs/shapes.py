@@ -1,8 +1,7 @@
 """The forms that other people's rows have. In: a record. Out: rows with `messages`. Next: formats, which finishes them.
 
-A form is recognised by the fields that it needs, the first of `FORMS` that a record has. What a function below takes
-out of the record is said by the messages that it returns; all other fields stay beside them. A turn says by
-``"weight": 0`` that it is not learnt, whatever name its file has for that.
+A form is recognised by the fields that it needs, the first of `FORMS` that a record has. Fields that its messages do
+not say stay beside them. A turn that is not learnt gets ``"weight": 0``, whatever its file calls that.
 """
 
 import re
@@ -31,6 +30,7 @@ UNSUPPORTED = {
 """Fields of rows and turns that picochat has no way to learn, and what they hold."""
 MARKS = ("weight", "loss_weight", "train", "training")
 """Fields of rows and turns that say whether they are learnt."""
+_LEARNT = {"none": None, "": None, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 CONTROL = re.compile(r"<\|\w+\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|### END\b")
 """What other tools put between turns: in a text it is taken for text."""
 
@@ -44,11 +44,7 @@ class UnsupportedError(ValueError):
 
 
 def rows_of(record: Any, form: str | None = None) -> list[Row]:
-    """The rows of a record in our form; `form` names the one that is to be read.
-
-    Raises:
-        ValueError: in words that continue "FILE:LINE: ".
-    """
+    """The rows of a record, of `form` if that is given; the words of a ValueError continue "FILE:LINE: "."""
     if not isinstance(record, dict):
         raise ValueError(f"holds {json_kind(record)}; an object is expected")
     if record.keys() == {"train"} and isinstance(record["train"], dict):  # MMLU's auxiliary_train
@@ -71,18 +67,33 @@ def rows_of(record: Any, form: str | None = None) -> list[Row]:
     raise ValueError(_unknown(record, form))
 
 
-def mark(holder: dict[str, Any], place: str) -> int | None:
+def _unknown(record: Row, form: str | None) -> str:
+    text, fields = record.get("text"), ", ".join(str(field)[:40] for field in list(record)[:12])
+    if form:
+        needed = " or ".join(" + ".join(sorted(needed)) for name, needed, _ in FORMS if name == form)
+        return f"is not of the form {form}, which has {needed} (its fields: {fields})"
+    if isinstance(text, str) and CONTROL.search(text):
+        return "holds a conversation that a chat template wrote out as one text; give its messages instead"
+    if isinstance(text, str):
+        return "holds a document; `picochat train base` learns those, rows need 'messages' or a prompt and a reply"
+    return (
+        f"needs 'messages', or another form that picochat knows, and has {fields or 'no field'}; name the fields with "
+        "`--map`, such as title=prompt,body=completion"
+    )
+
+
+def mark(holder: Row, place: str) -> int | None:
     """Take the marks out of a row or turn: 0 not learnt, 1 learnt, None where it does not say."""
     marks = []
     for name in MARKS:
         value = str(holder.pop(name, None)).lower()
-        if value not in ("none", "", "0", "0.0", "false", "1", "1.0", "true"):
+        if value not in _LEARNT:
             raise UnsupportedError("fractions of a turn", f"{place}has the {name} {value[:40]}, which is not 0 or 1")
-        marks += [] if value in ("none", "") else [value in ("1", "1.0", "true")]
-    return int(min(marks)) if marks else None
+        marks.append(_LEARNT[value])
+    return min((found for found in marks if found is not None), default=None)
 
 
-def _refuse_unsupported(holder: dict[str, Any], place: str) -> None:
+def _refuse_unsupported(holder: Row, place: str) -> None:
     for field, value in holder.items():
         if field in UNSUPPORTED and value and value != "[]":
             raise UnsupportedError(UNSUPPORTED[field], f"{place}has the field '{field}'")
@@ -120,25 +131,25 @@ def _message(turn: Any, place: str) -> Message:
     """{"from": "GPT", "value": [{"type": "text", "text": "4"}], "train": false}
     → {"role": "assistant", "content": "4", "weight": 0}
     """
+    expected = f"{place} must be an object with the strings 'role' and 'content'"
     if not isinstance(turn, dict):
-        raise ValueError(f"{place} must be an object with the strings 'role' and 'content'")
+        raise ValueError(expected)
     rest = dict(turn)
     _refuse_unsupported(rest, f"{place} ")
     role, other = rest.pop("role", None), rest.pop("from", None)
-    role = other if role is None else role
-    if str(role).lower() in TOOL_ROLES:
-        raise UnsupportedError("tool calls", f"{place} has the role '{role}'")
-    if not isinstance(role, str) or role.lower() not in ROLES:
+    name = str(other if role is None else role)
+    if name.lower() in TOOL_ROLES:
+        raise UnsupportedError("tool calls", f"{place} has the role '{name}'")
+    if name.lower() not in ROLES:
         known = ", ".join(dict.fromkeys(ROLES.values()))
-        raise ValueError(f"{place} has the role {str(role)[:60]!r}; known roles are {known}")
-    said = [rest.pop(name, None) for name in ("content", "value", "text")]
+        raise ValueError(f"{place} has the role {name[:60]!r}; known roles are {known}")
+    said = [rest.pop(field, None) for field in ("content", "value", "text")]
     content = next((text for text in said if text is not None), None)
     if isinstance(content, list):
         content = "".join(_part(part, place) for part in content)
     if not isinstance(content, str):
-        found = json_kind(content)
-        raise ValueError(f"{place} must be an object with the strings 'role' and 'content'; its content is {found}")
-    role, weight = ROLES[role.lower()], mark(rest, f"{place} ")
+        raise ValueError(f"{expected}; its content is {json_kind(content)}")
+    role, weight = ROLES[name.lower()], mark(rest, f"{place} ")
     learnt = role in ("assistant", "text")
     return {"role": role, "content": content, **rest, **({} if weight in (None, learnt) else {"weight": weight})}
 
@@ -153,10 +164,7 @@ def _part(part: Any, place: str) -> str:
 
 def _pair(row: Row, asked: str, answered: tuple[str, ...]) -> Conversations:
     """prompt      {"prompt": "2 + 2?", "completion": "4"}, or response; each a text or a list of messages
-    user        {"user": "2 + 2?", "assistant": "4"}
-                {"input": "2 + 2?", "output": "4"}; inputs and targets; query and response
     alpaca      {"instruction": "Reverse the word.", "input": "train", "output": "niart", "history": [["Hi", "Ho"]]}
-                {"instruction": "Reverse the word.", "instances": [{"input": "train", "output": "niart"}, …]}: several
     dolly       {"instruction": "When was it built?", "context": "The mill …", "response": "In 1801."}
 
     A prompt alone is one to be asked. An empty one makes a text to go on with, learnt as a document is.
@@ -186,7 +194,7 @@ def _said(role: str, text: Any, field: str) -> list[Message]:
     if isinstance(text, list):
         return _messages(text, field)
     if role == "assistant" and isinstance(text, bool | int | float):
-        text = json_text(text)
+        text = str(text).lower()  # as JSON writes it: 5, true
     if not isinstance(text, str):
         raise ValueError(f"'{field}' must be text or a list of messages, not {json_kind(text)}")
     return [{"role": role, "content": text}]
@@ -218,7 +226,7 @@ def _choices(row: Row) -> Conversations:
     question, choices = row.pop("question"), row.pop("choices", None) or row.pop("options", None)
     if isinstance(question, dict):
         question, choices = question["stem"], question["choices"]
-    if isinstance(choices, dict):  # columns, or {"A": "iron", "B": "wood"}
+    if isinstance(choices, dict):
         choices = zip(choices["label"], choices["text"], strict=True) if "text" in choices else choices.items()
     else:
         choices = [(one["label"], one["text"]) if isinstance(one, dict) else ("", one) for one in choices]
@@ -229,11 +237,10 @@ def _choices(row: Row) -> Conversations:
     place = next((names.index(name) for names, name in known if name in names), key)
     if type(place) is not int or not 0 <= place < len(texts):
         raise ValueError(f"the answer {str(key)[:40]!r} is none of the {len(texts)} choices")
-    right = labels[place]
-    row |= {"choice_labels": labels, "correct_choice": right}
+    row |= {"choice_labels": labels, "correct_choice": labels[place]}
     lines = (f"{label}. {text}" for label, text in zip(labels, texts, strict=True))
     prompt = "\n".join((question.strip(), *lines, "Answer with the letter."))
-    yield [{"role": "user", "content": prompt}, {"role": "assistant", "content": right}]
+    yield [{"role": "user", "content": prompt}, {"role": "assistant", "content": labels[place]}]
 
 
 def _tree(row: Row) -> Conversations:
@@ -252,9 +259,9 @@ def _tree(row: Row) -> Conversations:
     tree = row.pop("prompt")
     row.setdefault("key", f"oasst:{row['message_tree_id']}")
     for way in ways(tree, []):
-        turns = [{name: node[name] for name in kept & node.keys()} for node in way]
         met = [{"weight": 0} if id(node) in learnt else {} for node in way]
-        yield _messages([turn | mark for turn, mark in zip(turns, met, strict=True)], "prompt")
+        turns = [{name: node[name] for name in kept & node.keys()} | seen for node, seen in zip(way, met, strict=True)]
+        yield _messages(turns, "prompt")
         learnt.update(map(id, way))
 
 
@@ -277,23 +284,3 @@ FORMS: tuple[tuple[str, set[str], Callable[[Row], Conversations]], ...] = (
     ("prompt", {"query", "response"}, partial(_pair, asked="query", answered=("response",))),
 )
 """(name, fields that a record of it has, what makes conversations of it)."""
-
-
-def json_text(value: bool | int | float) -> str:
-    """A number or truth value as JSON writes it: 5, true."""
-    return str(value).lower()
-
-
-def _unknown(record: dict[str, Any], form: str | None) -> str:
-    text, fields = record.get("text"), ", ".join(str(field)[:40] for field in list(record)[:12])
-    if form:
-        needed = " or ".join(" + ".join(sorted(needed)) for name, needed, _ in FORMS if name == form)
-        return f"is not of the form {form}, which has {needed} (its fields: {fields})"
-    if isinstance(text, str) and CONTROL.search(text):
-        return "holds a conversation that a chat template wrote out as one text; give its messages instead"
-    if isinstance(text, str):
-        return "holds a document; `picochat train base` learns those, rows need 'messages' or a prompt and a reply"
-    return (
-        f"needs 'messages', or another form that picochat knows, and has {fields or 'no field'}; name the fields with "
-        "`--map`, such as title=prompt,body=completion"
-    )

@@ -33,13 +33,7 @@ class _Slot(NamedTuple):
     capital: bool = False
 
 
-class _Choice(NamedTuple):
-    """``[one|other]``."""
-
-    options: "tuple[_Text, ...]"
-
-
-_Text = tuple[str | _Slot | _Choice, ...]
+_Text = tuple["str | _Slot | list[_Text]", ...]  # the list is [one|other]
 
 
 class _Rule(NamedTuple):
@@ -55,7 +49,7 @@ def story(seed: int, index: int) -> str:
     The same two numbers give the same story on every machine; two indices practically never give the same.
     """
     telling = _Telling(Draw(seed, "story", index))
-    told = _ARTICLE.sub(r"\1n ", telling.expand(telling.fresh("plot")).replace(" // ", "\n"))
+    told = _ARTICLE.sub(r"\1n ", telling.fresh("plot").replace(" // ", "\n"))
     return _START.sub(lambda start: start[0][:-1] + start[0][-1].upper(), told)
 
 
@@ -66,7 +60,7 @@ class _Telling:
         self.draw = draw
         self.rules = _grammar()
         self.cast: dict[str, tuple[_Rule, tuple[_Text, ...], dict[str, str]]] = {}
-        self.said: dict[str, str] = {}
+        self.said: dict[tuple[str, str], str] = {}
         self.used: set[tuple[str, int]] = set()
         self.remember("hero", draw.pick(("girl", "boy")))
         self.remember("friend", draw.pick(("girl", "boy")))
@@ -74,9 +68,8 @@ class _Telling:
     def remember(self, name: str, rule_name: str) -> None:
         """Draw a line of the rule for ``name``: another one than any other name holds."""
         rule = self.rules[rule_name]
-        taken = [line for _, line, _ in self.cast.values()]
         line = self.draw.pick(rule.lines)
-        while any(line is other for other in taken):
+        while any(line is other for _, other, _ in self.cast.values()):
             line = self.draw.pick(rule.lines)
         gender = {"girl": 1, "boy": 0}.get(rule_name, self.draw.below(2))
         self.cast[name] = (rule, line, _PRONOUNS[gender])
@@ -85,35 +78,29 @@ class _Telling:
         """The text with every slot and choice replaced."""
         return "".join([part if isinstance(part, str) else self.part(part) for part in text])
 
-    def part(self, part: _Slot | _Choice) -> str:
-        if isinstance(part, _Choice):
-            return self.expand(self.draw.pick(part.options))
+    def part(self, part: "_Slot | list[_Text]") -> str:
+        if isinstance(part, list):
+            return self.expand(self.draw.pick(part))
         if not part.name:
-            return self.expand(self.fresh(part.rule))
+            return self.fresh(part.rule)
         if part.name not in self.cast:
             self.remember(part.name, part.rule)
-        words = self.field(part)
+        rule, line, pronouns = self.cast[part.name]
+        key = part.name, part.field
+        if key not in self.said:
+            remembered = part.field in rule.fields
+            self.said[key] = self.expand(line[rule.fields.index(part.field)]) if remembered else pronouns[part.field]
+        words = self.said[key]
         return words[0].upper() + words[1:] if part.capital else words
 
-    def fresh(self, rule_name: str) -> _Text:
+    def fresh(self, rule_name: str) -> str:
         """A line of the rule that this story has not used, as long as there is one."""
         lines = self.rules[rule_name].lines
-        first = number = self.draw.below(len(lines))
-        while (rule_name, number) in self.used:
-            number = (number + 1) % len(lines)
-            if number == first:
-                break
+        first = self.draw.below(len(lines))
+        order = [*range(first, len(lines)), *range(first)]
+        number = next((number for number in order if (rule_name, number) not in self.used), first)
         self.used.add((rule_name, number))
-        return lines[number][0]
-
-    def field(self, slot: _Slot) -> str:
-        rule, line, pronouns = self.cast[slot.name]
-        if slot.field not in rule.fields:
-            return pronouns[slot.field]
-        key = f"{slot.name}.{slot.field}"
-        if key not in self.said:
-            self.said[key] = self.expand(line[rule.fields.index(slot.field)])
-        return self.said[key]
+        return self.expand(lines[number][0])
 
 
 @functools.cache
@@ -136,9 +123,9 @@ def _parse(text: str) -> _Text:
     return tuple(_part(piece) for piece in _TOKEN.split(text) if piece)
 
 
-def _part(piece: str) -> str | _Slot | _Choice:
+def _part(piece: str) -> "str | _Slot | list[_Text]":
     if piece[0] == "[":
-        return _Choice(tuple(map(_parse, piece[1:-1].split("|"))))
+        return list(map(_parse, piece[1:-1].split("|")))
     if piece[0] == "<":
         return _Slot(piece[1:-1])
     if piece[0] == "{":

@@ -22,7 +22,7 @@ from picochat.files import sha256_file, sha256_text, write_json
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import iter_rows
 from picochat.packs.mixture import build_task_pack
-from picochat.packs.mixture_file import load_profile
+from picochat.packs.profiles import load_profile
 from picochat.packs.rows import cluster_of
 from picochat.plugins import load_named
 from picochat.strict_json import read_json_object

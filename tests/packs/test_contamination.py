@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from picochat.packs.contamination import Contamination, Entry, Overlap, Screen, check
-from picochat.packs.rows import Row
+from picochat.packs.contamination import Contamination, Entry, NearIndex, Overlap, check
+from picochat.packs.rows import Row, words_of
 
 STORY = "Ana has 27 apples and gets 15 more. Then Ana gives 18 away. How many are left?"
 HILL = "Please tell me in a few words what the small red house on the hill was built for"
@@ -104,9 +104,9 @@ def test_the_near_index_finds_what_comparing_all_pairs_finds(seed: int) -> None:
     def jaccard(one: str, other: str) -> float:
         return len(shingles(one) & shingles(other)) / len(shingles(one) | shingles(other))
 
-    screen = Screen([Entry(str(row), text, "") for row, text in enumerate(texts)])
+    index = NearIndex([words_of(text) for text in texts], [{}] * len(texts))
     expected = [{row for row, text in enumerate(texts) if jaccard(text, copy) >= 0.8} for copy in copies]
-    assert [screen.met(copy, "")[1] for copy in copies] == expected
+    assert [set(index.near(words_of(copy))) for copy in copies] == expected
     assert sum(map(len, expected)) > 3
 
 

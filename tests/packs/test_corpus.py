@@ -4,7 +4,6 @@ import builtins
 import hashlib
 import json
 import os
-import pydoc_data.topics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,23 +32,37 @@ def imported(pack: DatasetPack) -> list[dict[str, str]]:
     return [json.loads(line) for line in pack.corpus_path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_short_txt_file_is_one_document_paragraphs_and_all(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf\r\nOne day\r\n\r\nit rained.\r\n")
-    assert list(iter_documents(tmp_path / "a.txt")) == [
-        Document("One day\n\nit rained.", (tmp_path / "a.txt").as_posix())
-    ]
+LONG = [letter * 4_999 for letter in "abcde"]  # 5,001 characters each with its line end and the blank line
 
 
-def test_a_long_txt_file_is_cut_at_blank_lines_once_a_document_is_long_enough(tmp_path: Path) -> None:
-    paragraphs = [letter * 4_999 for letter in "abcde"]  # 5,001 characters each with its line end and the blank line
-    (tmp_path / "a.txt").write_text("\n\n".join(paragraphs))
-    assert texts(tmp_path / "a.txt") == ["\n\n".join(paragraphs[:2]), "\n\n".join(paragraphs[2:4]), paragraphs[4]]
+@pytest.mark.parametrize(("name", "content", "expected"), [
+    ("a.txt", "\ufeff\r\nOne day\r\n\r\nit rained.\r\n", ["One day\n\nit rained."]),
+    ("a.txt", "\n\n".join(LONG), ["\n\n".join(LONG[:2]), "\n\n".join(LONG[2:4]), LONG[4]]),  # cut at blank lines
+    ("a.txt", "x\n" * 10_000, ["x\n" * 7_999 + "x", "x\n" * 1_999 + "x"]),  # without any, at line ends of twice that
+    ("a.md", "One.<|endoftext|>Two.\n<|end_of_text|>\nThree.", ["One.", "Two.", "Three."]),
+    ("a.jsonl", '{"text": " one "}\n\n{"text": " "}\n"two"\n{"body": "3", "text": "III"}\n', ["one", "two", "III"]),
+    ("a.json", '[{"content": "one"}, {"story": "two"}]', ["one", "two"]),
+])  # fmt: skip
+def test_each_kind_of_file_gives_its_documents(name: str, content: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert list(iter_documents(tmp_path / name)) == [Document(text, (tmp_path / name).as_posix()) for text in expected]
 
 
-def test_a_long_txt_file_without_blank_lines_is_cut_at_line_ends(tmp_path: Path) -> None:
-    line = "x" * 999
-    (tmp_path / "a.txt").write_text((line + "\n") * 40)
-    assert [text.count("\n") + 1 for text in texts(tmp_path / "a.txt")] == [16, 16, 8]
+@pytest.mark.parametrize(("columns", "settings", "expected"), [
+    ({"text": ["one", None, "", "two"], "title": ["a", "b", "c", "d"]}, {}, ["one", "two"]),
+    ({"title": ["a", "b"], "content": ["one", "two"]}, {}, ["one", "two"]),
+    ({"prose": ["one", "two"], "stars": [1, 2]}, {}, ["one", "two"]),  # the only column of texts
+    ({"left": ["one"], "right": ["eins"]}, {"text_field": "right"}, ["eins"]),
+    ({"left": ["one"], "right": ["eins"]}, {}, r"which column holds the text\?; .*-field NAME` .*\(left, right\)"),
+    ({"left": ["one"]}, {"text_field": "up"}, r"no column of texts is called up; .* reads another \(left\)"),
+])  # fmt: skip
+def test_parquet_finds_its_column_or_asks(columns: Any, settings: Any, expected: Any, tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", columns)
+    if isinstance(expected, list):
+        assert texts(path, **settings) == expected
+    else:
+        with pytest.raises(UserError, match=expected):
+            texts(path, **settings)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
@@ -58,41 +71,9 @@ def test_a_document_of_millions_of_characters_goes_on_in_others_at_line_ends(nam
     if name == "a.jsonl":
         (tmp_path / name).write_text(json.dumps({"text": text}))
     else:
-        pyarrow.parquet.write_table(pyarrow.table({"text": [text]}), tmp_path / name)
+        write_parquet(tmp_path / name, {"text": [text]})
     lengths = [len(document.text) for document in iter_documents(tmp_path / name)]
     assert lengths == [999_998, 999_998, 1_000_000, 500_000]
-
-
-def test_jsonl_reads_text_or_the_field_that_is_named_and_skips_empty_documents(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": " one "}\n\n{"text": " "}\n{"text": "two", "body": "zwei"}\n')
-    assert texts(path) == ["one", "two"]
-    path.write_text('{"text": "one", "body": "eins"}\n')
-    assert texts(path, text_field="body") == ["eins"]
-
-
-@pytest.mark.parametrize(
-    ("column", "columns"),
-    [
-        ("text", {"text": ["one", None, "", "two"], "title": ["a", "b", "c", "d"]}),
-        ("content", {"title": ["a", "b"], "content": ["one", "two"]}),
-        ("prose", {"prose": ["one", "two"], "stars": [1, 2]}),
-    ],
-)
-def test_parquet_finds_the_column_by_its_name_or_by_being_the_only_one_of_texts(
-    tmp_path: Path, column: str, columns: dict[str, Any]
-) -> None:
-    path = write_parquet(tmp_path / "a.parquet", columns)
-    assert texts(path) == texts(path, text_field=column) == ["one", "two"]
-
-
-def test_parquet_with_two_columns_of_texts_asks_which_one(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", {"left": ["one"], "right": ["eins"]})
-    assert texts(path, text_field="right") == ["eins"]
-    with pytest.raises(UserError, match=r"which column holds the text\?; .* --text-field NAME` .*\(left, right\)"):
-        texts(path)
-    with pytest.raises(UserError, match=r"no column of texts is called up; .* reads another \(left, right\)"):
-        texts(path, text_field="up")
 
 
 def test_a_folder_is_read_in_order_of_names_hidden_and_other_files_left_out(tmp_path: Path) -> None:
@@ -141,14 +122,6 @@ def test_importing_stories_writes_corpus_and_pack_with_provenance(tmp_path: Path
     assert sorted(file.name for file in (tmp_path / "out" / "tiny").iterdir()) == ["corpus.jsonl", "dataset_pack.json"]
 
 
-def test_the_same_import_gives_the_same_bytes_and_another_seed_other_stories(tmp_path: Path) -> None:
-    a, b, c = (
-        import_corpus("stories", tmp_path / name, 20, seed).corpus_path for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    )
-    assert a and b and c and a.read_bytes() == b.read_bytes()
-    assert not set(a.read_bytes().splitlines()) & set(c.read_bytes().splitlines())
-
-
 def test_importing_files_drops_and_counts_duplicates_and_keeps_sources(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "ünique"}\n{"text": "twice"}\n{"text": " twice\\n"}\n')
     (tmp_path / "b.txt").write_text("twice\n")
@@ -170,36 +143,20 @@ def test_an_imported_corpus_reads_back_and_can_be_imported_again(tmp_path: Path)
     assert imported(second) == [row | {"source": first.corpus_path.as_posix()} for row in imported(first)[:4]]
 
 
-def test_real_prose_of_the_standard_library_comes_in_whole(tmp_path: Path) -> None:
-    topics = pydoc_data.topics.topics
-    for name, text in topics.items():
-        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
-    pack = import_corpus(tmp_path, tmp_path / "out")
-    said = {"".join(text.split()) for text in topics.values()}  # a topic that two names share counts once
-    assert sum(len("".join(row["text"].split())) for row in imported(pack)) == sum(map(len, said))
-    assert pack.data["provenance"]["documents"] > len(said) > 60  # some were long enough to be cut
-
-
-@pytest.mark.parametrize("layout", ["parquet", "jsonl"])
 def test_a_hub_data_set_is_streamed_shard_by_shard_from_a_snapshot_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     (tmp_path / "snapshot" / "data").mkdir(parents=True)
     for shard in range(3):
-        place = tmp_path / "snapshot" / "data" / f"train-0000{shard}-of-00003.{layout}"
-        rows = [f"shard {shard} text {row}" for row in range(4)]
-        if layout == "parquet":
-            write_parquet(place, {"id": ["x"] * 4, "text": rows})
-        else:
-            place.write_text("".join(json.dumps({"text": row, "n": 1}) + "\n" for row in rows))
+        place = tmp_path / "snapshot" / "data" / f"train-0000{shard}-of-00003.parquet"
+        write_parquet(place, {"id": ["x"] * 4, "text": [f"shard {shard} text {row}" for row in range(4)]})
     source = f"hub:{tmp_path / 'snapshot'}"
     whole = imported(import_corpus(source, tmp_path / "whole"))
     assert [row["text"] for row in whole] == [f"shard {shard} text {row}" for shard in range(3) for row in range(4)]
     assert {row["source"] for row in whole} == {source}
     two = imported(import_corpus(source, tmp_path / "two", shards=2))
     assert two == whole[:8]
-    assert imported(import_corpus(source, tmp_path / "five", documents=5)) == whole[:5]
     with pytest.raises(UserError, match="has 3 shards, 4 were asked for"):
         import_corpus(source, tmp_path / "four", shards=4)
 

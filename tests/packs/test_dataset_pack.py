@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from picochat.errors import UserError
-from picochat.packs.dataset_pack import dataset_pack_text, load_dataset_pack, promoted_text
+from picochat.packs.dataset_pack import load_dataset_pack, promoted_text
 
 
 def write_pack(folder: Path, data: Any) -> Path:
@@ -63,12 +63,6 @@ def test_a_promoted_path_still_leads_there_when_the_packs_folder_is_a_link(tmp_p
     assert promoted.read_text() == "x"
 
 
-def test_a_new_packs_text_loads_again_with_its_extra_keys(tmp_path: Path) -> None:
-    path = tmp_path / "dataset_pack.json"
-    path.write_text(dataset_pack_text(name="n", description="d", corpus="corpus.jsonl", seed=7))
-    assert load_dataset_pack(path).data == {"name": "n", "description": "d", "corpus": "corpus.jsonl", "seed": 7}
-
-
 BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", ":1: is not JSON"),
     "cut short": (b'{"name":\n "x"', ":2: is not JSON"),
@@ -97,8 +91,3 @@ def test_a_broken_pack_is_refused_by_file_and_key(case: str, tmp_path: Path) -> 
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}.*{words}"):
         load_dataset_pack(path)
-
-
-def test_a_missing_pack_names_the_command_that_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file; `picochat data import"):
-        load_dataset_pack(tmp_path / "nowhere" / "dataset_pack.json")

@@ -18,8 +18,7 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.evidence.scoring import score
 from picochat.packs import build_task_pack, records
-from picochat.packs.corpus import import_rows
-from picochat.packs.formats import Reading, Tally, iter_rows, read_rows
+from picochat.packs.formats import Reading, Tally, import_rows, iter_rows, read_rows
 from picochat.packs.records import LARGEST, iter_records
 from picochat.packs.rows import Row, check_row, dump_rows, learns
 from picochat.packs.shapes import FORMS, MARKS, UNSUPPORTED
@@ -76,6 +75,7 @@ def test_the_choices_of_format_are_the_forms() -> None:
 
 CONTEXT = [{"role": "user", "content": "Who?\n\nBob came."}, {"role": "assistant", "content": "Bob"}]
 GOLD = "6 * 7 = 42\nSo 42.\nFinal answer: 1042"
+METAL, LABELLED = "Which is a metal?", [{"text": "wood", "label": "A"}, {"text": "iron", "label": "B"}]
 LETTERS = "Which is a metal?\nA. wood\nB. iron\nAnswer with the letter."
 
 
@@ -104,19 +104,16 @@ LETTERS = "Which is a metal?\nA. wood\nB. iron\nAnswer with the letter."
         ({"answerKey": "2"}, {"text": ["wood", "iron"], "label": ["1", "2"]}),
         ({"answerKey": 2}, [{"text": "wood", "label": 1}, {"text": "iron", "label": 2}]),
     )),
+    *((record, {"messages": [dict(ASK, content=LETTERS), dict(SAY, content="B")]}) for record in (
+        {"question": {"stem": METAL, "choices": LABELLED}, "answerKey": "B"},
+        {"train": {"question": METAL, "choices": ["wood", "iron"], "answer": 1}},
+    )),
     ({"prompt": "", "completion": "Once."}, {"messages": [{"role": "text", "content": "Once."}]}),
     ({"messages": [ASK, SAY], "category": 3, "id": 7, "answer": 4},
      {"messages": [ASK, SAY], "category": "3", "id": "7", "answer": "4"}),
 ])  # fmt: skip
 def test_a_record_becomes_a_row(record: Row, expected: Row, read: Callable[..., Row]) -> None:
     assert {name: value for name, value in read(record).items() if name in expected} == expected
-
-
-def test_stems_of_arc_and_mmlu_in_train_are_read(read: Callable[..., Row]) -> None:
-    choices = [{"text": "wood", "label": "A"}, {"text": "iron", "label": "B"}]
-    stem = {"question": {"stem": "Which is a metal?", "choices": choices}, "answerKey": "B"}
-    mmlu = {"train": {"question": "Which is a metal?", "choices": ["wood", "iron"], "answer": 1}}
-    assert read(stem)["messages"] == read(mmlu)["messages"] == [dict(ASK, content=LETTERS), dict(SAY, content="B")]
 
 
 def test_each_reply_of_a_tree_is_learnt_once_whether_nested_or_flat(tmp_path: Path) -> None:
@@ -181,8 +178,6 @@ def test_no_known_field_of_a_turn_vanishes(form: str, read: Callable[..., Row]) 
     ({"role": "tool", "content": "12 C"}, "has the role 'tool'; picochat learns no tool calls"),
     ({"from": "function_call", "value": "{}"}, "has the role 'function_call'; picochat learns no tool calls"),
     ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "content of the type image_url"),
-    ({"role": "assistant", "content": None}, r"must be an object with .* its content is null"),
-    ({"role": "assistant", "content": ""}, "the assistant turn is empty"),
 ])  # fmt: skip
 def test_a_turn_that_cannot_be_learnt_is_named(turn: Row, says: str, read: Callable[..., Row]) -> None:
     with pytest.raises(UserError, match=rf"row.jsonl:1: messages\[1\].*{says}"):
@@ -369,19 +364,3 @@ def test_rows_of_task_packs_pass_through_to_the_byte(profile: str, tmp_path: Pat
     report = build_task_pack(tmp_path, profile=profile, sft_rows=200, eval_rows=60, promote=False)
     for path, kind in ((report.chat_path, "chat"), (report.eval_path, "eval")):
         assert dump_rows(read_rows(path, kind, check_row)).encode() == Path(path).read_bytes()  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "fields", ['"must_include": "5"', '"choice_labels": [1, 2], "correct_choice": 1', '"max_words": 0']
-)
-def test_inspect_refuses_what_an_evaluation_refuses_in_the_same_words(
-    fields: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "eval.jsonl"
-    file.write_text('{"prompt": "2 + 3?", "answer": "5", ' + fields + "}\n")
-    said = []
-    for words in ("data inspect", "eval chat --checkpoint none --out-dir out --input"):
-        with pytest.raises(SystemExit):
-            main([*words.split(), str(file)])
-        said.append(capsys.readouterr().err.rpartition(": ")[2])
-    assert said[0] == said[1] != ""

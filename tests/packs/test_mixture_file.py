@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from picochat.errors import UserError
 from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
 from picochat.packs.formats import read_rows
-from picochat.packs.mixture_file import built_in_profiles, load_profile, read_mixture
+from picochat.packs.profiles import built_in_profiles, load_profile, read_mixture
 from picochat.packs.quotas import split_of
 from picochat.packs.rows import Row, normalised, prompt_text
 
@@ -115,20 +115,6 @@ def test_a_lane_says_how_its_file_is_read(folder: Path) -> None:
     assert len(found) == 72  # 240 x .75 x .4
 
 
-@pytest.mark.parametrize(
-    ("reading", "message"),
-    [
-        ("{formt: text}", "unknown key .did you mean format"),
-        ("{on_bad: skip}", "error or drop"),
-        ("{map: a}", "THEIRS"),
-    ],
-)
-def test_readings_that_cannot_be_meant_are_refused(folder: Path, reading: str, message: str) -> None:
-    (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", f"file: chat.jsonl, reading: {reading}"))
-    with pytest.raises(UserError, match=rf"support\.lanes\.chat\.reading.*{message}"):
-        read_mixture(folder / "mine.yaml")
-
-
 def test_repeat_lets_rows_come_again_after_all_others_came(folder: Path) -> None:
     (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", "file: chat.jsonl, repeat: 3"))
     report, train, _ = build(folder, sft_rows=320)  # 320 x .75 x .4 = 96
@@ -222,7 +208,11 @@ def test_built_in_profiles_are_files_with_their_gates() -> None:
         ("[refund, money]", "refund", r"refunds\.check\.includes_any: 'must_include_any' must be a list"),
         ("file: chat.jsonl}", "file: chat.jsonl, hold_out: 0.5}", r"chat: none of the rows that it holds out has a"),
         ("      chat:", "      refunds:", r"has the key 'refunds' twice; keep one of them"),
+        ("file: chat.jsonl", "file: chat.jsonl, reading: {formt: text}", r"chat\.reading\.formt: unknown key"),
+        ("file: chat.jsonl", "file: chat.jsonl, reading: {on_bad: skip}", r"chat\.reading\.on_bad: .*error or drop"),
+        ("file: chat.jsonl", "file: chat.jsonl, reading: {map: a}", r"chat\.reading: map is 'a'; give THEIRS=OURS"),
         ("name: skills", "name: support", r"two components have the same name"),
+        ("weight: 0.25", "weight: 0.25\n    judge: [ecko]", r"skills\.judge: is 'ecko' \(did you mean echo"),
         ("    benchmark_profile: support\n", "", r"components\.support: lacks the key benchmark_profile; add it"),
         ("components:", "parts:", r"holds no mixture; write `components:` and a list of them into it"),
     ],

@@ -116,20 +116,6 @@ def test_questions_of_the_eval_side_never_reach_training(built: TaskPackReport) 
     assert built.data["contamination"]["status"] == "ready"
 
 
-def test_records_become_rows_in_our_form(built: TaskPackReport) -> None:
-    sums = next(row for row in read_rows(built.chat_path, "chat") if row["source_dataset"] == "openai/gsm8k")
-    number = int(prompt_text(sums).rsplit(" ", 1)[1].rstrip("?"))
-    worked = f"First {number} + 1 = {number + 1}.\nThen stop.\nFinal answer: 1{number:03d}"
-    assert sums["messages"][1]["content"] == worked
-    for row in read_rows(built.eval_path, "eval"):
-        if row["category"].startswith("bench_choice_arc"):
-            assert row["correct_choice"] == row["reference"] == "C"
-            assert "\nC. choice " in prompt_text(row)
-        if row["category"] == "bench_choice_mmlu":
-            number = int(prompt_text(row).split("?")[0].rsplit(" ", 1)[1])
-            assert row["correct_choice"] == "ABCD"[number % 4]
-
-
 def test_a_chat_source_gives_its_first_exchange(pack: Path, tmp_path: Path) -> None:
     write(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", [smoltalk(number) for number in range(50)])
     report = build(pack, tmp_path, sft_rows=100, eval_rows=16, source="hub")

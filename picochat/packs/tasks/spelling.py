@@ -28,10 +28,10 @@ from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 from typing import Any, ClassVar
 
+from picochat.packs.content import common_words
 from picochat.packs.quotas import split_hash
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import with_filler, word_families
-from picochat.packs.words import common_words
 
 
 class _Spelling(Task):
