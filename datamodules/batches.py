@@ -76,6 +76,37 @@ class Examples:
             mask = np.concatenate([np.zeros(len(self.prefix), dtype=bool), mask])
         return ids, mask
 
+    def batch(
+        self, bins: Sequence[IntArray], context_length: int, pad_id: int, step_tokens: int | None = None
+    ) -> Batch:
+        """A row for each bin of examples; an empty bin is a row of padding. `step_tokens` are the supervised tokens of
+        the whole optimizer step; None counts those of this batch."""
+        shape = (len(bins), context_length)
+        inputs = np.full(shape, pad_id, dtype=np.int64)
+        labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
+        positions = np.zeros(shape, dtype=np.int64)
+        documents = np.zeros(shape, dtype=np.int32)
+        lanes = np.full(shape, -1, dtype=np.int16)
+        for row, members in enumerate(bins):
+            place = 0
+            for document, index in enumerate(members.tolist(), start=1):
+                ids, mask = self[index]
+                span = slice(place, place + len(ids) - 1)
+                inputs[row, span] = ids[:-1]
+                labels[row, span] = np.where(mask[1:], ids[1:], IGNORE_INDEX)
+                positions[row, span] = np.arange(len(ids) - 1)
+                documents[row, span] = document
+                lanes[row, span] = self.lanes[index]
+                place = span.stop
+            positions[row, place:] = np.arange(context_length - place)
+        begins = np.diff(documents, axis=1, prepend=-1) != 0
+        cu_seqlens = np.append(np.flatnonzero(begins), documents.size).astype(np.int32)
+        supervised = np.flatnonzero(labels != IGNORE_INDEX)
+        # without supervised tokens the loss is 0, not 0 / 0
+        total = torch.tensor(max(len(supervised) if step_tokens is None else step_tokens, 1))
+        first, last = (inputs, labels, positions, documents, lanes), (cu_seqlens, supervised)
+        return Batch._make([*map(torch.from_numpy, first), total, *map(torch.from_numpy, last)])
+
 
 def whole_rows(store: TokenStore, rows: IntArray, lanes: IntArray) -> Examples:
     """Every row as one example."""
@@ -86,11 +117,7 @@ def whole_rows(store: TokenStore, rows: IntArray, lanes: IntArray) -> Examples:
 def split_rows(
     store: TokenStore, rows: IntArray, context_length: int, reread: int, prefix: tuple[int, ...]
 ) -> Examples:
-    """Rows cut where they do not fit the context, as drawn above.
-
-    Args:
-        reread: tokens that a continuing example reads again, from 1 to less than the context.
-    """
+    """Rows cut where they do not fit the context, as drawn above; a continuing example reads `reread` tokens again."""
     offsets = np.asarray(store.offsets)
     starts, stops = offsets[rows], offsets[rows + 1]
     first = context_length + 1  # tokens that fit the first example
@@ -102,47 +129,6 @@ def split_rows(
     again = np.where(number > 0, reread, 0).astype(np.int32)
     begins = np.where(number > 0, starts[of_row] + first + (number - 1) * more - reread, starts[of_row])
     return Examples(store, rows[of_row], begins, ends, again, np.zeros(len(of_row), dtype=np.int16), prefix)
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How bins of examples become rows of a batch."""
-
-    examples: Examples
-    context_length: int
-    pad_id: int
-
-    def batch(self, bins: Sequence[IntArray], step_tokens: int | None = None) -> Batch:
-        """A row for each bin; an empty bin is a row of padding.
-
-        Args:
-            step_tokens: supervised tokens of the whole optimizer step; None counts those of this batch.
-        """
-        shape = (len(bins), self.context_length)
-        inputs = np.full(shape, self.pad_id, dtype=np.int64)
-        labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
-        positions = np.zeros(shape, dtype=np.int64)
-        documents = np.zeros(shape, dtype=np.int32)
-        lanes = np.full(shape, -1, dtype=np.int16)
-        for row, members in enumerate(bins):
-            place = 0
-            for document, index in enumerate(members.tolist(), start=1):
-                ids, mask = self.examples[index]
-                span = slice(place, place + len(ids) - 1)
-                inputs[row, span] = ids[:-1]
-                labels[row, span] = np.where(mask[1:], ids[1:], IGNORE_INDEX)
-                positions[row, span] = np.arange(len(ids) - 1)
-                documents[row, span] = document
-                lanes[row, span] = self.examples.lanes[index]
-                place = span.stop
-            positions[row, place:] = np.arange(self.context_length - place)
-        begins = np.diff(documents, axis=1, prepend=-1) != 0
-        cu_seqlens = np.append(np.flatnonzero(begins), documents.size).astype(np.int32)
-        supervised = np.flatnonzero(labels != IGNORE_INDEX)
-        # without supervised tokens the loss is 0, not 0 / 0
-        total = torch.tensor(max(len(supervised) if step_tokens is None else step_tokens, 1))
-        first, last = (inputs, labels, positions, documents, lanes), (cu_seqlens, supervised)
-        return Batch._make([*map(torch.from_numpy, first), total, *map(torch.from_numpy, last)])
 
 
 def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence[str]) -> str:

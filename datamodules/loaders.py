@@ -17,7 +17,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
-from picochat.datamodules.batches import Layout
+from picochat.datamodules.batches import Examples
 from picochat.datamodules.packing import Bins
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.errors import UserError
@@ -38,7 +38,8 @@ _REFUSED = {  # callback of Lightning → why it cannot work here, and what does
 class TrainBatches(Dataset[Batch]):
     """The micro-batches of one rank, by their number in the run."""
 
-    layout: Layout
+    examples: Examples
+    pad_id: int
     plan: DataPlan
     split: Split
     rank: int
@@ -46,7 +47,8 @@ class TrainBatches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         step, micro = divmod(number, self.split.accumulate)
         bins = self.plan.bins(self.split.start(step, micro, self.rank), self.split.batch_size)
-        return self.layout.batch(bins, self.plan.tokens(self.split.step_start(step), self.split.rows))
+        tokens = self.plan.tokens(self.split.step_start(step), self.split.rows)
+        return self.examples.batch(bins, self.plan.capacity, self.pad_id, tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,10 @@ class EvalBatches(Dataset[Batch]):
     5 bins, batch_size 2, 2 ranks:     rank 0   [0 1] [4 -]        rank 1   [2 3] [(0) -]
     """
 
-    layout: Layout
+    examples: Examples
+    pad_id: int
     bins: Bins
+    context_length: int
     batch_size: int
     rank: int
     world_size: int
@@ -68,20 +72,20 @@ class EvalBatches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         start = (number * self.world_size + self.rank) * self.batch_size
-        empty = self.bins.order[:0]
-        bins = [self.bins[i] if i < len(self.bins) else empty for i in range(start, start + self.batch_size)]
-        if start < len(self.bins):
-            return self.layout.batch(bins)
-        batch = self.layout.batch([self.bins[0], *bins[1:]])
+        bins = [self.bins[place] for place in range(start, min(start + self.batch_size, len(self.bins)))]
+        padding = [self.bins.order[:0]] * (self.batch_size - max(len(bins), 1))
+        batch = self.examples.batch([*(bins or [self.bins[0]]), *padding], self.context_length, self.pad_id)
+        if bins:
+            return batch
         labels, one = torch.full_like(batch.labels, IGNORE_INDEX), torch.tensor(1)
         return batch._replace(labels=labels, step_tokens=one, supervised=batch.supervised[:0])
 
 
 class Loader(Generic[T]):
-    """`total` batches of a dataset of whole batches, from number `start()` on, whenever an iteration begins.
+    """`total` batches of a dataset of whole batches, from number `start()` on, whenever an iteration begins. (With
+    several ranks Lightning would give a bare DataLoader a sampler of its own, which deals every bin out twice over.)
 
-    It holds no DataLoader of its own: with several ranks Lightning would give that one a sampler, which deals every bin
-    out twice over. The two state methods say that it can be resumed; the state is the optimizer step, kept elsewhere.
+    The two state methods say that it can be resumed; the state is the optimizer step, kept elsewhere.
     """
 
     def __init__(

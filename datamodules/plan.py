@@ -175,9 +175,7 @@ class Split:
         batch_size: packed rows a micro-batch, on each rank.
         accumulate: micro-batches an optimizer step.
         world_size: ranks.
-        first_step: an optimizer step (from 0) whose first bin is known; a run that was resumed with another split
-            counts from there.
-        first_bin: that bin.
+        first_step, first_bin: a step whose first bin is known; a run resumed with another split counts from there.
     """
 
     batch_size: int

@@ -125,14 +125,7 @@ def task_pack_paths(mixture: Profile, folder: Path) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class RowFiles:
-    """Files of chat rows, and one of eval rows.
-
-    Args:
-        chat: the files that are trained on.
-        evaluation: the file of eval rows, if there is one.
-        reading: how the chat rows are read.
-        cache: folder for what is made of them.
-    """
+    """Files of chat rows, how these are read, a file of eval rows if there is one, and a folder for what is made."""
 
     chat: list[Input]
     evaluation: Path | None

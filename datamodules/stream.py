@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.blocks import Table, Text, terminal
-from picochat.datamodules.batches import Drawing, Examples, Layout, draw_rows, render_row
+from picochat.datamodules.batches import Drawing, Examples, draw_rows, render_row
 from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter, check_trainer
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
@@ -152,7 +152,7 @@ class StreamDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> Loader[Batch]:
         """The rest of the run; without a trainer, one block of the plan. When a run begins the mixture is logged."""
         trainer, split = self.trainer, self.split
-        batches = TrainBatches(self._layout(self._train), self.plan, split, self.rank[0])
+        batches = TrainBatches(self._train, self.chat_tokenizer.pad_id, self.plan, split, self.rank[0])
         if trainer is None:
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
         check_trainer(self.trainer)
@@ -173,13 +173,10 @@ class StreamDataModule(LightningDataModule, ABC):
 
     def eval_loader(self, name: str) -> Loader[Batch]:
         """A whole evaluation side, packed."""
-        examples = self._evaluations[name]
-        bins = pack(examples.lengths, self.context_length, self.packing)
-        batches = EvalBatches(self._layout(examples), bins, self.batch_size, *self.rank)
+        examples, context, pad_id = self._evaluations[name], self.context_length, self.chat_tokenizer.pad_id
+        bins = pack(examples.lengths, context, self.packing)
+        batches = EvalBatches(examples, pad_id, bins, context, self.batch_size, *self.rank)
         return Loader(batches, len(batches))  # starting workers takes longer than making these batches
-
-    def _layout(self, examples: Examples) -> Layout:
-        return Layout(examples, self.context_length, self.chat_tokenizer.pad_id)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream goes on: the first packed row of the next optimizer step, which follows from the step alone,

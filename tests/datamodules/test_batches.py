@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picochat.datamodules.batches import Layout, draw_rows, render_row, split_rows, whole_rows
+from picochat.datamodules.batches import draw_rows, render_row, split_rows, whole_rows
 from picochat.datamodules.store import Chunk, TokenStore, build_store
 from picochat.model.tokenizer import ChatTokenizer
 
@@ -26,7 +26,7 @@ def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> No
     yes, no = True, False
     store = store_of(tmp_path, [[BOS, 1, 2, END], [BOS, 3, END]], [[no, no, yes, yes], [no, no, yes]])
     examples = whole_rows(store, np.arange(2), np.array([4, 0]))
-    batch = Layout(examples, 8, PAD).batch([np.array([0, 1])])
+    batch = examples.batch([np.array([0, 1])], 8, PAD)
     assert batch.input_ids.tolist() == [[BOS, 1, 2, BOS, 3, PAD, PAD, PAD]]
     assert batch.labels.tolist() == [[-100, 2, END, -100, END, -100, -100, -100]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
@@ -38,7 +38,7 @@ def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> No
     assert [str(tensor.dtype) for tensor in batch] == [f"torch.int{bits}" for bits in (64, 64, 64, 32, 16, 64, 32, 64)]
     assert examples.lengths.tolist() == [3, 2]
     assert examples.supervised.tolist() == [2, 1]
-    padded = Layout(examples, 4, PAD).batch([np.array([1]), np.array([], dtype=int)])  # an empty bin is padding
+    padded = examples.batch([np.array([1]), np.array([], dtype=int)], 4, PAD)  # an empty bin is padding
     assert padded.input_ids.tolist() == [[BOS, 3, PAD, PAD], [PAD] * 4]
     assert padded.document_ids[1].tolist() == [0] * 4
 
@@ -92,7 +92,7 @@ def test_a_row_is_rendered_with_borders_lanes_and_what_is_learnt(tmp_path: Path,
     store = store_of(tmp_path, [one.ids for one in rendered], [one.supervised for one in rendered])
     examples = whole_rows(store, np.arange(2), np.array([1, 0]))
     used = int(examples.lengths.sum())
-    batch = Layout(examples, used + 3, tokenizer.pad_id).batch([np.array([0, 1])])
+    batch = examples.batch([np.array([0, 1])], used + 3, tokenizer.pad_id)
     assert render_row(batch, 0, tokenizer, ["who", "count"]).splitlines() == [
         "document 1 [count] <|bos|><|user|>How many?<|end|><|assistant|>⟦Two.<|end|>⟧",
         "document 2 [who] <|bos|><|user|>Who?<|end|><|assistant|>⟦A dog.<|end|>⟧",

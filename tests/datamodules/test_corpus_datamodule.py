@@ -81,8 +81,6 @@ def test_a_corpus_of_which_nothing_is_held_out_says_so(pack: str, caplog: pytest
     [
         ({"overlap": 0}, r"overlap must lie in 1…62"),
         ({"overlap": 63}, "overlap"),
-        ({"val_fraction": 1.0}, "val_fraction"),
-        ({"block_size": 0}, "block_size"),
         ({"dataset_pack": "nowhere/other.json"}, r"other\.json does not exist"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from picochat.datamodules.batches import Examples, Layout, split_rows, whole_rows
+from picochat.datamodules.batches import Examples, split_rows, whole_rows
 from picochat.datamodules.loaders import TrainBatches
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.store import Chunk, TokenStore, build_store
@@ -41,10 +41,10 @@ def test_three_ranks_read_the_bytes_that_they_always_read(
     )
     columns = (examples.lengths, examples.supervised, examples.lanes)
     plan = DataPlan(*columns, capacity=40 if cut else 64, seed=seed, alpha=alpha, packing=packing, block_size=70)  # type: ignore[arg-type]
-    layout, split = Layout(examples, plan.capacity, pad_id=999), Split(batch_size=2, accumulate=2, world_size=3)
+    split = Split(batch_size=2, accumulate=2, world_size=3)
     digest = hashlib.sha256(plan.fingerprint.encode())
     for rank in range(3):
-        batches = TrainBatches(layout, plan, split, rank)
+        batches = TrainBatches(examples, 999, plan, split, rank)
         for batch in DataLoader(batches, batch_size=None, sampler=range(8)):
             for tensor in batch[:6]:  # the rest follows from these
                 digest.update(tensor.numpy().tobytes())

@@ -23,11 +23,6 @@ def test_quotas_of_three_categories(sampling: str, expected: list[int]) -> None:
     assert quotas(np.array([100, 400, 900]), ALPHAS[sampling], 60).tolist() == expected
 
 
-def test_a_category_without_rows_gets_nothing_whatever_alpha() -> None:
-    for alpha in ALPHAS.values():
-        assert quotas(np.array([4, 0, 4]), alpha, 10).tolist() == [5, 0, 5]
-
-
 @given(
     st.lists(st.integers(0, 10**6), min_size=1, max_size=30).filter(any),
     st.sampled_from([0.0, 0.3, 0.5, 1.0]),
