@@ -22,10 +22,10 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 from tqdm import tqdm
 
-from picochat.datamodules.store import TokenStore
+from picochat.datamodules.store import TokenStore, hash_of
 from picochat.datamodules.tokenise import Input, tokens_of_rows
 from picochat.errors import UserError
-from picochat.files import sha256_file, sha256_text, write_json
+from picochat.files import sha256_text, write_json
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.contamination import Overlap
@@ -147,10 +147,7 @@ class RowFiles:
     @cached_property
     def hashes(self) -> list[str]:
         """The sha256 of each chat file, and of the file of eval rows."""
-        try:
-            return list(map(sha256_file, self.paths))
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+        return list(map(hash_of, self.paths))
 
     def stores(
         self, tokenizer: ChatTokenizer, *, verify: bool, overlap: Overlap | None = None

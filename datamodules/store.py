@@ -103,11 +103,15 @@ class TokenStore:
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
     """The name's hash. Files are read as their suffixes say, so they count, too."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template, *["thinking"] * tokenizer.thinking]
+    return sha256_text("\n".join([*parts, *(hash_of(file) + file_kind(file) for file in files)]))[:20]
+
+
+def hash_of(file: Path) -> str:
+    """The sha256 of a user's file."""
     try:
-        parts += [sha256_file(file) + file_kind(file) for file in files]
+        return sha256_file(file)
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-    return sha256_text("\n".join(parts))[:20]
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:

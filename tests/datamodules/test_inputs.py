@@ -58,22 +58,18 @@ def test_files_get_exactly_their_shares_of_every_block(files: dict[str, str], th
     dm = ready(files, chat_input=["A=0.5:a.jsonl", "b.jsonl", "c.jsonl"], block_size=80, sampling="uniform")
     assert dm.lanes == ["A", "b", "c"]
     assert dm.plan.quotas.tolist() == [40, 30, 10]  # b and c share the other half by their rows, 30 : 10
-    places = {dm._train.store.place(row).split(":")[0] for row in range(80)}
-    assert places == {"a.jsonl", "b.jsonl", "c.jsonl"}
-    assert dm._train.store.place(79) == "c.jsonl:10"
+    assert [dm._train.store.place(row) for row in (0, 39, 40, 79)] == [
+        "a.jsonl:1", "a.jsonl:40", "b.jsonl:1", "c.jsonl:10"
+    ]  # fmt: skip
     assert "sampling by mixture_component, shares" in dm.describe()
-
-
-def test_shares_beside_the_root(files: dict[str, str], three: Path) -> None:
-    dm = ready(
-        files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], shares={"a": 0.2, "b": 0.7, "c": 0.1}, block_size=20
+    root, all_named, without = (
+        ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], block_size=20, shares=shares)
+        for shares in (None, {"a": 0.2, "b": 0.7, "c": 0.1}, {"b": 0})
     )
-    assert dm.plan.quotas.tolist() == [4, 14, 2]
-    root = ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], block_size=20)
     assert root.plan.quotas.tolist() == [9, 7, 4]  # roots 6.32 : 5.48 : 3.16, of twenty 8.45, 7.32 and 4.23
-    assert root.plan.fingerprint != dm.plan.fingerprint
-    without = ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], shares={"b": 0}, block_size=20)
+    assert all_named.plan.quotas.tolist() == [4, 14, 2]
     assert without.plan.quotas.tolist() == [13, 0, 7]  # roots 6.32 : 3.16, of twenty 13.33 and 6.67
+    assert root.plan.fingerprint != all_named.plan.fingerprint
     assert without.steps_of(1, Split(1)) < root.steps_of(1, Split(1))  # an epoch of a and c alone
 
 

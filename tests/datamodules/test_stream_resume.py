@@ -60,7 +60,6 @@ def fit(
     steps: int = 12,
     batch_size: int = 4,
     accumulate: int = 1,
-    workers: int = 0,
     stop_after: int | None = None,
     resume: bool = False,
     **trainer_settings: Any,
@@ -80,27 +79,12 @@ def fit(
         callbacks=callbacks,
         **{"limit_val_batches": 0, "logger": False, **trainer_settings},
     )
-    data = ChatDataModule(**files, batch_size=batch_size, context_length=128, num_workers=workers, block_size=60)
+    data = ChatDataModule(**files, batch_size=batch_size, context_length=128, block_size=60)
     try:
         trainer.fit(probe, data, ckpt_path=folder / "saved.ckpt" if resume else None, weights_only=False)
     except SystemExit:  # Lightning's way out of a KeyboardInterrupt
         assert stop_after
     return probe
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("stop_after", [5, 9])  # inside an epoch of the 60-example blocks, and in a later block
-def test_a_resumed_run_is_shown_what_the_straight_run_is(
-    files: dict[str, str], tmp_path: Path, stop_after: int, workers: int
-) -> None:
-    straight = fit(files, tmp_path)
-    before = fit(files, tmp_path, stop_after=stop_after, workers=workers)
-    after = fit(files, tmp_path, resume=True, workers=workers)
-    assert sorted(straight.shown) == list(range(12))
-    assert sorted(before.shown) == list(range(stop_after))
-    assert sorted(after.shown) == list(range(stop_after, 12))
-    assert {**before.shown, **after.shown} == straight.shown
-    assert after.weight.item() == straight.weight.item()
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 1), (2, 4), (1, 8), (4, 2)])
@@ -130,6 +114,7 @@ def test_a_run_resumed_twice_with_different_splits_goes_on(files: dict[str, str]
 @pytest.mark.parametrize(
     ("settings", "stop_after", "first_step"),
     [
+        ({}, 9, 9),  # in a later block
         ({"accumulate": 4}, 22, 5),  # saved after 5 steps and 2 micro-batches: the step is done again whole
         ({"limit_train_batches": 5}, 7, 7),  # epochs that a user cuts short
     ],
@@ -174,14 +159,10 @@ def test_another_plan_or_other_rows_than_the_checkpoint_s_are_refused(files: dic
     said = r"other settings of the data .*: sha256 [0-9a-f]{12} then, [0-9a-f]{12} now; resume with those of its config"
     with pytest.raises(UserError, match=said):
         fit({**files, "seed": 7}, tmp_path, steps=4, resume=True)  # type: ignore[dict-item]
-    path = Path(files["chat_input"])
-    kept = path.read_bytes()
-    path.write_bytes(kept.replace(b"market", b"tekram"))  # as long as before, in letters
-    try:
-        with pytest.raises(UserError, match=r"other training rows or their tokenizer: sha256 [0-9a-f]{12} then"):
-            fit(files, tmp_path, steps=4, resume=True)
-    finally:
-        path.write_bytes(kept)
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(Path(files["chat_input"]).read_bytes().replace(b"market", b"tekram"))  # as long, in letters
+    with pytest.raises(UserError, match=r"other training rows or their tokenizer: sha256 [0-9a-f]{12} then"):
+        fit({**files, "chat_input": str(path)}, tmp_path, steps=4, resume=True)
 
 
 def test_shares_of_the_lanes_are_logged_when_a_run_begins_and_not_again(

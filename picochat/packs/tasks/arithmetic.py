@@ -7,6 +7,7 @@ are one problem. A story of three numbers is worked out as a sum and then a diff
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import add, mul, sub
 from typing import Any, ClassVar
 
 from picochat.packs.content import content
@@ -17,6 +18,7 @@ from picochat.packs.tasks.wording import pair_families, story_families, with_fil
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
+_WORK = {"+": (add, write_sum), "-": (sub, write_difference), "x": (mul, write_product)}
 _IN_PRODUCTS = frozenset((each, each * times) for each in range(10, 14) for times in range(1, 13))  # 24+12 of 3x12
 
 
@@ -65,10 +67,6 @@ class _OnPairs(_Worked):
     ordered = False
     """Whether {a} is the larger operand and {b} the smaller one, in every phrasing and in the key."""
 
-    @abstractmethod
-    def work(self, a: int, b: int) -> tuple[int, list[str]]:
-        """The answer and its working."""
-
     def calculations(self, value: Pair) -> list[tuple[int, str, int]]:
         return [(value[0], self.sign, value[1])]
 
@@ -82,9 +80,10 @@ class _OnPairs(_Worked):
     def pose(self, stage: str, value: Pair, template: str, draw: Draw) -> Problem:
         a, b = sorted(value, reverse=self.ordered)
         swapped = not self.ordered and template.index("{b}") < template.index("{a}")  # {b} bags of {a}: worked as b x a
-        answer, steps = self.work(b, a) if swapped else self.work(a, b)
+        calculate, write = _WORK[self.sign]
+        answer, steps = str(calculate(a, b)), write(b, a) if swapped else write(a, b)
         prompt = with_filler(template.format(a=a, b=b), draw)
-        return Problem(prompt, str(answer), str(answer), tuple(steps), content=(str(a), str(b)))
+        return Problem(prompt, answer, answer, tuple(steps), content=(str(a), str(b)))
 
 
 class Addition(_OnPairs):
@@ -100,9 +99,6 @@ class Addition(_OnPairs):
     def side(self, stage: str, value: Pair) -> Side:
         return _side_of_sum(self, *value)
 
-    def work(self, a: int, b: int) -> tuple[int, list[str]]:
-        return a + b, write_sum(a, b)
-
 
 class Subtraction(_OnPairs):
     """Differences up to three digits, never negative."""
@@ -113,9 +109,6 @@ class Subtraction(_OnPairs):
 
     def values(self, stage: str) -> Sequence[Pair]:
         return _by_digits(stage, lambda small, large: large % 10 < small % 10)
-
-    def work(self, a: int, b: int) -> tuple[int, list[str]]:
-        return a - b, write_difference(a, b)
 
 
 class Multiplication(_OnPairs):
@@ -141,9 +134,6 @@ class Multiplication(_OnPairs):
             return super().side(stage, value)
         sides = {self.split(self.key(stage, (value[0], digit))) for digit in divmod(value[1], 10) if digit > 1}
         return "eval" if "eval" in sides else "train"
-
-    def work(self, a: int, b: int) -> tuple[int, list[str]]:
-        return a * b, write_product(a, b)
 
 
 class Removal(_Worked):
