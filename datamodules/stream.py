@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
@@ -96,6 +96,10 @@ class StreamDataModule(LightningDataModule, ABC):
             packing=self.packing,
             block_size=self.block_size,
         )
+        if self.trainer is not None:
+            callbacks: list[Callback] = cast(Any, self.trainer).callbacks  # Lightning leaves them out of its types
+            if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
+                callbacks.append(_DescribeMixture(self))
         lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
         left_out = {lane for lane, share in (shares or {}).items() if not share}
         unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn and lane not in left_out]
@@ -150,7 +154,7 @@ class StreamDataModule(LightningDataModule, ABC):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> Loader[Batch]:
-        """The rest of the run; without a trainer, one block of the plan. When a run begins the mixture is logged."""
+        """The rest of the run; without a trainer, one block of the plan."""
         trainer, split = self.trainer, self.split
         batches = TrainBatches(self._train, self.chat_tokenizer.pad_id, self.plan, split, self.rank[0])
         if trainer is None:
@@ -158,12 +162,6 @@ class StreamDataModule(LightningDataModule, ABC):
         check_trainer(self.trainer)
         if trainer.fit_loop.restarting:
             align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
-        if trainer.global_step == 0:
-            rank_zero_info(self.describe())
-            lanes = [(i, lane) for i, lane in enumerate(self.lanes) if lane in self.trained_lanes]
-            metrics = {f"data/{unit}/{lane}": own[i] for unit, own in self.shares().items() for i, lane in lanes}
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=0)
         total = trainer.max_steps * split.accumulate
         return Loader(batches, total, self.num_workers, lambda: trainer.global_step * split.accumulate)
 
@@ -259,3 +257,19 @@ class StreamDataModule(LightningDataModule, ABC):
     def draw_row(self, batch: Batch, index: int | None = None) -> Drawing:
         """A packed row, or all of the batch, as a picture in a notebook: lanes are colours, the loss mask is dark."""
         return draw_rows(batch, range(len(batch.input_ids)) if index is None else [index], self.lanes)
+
+
+class _DescribeMixture(Callback):
+    """Prints and logs the mixture when a run begins; loggers drop what an older run left in on_train_start."""
+
+    def __init__(self, data: StreamDataModule) -> None:
+        self.data = data
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step > 0:
+            return  # resumed: it is in the log already
+        rank_zero_info(self.data.describe())
+        lanes = [(i, lane) for i, lane in enumerate(self.data.lanes) if lane in self.data.trained_lanes]
+        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in self.data.shares().items() for i, lane in lanes}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=0)
