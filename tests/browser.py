@@ -20,13 +20,13 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
 )
-_PATIENCE = 60.0  # seconds for any answer, on a busy machine
+_PATIENCE = 600.0  # seconds for any answer, on a busy machine
 # Chromium wants exactly the descriptors 3 and 4; this small process moves them there and becomes Chromium.
 _MOVE = (
     "import fcntl, os, sys; theirs = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD, 10); "
     "os.dup2(theirs, 3); os.dup2(theirs, 4); os.execv(sys.argv[2], sys.argv[2:])"
 )
-_SPOKE = (*("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening"),)
+_SPOKE = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening")
 
 
 def find_chromium() -> str | None:
@@ -87,10 +87,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         tab.call("Emulation.setEmulatedMedia", features=[scheme])
         tab.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
-        deadline = time.monotonic() + _PATIENCE
-        while tab.evaluate("document.readyState") != "complete" or tab.evaluate("location.href") == "about:blank":
-            assert time.monotonic() < deadline, f"{page} did not load"
-            time.sleep(0.02)
+        tab.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
         return tab
 
 
@@ -147,7 +144,7 @@ class Page:
         deadline = time.monotonic() + _PATIENCE
         while not self.evaluate(script):
             assert time.monotonic() < deadline, script
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def pdf(self, path: Path) -> None:
         """The page as it is printed, A4."""

@@ -1,25 +1,22 @@
-"""A small training run for tests/test_exactness.py, in this process or (kill -9, several ranks) in one of its own.
+"""A small training run by Lightning's Trainer, and what it leaves.
 
-python tests/exact_run.py '{"root": "/tmp/run", "batch_size": 8, "kill_at": 17}'
-python tests/exact_run.py golden          writes tests/golden_losses.json anew: say in the commit why they moved
+python tests/exact_run.py        writes tests/golden_losses.json anew: say in the commit why they moved
 """
 
 import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from small_rows import chat_row, eval_row, write_jsonl
+from small_rows import make_data
 
 from picochat.callbacks import AtomicCheckpointIO, LastCheckpoint, LRSchedule, RunLogger
 from picochat.datamodules import ChatDataModule
@@ -27,7 +24,6 @@ from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.optim import OptimizerConfig
 from picochat.model.sharding import ShardedStrategy
-from picochat.model.vocabulary import train_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 
@@ -43,7 +39,6 @@ class Run:
     accumulate: int = 1
     ranks: int = 1
     sharded: bool = False
-    workers: int = 0
     kill_at: int | None = None
     resume: bool = False
     learning_rate: float = 0.004
@@ -74,58 +69,31 @@ class KeepFirstGradients(Callback):
             torch.save({name: weight.grad for name, weight in pl_module.named_parameters()}, self.path)
 
 
-def make_data(folder: Path) -> Path:
-    """Rows of three lanes whose answers have from 1 to 60 words."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [chat_row("add", n, 1 + n % 5) for n in range(90)]
-    rows += [chat_row("spell", n, 4 + n * 7 % 57) for n in range(60)]
-    rows += [chat_row("identity", n, 2) for n in range(30)]
-    write_jsonl(folder / "chat.jsonl", rows)
-    write_jsonl(folder / "eval.jsonl", [eval_row("spell", n, 1 + 9 * n) for n in range(7)])
-    texts = [message["content"] for row in rows for message in row["messages"]]
-    train_tokenizer(texts, 300).write(folder / "tokenizer.json")
-    return folder
+def open_data(folder: str | Path, **settings: Any) -> ChatDataModule:
+    """The data of `make_data`, not yet prepared."""
+    files = {"chat_input": "chat.jsonl", "eval_input": "eval.jsonl", "tokenizer": "tokenizer.json", "work_dir": ""}
+    paths = {name: str(Path(folder) / file) for name, file in files.items()}
+    return ChatDataModule(**{**paths, "context_length": 192, **settings})
 
 
 def fit(run: Run) -> ChatModule:
     """Train, and leave the results in the run's folder."""
     torch.set_num_threads(1)
     seed_everything(1, verbose=False)
-    root, data = Path(run.root), Path(run.data)
+    root = Path(run.root)
     root.mkdir(parents=True, exist_ok=True)
-    decoder = DecoderConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-    )
+    optimizer: dict[str, Any] = {"name": run.optimizer, "learning_rate": run.learning_rate}
     module = ChatModule(
-        decoder,
-        optimizer=OptimizerConfig(
-            name=run.optimizer,  # type: ignore[arg-type]
-            learning_rate=run.learning_rate,
-            matrix_learning_rate=5 * run.learning_rate,
-        ),
+        DecoderConfig(512, 32, 64, 2, 4, 2, 8),
+        optimizer=OptimizerConfig(**optimizer, matrix_learning_rate=5 * run.learning_rate),
         compile=run.compile,
-    )
-    rows = ChatDataModule(
-        chat_input=str(data / "chat.jsonl"),
-        eval_input=str(data / "eval.jsonl"),
-        tokenizer=str(data / "tokenizer.json"),
-        work_dir=str(data),
-        batch_size=run.batch_size,
-        context_length=192,
-        block_size=100,
-        num_workers=run.workers,
     )
     callbacks: list[Callback] = [LRSchedule(warmup_steps=4, min_lr_ratio=0.1), LastCheckpoint(run.save_every)]
     if not run.sharded:  # gradients are slices
         callbacks.append(KeepFirstGradients(root / "gradients.pt"))
     if run.kill_at is not None:
         callbacks.append(Kill(run.kill_at))
-    strategy: Any = ShardedStrategy() if run.sharded else "ddp" if run.ranks > 1 else "auto"
+    strategy: Any = ShardedStrategy() if run.sharded else "ddp_fork" if run.ranks > 1 else "auto"
     trainer = Trainer(
         max_steps=run.steps,
         accumulate_grad_batches=run.accumulate,
@@ -144,14 +112,20 @@ def fit(run: Run) -> ChatModule:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, rows, ckpt_path=root / "last.ckpt" if run.resume else None)
+    data = open_data(run.data, batch_size=run.batch_size, block_size=100)
+    trainer.fit(module, data, ckpt_path=root / "last.ckpt" if run.resume else None)
     return module
+
+
+def logged(root: Path, name: str) -> dict[int, float]:
+    """{step: value} of a metric of a run."""
+    with (root / "metrics.csv").open(newline="") as file:
+        return {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
 
 
 def losses(root: Path, name: str = "train/loss") -> list[float]:
     """A loss as it was logged, in order."""
-    with (root / "metrics.csv").open(newline="") as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+    return list(logged(root, name).values())
 
 
 def golden_losses() -> list[float]:
@@ -162,17 +136,6 @@ def golden_losses() -> list[float]:
         return losses(Path(folder) / "run")
 
 
-def in_a_process(run: Run) -> int:
-    """Run it in a process of its own; its exit status (-9 when it was killed)."""
-    done = subprocess.run([sys.executable, __file__, json.dumps(asdict(run))], capture_output=True, text=True)
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise RuntimeError(done.stderr)
-    return done.returncode
-
-
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    if sys.argv[1] == "golden":
-        GOLDEN.write_text(json.dumps(golden_losses(), indent=0) + "\n")
-    else:
-        fit(Run(**json.loads(sys.argv[1])))
+    GOLDEN.write_text(json.dumps(golden_losses(), indent=0) + "\n")

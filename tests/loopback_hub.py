@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,22 +53,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.server.asked.append((self.command, path))
-        root, info = self.server.folder, {"sha": REVISION, "siblings": [], "tags": [], "private": False}
-        if path.startswith(tree := f"/api/datasets/owner/name/tree/{REVISION}"):
-            self._list(root / path.removeprefix(tree).strip("/"))
-        elif path.startswith(files := f"/datasets/owner/name/resolve/{REVISION}/"):
-            self._send_file(root / path.removeprefix(files))
-        elif path == "/" or path.startswith("/api/datasets/owner/name"):
-            self._send({"id": "owner/name", **info})
-        elif path.startswith("/api/models/owner/model/tree/"):
-            self._list(root)
-        elif path.startswith("/api/models/owner/model"):
+        root = self.server.folder
+        if listed := re.fullmatch(r"/api/(?:datasets|models)/owner/\w+/tree/[^/]+/?(.*)", path):
+            self._list(root / listed[1])
+        elif file := re.fullmatch(r"(?:/datasets)?/owner/(?:name|model)/resolve/[^/]+/(.+)", path):
+            self._send_file(root / file[1])
+        elif repository := re.match(r"/$|/api/(?:datasets|models)/(owner/name|owner/model|me/tiny)\b", path):
             names = [{"rfilename": file.name} for file in root.iterdir()]
-            self._send({"id": "owner/model", **info, "siblings": names})
-        elif path.startswith("/owner/model/resolve/"):
-            self._send_file(root / path.rpartition("/")[2])
-        elif path.startswith("/api/models/me/tiny"):
-            self._send({"id": "me/tiny", **info})
+            self._send({"id": repository[1], "sha": REVISION, "siblings": names, "tags": [], "private": False})
         else:
             self._send({"error": "not found"}, 404)
 
@@ -96,9 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, folder: Path) -> None:
         if not folder.is_dir():
-            self._send({"error": "not found"}, 404, {"X-Error-Code": "EntryNotFound"})
-            return
-        self._send(
+            return self._absent()
+        return self._send(
             [
                 {
                     "type": "directory" if path.is_dir() else "file",
@@ -110,19 +102,20 @@ class _Handler(BaseHTTPRequestHandler):
             ]
         )
 
+    def _absent(self) -> None:
+        self._send({"error": "not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+
     def _send_file(self, file: Path) -> None:
         if not file.is_file():
-            self._send({"error": "not found"}, 404, {"X-Error-Code": "EntryNotFound"})
-            return
+            return self._absent()
         content = file.read_bytes()
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Accept-Ranges": "bytes"}
         if wanted := self.headers.get("Range"):
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             part = content[int(first) : int(last) + 1 if last else None]
             headers["Content-Range"] = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
-            self._send(part, 206, headers)
-        else:
-            self._send(content, 200, headers)
+            return self._send(part, 206, headers)
+        return self._send(content, 200, headers)
 
     def _send(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

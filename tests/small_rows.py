@@ -42,6 +42,19 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def make_data(folder: Path) -> Path:
+    """chat.jsonl, three lanes whose answers have from 1 to 60 words; eval.jsonl, seven rows; tokenizer.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [chat_row("add", n, 1 + n % 5) for n in range(90)]
+    rows += [chat_row("spell", n, 4 + n * 7 % 57) for n in range(60)]
+    rows += [chat_row("identity", n, 2) for n in range(30)]
+    write_jsonl(folder / "chat.jsonl", rows)
+    write_jsonl(folder / "eval.jsonl", [eval_row("spell", n, 1 + 9 * n) for n in range(7)])
+    texts = [message["content"] for row in rows for message in row["messages"]]
+    train_tokenizer(texts, 300).write(folder / "tokenizer.json")
+    return folder
+
+
 def small_tokenizer(text: str = "the cat sat on the mat and the dog sat on the log ") -> ChatTokenizer:
     return train_tokenizer([text * 20], SIZE.vocab_size)
 

@@ -6,20 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
 from loopback_hub import REVISION, LoopbackHub, loopback_hub
+from small_rows import SIZE, small_model
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.model.vocabulary import train_tokenizer
 from picochat.packs import build_task_pack
 from picochat.packs.stories import story
 
@@ -31,20 +28,12 @@ def run(hub: LoopbackHub, home: Path, *command: str) -> subprocess.CompletedProc
     home.mkdir(exist_ok=True)
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0"}
     environment = {**os.environ, **settings, "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=home, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, cwd=home, env=environment)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-def make_model(folder: Path) -> Path:
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
-    config = DecoderConfig(vocab_size=264, hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=8)
-    save_checkpoint(folder, Decoder(config), tokenizer, {"stage": "base"})
-    return folder
+    return small_model(tmp_path_factory.mktemp("model") / "tiny", replace(SIZE, num_hidden_layers=2))
 
 
 def test_a_corpus_is_streamed_from_a_hub_shard_by_shard(tmp_path: Path) -> None:
@@ -110,16 +99,13 @@ def test_llama_cpps_tables_know_every_weight_and_control_token(model: Path) -> N
     assert None not in names.values()
     vocabulary = gguf.SpecialVocab(model, load_merges=True)
     tokenizer = ChatTokenizer.load(model)
-    assert vocabulary.special_token_ids == {
-        "bos": tokenizer.bos_id,
-        "eos": tokenizer.end_id,
-        "pad": tokenizer.pad_id,
-    }
-    assert len(vocabulary.merges) == 264 - 262
+    ids = {"bos": tokenizer.bos_id, "eos": tokenizer.end_id, "pad": tokenizer.pad_id}
+    assert vocabulary.special_token_ids == ids
+    assert len(vocabulary.merges) == SIZE.vocab_size - 262
     assert vocabulary.chat_template == tokenizer.chat_template
 
 
-def test_text_is_split_as_llama_cpps_smollm_pre_tokenizer_splits_it(tmp_path: Path) -> None:
+def test_text_is_split_as_llama_cpps_smollm_pre_tokenizer_splits_it(model: Path, tmp_path: Path) -> None:
     """Its converter knows tokenizers by a hash of their ids, so a new one has to be named to it; this is the name.
 
     llama.cpp cuts every digit off first, then splits as GPT-2 does; the two differ in capital contractions ('LL) and in
@@ -130,7 +116,7 @@ def test_text_is_split_as_llama_cpps_smollm_pre_tokenizer_splits_it(tmp_path: Pa
     smollm = pre_tokenizers.Sequence(
         [digits, pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
     )
-    ours = Tokenizer.from_str((make_model(tmp_path / "tiny") / "tokenizer.json").read_text("utf-8")).pre_tokenizer
+    ours = Tokenizer.from_str((model / "tokenizer.json").read_text("utf-8")).pre_tokenizer
     (tmp_path / "dataset_pack.json").write_text("{}")
     report = build_task_pack(tmp_path, profile="balanced", sft_rows=2000, eval_rows=64)
     rows = [json.loads(line) for line in report.chat_path.read_text(encoding="utf-8").splitlines()]

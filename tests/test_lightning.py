@@ -11,13 +11,13 @@ import yaml
 from lightning import Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch import loggers
-from small_rows import chat_row, write_jsonl
+from refusing import Refused
+from small_rows import SIZE, chat_row, write_jsonl
 
 from picochat.callbacks import AtomicCheckpointIO, BestCheckpoint, GradientClip, LastCheckpoint, LRSchedule, RunLogger
 from picochat.cli import main
 from picochat.datamodules import ChatDataModule
 from picochat.errors import UserError
-from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.vocabulary import train_tokenizer
 
@@ -36,8 +36,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Timer": {"duration": "00:00:10:00"},
 }
 NEEDS = {"DeviceStatsMonitor": "psutil", "logger: TensorBoardLogger": "tensorboard"}
-SIZE = DecoderConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-                     num_key_value_heads=1, head_dim=8)  # fmt: skip
 QUIET: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False,
                          "enable_model_summary": False, "num_sanity_val_steps": 0}  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's callbacks advise and warn about each other
@@ -135,29 +133,22 @@ def test_without_a_datamodule_the_module_says_what_it_needs(folder: Path, tmp_pa
         ChatModule.load_from_checkpoint(tmp_path / "last.ckpt")
 
 
-def fit_words(root: Path, *callbacks: str) -> list[str]:
-    files = [
-        "--data=ChatDataModule",
-        "--data.chat_input=rows.jsonl",
-        "--data.tokenizer=tokenizer.json",
-        "--data.work_dir=.",
-    ]
+def fit_words(root: Path, callback: str) -> list[str]:
+    files = ["--data=ChatDataModule", "--data.chat_input=rows.jsonl", "--data.tokenizer=tokenizer.json"]
     size = ["--model.decoder.hidden_size=16", "--model.decoder.num_hidden_layers=1", "--trainer.accelerator=cpu"]
-    asked = [f"--trainer.callbacks+={callback}" for callback in callbacks]
-    return ["fit", *files, *size, "--trainer.max_steps=2", f"--trainer.default_root_dir={root}", *asked]
+    run = ["--trainer.max_steps=2", f"--trainer.default_root_dir={root}", f"--trainer.callbacks+={callback}"]
+    return ["fit", *files, "--data.work_dir=.", *size, *run]
 
 
 def test_fit_takes_a_timer_and_a_progress_bar(folder: Path, tmp_path: Path) -> None:
     """Timer's default is an Enum, which YAML has not; without a terminal there is a bar only where one is asked for."""
-    main(fit_words(tmp_path, "Timer", "TQDMProgressBar"))
+    main([*fit_words(tmp_path, "Timer"), "--trainer.callbacks+=TQDMProgressBar"])
     left = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert left["trainer"]["callbacks"][0]["init_args"]["interval"] == "step"
 
 
 def test_fit_says_what_a_callback_needs_that_is_not_installed(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    refused: Refused, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lightning.pytorch.accelerators.cpu._PSUTIL_AVAILABLE", False)
-    with pytest.raises(SystemExit, match="2"):
-        main(fit_words(tmp_path, "DeviceStatsMonitor"))
-    assert re.search("^picochat: error: .*pip install -U 'psutil'", capsys.readouterr().err, re.M)
+    refused(*fit_words(folder / "run", "DeviceStatsMonitor"), says="pip install -U 'psutil'")

@@ -1,12 +1,14 @@
 """The recipe's commands, as printed, with only paths and the device replaced."""
 
 import json
-import math
 import re
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
 import yaml
+from exact_run import logged
 
 from picochat.cli import main
 from picochat.model.checkpoint import save_checkpoint
@@ -37,7 +39,7 @@ SIZE = DecoderConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, 
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset pack, a tokenizer, a base checkpoint and the recipe's three task packs."""
     root = tmp_path_factory.mktemp("recipe")
-    (root / "dataset_pack.json").write_text(json.dumps({"name": "pilot", "kept": True}))
+    (root / "dataset_pack.json").write_text('{"name": "pilot", "kept": true}')
     tokenizer = train_tokenizer([story(0, index) for index in range(300)], 400)
     tokenizer.write(root / "tokenizer.json")
     save_checkpoint(root / "base", Decoder(SIZE), tokenizer, {})
@@ -46,38 +48,31 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def lines(path: Path) -> int:
-    return path.read_text("utf-8").count("\n")
-
-
 def test_the_three_pack_commands_give_the_rows_that_they_ask_for(root: Path) -> None:
     for folder, profile, train, evaluation in (
         (root, "release", 1600, 320),
         (root / "capability-pack", "capability", 2400, 480),
         (root / "balanced-pack", "balanced", 3200, 640),
     ):
-        assert lines(folder / f"chat_task_mixture_{profile}.jsonl") == train
-        assert lines(folder / f"eval_task_mixture_{profile}.jsonl") == evaluation
-    pack = json.loads((root / "dataset_pack.json").read_text())
-    assert pack == {  # the release pack is promoted, the research packs are not
-        "name": "pilot",
-        "kept": True,
-        "chat": "chat_task_mixture_release.jsonl",
-        "eval": "eval_task_mixture_release.jsonl",
-    }
+        for kind, rows in (("chat", train), ("eval", evaluation)):
+            assert (folder / f"{kind}_task_mixture_{profile}.jsonl").read_text("utf-8").count("\n") == rows
+    promoted = {kind: f"{kind}_task_mixture_release.jsonl" for kind in ("chat", "eval")}  # the research packs are not
+    assert json.loads((root / "dataset_pack.json").read_text()) == {"name": "pilot", "kept": True, **promoted}
 
 
 def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
     main(SFT.format(root=root, run="short", steps=2).split())
     config = yaml.safe_load((root / "short/config.yaml").read_text())
-    trainer, data = config["trainer"], config["data"]["init_args"]
-    assert (trainer["max_steps"], trainer["accumulate_grad_batches"], trainer["precision"]) == (2, 4, "bf16-mixed")
-    assert (data["batch_size"], data["packing"], data["sampling"]) == (8, "bos_bestfit", "category_sqrt")
-    assert config["model"]["matmul_precision"] == "high"
-    assert (config["model"]["optimizer"]["name"], config["model"]["optimizer"]["learning_rate"]) == ("adamw", 1e-5)
-    schedule = config["lr_schedule"]
-    assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
-    assert config["grad_clip"]["max_norm"] == 1.0
+    for place, expected in {
+        "trainer": {"max_steps": 2, "accumulate_grad_batches": 4, "precision": "bf16-mixed"},
+        "data.init_args": {"batch_size": 8, "packing": "bos_bestfit", "sampling": "category_sqrt"},
+        "model": {"matmul_precision": "high"},
+        "model.optimizer": {"name": "adamw", "learning_rate": 1e-5},
+        "lr_schedule": {"warmup_steps": 20, "decay": "cosine", "min_lr_ratio": 0.1},
+        "grad_clip": {"max_norm": 1.0},
+    }.items():
+        settings = reduce(getitem, place.split("."), config)
+        assert {name: settings[name] for name in expected} == expected
     assert (root / "short/best_checkpoint/model.safetensors").is_file()
 
 
@@ -90,12 +85,5 @@ def test_rows_are_drawn_by_stage_where_that_is_asked_for(root: Path, caplog: pyt
 @pytest.mark.slow
 def test_the_sft_line_runs_as_printed_with_the_recipes_rates(root: Path) -> None:
     main(SFT.format(root=root, run="whole", steps=180).split())
-    rates = {}
-    for line in (root / "whole/metrics.csv").read_text().splitlines():
-        cells = line.split(",")
-        if cells[0] == "step":
-            column = cells.index("train/lr")
-        elif cells[column]:
-            rates[int(cells[0])] = float(cells[column])
-    for step, rate in {20: 1e-5, 100: 5.5e-6, 180: 1e-6}.items():
-        assert math.isclose(rates[step], rate, rel_tol=1e-6)
+    rates = logged(root / "whole", "train/lr")
+    assert {step: rates[step] for step in (20, 100, 180)} == pytest.approx({20: 1e-5, 100: 5.5e-6, 180: 1e-6})

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("picochat", "datamodules", "callbacks", "configs", "examples/picochat-roman")
 
 
-def run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+def python(*words: str | Path, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-FOLDERS = ("picochat", "datamodules", "callbacks", "configs", "examples/picochat-roman")
 
 
 @pytest.fixture(scope="module")
@@ -32,54 +30,25 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), cwd=source)
+    python("-m", "build", "--no-isolation", "--outdir", out, cwd=source)
     return out
 
 
-@pytest.fixture(scope="module")
-def wheel(built: Path) -> Path:
-    (found,) = built.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def names(wheel: Path) -> set[str]:
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        return {name for name in archive.namelist() if ".dist-info/" not in name}
-
-
-def test_only_picochat_lies_at_the_top(names: set[str]) -> None:
-    assert {name.split("/")[0] for name in names} == {"picochat"}
-
-
-def test_every_file_of_the_package_is_in_it(names: set[str]) -> None:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = [path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
     own = [path for path in files if "__pycache__" not in path.parts]
     places = [path.as_posix().replace("examples/picochat-roman", "example_plugin") for path in own]
-    expected = {place if place.startswith("picochat/") else f"picochat/{place}" for place in places}
-    assert names == expected
-    assert {
-        "picochat/py.typed",
-        "picochat/packs/words.txt",
-        "picochat/packs/content/en/spelling.toml",
-        "picochat/configs/capability.yaml",
-    } <= names
+    assert names == {place if place.startswith("picochat/") else f"picochat/{place}" for place in places}
+    assert {"picochat/py.typed", "picochat/packs/words.txt", "picochat/configs/capability.yaml"} <= names
 
 
-def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_where_it_is_installed(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
     target = tmp_path / "site"
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(target),
-        str(wheel),
-        cwd=tmp_path,
-    )
+    python("-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel, cwd=tmp_path)
     assert {path.name for path in target.iterdir() if "dist-info" not in path.name} == {"picochat", "bin"}
     code = """
 import sys
@@ -90,8 +59,7 @@ from picochat.datamodules import CapabilityDataModule
 from picochat.cli import main
 main(["--version"])
 """
-    version = run(sys.executable, "-P", "-c", code, str(target), cwd=tmp_path)
-    assert version.startswith("picochat ")
+    assert python("-P", "-c", code, target, cwd=tmp_path).startswith("picochat ")
 
 
 def test_the_sdist_holds_the_sources_once(built: Path) -> None:
@@ -105,5 +73,5 @@ def test_the_sdist_holds_the_sources_once(built: Path) -> None:
 
 
 def test_twine_finds_nothing_to_say(built: Path) -> None:
-    said = run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *map(str, built.iterdir()), cwd=built)
+    said = python("-m", "twine", "--no-color", "check", "--strict", *built.iterdir(), cwd=built)
     assert said.count("PASSED") == 2

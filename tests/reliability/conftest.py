@@ -7,6 +7,10 @@ import pytest
 from killable import fit, kill, world
 
 
+def copied(source: Path, target: Path, *leaving: str) -> Path:
+    return shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*leaving, ".output-*"))
+
+
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world whose run has ended; its folder `run` is not to be changed."""
@@ -18,19 +22,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(undisturbed: Path, tmp_path: Path) -> Path:
     """A copy of the world, its tokens included, without the run."""
-    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run", ".output-*"))
-    return tmp_path
+    return copied(undisturbed, tmp_path, "run")
 
 
 @pytest.fixture(scope="session")
 def _killed(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("killed")
-    shutil.copytree(undisturbed, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run", ".output-*"))
-    return kill(folder, [], step=9)
+    return kill(copied(undisturbed, tmp_path_factory.mktemp("killed"), "run"), [], step=9)
 
 
 @pytest.fixture
 def killed(_killed: Path, tmp_path: Path) -> Path:
     """A world whose run was killed after its second validation, at step 9; last.ckpt is of step 8."""
-    shutil.copytree(_killed, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".output-*"))
-    return tmp_path
+    return copied(_killed, tmp_path)

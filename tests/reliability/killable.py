@@ -8,36 +8,39 @@ import csv
 import hashlib
 import itertools
 import json
-import multiprocessing
-import os
 import signal
-import sys
-import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from forked import PROCESSES
-from small_rows import chat_row, eval_row, write_jsonl
+from exact_run import logged
+from forked import Forked, picochat
+from small_rows import make_data
 
-from picochat.model.vocabulary import train_tokenizer
-
+__all__ = ["logged"]
+RESUME = ["--ckpt_path", "run/last.ckpt"]
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+IMPATIENT = (
+    '--trainer.callbacks+={"class_path": "lightning.pytorch.callbacks.EarlyStopping", '
+    '"init_args": {"monitor": "val/loss", "patience": 1, "min_delta": 100.0}}'
+)
 SLOW = """
 import time
+from pathlib import Path
 from lightning import Callback
 from picochat.datamodules import ChatDataModule
 
 class Slow(Callback):
-    def __init__(self, at: str, step: int = 0, seconds: float = 120.0) -> None:
+    def __init__(self, at: str, step: int = 0, seconds: float = 1e9) -> None:
         self.at, self.step, self.seconds = at, step, seconds
 
     def wait(self, place, trainer):
         if place == self.at and trainer.global_step == self.step and trainer.sanity_checking == (place == "sanity"):
             print("at", place, flush=True)
             end = time.monotonic() + self.seconds
-            while time.monotonic() < end:
+            while time.monotonic() < end and not Path("go-on").exists():
                 time.sleep(0.02)
 
     def on_sanity_check_start(self, trainer, pl_module):
@@ -55,31 +58,26 @@ class Slow(Callback):
 class Preparing(ChatDataModule):
     def prepare_data(self) -> None:
         print("at prepare", flush=True)
-        time.sleep(120)
+        time.sleep(1e6)
 """
 
 
 def world(folder: Path) -> Path:
     """Fill a folder with what a run needs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [chat_row("add", n, 1 + n % 5) for n in range(90)] + [chat_row("spell", n, 4 + n % 20) for n in range(60)]
-    write_jsonl(folder / "chat.jsonl", rows)
-    write_jsonl(folder / "eval.jsonl", [eval_row("spell", n, 3 + n) for n in range(6)])
-    texts = [message["content"] for row in rows for message in row["messages"]]
-    train_tokenizer(texts, 300).write(folder / "tokenizer.json")
+    make_data(folder)
     (folder / "slow.py").write_text(SLOW)
-    (folder / "run.yaml").write_text(yaml.safe_dump(config(), sort_keys=False))
+    write_config(folder)
     return folder
 
 
-def config(batch_size: int = 4) -> dict[str, Any]:
+def write_config(folder: Path, batch_size: int = 4) -> None:
     """The settings of a run of 12 steps: saved after every second, validated after 4, 8 and 12."""
     decoder = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                "num_key_value_heads": 2, "head_dim": 8}  # fmt: skip
     files = {"chat_input": "chat.jsonl", "eval_input": "eval.jsonl", "tokenizer": "tokenizer.json", "work_dir": "."}
     sizes = {"batch_size": batch_size, "context_length": 192, "val_fraction": 0.2, "block_size": 100}
     trainer = {"default_root_dir": "run", "max_steps": 12, "accelerator": "cpu", "precision": "32-true"}
-    return {
+    config = {
         "seed_everything": 1,
         "trainer": {**trainer, "val_check_interval": 4, "log_every_n_steps": 1},
         "lr_schedule": {"warmup_steps": 3},
@@ -88,50 +86,28 @@ def config(batch_size: int = 4) -> dict[str, Any]:
         "model": {"decoder": decoder, "optimizer": {"name": "adamw", "learning_rate": 0.004}},
         "data": {"class_path": "picochat.datamodules.ChatDataModule", "init_args": {**files, **sizes}},
     }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-def slow(at: str, step: int = 0, seconds: float = 120.0) -> list[str]:
-    """Words that make a run wait at a place: sanity, step, validation or "validation end"."""
-    arguments = {"at": at, "step": step, "seconds": seconds}
+def slow(at: str, step: int = 0, **seconds: float) -> list[str]:
+    """Words that make a run wait at a place (sanity, step, validation or "validation end") until `go_on`."""
+    arguments = {"at": at, "step": step, **seconds}
     return [f"--trainer.callbacks+={json.dumps({'class_path': 'slow.Slow', 'init_args': arguments})}"]
 
 
-class Started:
-    """A command in a process of its own, which can be killed and sent signals. What it prints goes to files."""
-
-    def __init__(self, folder: Path, words: Sequence[str]) -> None:
-        self.output = folder / f".output-{next(_NUMBERS)}"
-        self.process = PROCESSES.Process(target=_main, args=(folder, list(words), self.output))
-        self.process.start()
-
-    def printed(self) -> str:
-        """Everything so far, stdout and stderr."""
-        return self.output.read_text() if self.output.exists() else ""
-
-    def until(self, line: str) -> None:
-        """Wait until it has printed this line."""
-        while f"{line}\n" not in self.printed():
-            assert self.process.is_alive(), f"it never came to {line!r}: {self.printed()}"
-            time.sleep(0.02)
-
-    def send(self, number: int) -> None:
-        """Send it a signal."""
-        assert self.process.pid is not None
-        os.kill(self.process.pid, number)
-
-    def end(self, timeout: float = 400) -> int | None:
-        """Wait for its exit status; -9 when it was killed."""
-        self.process.join(timeout)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-            raise AssertionError(f"still running after {timeout} s: {self.printed()}")
-        return self.process.exitcode
+def go_on(folder: Path) -> None:
+    """End the waiting of all ranks, now and later; a signal that was sent before has come by then."""
+    (folder / "go-on").touch()
 
 
-def start(folder: Path, words: Sequence[str] = ()) -> Started:
-    """`picochat fit --config run.yaml WORDS` in `folder`, in the background."""
-    return Started(folder, ["fit", "--config", "run.yaml", *words])
+def command(folder: Path, words: Sequence[str]) -> Forked:
+    """`picochat WORDS` in `folder`, in the background."""
+    return Forked(picochat, *words, output=folder / f".output-{next(_NUMBERS)}", cwd=folder)
+
+
+def start(folder: Path, words: Sequence[str] = ()) -> Forked:
+    """`picochat fit --config run.yaml WORDS`."""
+    return command(folder, ["fit", "--config", "run.yaml", *words])
 
 
 def fit(folder: Path, words: Sequence[str] = (), status: int = 0) -> str:
@@ -139,6 +115,15 @@ def fit(folder: Path, words: Sequence[str] = (), status: int = 0) -> str:
     started = start(folder, words)
     assert started.end() == status, started.printed()
     return started.printed()
+
+
+def refused(folder: Path, words: Sequence[str]) -> str:
+    """The one sentence with which a command ends that fails with status 2."""
+    started = command(folder, words)
+    assert started.end() == 2, started.printed()
+    assert "Traceback" not in started.printed()
+    (error,) = (line for line in started.printed().splitlines() if line.startswith("picochat: error: "))
+    return error
 
 
 def kill(folder: Path, words: Sequence[str], step: int) -> Path:
@@ -153,34 +138,34 @@ def kill(folder: Path, words: Sequence[str], step: int) -> Path:
 _NUMBERS = itertools.count()
 
 
-def _main(folder: Path, words: list[str], output: Path) -> None:
-    os.chdir(folder)
-    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    warnings.simplefilter("ignore")
-    script = Path(sys.executable).with_name("picochat")
-    sys.argv = [str(script), *words]  # from which Lightning starts the other ranks
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server ignores it
-    # As in a user's process: workers of a fork server never learn that the run behind them was killed, and stay.
-    multiprocessing.set_start_method("fork", force=True)
-    from picochat.cli import main
+def flat(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of all tensors and numbers of a checkpoint."""
+    if isinstance(tree, dict | list | tuple):
+        for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from flat(inner, f"{name}.{key}")
+    else:
+        yield name, tree
 
-    main(words)
+
+def state(run: Path) -> dict[str, Any]:
+    """Weights, optimizer and step of a run's last.ckpt."""
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    return dict(flat([checkpoint[part] for part in ("state_dict", "optimizer_states", "global_step")]))
 
 
 def results(run: Path) -> dict[str, str]:
     """What a finished run left that must not depend on interruptions; of the log, all but the speeds."""
     files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "samples.jsonl", "samples.md"]
     found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
+    values = (
+        one.numpy().tobytes() if isinstance(one, torch.Tensor) else str(one).encode() for one in state(run).values()
+    )
     with (run / "metrics.csv").open(newline="") as file:
         rows = [
             {k: v for k, v in row.items() if v and not k.endswith(("_per_s", "_wait"))} for row in csv.DictReader(file)
         ]
-    return {**found, "metrics.csv": "\n".join(map(str, rows))}
-
-
-def logged(run: Path, name: str) -> dict[int, float]:
-    """{step: value} of a metric."""
-    with (run / "metrics.csv").open(newline="") as file:
-        return {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
+    return {
+        **found,
+        "last.ckpt": hashlib.sha256(b"".join(values)).hexdigest(),
+        "metrics.csv": "\n".join(map(str, rows)),
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killable import Started, fit, results
+from killable import fit, refused, results
 
 from picochat.callbacks import AtomicCheckpointIO
 
@@ -31,16 +31,6 @@ def leave(disk: Path, kilobytes: int) -> None:
     (disk / "filler").write_bytes(bytes(max(0, shutil.disk_usage(disk).free - kilobytes * 1024)))
 
 
-def refused(folder: Path, words: list[str], expected: str) -> None:
-    """The command fails with status 2 and one sentence that holds `expected`."""
-    started = Started(folder, words)
-    assert started.end() == 2, started.printed()
-    assert "Traceback" not in started.printed()
-    errors = [line for line in started.printed().splitlines() if line.startswith("picochat: error: ")]
-    assert len(errors) == 1
-    assert expected in errors[0]
-
-
 FIT = ["fit", "--config", "run.yaml", *ON_DISK]
 
 
@@ -58,7 +48,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_goes_on_from_it(
     shutil.move(killed / "run", disk / "run")
     before = (disk / "run" / "last.ckpt").read_bytes()
     leave(disk, free)
-    refused(killed, [*FIT, *RESUME, f"--last_checkpoint.every_n_steps={save_every}"], expected)
+    assert expected in refused(killed, [*FIT, *RESUME, f"--last_checkpoint.every_n_steps={save_every}"])
     assert (disk / "run" / "last.ckpt").read_bytes() == before
     assert AtomicCheckpointIO().load_checkpoint(disk / "run" / "last.ckpt")["global_step"] == 8
     (disk / "filler").unlink()
@@ -69,7 +59,8 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_goes_on_from_it(
 
 def test_a_token_cache_that_finds_no_room_leaves_nothing(folder: Path, disk: Path) -> None:
     leave(disk, 8)
-    refused(folder, ["fit", "--config", "run.yaml", "--data.work_dir=disk"], "cannot write disk/tokens/")
+    said = refused(folder, ["fit", "--config", "run.yaml", "--data.work_dir=disk"])
+    assert "cannot write disk/tokens/" in said
     assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
@@ -100,6 +91,6 @@ def test_a_command_that_cannot_write_says_so_and_leaves_nothing(
     else:
         words = [word.replace("disk/", "chat.jsonl/") for word in words]
     before = sorted(disk.rglob("*"))
-    refused(folder, words, "cannot write")
+    assert "cannot write" in refused(folder, words)
     assert sorted(disk.rglob("*")) == before
     assert (folder / "dataset_pack.json").read_text() == "{}"

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from killable import Started
+from killable import fit
 
 from picochat.cli import main
 
@@ -23,8 +23,10 @@ def open_files() -> set[str]:
     return found
 
 
-def children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+def held() -> dict[str, set[str]]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    threads = {thread.name for thread in threading.enumerate()}
+    return {"files": open_files(), "processes": set(children), "threads": threads}
 
 
 def test_main_leaves_no_file_no_process_and_no_thread_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,13 +35,11 @@ def test_main_leaves_no_file_no_process_and_no_thread_behind(folder: Path, monke
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         main([*words, "--trainer.default_root_dir=first"])  # what is imported and cached once is there afterwards
-        before = open_files(), children(), {thread.name for thread in threading.enumerate()}
+        before = held()
         main([*words, "--trainer.default_root_dir=second"])
     assert (folder / "second" / "last_checkpoint").is_dir()
     gc.collect()  # a trainer and its modules refer to each other; their mapped files close when the circle is found
-    after = open_files(), children(), {thread.name for thread in threading.enumerate()}
-    for name, earlier, later in zip(("files", "processes", "threads"), before, after, strict=True):
-        assert later - earlier == set(), name
+    assert {name: later - before[name] for name, later in held().items()} == {name: set() for name in before}
 
 
 GROWTH = """
@@ -58,7 +58,6 @@ class Memory(Callback):
 def test_two_hundred_more_steps_and_validations_hold_no_more_memory(folder: Path) -> None:
     (folder / "memory.py").write_text(GROWTH)
     more = ["--trainer.max_steps=300", '--trainer.callbacks+={"class_path": "memory.Memory"}']
-    run = Started(folder, ["fit", "--config", "run.yaml", "--trainer.val_check_interval=10", *more])
-    assert run.end() == 0, run.printed()
-    early, late = (int(line.split()[1]) for line in run.printed().splitlines() if line.startswith("resident"))
+    printed = fit(folder, ["--trainer.val_check_interval=10", *more])
+    early, late = (int(line.split()[1]) for line in printed.splitlines() if line.startswith("resident"))
     assert late - early < 8 * 2**20

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from killable import fit, results, slow, start
+from killable import RESUME, fit, go_on, results, slow, start
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 
@@ -20,14 +20,16 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 def test_a_signal_stops_a_run_which_resumes_as_if_nothing_had_happened(
     folder: Path, undisturbed: Path, place: str, step: int, number: signal.Signals, stopped_after: int
 ) -> None:
-    run = start(folder, slow(place, step, seconds=0.3 if place == "step" else 120))
+    run = start(folder, slow(place, step))
     run.until(f"at {place}")
     run.send(number)
-    assert run.end(timeout=60) == STATUS[number], run.printed()
+    if place == "step":
+        go_on(folder)
+    assert run.end() == STATUS[number], run.printed()
     line = f"stopped by {number.name} after step {stopped_after}; resume with: picochat fit --config run/config.yaml"
     assert run.printed().count(line) == 1
     assert "Traceback" not in run.printed()
-    fit(folder, ["--ckpt_path", "run/last.ckpt"])
+    fit(folder, RESUME)
     assert results(folder / "run") == results(undisturbed / "run")
 
 
@@ -37,7 +39,7 @@ def test_a_second_ctrl_c_ends_at_once(folder: Path) -> None:
     run.send(signal.SIGINT)
     run.until("stopping after this step (Ctrl-C again: at once)")
     run.send(signal.SIGINT)
-    assert run.end(timeout=20) == -signal.SIGINT  # which a shell shows as 130
+    assert run.end() == -signal.SIGINT  # which a shell shows as 130
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_a_signal_before_the_first_step_ends_at_once_and_the_folder_is_free_for_
     run = start(folder, words)
     run.until(f"at {place}")
     run.send(number)
-    assert run.end(timeout=20) == STATUS[number], run.printed()
+    assert run.end() == STATUS[number], run.printed()
     assert f"picochat: stopped by {number.name}" in run.printed()
     assert "Traceback" not in run.printed()
     assert not (folder / "run" / "last.ckpt").exists()
