@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from refusing import Refused
 
 from picochat import datamodules
 from picochat.cli import main
@@ -128,18 +129,5 @@ def test_the_tokenizer_of_a_base_is_made_in_its_own_folder(folder: Path, monkeyp
     assert (folder / "runs/tokenizer.json").stat().st_mtime_ns == before
 
 
-def test_a_missing_base_is_one_sentence_with_the_command_that_makes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", "capability.yaml"])
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert "runs/base/best_checkpoint" in error
-    assert "`picochat fit --config base.yaml`" in error
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_shipped_configs_are_those_of_the_design() -> None:
-    assert {"base.yaml", *(f"{stage}.yaml" for stage in STAGES), "scale/h100-pilot.yaml"} <= set(shipped_configs())
+def test_a_missing_base_is_one_sentence_with_the_command_that_makes_it(refused: Refused) -> None:
+    refused("fit", "--config", "capability.yaml", says="runs/base/best_checkpoint.*`picochat fit --config base.yaml`")

@@ -38,8 +38,6 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
         "cut short": (b'{"model_type":\n', "config.json:2: is not JSON"),
         "a list": (b"[]", "config.json: holds a list; an object is expected"),
         "without an end": (b" " * (2**26 + 1), "config.json: has 67,108,865 bytes; 67,108,864 are allowed"),
-        "deep": (DEEP, "config.json:1: is nested too deeply"),
-        "a key twice": (b'{"model_type": "qwen3", "model_type": "llama"}', "has the key 'model_type' twice"),
         "nothing said": (b"{}", "holds a model of type unknown"),
         "no sizes": (b'{"model_type": "qwen3"}', "config.json does not say hidden_size, .*, vocab_size"),
     },
@@ -50,7 +48,6 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
     },
     "picochat.json": {
         "a list": (b"[]", "picochat.json: holds a list"),
-        "NaN": (b'{"loss": NaN}', "picochat.json:1: holds NaN, which is not JSON"),
         "another tokenizer": (b'{"tokenizer_sha256": "0123456789abcdef"}', "another tokenizer: .* sha256 0123456789ab"),
     },
     "model.safetensors": {
@@ -60,11 +57,9 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
         "a deep header": (struct.pack("<Q", 10**5) + b"[" * 10**5, "model.safetensors is damaged"),
         "no weights": (struct.pack("<Q", 2) + b"{}", "lacks the weight model.layers.0"),
         "a pickle": (b"\x80\x04K\x01.", "model.safetensors is damaged"),
-        "GGUF": (b"GGUF" + b"\0" * 100, "model.safetensors is damaged"),
     },
     "model.safetensors.index.json": {
         "no map": (b"{}", "index.json has no weight_map"),
-        "a map that is a list": (b'{"weight_map": []}', "index.json has no weight_map"),
         "a number for a file": (b'{"weight_map": {"a": 1}}', "index.json has no weight_map"),
         "no files": (b'{"weight_map": {}}', "lacks the weight model.layers.0"),
         "a path out": (b'{"weight_map": {"a": "../../../../etc/passwd"}}', "has no passwd; picochat reads weights"),
@@ -95,7 +90,6 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
     "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
     "wider than any tensor": ({"hidden_size": 10**18}, "config.json names sizes that no tensor can have"),
-    "wider than any number": ({"hidden_size": 10**30}, "config.json names sizes that no tensor can have"),
     "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
     "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),

@@ -26,7 +26,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows, a model, another tokenizer, a larger model, and three finished runs of two steps."""
     folder = tmp_path_factory.mktemp("stage")
     write_jsonl(folder / "chat.jsonl", [chat_row("add", n, 3) for n in range(40)])
-    write_jsonl(folder / "other.jsonl", [chat_row("spell", n, 4) for n in range(40)])
     (folder / "eval.jsonl").write_text('{"answer": "4", "messages": [{"role": "user", "content": "2 + 2?"}]}\n')
     (folder / "corpus.txt").write_text("\n\n".join(f"the cat {n} sat on the mat " * 400 for n in range(9)))
     (folder / "dataset_pack.json").write_text(json.dumps({"corpus": "corpus.txt"}))
@@ -56,10 +55,6 @@ CASES = {
         "eval chat --input eval.jsonl --checkpoint model --tokenizer other.json --out-dir out --device cpu",
         f"tokenizer: {BOTH}.*use --tokenizer",
     ),
-    "other rows than the run began with": (
-        f"{SFT} --input other.jsonl --out-dir run {RESUME}",
-        f"other training rows or their tokenizer: {BOTH} now; resume with those of its config.yaml",
-    ),
     "a pack that was edited since": (
         f"{SFT} --input edited.jsonl --out-dir run {RESUME}",
         f"other training rows or their tokenizer: {BOTH} now; resume with those of its config.yaml",
@@ -79,10 +74,6 @@ CASES = {
     "the checkpoint of another run": (
         f"{SFT} --input chat.jsonl --out-dir run --resume-from other-run/last.ckpt --steps 4",
         r"run holds another run \(sha256 .*: [0-9a-f]{12}\) than that of other-run/last.ckpt \([0-9a-f]{12}\)",
-    ),
-    "a checkpoint that is none": (
-        "fit --config run/config.yaml --ckpt_path nowhere.ckpt --force",
-        "ckpt_path: nowhere.ckpt does not exist; name the last.ckpt of a run folder",
     ),
     "the last checkpoint where there is none": (
         "fit --config run/config.yaml --ckpt_path last --trainer.default_root_dir new",
@@ -116,10 +107,6 @@ CASES = {
         "fit --config base.yaml --model.checkpoint=model --data.dataset_pack=dataset_pack.json --data.tokenizer=model "
         "--trainer.default_root_dir=new --trainer.accelerator=cpu",
         "model.decoder.hidden_size is 128, but model has 16; leave model.decoder out",
-    ),
-    "another width asked for by config": (
-        f"fit --config run/config.yaml {FRESH} --model.decoder.intermediate_size=48",
-        "model.decoder.intermediate_size is 48, but model has 32; leave model.decoder out to take the checkpoint's",
     ),
     "other rotations asked for by config": (
         f"fit --config run/config.yaml {FRESH} --model.decoder.rope_theta=500",

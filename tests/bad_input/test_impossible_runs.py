@@ -30,7 +30,7 @@ def place(tmp_path: Path, refused: Refused) -> Path:
 
 
 FLAGS = {
-    "--learning-rate -1": "error: --learning-rate is -1.0",
+    "--learning-rate 0": "error: --learning-rate is 0.0; it must be above 0",
     "--batch-size 0": "--batch-size must be at least 1, not 0",
     "--grad-clip 0": "--grad-clip is 0.0",
     "--save-every 0": "--save-every is 0",
@@ -38,24 +38,18 @@ FLAGS = {
     "--lr-warmup-steps -1": "--lr-warmup-steps is -1",
     "--val-fraction 1.5": "--val-fraction must be at least 0 and below 1, not 1.5",
     "--sampling-tag nonsense": "--sampling-tag must be one of .*, not nonsense",
-    "--eval-every 0": "--eval-every must be at least 1, not 0",
     "--early-stop-patience 0": "--early-stop-patience is 0; use a number of validations",
-    "--early-stop-patience -3": "--early-stop-patience is -3; use a number of validations",
     "--early-stop-patience 2 --val-fraction 0": "--early-stop-patience waits .* and --val-fraction 0 holds nothing out",
     "--seed -1": "--seed is -1; use a number from 0 to 4294967295",
-    "--seed 5000000000": "--seed is 5000000000",
     "--grad-accum-steps 0": "--grad-accum-steps is 0; use a number from 1",
     "--devices -2": "--devices is -2; use a number from 1, or -1 for all",
     "--device mps": "MPSAccelerator.* not available.*; change --device$",
     "--context-length 8 --on-long drop": "chat.jsonl: no row that fits --context-length=8 is left to train on",
 }
 LINES = {
-    "fit --config base.yaml --trainer.accumulate_grad_batches=-1": "trainer.accumulate_grad_batches is -1",
     "fit --config base.yaml --trainer.val_check_interval=0": "trainer.val_check_interval is 0; use a number above 0",
-    "fit --config base.yaml --trainer.devices=0": "trainer.devices is 0",
     "fit --config base.yaml --trainer.devices=1.5": "trainer.devices is 1.5; use a number from 1, or -1 for all",
     "fit --config base.yaml --trainer.max_time=1": "not a valid duration. .*; change trainer.max_time",
-    "fit --config base.yaml --seed_everything=-1": "seed_everything is -1",
     "fit --config base.yaml --trainer.strategy ddp_spawn": "ddp_spawn starts processes that .*; use ddp",
     "fit --config base.yaml --trainer.accelerator foo": "You selected an invalid accelerator name: .*; change",
     "fit --config base.yaml --trainer.num_nodes 0": "must be a positive integer, but got 0; change trainer.num_nodes",
@@ -75,7 +69,7 @@ def test_a_flag_of_train_that_no_run_can_have_is_refused(flags: str, place: Path
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.filterwarnings("ignore")
 def test_a_setting_that_no_run_can_have_is_refused(line: str, place: Path, refused: Refused) -> None:
-    refused(*line.replace("capability.yaml", "capability.yaml --model.checkpoint=model").split(), says=LINES[line])
+    refused(*line.split(), says=LINES[line])
 
 
 TOLD: dict[str, tuple[str, object]] = {  # what the entry `picochat` of a last.ckpt says instead

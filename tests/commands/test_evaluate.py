@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import Refused
 from torch.nn.utils.rnn import pad_sequence
 
 from picochat.cli import main
@@ -79,16 +80,6 @@ def inputs(folder: Path, checkpoint: str = "best_checkpoint", rows: str = "eval_
     return [*words, "--max-new-tokens", "40", "--device", "cpu"]
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(list(words))
-    captured = capsys.readouterr()
-    assert stop.value.code == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 def report_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "eval_report.json").read_text())
     return found
@@ -100,18 +91,10 @@ def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Pa
     assert base["by_category"]["bench_math_addition"]["passed"] == 0
     assert learnt["by_category"]["bench_math_addition"]["steps_correct"]["all"] == 1.0
     assert learnt["by_category"]["bench_choice_language"]["choice"]["chance"] == 0.5
-    assert [claim["status"] for claim in learnt["claims"]] == [
-        "point estimate only",
-        "point estimate only",
-        "not tested",
-    ]
+    assert [claim["status"] for claim in learnt["claims"]] == [*["point estimate only"] * 2, "not tested"]
     assert learnt["model"]["provenance"]["stage"] == "sft"
-    assert sorted(path.name for path in (evaluated / "base").iterdir()) == [
-        "eval_report.html",
-        "eval_report.json",
-        "eval_report.md",
-        "predictions.jsonl",
-    ]
+    written = ["eval_report.html", "eval_report.json", "eval_report.md", "predictions.jsonl"]
+    assert sorted(path.name for path in (evaluated / "base").iterdir()) == written
 
 
 def test_predictions_and_page_hold_what_was_said_and_the_runs_curves(evaluated: Path) -> None:
@@ -126,7 +109,7 @@ def test_predictions_and_page_hold_what_was_said_and_the_runs_curves(evaluated: 
     assert "<h3>Learning rate</h3>" in page
 
 
-@pytest.mark.parametrize("content", ["", "train/loss,lr\n3.0,0.1\n", "step,train/loss\n\xff\n"])
+@pytest.mark.parametrize("content", ["train/loss,lr\n3.0,0.1\n", "step,train/loss\n\xff\n"])
 def test_a_metrics_file_without_curves_is_passed_over_with_a_note(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
@@ -139,30 +122,14 @@ def test_a_metrics_file_without_curves_is_passed_over_with_a_note(
     assert 'class="chart"' not in (tmp_path / "out" / "eval_report.html").read_text()
 
 
-def test_batch_size_changes_no_verdict(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
-    for name in ("best_checkpoint", "base"):
-        main(["eval", "chat", *inputs(run_folder, name), "--batch-size", "1", "--out-dir", str(tmp_path / name)])
-        one, many = ((folder / name / "predictions.jsonl").read_text() for folder in (tmp_path, evaluated))
-        pairs = [(json.loads(a), json.loads(b)) for a, b in zip(one.splitlines(), many.splitlines(), strict=True)]
-        assert [(a["reply"], a["passed"], a["reasons"]) for a, _ in pairs] == [
-            (b["reply"], b["passed"], b["reasons"]) for _, b in pairs
-        ]
-
-
 def test_before_gates_and_model_card(
     run_folder: Path, evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
-    words = [
-        "--before",
-        str(evaluated / "base"),
-        "--model-card",
-        "--gate",
-        "math=1",
-        "--out-dir",
-        str(tmp_path / "out"),
-    ]
-    main(["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(tmp_path / "run" / "best_checkpoint"), *words])
+    checkpoint = str(tmp_path / "run" / "best_checkpoint")
+    words = ["--before", str(evaluated / "base"), "--model-card", "--gate", "math=1", "--checkpoint", checkpoint]
+    words += ["--out-dir", str(tmp_path / "out"), "--tokenizer", f"{checkpoint}/tokenizer.json"]  # its own
+    main(["eval", "chat", *inputs(run_folder)[:2], *words])
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +4 +100.0 %", shown)
     assert re.search(r"weak_skills: math +≥ 100.0 % +100.0 % .* point estimate only", shown)
@@ -173,17 +140,12 @@ def test_before_gates_and_model_card(
     assert "- weak_skills: point estimate only" in card
 
 
-def test_a_readme_of_somebody_else_is_kept(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_readme_of_somebody_else_is_kept(run_folder: Path, tmp_path: Path, refused: Refused) -> None:
     checkpoint = tmp_path / "run" / "best_checkpoint"
     shutil.copytree(run_folder / "best_checkpoint", checkpoint)
     (checkpoint / "README.md").write_text("# Mine\n")
     words = [*inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--out-dir", str(tmp_path / "out")]
-    message = refusal(capsys, "eval", "chat", *words, "--model-card")
-    assert "README.md is not a card of ours; move it away" in message
-    assert (checkpoint / "README.md").read_text() == "# Mine\n"
-    assert not (tmp_path / "out").exists()
+    refused("eval", "chat", *words, "--model-card", says="README.md is not a card of ours; move it away")
     for _ in range(2):  # the second time over a card of ours
         main(["eval", "chat", *words, "--model-card", "--force"])
     assert "# run\n" in (checkpoint / "README.md").read_text()
@@ -211,31 +173,20 @@ def test_several_runs_an_arm_are_given_behind_a_and_b(
     ("words", "expected"),
     [
         (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
-        (["--top-p", "0"], "(--top-p) is 0.0; it must be above 0"),
         (["--device", "abacus"], "--device abacus is not available"),
-        (
-            ["--before", "nowhere"],
-            "cannot read nowhere/eval_report.json: No such file or directory; run it again with `picochat eval chat`",
-        ),
-        (["--input", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
-        (["--chekpoint", "x"], "did you mean --checkpoint?"),
+        (["--before", "nowhere"], "cannot read nowhere/eval_report.json: No such file or directory; run it again with"),
         (["--judge", "http://localhost:1"], "--judge needs --judge-model"),
         (["--model", "small"], "--model has no effect without --server"),
         (["--replies", "x.jsonl"], "argument --replies: not allowed with argument --checkpoint"),
     ],
 )
 def test_bad_settings_are_one_sentence_and_nothing_is_written(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+    run_folder: Path, tmp_path: Path, refused: Refused, words: list[str], expected: str
 ) -> None:
-    assert expected in refusal(capsys, "eval", "chat", *inputs(run_folder), "--out-dir", str(tmp_path / "out"), *words)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_existing_output_is_kept_without_force(
-    run_folder: Path, evaluated: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [*inputs(run_folder), "--out-dir", str(evaluated / "base")]
-    assert "exists already; add --force" in refusal(capsys, "eval", "chat", *words)
+    assert expected in refused("eval", "chat", *inputs(run_folder), "--out-dir", "out", *words)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/eval_report.md").write_text("mine")
+    refused("eval", "chat", *inputs(run_folder), "--out-dir", "out", says="eval_report.md exists already; add --force")
 
 
 def test_ctrl_c_leaves_nothing_half_written(
@@ -257,24 +208,11 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_a_row_that_fills_the_context_is_named_by_its_words(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_that_fills_the_context_is_named_by_its_words(run_folder: Path, tmp_path: Path, refused: Refused) -> None:
     long = {"messages": [{"role": "user", "content": "Once upon a time " * 40}], "answer": "1"}
     write_rows(tmp_path / "long.jsonl", [ROWS[0], long])
-    words = ["--input", str(tmp_path / "long.jsonl"), "--out-dir", str(tmp_path / "out")]
-    message = refusal(capsys, "eval", "chat", *inputs(run_folder), *words)
-    assert "the row that asks 'Once upon a time" in message
-    assert "context of 128" in message
-
-
-def test_another_tokenizer_is_refused(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train_tokenizer(["some other words and other words"] * 5, 265).write(tmp_path / "tokenizer.json")
-    words = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--out-dir", str(tmp_path / "out")]
-    assert "another tokenizer" in refusal(capsys, "eval", "chat", *inputs(run_folder), *words)
-    own = str(run_folder / "best_checkpoint" / "tokenizer.json")
-    main(["eval", "chat", *inputs(run_folder), "--tokenizer", own, "--out-dir", str(tmp_path / "out")])
-    assert (tmp_path / "out" / "eval_report.json").exists()
+    words = [*inputs(run_folder), "--input", "long.jsonl", "--out-dir", "out"]
+    refused("eval", "chat", *words, says="the row that asks 'Once upon a time.*context of 128")
 
 
 def test_sft_fit_shows_what_was_learnt_by_heart(
@@ -291,12 +229,8 @@ def test_sft_fit_shows_what_was_learnt_by_heart(
     assert base["overall"]["train"]["nll"] > 3
     assert learnt["held_out"]["path"] == str(run_folder / "eval_rows.jsonl")  # found beside the input
     assert learnt["by_category"]["bench_math_addition"]["held_out"]["correct"]["passed"] == 4
-    main(
-        [
-            *["eval", "sft-fit", *inputs(run_folder, rows="chat_rows.jsonl"), "--out-dir", str(tmp_path / "few")],
-            *["--max-rows", "3", "--eval-input", str(run_folder / "eval_rows.jsonl")],
-        ]
-    )
+    words = [*inputs(run_folder, rows="chat_rows.jsonl"), "--eval-input", str(run_folder / "eval_rows.jsonl")]
+    main(["eval", "sft-fit", *words, "--max-rows", "3", "--out-dir", str(tmp_path / "few")])
     assert report_of(tmp_path / "few")["pack"]["measured"] == 3
 
 
@@ -310,19 +244,13 @@ def test_compare_reads_the_outputs_of_eval_chat(
     assert re.search(r"bench_math_addition +4 +4 +0.0 % +100.0 % +\+100.0", shown)
     assert "run-to-run variation unknown: not a claim about recipes" in shown
     assert shown.rstrip().splitlines()[-3].startswith("sft against base: ")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "comparison.html",
-        "comparison.json",
-        "comparison.md",
-    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"comparison.{k}" for k in ("html", "json", "md")}
     main(["eval", "compare", "--a", a, "--b", b, "--before", a, "--peak", b])
     shown = capsys.readouterr().out
     assert "best_checkpoint against base: " in shown  # called after their folders
     assert "gained over" not in shown  # four sums are too few to speak of a gain
     main(["eval", "power", "--rows", "246", "--problems", "95", "--runs", "3"])
-    assert capsys.readouterr().out.startswith(
-        "246 rows of 95 problems, 3 runs an arm, at a rate of 90.0 %: differences"
-    )
+    assert capsys.readouterr().out.startswith("246 rows of 95 problems, 3 runs an arm, at a rate of 90.0 %: diff")
 
 
 @pytest.mark.parametrize(
@@ -336,5 +264,5 @@ def test_compare_reads_the_outputs_of_eval_chat(
         (["one", "two"], "cannot read one/eval_report.json"),
     ],
 )
-def test_compare_says_how_it_is_called(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
-    assert expected in refusal(capsys, "eval", "compare", *words)
+def test_compare_says_how_it_is_called(refused: Refused, words: list[str], expected: str) -> None:
+    refused("eval", "compare", *words, says=expected)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from refusing import Refused
 
 from picochat.cli import main
 from picochat.evidence.answers import final_answer
@@ -114,32 +115,18 @@ def test_a_category_of_two_styles_becomes_two_tasks(tmp_path: Path) -> None:
     rows = [ask("?", category="a", answer="1", answer_style=style) for style in ("direct", "scratchpad", "direct")]
     write_rows(tmp_path / "eval.jsonl", rows)
     done = export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out", name="N", max_new_tokens=7)
-    assert (done.group, done.tasks, done.max_gen_toks) == (
-        "picochat_n",
-        {"picochat_n_a_direct": 2, "picochat_n_a_scratchpad": 1},
-        7,
-    )
+    assert (done.group, done.max_gen_toks) == ("picochat_n", 7)
+    assert done.tasks == {"picochat_n_a_direct": 2, "picochat_n_a_scratchpad": 1}
 
 
-def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_path: Path, refused: Refused) -> None:
     write_rows(tmp_path / "eval.jsonl", ROWS[-3:-1])
-    words = ["data", "export-lm-eval", "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "out")]
-    for more, sentence in (
-        ([], "no row that lm-eval can check (2 checked by phrases, boundaries or length)"),
-        (["--max-new-tokens", "0"], "--max-new-tokens must be at least 1"),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            main([*words, *more])
-        assert stop.value.code == 2
-        assert sentence in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
+    words = ["data", "export-lm-eval", "--input", "eval.jsonl", "--out-dir", "out"]
+    refused(*words, says=r"no row that lm-eval can check \(2 checked by phrases, boundaries or length\)")
+    refused(*words, "--max-new-tokens", "0", says="--max-new-tokens must be at least 1")
     write_rows(tmp_path / "eval.jsonl", ROWS)
     (tmp_path / "out").mkdir()
-    with pytest.raises(SystemExit):
-        main(words)
-    assert "exists already; add --force" in capsys.readouterr().err
+    refused(*words, says="exists already; add --force")
     main([*words, "--force"])
     assert (tmp_path / "out" / "README.md").exists()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from refusing import Refused
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.cli import main
@@ -17,6 +17,14 @@ from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 
 ROWS = 120
+CONFIG = """
+trainer: {max_steps: 50, accelerator: cpu, devices: 1, accumulate_grad_batches: 2}
+model: {optimizer: {name: adamw}}
+data:
+  class_path: picochat.datamodules.ChatDataModule
+  init_args: {chat_input: chat.jsonl, tokenizer: tokenizer.json, work_dir: ., batch_size: 4, context_length: 192,
+              val_fraction: 0}
+"""
 
 
 @pytest.fixture
@@ -28,22 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     train_tokenizer([message["content"] for row in rows for message in row["messages"]], 300).write(
         tmp_path / "tokenizer.json"
     )
-    config = {
-        "trainer": {"max_steps": 50, "accelerator": "cpu", "devices": 1, "accumulate_grad_batches": 2},
-        "model": {"optimizer": {"name": "adamw"}},
-        "data": {
-            "class_path": "picochat.datamodules.ChatDataModule",
-            "init_args": {
-                "chat_input": "chat.jsonl",
-                "tokenizer": "tokenizer.json",
-                "work_dir": ".",
-                "batch_size": 4,
-                "context_length": 192,
-                "val_fraction": 0,
-            },
-        },
-    }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "run.yaml").write_text(CONFIG)
     return tmp_path
 
 
@@ -96,6 +89,9 @@ def test_rows_that_are_drawn_too_often_and_packs_too_small_for_a_step_are_warned
     assert "rows of add is drawn" in page
     assert "one step draws the same examples again" in page
     assert "tokens per parameter" in page
+    assert f"parameters     {DecoderConfig(vocab_size=300).num_parameters:,}" in page
+    assert "64 × h200 at 40% MFU" in page
+    assert "replicated over 64" in page
     calm = planned(["--config", "run.yaml", "--set", "trainer.max_steps=1", "--set", "model.checkpoint=base"], capsys)
     assert calm["warnings"] == []
 
@@ -125,43 +121,26 @@ def test_rows_that_do_not_exist_are_estimated_and_nothing_is_left(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["--config", "capability.yaml", "--config", "scale/h200-1b.yaml", "--gpus", "8"]
-    found = planned([*words, "--set", "trainer.max_steps=10", "--set", "data.init_args.sft_rows=60000"], capsys)
+    given = [*words, "--set", "trainer.max_steps=10", "--set", "data.init_args.sft_rows"]
+    found = planned([*given[:-1], f"{given[-1]}=60000"], capsys)
     assert found["estimated_from_a_sample"]
     assert found["vocabulary"] == 32_768
     assert found["parameters"] == pytest.approx(1.12e9, rel=0.01)
     assert sum(lane["rows"] for lane in found["categories"]) == pytest.approx(60_000, rel=0.05)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_number_of_rows_that_is_not_given_is_the_one_that_fit_would_make(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = ["--config", "capability.yaml", "--set", "data.init_args.sft_rows=null"]
-    found = planned([*words, "--set", "data.init_args.val_fraction=0", "--set", "trainer.max_steps=10"], capsys)
-    assert found["estimated_from_a_sample"]
-    assert sum(lane["rows"] for lane in found["categories"]) == 1_600
+    found = planned([*given[:-1], f"{given[-1]}=null", "--set", "data.init_args.val_fraction=0"], capsys)
+    assert sum(lane["rows"] for lane in found["categories"]) == 1_600  # as many as fit would make
 
 
 def test_what_fit_would_refuse_is_not_planned(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shape = DecoderConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1)
     save_checkpoint(folder / "model", Decoder(shape), ChatTokenizer.load(folder / "tokenizer.json"), {})
-    start = ["--set", "model.checkpoint=model"]
-    assert planned(["--config", "run.yaml", *start], capsys)["parameters"] == shape.num_parameters
-    with pytest.raises(SystemExit) as stop:
-        main(["plan", "--config", "run.yaml", *start, "--set", "model.decoder.hidden_size=32"])
-    assert stop.value.code == 2
-    assert "model.decoder.hidden_size is 32, but model has 16" in capsys.readouterr().err
-
-
-def test_figures_of_the_table_are_those_of_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "--config", "run.yaml"])
-    page = capsys.readouterr().out
-    assert f"parameters     {sum(DecoderConfig(vocab_size=300).parameters().values()):,}" in page
-    assert "1 × h200 at 40% MFU" in page
-    assert "replicated over 1" in page
+    words = ["--config", "run.yaml", "--set", "model.checkpoint=model"]
+    assert planned(words, capsys)["parameters"] == shape.num_parameters
+    wider = "model.decoder.hidden_size=32"
+    refused("plan", *words, "--set", wider, says="model.decoder.hidden_size is 32, but model has 16")
 
 
 @pytest.mark.parametrize(
@@ -175,10 +154,5 @@ def test_figures_of_the_table_are_those_of_sizes(folder: Path, capsys: pytest.Ca
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_sentence(
-    words: list[str], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["plan", "--config", "run.yaml", *words])
-    assert stop.value.code == 2
-    assert sentence in capsys.readouterr().err
+def test_a_mistake_is_one_sentence(words: list[str], sentence: str, folder: Path, refused: Refused) -> None:
+    refused("plan", "--config", "run.yaml", *words, says=sentence)

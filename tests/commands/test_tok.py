@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from refusing import Refused
 
 from picochat.cli import main
 from picochat.model.tokenizer import ChatTokenizer
@@ -17,13 +18,6 @@ def corpus(tmp_path: Path) -> Path:
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "dataset_pack.json").write_text('{"name": "cats", "corpus": "corpus.jsonl"}')
     return tmp_path
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(["tok", "train", *arguments])
-    assert caught.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_pack_and_files_give_the_same_tokenizer(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,34 +44,20 @@ def test_chat_rows_are_read_for_what_is_said_in_them(corpus: Path) -> None:
     assert [both.decode([i]) for i in (262, 263)] == [" the", " park"]  # 4 × 60 × 3 and 60 × 4 letters spared
 
 
-def test_a_faulty_chat_row_is_named(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (corpus / "rows.jsonl").write_text('{"messages": []}\n')
-    says = refused(capsys, "--input", f"{corpus}/rows.jsonl", "--vocab-size", "264", "--out", f"{corpus}/t.json")
-    assert "rows.jsonl:1: 'messages' must be a non-empty list" in says
-
-
-def test_an_existing_file_is_replaced_only_by_force(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_vocabulary_that_the_corpus_cannot_fill_is_refused(corpus: Path, refused: Refused) -> None:
     out = corpus / "tokenizer.json"
-    out.write_text("mine")
-    arguments = ["--input", f"{corpus}/corpus.jsonl", "--vocab-size", "270", "--out", str(out)]
-    assert "exists already; add --force" in refused(capsys, *arguments)
-    assert out.read_text() == "mine"
-    main(["tok", "train", *arguments, "--force"])
-    assert ChatTokenizer.load(out).vocab_size == 270
-
-
-def test_a_vocabulary_that_the_corpus_cannot_fill_is_refused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = corpus / "tokenizer.json"
-    arguments = ["--input", f"{corpus}/corpus.jsonl", "--out", str(out), "--vocab-size"]
-    assert "too small for a vocabulary of 4096" in refused(capsys, *arguments, "4096")
-    assert "control tokens and 256 bytes make 262" in refused(capsys, *arguments, "100")
+    words = ["tok", "train", "--input", f"{corpus}/corpus.jsonl", "--out", str(out), "--vocab-size"]
+    assert "too small for a vocabulary of 4096" in refused(*words, "4096")
+    assert "control tokens and 256 bytes make 262" in refused(*words, "100")
     assert not out.exists()
 
 
-def test_places_that_cannot_be_are_refused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = ["--input", f"{corpus}/corpus.jsonl"]
-    assert "is a folder; name the file" in refused(capsys, *text, "--out", str(corpus))
+def test_places_that_cannot_be_are_refused(corpus: Path, refused: Refused) -> None:
+    text = ["tok", "train", "--input", f"{corpus}/corpus.jsonl"]
+    (corpus / "folder").mkdir()
+    assert "is a folder; name the file" in refused(*text, "--out", f"{corpus}/folder")
+    assert "exists already; add --force" in refused(*text, "--out", f"{corpus}/corpus.jsonl")
     (corpus / "dataset_pack.json").write_text('{"name": "no corpus"}')
-    pack = ["--dataset-pack", f"{corpus}/dataset_pack.json"]
-    assert "names no corpus" in refused(capsys, *pack, "--out", f"{corpus}/t.json")
-    assert "--out" in refused(capsys, *text)
+    pack = ["tok", "train", "--dataset-pack", f"{corpus}/dataset_pack.json"]
+    assert "names no corpus" in refused(*pack, "--out", f"{corpus}/t.json")
+    assert "--out" in refused(*text)
