@@ -33,8 +33,8 @@ COMMANDS = {  # command that is not a group → the same
     "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
     "board": ("picochat.commands.generate", "a local page: live curves, reports, two checkpoints side by side"),
     "export": ("picochat.commands.generate", "write a checkpoint in another number format, or with an untied head"),
+    "completion": ("picochat.cli", "print the script that completes commands and flags in bash, zsh or tcsh"),
 }
-_COMPLETION = "print the script that completes commands and flags in bash, zsh or tcsh"
 PURPOSES = {  # what a person wants → the commands for it
     "make data": ("data", "tok"),
     "train": ("train", "fit", "plan"),
@@ -95,7 +95,7 @@ def _reader_is_gone() -> bool:
 
 
 def _dispatch(words: list[str]) -> None:
-    known = [*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"]
+    known = [*SUBCOMMANDS, *GROUPS, *COMMANDS]
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] in ("-V", "--version"):
@@ -110,11 +110,7 @@ def _dispatch(words: list[str]) -> None:
 
 
 def parse_command(words: Sequence[str]) -> Namespace:
-    """Parse a command line that is not LightningCLI's; `run` of the result runs it.
-
-    Raises:
-        UserError: no such flag or choice, or a required one is missing.
-    """
+    """Parse a command line that is not LightningCLI's; `run` of the result runs it. UserError where it is wrong."""
     parser = build_parser([words[0]])
     while words and words[0] in parser.commands():
         parser, words = parser.commands()[words[0]], words[1:]
@@ -141,8 +137,7 @@ def _run_trainer(words: list[str]) -> None:
 
 
 def _overview() -> str:
-    texts = {name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}
-    texts |= {**SUBCOMMANDS, "completion": _COMPLETION}
+    texts = SUBCOMMANDS | {name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}
     lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help"]
     for title, names in PURPOSES.items():
         lines += ["", f"{title}:", *(f"  {name:<11}{texts[name]}" for name in names)]
@@ -157,10 +152,6 @@ def build_parser(words: Sequence[str]) -> Parser:
     for name in words:
         if name in SUBCOMMANDS:
             add_trainer(top, name)
-        elif name == "completion":
-            page = f"{_COMPLETION.capitalize()}.\n\nexample: picochat completion bash"
-            parser = top.add_command(name, _complete, f'{page}\nin use:  eval "$(picochat completion bash)"')
-            parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
         else:
             module, text = {**GROUPS, **COMMANDS}[name]
             parent = top.add_command(name, None, f"{text[0].upper()}{text[1:]}.") if name in GROUPS else top
@@ -168,12 +159,22 @@ def build_parser(words: Sequence[str]) -> Parser:
     return top
 
 
+def add_completion(commands: Parser) -> None:
+    parser = commands.add_command("completion", _complete)
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
+
+
+def _complete(args: Namespace) -> None:
+    """Print the script that completes commands and flags in bash, zsh or tcsh.
+
+    example: picochat completion bash
+    in use:  eval "$(picochat completion bash)"
+    """
+    print(completion_script(args.shell))
+
+
 def completion_script(shell: str) -> str:
     """The script by which a shell completes commands, flags, choices and names of shipped configs."""
     import shtab
 
-    return str(shtab.complete(build_parser([*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"]), shell))
-
-
-def _complete(args: Namespace) -> None:
-    print(completion_script(args.shell))
+    return str(shtab.complete(build_parser([*SUBCOMMANDS, *GROUPS, *COMMANDS]), shell))

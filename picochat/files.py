@@ -2,8 +2,8 @@
 
     .name.tmp   written, flushed to the disk  ──rename──►  name       the old content or the new, never a part of it
 
-The temporary name is fixed, so the next write of a name uses up what a crash left of the one before. The temporary file
-or folder is locked while it is written, and the lock ends with its process: a second writer is refused.
+The temporary name is fixed, so the next write uses up what a crash left. It is locked while it is written, and the lock
+ends with its process: a second writer is refused.
 """
 
 import contextlib
@@ -39,8 +39,7 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_files(texts: Mapping[Path, str]) -> None:
     """Write several text files: all are complete on the disk before the first is renamed, in the order given.
 
-    Raises:
-        UserError: a folder or file cannot be written, or the disk is full; no final name was touched.
+    UserError says that a folder or file cannot be written, or that the disk is full; no final name was touched.
     """
     with contextlib.ExitStack() as stack:
         for path, text in reversed(list(texts.items())):  # the stack ends the last one first
@@ -53,10 +52,7 @@ def write_files(texts: Mapping[Path, str]) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Yield an open file to stream into; when the block ends without an error it takes the place of ``path``.
-
-    If the block fails, ``path`` is as it was, and no folder made for it is left.
-    """
+    """Yield an open file to stream into; it takes the place of ``path``, which is as it was if the block fails."""
     encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
     with _replacing(Path(path), folder=False) as temporary:
         with temporary.open(mode, encoding=encoding, newline=newline) as file:
@@ -67,7 +63,7 @@ def atomic_file(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; when the block ends without an error it takes the place of ``path``.
+    """Yield an empty folder to fill; it takes the place of ``path``, which is as it was if the block fails.
 
     An older folder of that name is moved aside as ``.name.old`` and deleted last. If a crash comes between the two
     renames, the next write puts it back first, as `settle` does.
@@ -88,16 +84,10 @@ def settle(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked_folder(folder: str | Path, name: str = ".lock", *, wait: bool = False) -> Iterator[None]:
-    """Hold ``folder`` against other runs; made if need be, and removed again if nothing came to lie in it.
+    """Hold ``folder`` against others that lock the same ``name`` in it: wait for them, or UserError if one holds it.
 
-    The lock ends with its process, is not inherited by forked workers, and holds across machines on NFS.
-
-    Args:
-        name: of the lock file in the folder; another one holds against those that use the same.
-        wait: wait until the other process has ended, where one holds it.
-
-    Raises:
-        UserError: another process holds it.
+    The folder is made if need be, and removed again if nothing came to lie in it. The lock ends with its process, is
+    not inherited by forked workers, and holds across machines on NFS.
     """
     path = Path(folder) / name
     with _removing_unused_parents(path):
@@ -115,8 +105,8 @@ def locked_folder(folder: str | Path, name: str = ".lock", *, wait: bool = False
 
 
 def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) -> None:
-    """Raise UserError if one of ``paths`` cannot be written: it exists and ``force`` was not given, it is or holds the
-    current directory, or it is a folder where a file is to be."""
+    """UserError if one of ``paths`` exists without ``force``, holds the current directory, or is a folder where a file
+    is to be."""
     for path in paths:
         if Path.cwd().is_relative_to(os.path.realpath(path)):
             raise UserError(f"{path} is the current folder, or holds it; name a file or folder inside it")

@@ -19,15 +19,15 @@ def walk(parser: Parser, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield from walk(command, (*path, name))
 
 
-ALL = dict(walk(build_parser([*GROUPS, *COMMANDS, "completion"])))
-assert {path[0] for path in ALL} == {*GROUPS, *COMMANDS, "completion"} and len(ALL) >= 18
+ALL = dict(walk(build_parser([*GROUPS, *COMMANDS])))
+assert {path[0] for path in ALL} == {*GROUPS, *COMMANDS} and len(ALL) >= 18
 
 
 def test_the_overview_shows_every_command_once_under_what_a_person_wants(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     overview = capsys.readouterr().out.splitlines()
     shown = [line.split()[0] for line in overview if line.startswith("  ")]
-    assert sorted(shown) == sorted([*SUBCOMMANDS, *GROUPS, *COMMANDS, "completion"])
+    assert sorted(shown) == sorted([*SUBCOMMANDS, *GROUPS, *COMMANDS])
     assert [line.rstrip(":") for line in overview if line.endswith(":")] == list(PURPOSES)
 
 

@@ -1,4 +1,4 @@
-"""The board as a web application on 127.0.0.1. In: a folder of runs. Out: pages and streams. Next: a browser.
+"""The board as a web application on 127.0.0.1. In: a folder of runs. Out: pages and streams.
 
     /                     runs and reports; ?lane=bench_math_addition shows that lane's rates
     /runs                 the table of runs alone, which the page asks for again while it is open
@@ -32,14 +32,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; con
 
 
 class Board:
-    """The pages over one folder."""
+    """The pages over one folder; `app` serves them."""
 
     def __init__(self, root: Path) -> None:
         self.folder = Folder(root)
         self.pages = environment("picochat.board")
 
     def app(self) -> Starlette:
-        """The application."""
         script = Path(str(files("picochat.board"))) / "templates/board.js"
         routes = [
             Route("/", self.index),

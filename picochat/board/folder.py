@@ -1,15 +1,14 @@
-"""What lies in a folder of runs. In: the folder. Out: runs, reports and checkpoints by their paths. Next: app.
+"""What lies in a folder of runs; what cannot be read is left out. In: the folder. Out: these by their paths. Next: app.
 
-    runs/capability/metrics.csv            ─► Run("runs/capability", step 450 of 2200, running)
-    runs/eval/a/eval_report.json + .html   ─► Found("runs/eval/a/eval_report.html", "evaluation", rates of its lanes)
-    runs/capability/best_checkpoint/       ─► "runs/capability/best_checkpoint"
-
-Files may be somebody's, half written or of another version: what cannot be read is left out.
+runs/capability/metrics.csv            ─► Run("runs/capability", step 450 of 2200, running)
+runs/eval/a/eval_report.json + .html   ─► Found("runs/eval/a/eval_report.html", "evaluation", rates of its lanes)
+runs/capability/best_checkpoint/       ─► "runs/capability/best_checkpoint"
 """
 
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,27 +26,26 @@ _SAMPLES = 24  # of the newest, that a run's page shows
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: its last step of so many (None where its config does not say), its latest losses, and whether it
-    is under way; `changed` is when its log last grew, in seconds since 1970."""
+    """A training run: how far it is."""
 
     path: str
     step: int
-    steps: int | None
-    losses: dict[str, float]
+    steps: int | None  # None where its config does not say
+    losses: dict[str, float]  # the latest
     running: bool
-    changed: float
+    changed: float  # when its log last grew, in seconds since 1970
 
 
 @dataclass(frozen=True)
 class Found:
-    """A report: page, kind and result; of an evaluation also lane → (rows, rate), and path and sha256 of its rows."""
+    """A report, and what it says in a line."""
 
-    path: str
+    path: str  # of its page
     kind: str
     result: str
     changed: float
-    lanes: dict[str, tuple[int, float]] = field(default_factory=dict)
-    rows: tuple[str, str] = ("", "")
+    lanes: dict[str, tuple[int, float]] = field(default_factory=dict)  # of an evaluation: lane → (rows, rate)
+    rows: tuple[str, str] = ("", "")  # of an evaluation: path and sha256 of its rows
 
 
 class Folder:
@@ -88,19 +86,13 @@ class Folder:
 
     def samples(self, run: str) -> list[dict[str, str]]:
         """The newest sample replies of a run, newest first."""
-        found = []
-        try:
+        found, names = [], ("step", "category", "prompt", "reply", "expected")
+        with suppress(OSError):
             lines = (self.base / run / "samples.jsonl").read_text("utf-8", errors="replace").splitlines()
-        except OSError:
-            return []
-        for line in lines[: -_SAMPLES - 1 : -1]:
-            try:
-                one = json.loads(line)
-                found.append(
-                    {name: str(one[name] or "") for name in ("step", "category", "prompt", "reply", "expected")}
-                )
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
+            for line in lines[: -_SAMPLES - 1 : -1]:
+                with suppress(ValueError, KeyError, TypeError, RecursionError):
+                    one = json.loads(line)
+                    found.append({name: str(one[name] or "") for name in names})
         return found
 
 

@@ -1,6 +1,4 @@
-"""Checkpoints that reply to the board. In: a model folder, a prompt. Out: the reply piece by piece, then the verdict
-where the prompt is an eval row. Next: app.
-"""
+"""Checkpoints that reply. In: a model folder, a prompt. Out: the reply, then the verdict of an eval row. Next: app."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,6 @@
 """`picochat chat`: talk to a checkpoint. In: lines. Out: replies as they are made. Calls picochat.model.generation.
-
-The whole conversation is rendered again for every reply, as training rendered it. In a terminal there are a prompt and
-line editing; in a pipe every line of stdin is one turn, and nothing but replies goes to stdout.
+The whole conversation is rendered again for every reply, as training rendered it. In a pipe every line of stdin is one
+turn, and nothing but replies goes to stdout.
 """
 
 import io

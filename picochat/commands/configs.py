@@ -1,10 +1,7 @@
 """What names in a config stand for. In: a command line or a YAML config. Out: the same with paths and class paths.
 
-A config is found in the current directory, else among those that picochat or a plug-in ships. A datamodule or callback
-is named by its class path, or by its short name: picochat's own or a plug-in's.
-
-    picochat fit --config capability.yaml --data Roman         data:
-                                                                 class_path: Roman
+--config capability.yaml      a file of the current directory, else one that picochat or a plug-in ships
+--data Roman                  a class path, or the short name of a class: picochat's own or a plug-in's
 """
 
 import re

@@ -77,7 +77,6 @@ class PicochatCLI(LightningCLI):
     """LightningCLI with picochat's run folder: a logger, atomic checkpoints, and no silent overwriting."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.words = args
         self.config = parser.parse_args(args)  # Lightning's own warns whenever sys.argv holds something too
         refuse_impossible(self.config[self.config.subcommand])
 
@@ -143,7 +142,12 @@ class PicochatCLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         callbacks = settings.get("callbacks") or []
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-        _refuse_keyed_callbacks(callbacks)
+        keys = {path.rpartition(".")[2]: key for key, path in CALLBACKS.items()}
+        for name in (type(callback).__name__ for callback in callbacks if type(callback).__name__ in keys):
+            raise UserError(
+                f"trainer.callbacks lists picochat.callbacks.{name}, which every run has once; write its settings "
+                f"under the key `{keys[name]}:` of the config, or as --{keys[name]}.SETTING"
+            )
         plugins = settings.get("plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         logger = settings.get("logger")
@@ -170,25 +174,21 @@ class PicochatCLI(LightningCLI):
             print(f"wrote {path}")
 
 
-class _ParseOnly(PicochatCLI):
-    """Reads and checks a command line, and does nothing else."""
-
-    def _set_seed(self) -> None: ...
-
-    def before_instantiate_classes(self) -> None: ...
-
-    def instantiate_classes(self) -> None: ...
-
-    def _run_subcommand(self, subcommand: str) -> None: ...
+_PARSE_ONLY = dict.fromkeys(
+    ("_set_seed", "before_instantiate_classes", "instantiate_classes", "_run_subcommand"), lambda *_: None
+)
 
 
 def parsed_config(words: list[str]) -> Any:
     """The config, defaults included, that a line such as ["fit", "--config", "capability.yaml"] stands for."""
-    return run_trainer(words, _ParseOnly).config[words[0]]
+    return run_trainer(words, **_PARSE_ONLY).config[words[0]]
 
 
-def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> PicochatCLI:
-    """Run one LightningCLI command line, its names resolved, such as ["fit", "--config", "run/config.yaml"]."""
+def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
+    """Run one LightningCLI command line, its names resolved, such as ["fit", "--config", "run/config.yaml"].
+
+    `methods` replace those of PicochatCLI.
+    """
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
@@ -207,7 +207,8 @@ def run_trainer(words: list[str], cli: type[PicochatCLI] = PicochatCLI) -> Picoc
     set_loader("picochat", load, exceptions=(yaml.YAMLError,))
     options = {"exit_on_error": False, "parser_mode": "picochat"}
     chosen = {words[0]: LightningCLI.subcommands()[words[0]]}  # the parsers of all four take a second
-    only: type[PicochatCLI] = type(cli.__name__, (cli,), {"subcommands": staticmethod(lambda: chosen)})
+    methods["subcommands"] = staticmethod(lambda: chosen)
+    only: type[PicochatCLI] = type("PicochatCLI", (PicochatCLI,), methods)
     try:
         return only(
             ChatModule,
@@ -237,16 +238,6 @@ def take_from_checkpoint(data: Any, folder: Path) -> None:
     if "context_length" in data and data.context_length is None:
         context = config_of(folder).max_position_embeddings
         data.context_length = context if context <= 2048 else 1024  # rows of 32,768 tokens fit no laptop
-
-
-def _refuse_keyed_callbacks(callbacks: list[Any]) -> None:
-    for callback in callbacks:
-        for key, path in CALLBACKS.items():
-            if type(callback).__name__ == path.rpartition(".")[2]:
-                raise UserError(
-                    f"trainer.callbacks lists {path}, which every run has once; write its settings under the key "
-                    f"`{key}:` of the config, or as --{key}.SETTING"
-                )
 
 
 def _strategy(asked: Any) -> Any:

@@ -62,11 +62,7 @@ class Parser(HelpLayout):
         return parser
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse the words after the command's name.
-
-        Raises:
-            UserError: they are no command line of this command.
-        """
+        """Parse the words after the command's name; UserError where they are no command line of this command."""
         actions = {flag: action for flag, action in self._option_string_actions.items() if flag.startswith("--")}
         valued = {flag for flag, action in actions.items() if action.nargs != 0}
         flags = {flag[2:].replace("-", "_"): flag for flag in actions}
@@ -78,12 +74,9 @@ class Parser(HelpLayout):
         return self.parse_args(words)
 
     def add_parameters(self, path: str, *names: str, **flags: str) -> None:
-        """Add a flag for each of these parameters (all, if none is named) of a library function or class.
+        """Add a flag for each of these parameters (all, if none is named) of the library function or class at `path`.
 
-        Args:
-            path: of the function or class, such as "picochat.model.engine.Decoding".
-            names: the parameters.
-            flags: parameter → its flags where they are not --PARAMETER: dataset_pack="--dataset-pack --pack".
+        `flags` has those that are not --PARAMETER: dataset_pack="--dataset-pack --pack".
         """
         parameters = read_signature(path).parameters
         for name in names or parameters:

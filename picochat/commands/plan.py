@@ -1,8 +1,6 @@
-"""`picochat plan`: a run on paper before it costs anything. In: the configs that `fit` would take. Out: a page of
-figures and warnings. Nothing is trained, and nothing is written but the tokens of rows that are there already.
-
-The datamodule plans the real stream (picochat.datamodules.plan), picochat.model.sizes the model. Where rows or
-tokenizer do not exist yet, a sample of them is made in a temporary folder and stands for all.
+"""`picochat plan`: a run on paper before it costs anything. In: the configs that `fit` would take. Out: figures.
+Nothing is trained. The datamodule plans the real stream, picochat.model.sizes the model; where rows or tokenizer do not
+exist yet, a sample of them is made in a temporary folder and stands for all.
 """
 
 import contextlib

@@ -103,10 +103,12 @@ def refuse_impossible(config: Any) -> None:
     trainer, seed = config.trainer, config.seed_everything
     batches, every = trainer.accumulate_grad_batches, trainer.val_check_interval
     devices = trainer.devices if re.search(r"^-?[\d.]+$", str(trainer.devices)) else 1
+    rate = config.model.optimizer.learning_rate if config.model.optimizer else 1
     for name, value, possible, expected in (
         ("seed_everything", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
         ("trainer.accumulate_grad_batches", batches, batches >= 1, "a number from 1"),
         ("trainer.devices", devices, re.search("^(-1|0*[1-9][0-9]*)$", str(devices)), "a number from 1, or -1 for all"),
+        ("model.optimizer.learning_rate", rate, rate > 0, "a number above 0"),
         ("trainer.val_check_interval", every, not isinstance(every, int | float) or every > 0, "a number above 0"),
     ):
         if not possible:

@@ -43,66 +43,48 @@ _CLASSES = {
     "data.reading": "picochat.packs.formats.Reading",
     **CALLBACKS,
 }
-SHARED = {
-    "--tokenizer": "data.tokenizer",
-    "--batch-size": "data.batch_size",
-    "--context-length": "data.context_length",
-    "--val-fraction": "data.val_fraction",
-    "--num-workers": "data.num_workers",
-    "--checkpoint": "model.checkpoint",
-    "--optimizer": "model.optimizer.name",
-    "--learning-rate": "model.optimizer.learning_rate",
-    "--weight-decay": "model.optimizer.weight_decay",
-    "--matmul-precision": "model.matmul_precision",
-    "--compile": "model.compile",
-    "--devices": "trainer.devices",
-    "--grad-accum-steps": "trainer.accumulate_grad_batches",
-    "--lr-warmup-steps": "lr_schedule.warmup_steps",
-    "--lr-decay": "lr_schedule.decay",
-    "--min-lr-ratio": "lr_schedule.min_lr_ratio",
-    "--grad-clip": "grad_clip.max_norm",
-    "--save-every": "last_checkpoint.every_n_steps",
-    "--early-stop-patience": "best_checkpoint.patience",
-    "--seed": "data.seed",
-}
-ALIASES = {  # command → shipped config, datamodule, flags
+
+
+def _aliases(*groups: str) -> dict[str, str]:
+    """{"--batch-size": "data.batch_size", …} of "data: batch_size …"; NAME=FLAG where the flag is called otherwise."""
+    found = {}
+    for prefix, _, names in (group.partition(": ") for group in groups):
+        for name, _, flag in (word.partition("=") for word in names.split()):
+            found[f"--{(flag or name).replace('_', '-')}"] = f"{prefix}.{name}"
+    return found
+
+
+_SHARED = (
+    "data: tokenizer batch_size context_length val_fraction num_workers",
+    "model: checkpoint",
+    "model.optimizer: name=optimizer learning_rate weight_decay",
+    "model: matmul_precision compile",
+    "trainer: devices accumulate_grad_batches=grad-accum-steps",
+    "lr_schedule: warmup_steps=lr-warmup-steps decay=lr-decay min_lr_ratio",
+    "grad_clip: max_norm=grad-clip",
+    "last_checkpoint: every_n_steps=save-every",
+    "best_checkpoint: patience=early-stop-patience",
+    "data: seed",
+)
+_DECODER = "hidden_size intermediate_size num_hidden_layers=num-layers num_attention_heads=num-heads"
+ALIASES = {  # command → shipped config, datamodule, flag → setting
     "base": (
         "base.yaml",
         "picochat.datamodules.CorpusDataModule",
-        {
-            "--dataset-pack": "data.dataset_pack",
-            "--hidden-size": "model.decoder.hidden_size",
-            "--intermediate-size": "model.decoder.intermediate_size",
-            "--num-layers": "model.decoder.num_hidden_layers",
-            "--num-heads": "model.decoder.num_attention_heads",
-            "--num-kv-heads": "model.decoder.num_key_value_heads",
-            "--head-dim": "model.decoder.head_dim",
-            **SHARED,
-        },
+        _aliases(
+            "data: dataset_pack", f"model.decoder: {_DECODER} num_key_value_heads=num-kv-heads head_dim", *_SHARED
+        ),
     ),
     "sft": (
         "sft.yaml",
         "picochat.datamodules.ChatDataModule",
-        {
-            "--input": "data.chat_input",
-            "--eval-input": "data.eval_input",
-            "--packing": "data.packing",
-            "--sampling": "data.sampling",
-            "--sampling-tag": "data.sampling_tag",
-            "--shares": "data.shares",
-            "--on-long": "data.on_long",
-            "--thinking": "data.thinking",
-            "--lora-rank": "model.lora_rank",
-            "--lora-alpha": "model.lora_alpha",
-            "--allow-overlap": "data.allow_overlap",
-            "--format": "data.reading.format",
-            "--map": "data.reading.map",
-            "--learn": "data.reading.learn",
-            "--on-unsupported": "data.reading.on_unsupported",
-            "--on-bad": "data.reading.on_bad",
-            "--strip-control": "data.reading.strip_control",
-            **SHARED,
-        },
+        _aliases(
+            "data: chat_input=input eval_input packing sampling sampling_tag shares on_long thinking",
+            "model: lora_rank lora_alpha",
+            "data: allow_overlap",
+            "data.reading: format map learn on_unsupported on_bad strip_control",
+            *_SHARED,
+        ),
     ),
 }
 SUBCOMMANDS = {  # LightningCLI's

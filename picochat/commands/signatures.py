@@ -13,19 +13,12 @@ _ROOT = Path(__file__).parents[1]  # of the package; picochat.callbacks and othe
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a constructor or function, as its source has it.
-
-    Args:
-        name: of the parameter.
-        annotation: source of its type, aliases such as `PackingName` resolved: "Literal['separate', 'bos_bestfit']".
-        default: source of its default; None where it is required.
-        help: its line of the docstring's `Args:`.
-    """
+    """A parameter of a constructor or function, as its source has it."""
 
     name: str
-    annotation: str
-    default: str | None
-    help: str
+    annotation: str  # aliases such as `PackingName` resolved: "Literal['separate', 'bos_bestfit']"
+    default: str | None  # None where it is required
+    help: str  # its line of the docstring's `Args:`
 
     @property
     def choices(self) -> list[str]:
@@ -47,11 +40,7 @@ class Signature:
 
 @cache
 def read_signature(path: str) -> Signature:
-    """Read a class or function by its public or its own path, such as "picochat.callbacks.LRSchedule".
-
-    Raises:
-        LookupError: picochat has no such class or function.
-    """
+    """A class or function by its public or its own path, such as "picochat.callbacks.LRSchedule"; or LookupError."""
     module, _, name = path.rpartition(".")
     tree = _parse(module)
     node = next((one for one in tree.body if getattr(one, "name", "") == name), None)

@@ -1,7 +1,5 @@
-"""`picochat train base | sft`: short flags for `picochat fit`.
-
-In: flags. Out: a command line of `fit` over base.yaml or sft.yaml, in which each flag is a setting. There is no other
-training path: `picochat fit --config <run>/config.yaml` repeats the run.
+"""`picochat train base | sft`: short flags for `picochat fit`, the one training path. In: flags. Out: a command line of
+`fit` over base.yaml or sft.yaml, in which each flag is a setting.
 
     picochat train sft --input rows.jsonl --checkpoint runs/base/best_checkpoint --out-dir runs/sft --steps 180
     picochat fit --config=sft.yaml --data.chat_input=rows.jsonl --model.checkpoint=runs/base/best_checkpoint \\

@@ -30,7 +30,7 @@ def place(tmp_path: Path, refused: Refused) -> Path:
 
 
 FLAGS = {
-    "--learning-rate 0": "error: --learning-rate is 0.0; it must be above 0",
+    "--learning-rate 0": "error: --learning-rate is 0.0; use a number above 0",
     "--batch-size 0": "--batch-size must be at least 1, not 0",
     "--grad-clip 0": "--grad-clip is 0.0",
     "--save-every 0": "--save-every is 0",
