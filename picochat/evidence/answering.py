@@ -163,13 +163,8 @@ class FileAnswerer:
 class ServerAnswerer:
     """Asks a server that speaks OpenAI's protocol: vLLM, llama.cpp, `transformers serve`, …
 
-    The key is OPENAI_API_KEY of the environment.
-
-    Args:
-        url: of the server, such as http://localhost:8000/v1.
-        model: its name there.
-        decoding: `batch_size` rows are asked at a time.
-        kept: replies are added to this JSONL as they come, and what stands in it is not asked again.
+    The key is OPENAI_API_KEY of the environment. `decoding.batch_size` rows are asked at a time. Replies are added to
+    the JSONL `kept` as they come, and what stands in it is not asked again.
     """
 
     def __init__(self, url: str, model: str, decoding: "Decoding", kept: Path) -> None:

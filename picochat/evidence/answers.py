@@ -112,11 +112,9 @@ def value(text: str) -> tuple[Fraction, str] | None:
 
 
 def readings(text: str, *, units: bool = True) -> tuple[list[Fraction], str] | None:
-    """Every value that a text may have, the likeliest first, and its unit; None where it is not one number.
+    """Every value that a text may have, the likeliest first, and its unit (words only if `units`: "42 apples").
 
-    Args:
-        text: the whole of it is read, of a sum what stands after the last "=".
-        units: whether words may follow: "42 apples".
+    None where the whole of it, or of a sum what stands after the last "=", is not one number.
     """
     text = re.sub(r"[¼-¾⅐-⅞]", lambda part: f" {unicodedata.normalize('NFKC', part[0])}", text)
     text = unwrap(fold(text).translate(_MARKS).rpartition("=")[2])

@@ -168,12 +168,8 @@ def _answers(clause: str) -> bool:
 
 
 def claims_ability(reply: str, *, skills_too: bool) -> bool:
-    """Whether the speaker boasts of what no small closed-book model has (the web, eyes, memory of other chats).
-
-    Args:
-        reply: the whole reply.
-        skills_too: also count arithmetic and spelling as unsupported, for profiles that do not teach them.
-    """
+    """Whether the speaker boasts of what no small closed-book model has (the web, eyes, memory of other chats), or of
+    arithmetic and spelling (`skills_too`, for profiles that do not teach them)."""
     text = plain(reply)
     own = rule("quoted").sub(" ", text)  # what others say is no claim, unless the reply is nothing else
     text = own if re.search(r"\w", own) else text

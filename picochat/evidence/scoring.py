@@ -58,12 +58,7 @@ _CHECKS = {
 
 @dataclass(frozen=True)
 class Rules:
-    """How a lane is judged.
-
-    Args:
-        judge: those of `profiles.HABITS` that fail a reply.
-        check: checks that its rows get beside their own.
-    """
+    """How a lane is judged: which of `profiles.HABITS` fail a reply, what checks its rows get beside their own."""
 
     judge: frozenset[str] = frozenset(("echo", "loops", "claims", "over_refusal"))
     check: Mapping[str, Any] = field(default_factory=dict)

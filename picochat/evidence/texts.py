@@ -11,13 +11,6 @@ import unicodedata
 from functools import cache
 from importlib import resources
 
-UNSPACED = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\uff66-\uff9f\U00020000-\U0003ffff"
-)
-"""Thai, Lao, Tibetan, Burmese, Khmer, kana and Han: scripts without spaces between words, for a character class."""
-_UNITS = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
-_SPACED = re.compile(rf"[^\W{UNSPACED}]")
 _FOLDED = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛′`´ʼ", "'"),
@@ -28,10 +21,7 @@ _FOLDED = str.maketrans(
         **dict.fromkeys(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))), None),  # directions of writing
     }
 )
-_SMALL = re.compile(r"([²³¹⁰-₎½¼¾⅐-⅞①-⓿]+|[\u00a8\u00b4])")  # 2⁵ is not 25; NFKC parts ´ from what it stands on
 _PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "$": "$"}
-_TEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s?\{([^{}]*)\}|\\[()\[\]]|\\[,;! ]|\\(?=[$%])")
-_FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}")
 _WRAPPING = " \"'*_`"
 
 
@@ -43,7 +33,7 @@ def rule(name: str) -> re.Pattern[str]:
 
 @cache
 def _rules() -> dict[str, str]:
-    rules = {"unspaced": UNSPACED}
+    rules: dict[str, str] = {}
     for name, text in tomllib.loads((resources.files("picochat.evidence") / "rules.toml").read_text("utf-8")).items():
         rules[name] = re.sub(r"\{([a-z_]+)\}", lambda part: rules[part[1]], text.replace("\n", ""))
     return rules
@@ -51,7 +41,7 @@ def _rules() -> dict[str, str]:
 
 def compatible(text: str) -> str:
     """Unicode's NFKC (full-width digits are digits), but superscripts, subscripts and fractions stay what they are."""
-    parts = _SMALL.split(text)  # every second one is small
+    parts = rule("small").split(text)  # every second one is small
     return "".join(part if small % 2 else unicodedata.normalize("NFKC", part) for small, part in enumerate(parts))
 
 
@@ -75,7 +65,7 @@ def fold(text: str, *, case: bool = False) -> str:
 def unwrap(text: str) -> str:
     """A folded text without the brackets, quotes, emphasis, TeX and full stop around it, or a bullet before it."""
     if "\\" in text and len(text) < 2_000:
-        text = _TEX.sub(r"\1", _TEX.sub(r"\1", _FRACTION.sub(r"\1/\2", text)))
+        text = rule("tex").sub(r"\1", rule("tex").sub(r"\1", rule("fraction").sub(r"\1/\2", text)))
     before = None
     while text != before and len(text) < 2_000:
         before = text
@@ -93,7 +83,7 @@ def bare(text: str, *, case: bool = False) -> str:
 
 def units(text: str) -> list[str]:
     """Words, and single characters where the script does not part words: what a length in words counts."""
-    return _UNITS.findall(text)
+    return rule("unit").findall(text)
 
 
 def includes(text: str, phrase: str) -> bool:
@@ -101,15 +91,15 @@ def includes(text: str, phrase: str) -> bool:
 
     "cat" is not in "concatenate", 北京 is in 首都是北京。, 서울 in 서울입니다 (Korean writes particles after words).
     """
-    last = phrase[-1:]
-    opens, ends = bool(_SPACED.match(phrase)), _goes_on(last) and not re.match(rf"[\uac00-\ud7a3{UNSPACED}]", last)
+    spaced, last = rule("spaced"), phrase[-1:]
+    opens, ends = bool(spaced.match(phrase)), _goes_on(last) and not rule("goes_on_freely").match(last)
     for found in re.finditer(r"\s+".join(map(re.escape, phrase.split())), text):
         before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
-        if not (opens and _SPACED.match(before)) and not (ends and _goes_on(after)):
+        if not (opens and spaced.match(before)) and not (ends and _goes_on(after)):
             return True
     return False
 
 
 def _goes_on(char: str) -> bool:
     """Whether a character, or none, belongs to a word of a script with spaces; combining marks do."""
-    return bool(_SPACED.match(char)) or unicodedata.category(char or " ").startswith("M")
+    return bool(rule("spaced").match(char)) or unicodedata.category(char or " ").startswith("M")

@@ -9,38 +9,24 @@ from picochat.packs.rows import Row
 @pytest.fixture
 def rows() -> list[Row]:
     """Ten rows: four sums (two phrasings), two spellings, two identity, one refusal, one choice."""
+    skills, release = "weak_skills", "release_behavior"
+    add = {"answer_style": "scratchpad", "answerable": True}
     sums = [
-        eval_row(
-            f"{a} + 2?",
-            "bench_math_addition",
-            "weak_skills",
-            answer=str(a + 2),
-            answer_style="scratchpad",
-            steps=[f"{a} + 2 = {a + 2}"],
-            phrasing="new" if a > 2 else "known",
-            answerable=True,
-        )
+        eval_row(f"{a} + 2?", "bench_math_addition", skills, answer=str(a + 2), steps=[f"{a} + 2 = {a + 2}"], **add)
         for a in (1, 2, 3, 4)
     ]
-    words = [
-        eval_row(w, "bench_spelling_spaced", "weak_skills", answer=" ".join(w), answer_style="direct", answerable=True)
-        for w in ("cat", "dog")
-    ]
+    for row in sums[2:]:
+        row["phrasing"] = "new"
+    spell = {"answer_style": "direct", "answerable": True}
+    words = [eval_row(w, "bench_spelling_spaced", skills, answer=" ".join(w), **spell) for w in ("cat", "dog")]
     identity = [
-        eval_row(f"Who are you, {n}?", "identity", "release_behavior", must_include=["Picochat"], answerable=True)
+        eval_row(f"Who are you, {n}?", "identity", release, must_include=["Picochat"], answerable=True)
         for n in ("friend", "robot")
     ]
-    refusal = [eval_row("What time is it?", "refusal", "release_behavior", answerable=False)]
-    choice = [
-        eval_row(
-            "Pick one: A red B two C dog D run",
-            "bench_choice_language",
-            "weak_skills",
-            choice_labels=["A", "B", "C", "D"],
-            correct_choice="A",
-        )
-    ]
-    return [*sums, *words, *identity, *refusal, *choice]
+    refusal = eval_row("What time is it?", "refusal", release, answerable=False)
+    choices = {"choice_labels": ["A", "B", "C", "D"], "correct_choice": "A"}
+    choice = eval_row("Pick one: A red B two C dog D run", "bench_choice_language", skills, **choices)
+    return [*sums, *words, *identity, refusal, choice]
 
 
 @pytest.fixture

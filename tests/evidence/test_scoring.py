@@ -34,23 +34,13 @@ def test_every_reason_is_shown_on_a_row_that_other_replies_pass() -> None:
     assert reasons == set(REASONS) - {"not_judged"}
 
 
-def test_a_role_token_is_an_echo_though_the_rows_own_working_begins_with_the_prompt() -> None:
-    row = {**SUM_WITH_WORK, "messages": [{"role": "user", "content": "27 + 15"}], "steps": ["27 + 15 = 42"]}
-    right = "27 + 15 = 42\nFinal answer: 42"
-    assert score(row, right).passed
-    assert score(row, right, raw=f"{right}<|user|>").reasons == ("prompt_echo",)
-
-
-@pytest.mark.parametrize(("row", "reply"), CASES["passing"])
-def test_a_good_reply_passes(row: str, reply: str) -> None:
-    assert score(ROWS[row], reply).reasons == ()
-
-
-@pytest.mark.parametrize(("row", "reply", "reasons"), CASES["failing"])
-def test_a_bad_reply_fails_for_its_reasons(row: str, reply: str, reasons: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("row", "reply", "reasons"), [*((row, reply, []) for row, reply in CASES["passing"]), *CASES["failing"]]
+)
+def test_a_reply_passes_or_fails_for_its_reasons(row: str, reply: str, reasons: list[str]) -> None:
     verdict = score(ROWS[row], reply)
     assert sorted(verdict.reasons) == sorted(reasons)
-    assert not verdict.passed
+    assert verdict.passed == (not reasons)
 
 
 def test_verdicts_on_generated_rows_stay_what_they_were() -> None:
@@ -174,6 +164,7 @@ def test_what_the_rows_own_reply_does_is_no_fault() -> None:
     working = ["27+15", "7+5=12, carry 1", "3+1=4"]
     reply = "\n".join([*working, "Final answer: 42"])
     assert score({**bare, "steps": working}, reply).passed
+    assert score({**bare, "steps": working}, reply, raw=f"{reply}<|user|>").reasons == ("prompt_echo",)
     assert score(bare, reply).reasons == ("prompt_echo",)  # the row knows no such working
     million = {**SUM, "answer": "1" + "0" * 12}
     assert score(million, "1" + "0" * 12).passed
