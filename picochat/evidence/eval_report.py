@@ -84,14 +84,10 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
     reasons = [(name, str(n), REASONS.get(name, f"the check {name}")) for name, n in overall.reasons.items()]
     if overall.not_judged:
         reasons.append(("not_judged", str(overall.not_judged), REASONS["not_judged"] + "; not counted in any rate"))
-    agreements = [
-        (
-            name,
-            *map(str, (own.both, own.rules_alone, own.judge_alone, own.neither)),
-            "–" if own.kappa is None else f"{own.kappa:.2f}",
-        )
-        for name, own in _agreements(evaluation).items()
-    ]
+    agreements = []
+    for name, own in _agreements(evaluation).items():
+        counts, kappa = (own.both, own.rules_alone, own.judge_alone, own.neither), own.kappa
+        agreements.append((name, *map(str, counts), "–" if kappa is None else f"{kappa:.2f}"))
     claims, gates = map(words.claim_cells, evaluation.claims), map(_gate, evaluation.gates)
     blocks: list[Block] = [
         Text([words.result(overall)], "lead", media=WRITTEN),

@@ -79,10 +79,8 @@ def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> T
 
 def facts(values: Mapping[str, Any]) -> Table:
     """Names and values; what is not a text is shown as JSON."""
-    rows = [
-        (name, own if isinstance(own, str) else json.dumps(own, ensure_ascii=False)) for name, own in values.items()
-    ]
-    return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
+    shown = [own if isinstance(own, str) else json.dumps(own, ensure_ascii=False) for own in values.values()]
+    return Table(("what", "value"), list(zip(values, shown, strict=True)), left=2, title="Provenance", media=WRITTEN)
 
 
 def mixtures(models: Mapping[str, Model]) -> Bars:
@@ -130,12 +128,16 @@ def run_name(folder: str | Path) -> str:
 
 def compare_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json."""
-    arms = {name: getattr(comparison, name) for name in ("a", "b", "before", "peak")}
+
+    def arm_json(arm: Arm | None) -> Any:
+        runs = arm and [{"folder": run.folder, "model": run.model, "rate": run.overall.rate} for run in arm.runs]
+        return arm and {"name": arm.name, "runs": runs}
+
     return {
         "kind": "eval compare",
         "picochat": picochat.__version__,
         "pack": comparison.pack,
-        **{name: arm and {"name": arm.name, "runs": _runs_json(arm)} for name, arm in arms.items()},
+        **{name: arm_json(getattr(comparison, name)) for name in ("a", "b", "before", "peak")},
         "margin": comparison.margin,
         "noise_from": comparison.noise_from,
         "overall": comparison.overall,
@@ -151,25 +153,14 @@ def compare_report(comparison: Comparison) -> Report:
     """The comparison as blocks."""
     a, b, pack = comparison.a, comparison.b, comparison.pack
     others = [arm.name for arm in (comparison.before, comparison.peak) if arm]
-    columns = (
-        "rows",
-        "problems",
-        *others,
-        a.name,
-        b.name,
-        *_FOUND_COLUMNS,
-        *(["gain kept"] if comparison.before else []),
-    )
+    kept = ["gain kept"] if comparison.before else []
+    columns = ("rows", "problems", *others, a.name, b.name, *_FOUND_COLUMNS, *kept)
     categories = comparison.lanes["by_category"]
     bars = {name: [(arm.rate, arm.interval) for arm in (lane.b, lane.a)] for name, lane in categories.items()}
-    changes = {
-        name: (
-            lane.change.value,
-            lane.change.interval,
-            [rate - lane.a.rate for rate in lane.rates_b[1:] and lane.rates_b],
-        )
-        for name, lane in sorted(categories.items(), key=lambda item: -item[1].change.value)
-    }
+    changes = {}
+    for name, lane in sorted(categories.items(), key=lambda item: -item[1].change.value):
+        single = [rate - lane.a.rate for rate in lane.rates_b] if len(lane.rates_b) > 1 else []
+        changes[name] = (lane.change.value, lane.change.interval, single)
     blocks: list[Block] = [
         *_result(comparison, WRITTEN),
         Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
@@ -185,9 +176,9 @@ def compare_report(comparison: Comparison) -> Report:
         "run-to-run variation": comparison.noise_from if comparison.overall.noise else "unknown",
     }
     for arm in comparison.arms:
-        for run in _runs_json(arm):
-            model = f"{run['model'].folder} (sha256 {run['model'].sha256})"
-            origin[f"{arm.name}: {run['folder']}"] = f"{model}, {percent(run['rate'])}"
+        for run in arm.runs:
+            model = f"{run.model.folder} (sha256 {run.model.sha256})"
+            origin[f"{arm.name}: {run.folder}"] = f"{model}, {percent(run.overall.rate)}"
     blocks += [
         mixtures({arm.name: arm.runs[0].model for arm in (b, a)}),
         replies("Rows that flipped", comparison.flips, _flip_kind, lambda flip: _flip_reply(flip, comparison)),
@@ -232,7 +223,3 @@ def _flip_reply(flip: Flip, comparison: Comparison) -> Reply:
     said = {f"reply of {name}": own.reply for name, own in arms.items()}
     parts, reasons = {"prompt": flip.a.prompt, **said, "expected": flip.a.expected}, [*flip.a.reasons, *flip.b.reasons]
     return reply(flip.a, head, parts, verdict == "lost", lane=[lane], verdict=[verdict], reason=reasons)
-
-
-def _runs_json(arm: Arm) -> list[dict[str, Any]]:
-    return [{"folder": run.folder, "model": run.model, "rate": run.overall.rate} for run in arm.runs]

@@ -13,6 +13,7 @@ train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: th
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,10 +152,7 @@ def measure_fit(
         sides.append(("held_out", held_out, load_eval_rows(held_out)))
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
-
-    def forcer(conversations: Sequence[Sequence[Message]]) -> Sequence["Forced"]:
-        return teacher_forced(loaded.decoder, loaded.tokenizer, conversations, decoding.batch_size)
-
+    forcer = partial(teacher_forced, loaded.decoder, loaded.tokenizer, batch_size=decoding.batch_size)
     measured, files = list[FitRow](), dict[str, Sampled]()
     for side, path, rows in sides:
         picked = pick_rows(rows, max_rows, decoding.seed)
