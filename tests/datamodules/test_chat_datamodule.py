@@ -13,7 +13,6 @@ from small_rows import chat_row, eval_row, write_jsonl
 from picochat.callbacks import BenchmarkMetrics
 from picochat.datamodules import CapabilityDataModule, ChatDataModule, prepare, tokenise
 from picochat.errors import UserError
-from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.packs import formats
 from picochat.packs.formats import Reading, iter_rows
 
@@ -23,17 +22,6 @@ def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
     dm.prepare_data()
     dm.setup("fit")
     return dm
-
-
-def test_every_document_begins_with_bos_and_positions_restart(files: dict[str, str]) -> None:
-    dm = ready(files)
-    for batch in dm.train_dataloader():
-        assert isinstance(batch, Batch)
-        assert batch.step_tokens == (batch.labels != IGNORE_INDEX).sum()
-        starts = (batch.position_ids == 0) & (batch.document_ids > 0)
-        assert (batch.input_ids[starts] == dm.chat_tokenizer.bos_id).all()
-        assert starts.sum() == sum(int(row.max()) for row in batch.document_ids)
-        assert (starts.sum(dim=1) > 1).any()  # packing did happen
 
 
 @pytest.mark.parametrize(

@@ -34,40 +34,18 @@ def ready(pack: str, **more: Any) -> CorpusDataModule:
     return dm
 
 
-def test_sides_are_those_of_the_split_hash(pack: str) -> None:
-    dm = ready(pack)
-    held_out = {index for index, text in enumerate(TEXTS) if split_of(text, 0.2) == "eval"}
+def test_sides_are_those_of_the_split_hash_and_every_token_is_learnt_once_in_a_block(pack: str) -> None:
+    dm = ready(pack, overlap=8)
+    train, held_out = ({n for n, text in enumerate(TEXTS) if split_of(text, 0.2) == side} for side in ("train", "eval"))
     assert 2 <= len(held_out) <= 16
     assert set(dm._evaluations["val"].rows.tolist()) == held_out
-    assert set(dm._train.rows.tolist()) == set(range(40)) - held_out
-
-
-def test_every_token_of_the_training_side_is_learnt_once_in_a_block(pack: str) -> None:
-    dm = ready(pack)
+    assert set(dm._train.rows.tolist()) == train
+    lengths = [len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS]
+    assert dm.plan.tokens(0, len(dm.plan.block(0).bins)) == sum(lengths[n] for n in train)
     learnt = sum(int((batch.labels != IGNORE_INDEX).sum()) for batch in dm.val_dataloader()[0])
-    assert learnt == sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if split_of(text, 0.2) == "eval")
-    tokens = sum(len(dm.chat_tokenizer.document(text)) - 1 for text in TEXTS if split_of(text, 0.2) == "train")
-    assert dm.plan.tokens(0, len(dm.plan.block(0).bins)) == tokens
-    assert len(dm._train) > len(set(dm._train.rows.tolist()))  # long documents were split
-
-
-def test_bytes_per_token_count_the_held_out_text(pack: str) -> None:
-    dm = ready(pack)
-    held_out = [text for text in TEXTS if split_of(text, 0.2) == "eval"]
-    tokens = sum(len(dm.chat_tokenizer.document(text)) - 1 for text in held_out)
-    assert dm.bytes_per_token == pytest.approx(sum(len(text.encode()) for text in held_out) / tokens)
-
-
-def test_parts_begin_with_bos_and_read_the_overlap_again(pack: str) -> None:
-    dm = ready(pack, overlap=8, packing="separate")
-    for batch in dm.train_dataloader():
-        assert (batch.input_ids[:, 0] == dm.chat_tokenizer.bos_id).all()
-    assert dm._train.reread.max() == 8
-    continued = int(dm._train.reread.argmax())
-    ids, learnt = dm._train[continued]
-    before, _ = dm._train[continued - 1]
-    assert ids[1:9].tolist() == before[-8:].tolist()
-    assert learnt.tolist() == [False] * 9 + [True] * (len(ids) - 9)
+    assert learnt == sum(lengths[n] for n in held_out)
+    assert dm.bytes_per_token == pytest.approx(sum(len(TEXTS[n].encode()) for n in held_out) / learnt)
+    assert dm._train.reread.max() == 8  # long documents were split, each part with the overlap
 
 
 def test_a_corpus_of_which_nothing_is_held_out_says_so(pack: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,19 +26,14 @@ def small_plan(seed: int = 42, examples: int = 300, block_size: int | None = Non
     )
 
 
-def test_every_block_holds_exactly_the_quotas() -> None:
+def test_every_block_holds_the_quotas_and_no_row_comes_again_before_its_lane_is_exhausted() -> None:
     plan = small_plan(block_size=100)  # 270 and 30 rows, roots 16.43 : 5.48 = 3 : 1
     assert plan.quotas.tolist() == [75, 25]
-    for number in range(5):
-        lanes = plan.lanes[plan.block(number).bins.order]
-        assert np.bincount(lanes).tolist() == [75, 25]
-
-
-def test_no_row_comes_again_before_its_lane_is_exhausted() -> None:
-    plan = small_plan(block_size=100)
     counts = np.zeros(300, dtype=int)
     for number in range(12):  # a block's draws are shuffled, so the claim holds at the end of each block
-        counts += np.bincount(plan.draw(number), minlength=300)
+        drawn = np.bincount(plan.block(number).bins.order, minlength=300)
+        assert [drawn[plan.lanes == lane].sum() for lane in (0, 1)] == [75, 25]
+        counts += drawn
         for lane in (0, 1):
             of_lane = counts[plan.lanes == lane]
             assert of_lane.max() - of_lane.min() <= 1
