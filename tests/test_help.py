@@ -89,7 +89,7 @@ def offered(line: str, cwd: Path) -> list[str]:
     words = [*line.split(), *([""] if line.endswith(" ") else [])]
     code = f"{completion_script('bash')}\nCOMP_WORDS=({shlex.join(words)}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
     code += 'COMP_LINE="${COMP_WORDS[*]}"; _shtab_picochat; printf "%s\\n" "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, timeout=60, cwd=cwd)
+    done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, cwd=cwd)
     return done.stdout.split()
 
 

@@ -43,7 +43,7 @@ WORK = [
 def probe(lines: list[str], cwd: Path) -> tuple[list[str], list[str]]:
     """Run lines in one fresh interpreter: "LINE: STATUS [heavy packages loaded by then]" of each, and all of stderr."""
     command = [sys.executable, "-c", PROBE, json.dumps(lines)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()
     return [line.removeprefix("PROBE ") for line in said if line.startswith("PROBE ")], said

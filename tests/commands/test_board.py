@@ -55,7 +55,7 @@ def port(runs: Path) -> Iterator[int]:
 
 def ask(port: int, path: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
     """Status, text and content security policy of an answer."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
         sent = {} if body is None else {"Content-Type": "application/json"}
         text = None if body is None else json.dumps(body)
         connection.request("POST" if text else "GET", path, text, sent | headers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picochat.datamodules.plan import DataPlan, Split, forecast
@@ -42,7 +42,6 @@ def test_every_block_holds_the_quotas_and_no_row_comes_again_before_its_lane_is_
 
 
 @given(st.integers(0, 400), st.integers(1, 90))
-@settings(deadline=None)
 def test_any_window_is_that_part_of_the_stream(start: int, count: int) -> None:
     plan = small_plan(block_size=80)
     whole = [members.tolist() for members in plan.bins(0, start + count)]

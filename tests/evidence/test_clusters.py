@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 from scipy.stats import t as student
@@ -94,7 +94,6 @@ def test_where_every_row_is_its_own_cluster_the_difference_has_tangos_interval()
     assert found.p_value == pytest.approx(2 * student.sf(7 / math.sqrt(11), 39))  # McNemar's statistic
 
 
-@settings(deadline=None)
 @given(BITS, BITS)
 def test_the_interval_excludes_zero_exactly_where_p_is_below_one_in_twenty(first: list[int], second: list[int]) -> None:
     found = clustered_difference(first, second, PROBLEMS)
@@ -105,7 +104,6 @@ def test_the_interval_excludes_zero_exactly_where_p_is_below_one_in_twenty(first
         assert (found.interval.low > 0 or found.interval.high < 0) == (found.p_value < 0.05)
 
 
-@settings(deadline=None)
 @given(BITS, BITS, st.permutations(range(24)))
 def test_swapped_arms_mirror_the_difference_and_the_order_of_rows_is_nothing(
     first: list[int], second: list[int], order: list[int]

@@ -84,7 +84,7 @@ def test_causal_attention_over_packed_rows_would_be_noticed() -> None:
     assert (leaking[:, 3:5] - right[:, 3:5]).abs().max() > 0.05
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(documents, min_size=1, max_size=4))
 def test_segments_equal_the_mask_for_any_packs(lengths: list[list[int]]) -> None:
     document_ids = rows_of(lengths, max(1, *(sum(row) for row in lengths)) + 2)

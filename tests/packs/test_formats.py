@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.cli import main
@@ -327,7 +327,7 @@ def test_a_row_that_is_too_large_is_never_held(name: str, tmp_path: Path) -> Non
         tracemalloc.stop()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=40), max_size=3), max_size=6),
     st.sampled_from([None, 0, 2]), st.integers(1, 40),

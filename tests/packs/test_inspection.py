@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.cli import main
@@ -53,7 +53,7 @@ def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
     assert f"{path}: 4 of 5 lines are bad, the first is line 2" in error
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.jsonl"

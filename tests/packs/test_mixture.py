@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.errors import UserError
@@ -74,7 +74,7 @@ def test_the_recipe_s_quotas_come_out_to_the_row(recipe: TaskPackReport) -> None
 
 
 @pytest.mark.parametrize("profile", built_in_profiles())
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6)
 @given(sft_rows=st.integers(32, 700), eval_rows=st.integers(16, 250), seed=st.integers(0, 2**40))
 def test_no_key_and_no_prompt_is_on_both_sides_for_any_size_and_seed(
     pack: Path, profile: str, sft_rows: int, eval_rows: int, seed: int

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.errors import UserError
@@ -168,7 +168,7 @@ def test_a_lane_reads_a_data_set_with_its_splits(folder: Path) -> None:
 NUMBERS = st.lists(st.integers(0, 200), min_size=40, max_size=80, unique=True)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(NUMBERS, NUMBERS, st.integers(0, 99))
 def test_no_question_is_on_both_sides_whatever_the_files_share(
     folder: Path, one: list[int], other: list[int], seed: int

@@ -106,7 +106,7 @@ def test_wrong_working_is_refused(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", STEPPED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_changed_digit_or_letter_of_a_scratchpad_is_a_fault(name: str, data: st.DataObject) -> None:
     task = load_task(name)

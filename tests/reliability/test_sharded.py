@@ -48,7 +48,7 @@ def test_a_sharded_run_is_that_of_one_rank_resumes_and_exports(
 def test_torchrun_starts_the_ranks(one_and_two: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "picochat"]
     words = ["fit", "--config", "run.yaml", *TWO]
-    done = subprocess.run([*command, *words], cwd=one_and_two, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*command, *words], cwd=one_and_two, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = logged(one_and_two / "one", "train/loss")
     assert logged(one_and_two / "run", "train/loss") == pytest.approx(expected, rel=1e-4)
