@@ -76,18 +76,11 @@ def test_any_text_is_shown_by_markdown_as_it_is(text: str) -> None:
     assert unescape(cell[1]).split() == expected.split()
 
 
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        ("bench_math_addition _x_ *y* a_", "bench_math_addition \\_x\\_ \\*y\\* a\\_"),
-        ("- item - x", "\\- item - x"),
-        ("1. one", "1\\. one"),
-        ("[a](b) `c` | d", "\\[a\\](b) \\`c\\` \\| d"),
-        ("<b>\n& www.x", "&lt;b&gt; ⏎ &amp; www&#46;x"),
-    ],
-)
-def test_markdown_is_escaped_where_it_means_something(text: str, written: str) -> None:
-    assert md(text) == written
+def test_markdown_is_escaped_where_it_means_something() -> None:
+    assert md("bench_math_addition _x_ *y* a_") == "bench_math_addition \\_x\\_ \\*y\\* a\\_"
+    assert [md(text) for text in ("- item - x", "1. one")] == ["\\- item - x", "1\\. one"]
+    assert md("[a](b) `c` | d") == "\\[a\\](b) \\`c\\` \\| d"
+    assert md("<b>\n& www.x") == "&lt;b&gt; ⏎ &amp; www&#46;x"
 
 
 def test_code_is_fenced_by_more_backticks_than_it_holds() -> None:

@@ -35,14 +35,6 @@ def test_where_every_row_is_its_own_cluster_the_interval_is_wilsons(n: int, data
     assert found.effective_rows == n
 
 
-def test_rows_of_few_problems_tell_little_more_than_the_problems() -> None:
-    # 13 problems with 19 rows each, of which two fail whole: as much as 13 rows tell, not as much as 247
-    found = clustered_rate([row > 37 for row in range(247)], [row // 19 for row in range(247)])
-    assert (found.rows, found.clusters) == (247, 13)
-    assert 8 < found.effective_rows < 14
-    assert found.interval is not None and found.interval.low < wilson(11, 13).low + 0.02
-
-
 def test_the_design_effect_is_the_posterior_mean_of_a_beta_binomial_model() -> None:
     passed, sizes = [4, 0, 3, 1], [4, 4, 5, 2]
     weights = total = 0.0
