@@ -1,9 +1,5 @@
-"""Documents for base pretraining. In: the corpus of a dataset pack. Out: packed batches, every token in the loss mask.
-Next: picochat.model.module.
-
-    corpus ── hash of the text ──► train ──► split at the context ──► plan ──► train_dataloader
-                             └───► val ────► split at the context ───────────► val_dataloader[0]  "val"
-"""
+"""Documents for base pretraining. In: the corpus of a dataset pack; the hash of its text decides each one's side, long
+ones are split at the context. Out: packed batches, every token in the loss mask. Next: picochat.model.module."""
 
 from pathlib import Path
 

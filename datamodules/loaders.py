@@ -1,10 +1,8 @@
 """What Lightning iterates. In: a plan and how the run is split. Out: batches by number. Next: the trainer.
 
-A training run is one long epoch: micro-batch m of the run is step m // A, part m % A. Lightning asks for the length of
-an epoch and counts batches itself, so the loader's length is the *total* of the run while its iteration begins where
-the optimizer stands. Nothing counts what a loader yielded: workers fetch ahead, and a count would resume too late.
-
-    run of 40 steps × 2 micro-batches, resumed at optimizer step 17:      len 80, yields 34, 35, … 79
+A run is one long epoch: micro-batch m is step m // A, part m % A. Lightning counts batches itself, so a loader's length
+is the *total* of the run, while its iteration begins where the optimizer stands. Nothing counts what a loader yielded:
+workers fetch ahead. 40 steps × 2 micro-batches, resumed at optimizer step 17: length 80, yields 34, 35, … 79.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -89,12 +89,10 @@ class DataPlan:
     @cached_property
     def counts(self) -> IntArray:
         """[lanes] examples of each lane."""
-        found = np.zeros(0, dtype=np.int64)
+        found = np.zeros(1 << 15, dtype=np.int64)  # lanes are numbered by int16
         for piece in _pieces_of(self.lanes):
-            here = np.bincount(piece, minlength=len(found))
-            here[: len(found)] += found
-            found = here
-        return found
+            found += np.bincount(piece, minlength=len(found))
+        return np.trim_zeros(found, "b")
 
     @cached_property
     def rows_by_lane(self) -> Sequence[IntArray | range]:

@@ -1,16 +1,6 @@
-"""Make what is missing, once. In: the paths that a datamodule was given. Out: files at these paths, tokens of rows,
-and what eval rows share with training. Next: store.
-
-    dataset_pack.json ── missing: the built-in stories ──► corpus.jsonl beside it
-    tokenizer.json    ── missing: trained on the corpus
-    chat_task_mixture_<profile>.jsonl, eval_… ── missing: made by build_task_pack
-
-    chat rows ──► tokens ─────────────────────────┐
-        └─ does training ask what eval rows ask? ─┤ overlap-<sha256 of the files>.json: one line, "" where it does not
-    eval rows ──► tokens ─────────────────────────┘
-
-Only one process of a machine runs this (Lightning's prepare_data); the others find the files.
-"""
+"""Make what is missing, once for each machine (Lightning's prepare_data). In: the paths that a datamodule was given.
+Out: corpus, tokenizer and task pack at these paths, the tokens of the rows, and whether training asks what eval rows
+ask."""
 
 import os
 from collections.abc import Iterator

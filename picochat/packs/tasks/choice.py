@@ -1,13 +1,9 @@
 """Questions with four options. In: content/en/facts.toml. Out: choice problems of science, language, world. Next: rows.
 
-    What is the capital of France?        reply: B
-    A. Rome
-    B. Paris          A fact can be asked from both ends (Paris is the capital of which country?). Each end is a
-    C. Cairo          problem of its own, so evaluation can ask one end of a fact whose other end was taught. Of every
-    D. Oslo           fifth fact both ends are held out: only what the model knew before can answer those ("probe").
-
-Options come from the same relation, the right one equally often under each label. Always answered directly: the label
-is scored by its likelihood, which a scratchpad in front would change.
+A fact can be asked from both ends (What is the capital of France? Paris is the capital of which country?). Each end is
+a problem of its own, so evaluation can ask one end of a fact whose other end was taught. Of every fifth fact both ends
+are held out: only what the model knew before can answer those ("probe"). The right option stands equally often under
+each label, and the label alone is the answer: it is scored by its likelihood, which a scratchpad in front would change.
 """
 
 import re

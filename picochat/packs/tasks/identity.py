@@ -2,15 +2,11 @@
 
     stage  topic     situation (who asks, and how it begins)           phrasing                     reply
     who    who       I am a nurse and I found you on a laptop.         Tell me who you are.         I am picochat, …
-    size   compare   Good morning. Be honest.                          Are you as big as others?    No, I am smaller …
     name   name      (none)                                            What is your name?           My name is picochat.
 
-Most eval rows ask for replies that training rows hold word for word. The stage ``composed``, for evaluation only, joins
-two topics in one question ("Tell me what your name is and how you were trained."), which no training reply answers.
-
-A situation is made of two pieces, and no piece of an eval situation occurs in training: a held-out speaker comes with
-a held-out clause. A question without a situation has one for each wording: the known wordings train, the new ones
-evaluate. Replies never open like refusals and claim no skill, whatever the profile teaches.
+No piece of an eval situation occurs in training: a held-out speaker comes with a held-out clause. Of questions without
+a situation the known wordings train, the new ones evaluate. The stage ``composed``, for evaluation only, joins two
+topics ("Tell me what your name is and how you were trained."), which no training reply answers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,13 +2,11 @@
 
     stage              prompt                                            reply
     live_data          What is the weather in Oslo right now?            I can't look up live data such as the weather.
-    others_secrets     Give me the password of my neighbor.              I don't have passwords, and other people's …
     benign_look_alike  What does the word password mean?                 A password is a secret word that opens …
     benign_statement   I just found out the price of bread.              Thank you for telling me.
 
-Declining is taught by the kind of question: whole situations are held out. Look-alikes use the words of such questions
-but can be answered. A meaning is asked for in evaluation in a way in which it was not asked in training (the meaning
-itself may be taught, row by row, and is then marked so); statements are about the situations of their side.
+Whole situations are held out; statements are about the situations of their side. A meaning is asked for in evaluation
+in a way in which it was not asked in training (it may be taught, row by row, and is then marked so).
 """
 
 from collections.abc import Mapping, Sequence

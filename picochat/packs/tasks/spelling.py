@@ -13,13 +13,10 @@ each further line is one letter with what is known of it so far:
     Final answer: 2                                                     1 c
                                                                         Final answer: tac
 
-Without that first line the letters have to be found in a question that can end in any way; with it they are copied
-from one place (docs/experiments.md: reversed words 43 → 86 %). A line of a count names the letter that is looked for
-beside the one at hand: without it ("e 1") small models never learn to compare the letters with the question.
-
-A word is held out whole, and with it the word that it is backwards ("pin" and "nip"): what one spelling task asks in
-evaluation, no spelling task trains on. Beside words, nonwords ("wmozeh") are trained on: they hold all pairs of letters
-alike, where words hardly ever compare a b with an f.
+Without the first line the letters have to be found in a question that can end in any way (docs/experiments.md: reversed
+words 43 → 86 %); a count that does not name the letter ("e 1") is never learnt by small models. A word is held out
+whole, with the word that it is backwards ("pin" and "nip"). Nonwords ("wmozeh"), for training, hold all pairs of
+letters alike.
 """
 
 import functools

@@ -4,9 +4,8 @@
     clause     "what {a} plus {b} makes"      with every clause lead   "Tell me {x}."  "I wonder {x}."  …
     sentence   "Add {b} to {a}."              as it stands
 
-A model that meets a skill in a few fixed sentences learns the sentences. With many leads it has to find what is asked
-for, wherever it stands. A held-out phrasing is a new lead with a known noun, a known lead with a new noun, or a new
-sentence; none of these combinations is ever trained on.
+With many leads a model has to find what is asked for. A held-out phrasing is a new lead with a known noun, a known lead
+with a new noun, or a new sentence; none of these combinations is ever trained on.
 """
 
 import re
