@@ -11,10 +11,9 @@ a query sees the keys of its own document up to itself:
     query 4  (2)        x x
     query 5  (0)            x         padding sees padding only; nothing reads the result
 
-`isolate` turns document_ids into an `Attend` once per batch; every layer calls it with its queries, keys and values.
-`backend` chooses by device, number format and width of a head, so a run uses one throughout:
+`isolate` turns document_ids into an `Attend` once per batch. `backend` chooses how, by device, number format and width
+of a head, so a run uses one throughout; rows without document_ids are plainly causal:
 
-    causal    rows of one document each (no document_ids): the plain causal kernel
     segments  CPU: each document by itself, batched with others of about its length; no T × T mask, no work across
     varlen    CUDA from compute capability 8.0 in half precision: FlashAttention over the documents laid end to end
     mask      a dense mask of [T, T] per row: MPS, older CUDA devices, float32 on CUDA, heads of a width that
@@ -29,7 +28,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from inspect import signature
 from typing import Any, Literal, cast
 
@@ -42,7 +40,7 @@ from picochat.model.config import DecoderConfig
 # Queries [B, T, H, D], keys and values [B, T, K, D] to [B, T, H, D] in the format of the values; queries and keys may
 # come in a wider one, since they are rotated in float32.
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-Backend = Literal["causal", "mask", "segments", "varlen"]
+Backend = Literal["mask", "segments", "varlen"]
 Rotation = tuple[Tensor, Tensor]  # (cos, sin), see `rotary_table`
 
 _FLASH_WIDTHS = {*range(8, 193, 8), *range(232, 257, 8)}  # from 200 to 224 some devices have no backward
@@ -209,11 +207,8 @@ def backend(device: torch.device, dtype: torch.dtype, head_dim: int, *, compiled
 
 
 def isolate(document_ids: Tensor | None, choice: Backend, cu_seqlens: Tensor | None = None) -> Attend:
-    """Attention for one batch, shared by all layers; document_ids [B, T] are equal within a document, 0 on padding.
-
-    ``cu_seqlens`` (see `Batch`) spares a device that counts documents a wait for their number.
-    """
-    if document_ids is None or choice == "causal":
+    """Attention for one batch, shared by all layers; for document_ids and cu_seqlens see `Batch`."""
+    if document_ids is None:
         return MaskAttention(None)
     if choice == "segments":
         return SegmentAttention(document_ids)
@@ -236,7 +231,7 @@ def _begins(document_ids: Tensor) -> Tensor:
 
 @cache
 def _has_varlen(device: torch.device) -> bool:
-    if torch.cuda.get_device_capability(device) < (8, 0) or find_spec("torch.nn.attention.varlen") is None:
+    if torch.cuda.get_device_capability(device) < (8, 0):
         return False
     from torch.nn.attention.varlen import varlen_attn
 

@@ -19,24 +19,14 @@ class Batch(NamedTuple):
         document_ids    1   1    1    2   2    0    0    0      0 = padding
         lane_ids        4   4    4    0   0   -1   -1   -1      index into the datamodule's `lanes`
 
-    Attributes:
-        input_ids: [B, T] int64.
-        labels: [B, T] int64, `IGNORE_INDEX` outside the loss mask; never needs another shift.
-        position_ids: [B, T] int64, restarts at 0 with every document.
-        document_ids: [B, T] int32, 1, 2, … within each row, 0 on padding; attention stays inside equal ids.
-        lane_ids: [B, T] int16, -1 on padding; which lane of the mixture a position belongs to.
-        step_tokens: [] int64, supervised tokens of the WHOLE optimizer step: all micro-batches, all ranks. For
-            validation: of this batch.
-        cu_seqlens: [documents + 1] int32, where documents and runs of padding begin in the rows laid end to end, then
-            B · T; above, 0 3 5 8. Found before the batch moves to a device, which then need not be waited for.
-        supervised: [n] int64, places of labels in the flattened batch, for the same reason; above, 1 2 3 4.
+    The last two fields are found before the batch moves to a device, which then need not be waited for.
     """
 
-    input_ids: Tensor
-    labels: Tensor
-    position_ids: Tensor
-    document_ids: Tensor
-    lane_ids: Tensor
-    step_tokens: Tensor
-    cu_seqlens: Tensor
-    supervised: Tensor
+    input_ids: Tensor  # [B, T] int64
+    labels: Tensor  # [B, T] int64, `IGNORE_INDEX` outside the loss mask; never needs another shift
+    position_ids: Tensor  # [B, T] int64, restarts at 0 with every document
+    document_ids: Tensor  # [B, T] int32, 1, 2, … within each row, 0 on padding; attention stays inside equal ids
+    lane_ids: Tensor  # [B, T] int16, -1 on padding; which lane of the mixture a position belongs to
+    step_tokens: Tensor  # [] int64, supervised tokens of the WHOLE step on all ranks; of this batch in validation
+    cu_seqlens: Tensor  # [documents + 1] int32, where documents and padding begin, then B · T; above, 0 3 5 8
+    supervised: Tensor  # [n] int64, places of supervised labels in the flattened batch; above, 1 2 3 4

@@ -68,7 +68,7 @@ def save_checkpoint(
     Args:
         folder: its name.
         decoder: whose weights are kept.
-        tokenizer: the one that the weights were trained with; with it come the files of the folder it is from.
+        tokenizer: the one of their training; with it come the files of the folder that it is from.
         provenance: where the weights come from; JSON values. The tokenizer's sha256 and the version are added.
         dtype: number format of the weights; None: as they are.
     """

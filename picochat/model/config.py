@@ -1,12 +1,4 @@
-"""Size and shape of a decoder, and the folder that a model's name means; no torch. Next: decoder, checkpoint, sizes.
-
-family     architecture         what differs in the one decoder
-qwen3      Qwen3ForCausalLM     RMSNorm on the queries and keys of each head
-qwen2      Qwen2ForCausalLM     biases of the query, key and value projections; Qwen2.5 too
-llama      LlamaForCausalLM     neither; SmolLM2 and TinyLlama too
-mistral    MistralForCausalLM   as llama, without a sliding window
-smollm3    SmolLM3ForCausalLM   as llama, some layers without rotary positions
-"""
+"""Size and shape of a decoder, and the folder that a model's name means; no torch. Next: decoder, checkpoint, sizes."""
 
 import json
 import re
@@ -20,19 +12,20 @@ from picochat.strict_json import json_kind, read_json_object
 
 Family = Literal["qwen3", "qwen2", "llama", "mistral", "smollm3"]
 
-# What a config.json means where it is silent: in every family, and where one differs.
-_DEFAULTS = {
+_DEFAULTS = {  # what a config.json means where it is silent
     "max_position_embeddings": 32_768,
     "rope_theta": 10_000.0,
     "rms_norm_eps": 1e-6,
     "initializer_range": 0.02,
     "tie_word_embeddings": False,
 }
+# model_type → architecture, and the defaults of its own; with what differs in the one decoder
 _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "qwen3": ("Qwen3ForCausalLM", {"head_dim": 128}),
-    "qwen2": ("Qwen2ForCausalLM", {}),
-    "llama": ("LlamaForCausalLM", {"max_position_embeddings": 2048}),
-    "mistral": ("MistralForCausalLM", {"max_position_embeddings": 131_072, "sliding_window": 4096}),
+    "qwen3": ("Qwen3ForCausalLM", {"head_dim": 128}),  # RMSNorm on the queries and keys of each head
+    "qwen2": ("Qwen2ForCausalLM", {}),  # biases of the query, key and value projections; Qwen2.5 too
+    "llama": ("LlamaForCausalLM", {"max_position_embeddings": 2048}),  # neither; SmolLM2 and TinyLlama too
+    "mistral": ("MistralForCausalLM", {"max_position_embeddings": 131_072, "sliding_window": 4096}),  # as llama
+    # as llama, some layers without rotary positions
     "smollm3": ("SmolLM3ForCausalLM", {"rope_theta": 2_000_000.0, "tie_word_embeddings": True}),
 }
 # What the decoder computes: a folder that says otherwise would be read wrongly.
@@ -74,7 +67,7 @@ class DecoderConfig:
         rms_norm_eps: added to the mean square in RMSNorm.
         tie_word_embeddings: the head shares the embedding's weights.
         initializer_range: standard deviation of fresh embeddings.
-        model_type: family of models that the decoder computes as; see the table of picochat/model/config.py.
+        model_type: family of models that the decoder computes as.
         rope_scaling: stretched rotary positions of rope_type linear, llama3 or yarn, as a config.json has them; null
             for plain ones.
         no_rope_layers: of smollm3, for each layer 1 where it has rotary positions and 0 where not; null is 1 for all.

@@ -50,12 +50,8 @@ def generate(
 ) -> list[Reply]:
     """Continue every prompt; replies come in the order of the prompts.
 
-    Args:
-        decoder: the model; float32 weights make replies independent of the batch size but for exact ties.
-        tokenizer: its tokenizer.
-        prompts: ids, as `ChatTokenizer.render(…, add_generation_prompt=True)` gives them.
-        decoding: limits and sampling; None: greedy.
-        progress: show a bar.
+    Prompts are ids, as `ChatTokenizer.render(…, add_generation_prompt=True)` gives them. Float32 weights make replies
+    independent of the batch size but for exact ties.
 
     Raises:
         UserError: an empty prompt, one that fills the model's context, or non-finite scores.
@@ -94,19 +90,17 @@ def stream(
     check_prompts(weights.config, [prompt])
     ids: list[int] = []
     begin = read = 0  # ids[begin:read] was handed out last; decoded again it gives what follows its place in the text
-    finished = False
     for _, token in decode(weights, [prompt], [index], decoding, tokenizer.stop_ids):
         ids.append(int(token))
-        finished = ids[-1] in tokenizer.stop_ids
         known, text = tokenizer.decode(ids[begin:read]), tokenizer.decode(ids[begin:])
         if len(text) > len(known) and not text.endswith(_INCOMPLETE):
             begin, read = read, len(ids)
             yield text[len(known) :]
-        if finished:
+        if ids[-1] in tokenizer.stop_ids:
             break
     if rest := tokenizer.decode(ids[begin:])[len(tokenizer.decode(ids[begin:read])) :]:
         yield rest
-    return finished
+    return ids[-1] in tokenizer.stop_ids
 
 
 @torch.inference_mode()  # of a generator: entered anew at each step, so the caller's code runs outside of it

@@ -38,11 +38,7 @@ class _Layer(NamedTuple):
 
 
 class Weights:
-    """A copy of a decoder's weights, laid out for `Session`.
-
-    Args:
-        decoder: where they come from; its device and number format are kept.
-    """
+    """A copy of a decoder's weights, laid out for `Session`; on its device, in its number format."""
 
     @torch.no_grad()
     def __init__(self, decoder: Decoder) -> None:
@@ -76,13 +72,7 @@ def _layer(named: dict[str, Tensor], at: str, config: DecoderConfig, rotary: boo
 
 
 class Session:
-    """Rows that are being continued together.
-
-    Args:
-        weights: of the model.
-        prompts: one list of ids for each of the B rows, none of them empty.
-        room: tokens that may be appended to each row.
-    """
+    """B rows that are continued together: their ``prompts``, to each of which ``room`` tokens may be appended."""
 
     def __init__(self, weights: Weights, prompts: list[list[int]], room: int) -> None:
         self._weights = weights

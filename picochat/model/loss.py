@@ -30,7 +30,6 @@ def supervised_nll(
     """Negative log-likelihood [n], in nats, of every supervised position in row-major order; float32.
 
     Args:
-        decoder: whose head is used.
         hidden: [B, T, hidden_size] of `Decoder.forward`.
         labels: [B, T], already shifted; positions with `IGNORE_INDEX` are left out.
         logits_at_once: entries of logits beyond which rows are taken in chunks.

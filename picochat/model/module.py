@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from dataclasses import asdict, replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningModule
@@ -35,15 +35,6 @@ from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.sizes import Setup, memory_warning
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Row
-
-
-class ChatData(Protocol):
-    """What the module asks of its datamodule."""
-
-    chat_tokenizer: ChatTokenizer
-    lanes: list[str]
-    val_names: list[str]
-    context_length: int
 
 
 class ChatModule(LightningModule):
@@ -95,38 +86,41 @@ class ChatModule(LightningModule):
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
         self._compiling_since = 0.0
-        if checkpoint is not None:
-            if not (folder := find_model(checkpoint)).is_dir():
+        self._folder = find_model(checkpoint) if checkpoint is not None else None
+        if self._folder is not None:
+            if not self._folder.is_dir():
                 raise UserError(
                     f"model.checkpoint: {checkpoint} is not a model folder; train the base first with "
                     "`picochat fit --config base.yaml`, or name another folder"
                 )
-            config_of(folder)
+            config_of(self._folder)
 
     @property
-    def data(self) -> ChatData:
-        """The datamodule of the running trainer."""
-        data: Any = getattr(self._trainer, "datamodule", None)
+    def data(self) -> Any:
+        """The running trainer's datamodule; it has chat_tokenizer, lanes, val_names and context_length."""
+        data = getattr(self._trainer, "datamodule", None)
         if data is None:
             raise UserError(
                 "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); with loaders alone "
                 "or under Fabric train picochat.model.decoder.Decoder"
             )
-        return cast(ChatData, data)
+        return data
 
     @property
     def chat_tokenizer(self) -> ChatTokenizer:
         """The tokenizer that the weights belong to."""
-        return self.data.chat_tokenizer
+        return cast(ChatTokenizer, self.data.chat_tokenizer)
 
     def configure_model(self) -> None:
         """Build or load the decoder. Lightning calls this after the datamodule's prepare_data and setup."""
         if self.decoder is not None:
             return
         context = self.data.context_length
-        if self.checkpoint is not None:
-            check_tokenizer(find_model(self.checkpoint), self.chat_tokenizer)
-            self.decoder = load_checkpoint(self.checkpoint).decoder
+        if self._folder is not None:
+            check_tokenizer(self._folder, self.chat_tokenizer)
+            if self.lora_rank is not None and adapter_base(self._folder):
+                raise UserError(f"{self.checkpoint} is an adapter itself; merge it first with `picochat export`")
+            self.decoder = load_checkpoint(self._folder).decoder
             self.weights_dtype = self.weights_dtype or str(self.decoder.lm_head.weight.dtype).removeprefix("torch.")
             own = self.decoder.config
             refuse_other_size(self.decoder_config, own, self.checkpoint)
@@ -135,9 +129,7 @@ class ChatModule(LightningModule):
             config, vocabulary = self.decoder_config or DecoderConfig(), self.chat_tokenizer.vocab_size
             self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
-        if self.lora_rank is not None and self.checkpoint is not None:
-            if adapter_base(find_model(self.checkpoint)):
-                raise UserError(f"{self.checkpoint} is an adapter itself; merge it first with `picochat export`")
+        if self.lora_rank is not None:
             add_lora(self.decoder, self.lora_rank, self.lora_alpha or 2.0 * self.lora_rank)
         if self.activation_checkpointing:
             self.decoder.recompute()
@@ -282,10 +274,8 @@ class ChatModule(LightningModule):
         metric = cast(LaneLoss, self.lane_losses[index])
         losses = metric.compute()
         metric.reset()
-        if bytes_per_token := getattr(
-            self.data, "bytes_per_token", None
-        ):  # the base stage: comparable between tokenizers
-            losses["bits_per_byte"] = losses["loss"] / (math.log(2) * bytes_per_token)
+        if size := getattr(self.data, "bytes_per_token", None):  # of the base stage: comparable between tokenizers
+            losses["bits_per_byte"] = losses["loss"] / (math.log(2) * size)
         for key, value in losses.items():
             # the metric has summed over ranks already; sync_dist, a mean of equal values, only says so to Lightning
             self.log(f"{name}/{key}", value.float(), prog_bar=key == "loss", sync_dist=True)

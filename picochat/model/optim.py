@@ -6,11 +6,8 @@
     norms        norm weights                      AdamW, learning_rate        AdamW, learning_rate        no
 
 Muon (Jordan et al. 2024) makes each matrix's momentum nearly orthogonal before it is applied, so that all directions
-move by the same amount. torch's own makes some fifteen small products a matrix and step; here the matrices of one shape
-are stacked and share them, which takes a third of the time at demo size.
-
-The two rules stand behind one Optimizer, because Lightning's automatic optimization, gradient scaling and checkpoints
-want one; a schedule multiplies the ``lr`` of each group.
+move by the same amount. The two rules stand behind one Optimizer, because Lightning's automatic optimization, gradient
+scaling and checkpoints want one; a schedule multiplies the ``lr`` of each group.
 """
 
 from collections.abc import Callable
@@ -91,7 +88,10 @@ def build_optimizer(decoder: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 class StackedMuon(Muon):
-    """torch's Muon, the same update and the same state, with the matrices of one shape stacked in one product."""
+    """torch's Muon with the matrices of one shape stacked, so that they share its fifteen small products.
+
+    The update and the state are the same; a step takes a third of the time at demo size.
+    """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

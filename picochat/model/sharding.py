@@ -2,12 +2,9 @@
 decoder, of which each rank keeps a slice of every tensor. Next: module.
 
 Rank r of R keeps rows r·n … (r+1)·n - 1, n = ⌈rows / R⌉, of each tensor, of its gradient and of its optimizer state. A
-block's tensors are gathered before it works and let go after it; embedding, head and last norm stay together, since
-the head is used outside of the decoder's forward pass.
-
-A last.ckpt is one file with whole tensors, assembled on rank 0: any number of ranks resumes it. Under autocast blocks
-are gathered in half precision; gradients are summed in float32. Muon's products run over the slices, which torch sends
-round for each of them: the same steps but for the rounding of sums.
+block's tensors are gathered before it works and let go after it. Gradients are summed in float32. Muon's products run
+over the slices, which torch sends round: the same steps but for the rounding of sums. A last.ckpt is one file with
+whole tensors, which any number of ranks resumes.
 """
 
 from collections.abc import Iterator
@@ -22,7 +19,6 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 
 from picochat.errors import UserError
 from picochat.model.decoder import Decoder
@@ -87,11 +83,8 @@ def shard(decoder: Decoder, mesh: DeviceMesh, *, half: bool) -> None:
 
 @contextmanager
 def whole(module: nn.Module) -> Iterator[None]:
-    """While it lasts ``module.decoder`` is whole on every rank; all ranks have to enter."""
+    """While it lasts the sharded ``module.decoder`` is whole on every rank; all ranks have to enter."""
     decoder: Any = module.decoder
-    if not any(isinstance(parameter, DTensor) for parameter in decoder.parameters()):
-        yield
-        return
     state: dict[str, Any] = get_model_state_dict(decoder, options=StateDictOptions(full_state_dict=True))
     module.decoder = Decoder.from_state(decoder.config, state).train(decoder.training)
     try:

@@ -78,11 +78,9 @@ class ChatTokenizer:
             empty one; None: what the tokenizer_config.json says, else an empty one. The choice is saved with it.
 
     Attributes:
-        vocab_size: number of ids.
         document_start: ids before a document of the base stage.
-        bos_id: the id that begins a text, for programs that ask for one.
+        bos_id, pad_id: the ids that begin a text, for programs that ask for one, and that fill rows.
         end_id: the id after every reply.
-        pad_id: the id that fills rows.
         stop_ids: ids at which a reply ends: ``end_id`` and every other control token of turns.
         fingerprint: sha256 of ``content``; a checkpoint remembers it.
         chat_template: Jinja text that renders conversations as `render` does.

@@ -1,5 +1,5 @@
-"""How the turns of a conversation are written. In: a chat template (the model's own, or one of picochat's), roles. Out:
-parts of text, which of them are messages and which are learnt. Next: tokenizer.
+"""How the turns of a conversation are written. In: a chat template, roles. Out: parts of text, and what of them is
+learnt. Next: tokenizer.
 
 The template is rendered once for each sequence of roles, with a mark in place of every message, and cut at the marks.
 So a default system prompt, a system message that joins the first question, or the empty thought that Qwen3 puts before
@@ -67,11 +67,7 @@ class Part(NamedTuple):
 class ChatTemplate:
     """A chat template in Jinja, and the parts that it writes.
 
-    Args:
-        source: its text.
-        control: the tokenizer's control tokens.
-        named: bos_token, eos_token, enable_thinking, … by name, which templates read.
-        origin: where it is from, for error messages.
+    ``named`` are the variables that it reads (bos_token, enable_thinking, …), ``origin`` is for error messages.
 
     Raises:
         UserError: not a template, or one that changes messages in a way that no mark shows.

@@ -29,10 +29,7 @@ _SEEN = 2  # a pair or a word seen once would be memorised
 def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool = False) -> ChatTokenizer:
     """Learn a byte-level vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
 
-    Args:
-        texts: what is counted.
-        vocab_size: tokens.
-        whole_words: beside bytes and control tokens only whole words, those that spare the most tokens; else BPE.
+    Beside bytes and control tokens it has BPE's merges or, ``whole_words``, the words that spare the most tokens.
 
     Raises:
         UserError: ``vocab_size`` is below 262, or above what the texts can fill; the message names what can be reached.

@@ -66,22 +66,17 @@ def test_backends_equal_the_reference_forward_and_backward(choice: Backend, layo
     document_ids = LAYOUTS[layout]
     wanted, found = outcome(naive(document_ids), document_ids), outcome(isolate(document_ids, choice), document_ids)
     assert len(found) == 4
-    for expected, got in zip(wanted, found, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
-
-
-def test_rows_without_document_ids_are_plainly_causal() -> None:
-    one = torch.ones(2, 9, dtype=torch.int32)
-    for expected, got in zip(outcome(naive(one), one), outcome(isolate(None, "causal"), one), strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-11)
 
 
 def test_causal_attention_over_packed_rows_would_be_noticed() -> None:
     document_ids = torch.tensor([ROW])
-    leaking = outcome(isolate(None, "causal"), document_ids)[0]
+    leaking = outcome(isolate(None, "mask"), document_ids)[0]
     right = outcome(naive(document_ids), document_ids)[0]
     assert torch.allclose(leaking[:, :3], right[:, :3])  # the first document has nothing before it
     assert (leaking[:, 3:5] - right[:, 3:5]).abs().max() > 0.05
+    one = torch.ones(2, 9, dtype=torch.int32)
+    torch.testing.assert_close(outcome(isolate(None, "mask"), one), outcome(naive(one), one), rtol=1e-9, atol=1e-11)
 
 
 @settings(max_examples=30)
@@ -89,8 +84,7 @@ def test_causal_attention_over_packed_rows_would_be_noticed() -> None:
 def test_segments_equal_the_mask_for_any_packs(lengths: list[list[int]]) -> None:
     document_ids = rows_of(lengths, max(1, *(sum(row) for row in lengths)) + 2)
     masked, cut = (outcome(isolate(document_ids, choice), document_ids) for choice in ("mask", "segments"))
-    for expected, got in zip(masked, cut, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(cut, masked, rtol=1e-8, atol=1e-10)
 
 
 def test_segments_lie_as_drawn() -> None:
@@ -114,14 +108,6 @@ def test_the_mask_is_the_one_drawn() -> None:
     assert isinstance(attend, MaskAttention)
     drawn = ["x.....", "xx....", "xxx...", "...x..", "...xx.", ".....x"]
     assert attend.mask[0, 0].tolist() == [[sign == "x" for sign in line] for line in drawn]
-
-
-def test_padding_gets_no_gradient_from_segments() -> None:
-    document_ids = torch.tensor([ROW])
-    *_, query, key, value = outcome(isolate(document_ids, "segments"), document_ids)
-    for gradient in (query, key, value):
-        assert not gradient[0, 5].any()
-        assert gradient[0, :5].any()
 
 
 @pytest.mark.parametrize("choice", ["mask", "segments"])
@@ -168,9 +154,7 @@ def test_cuda_backends_equal_the_reference(layout: str) -> None:
         attend = isolate(document_ids.to(device), choice)  # type: ignore[arg-type]
 
         def there(query: Tensor, key: Tensor, value: Tensor, attend: Attend = attend) -> Tensor:
-            return attend(query.to(device, dtype), key.to(device, dtype), value.to(device, dtype)).to(
-                "cpu", query.dtype
-            )
+            return attend(*(states.to(device, dtype) for states in (query, key, value))).to("cpu", query.dtype)
 
-        for expected, got in zip(outcome(naive(document_ids), document_ids), outcome(there, document_ids), strict=True):
-            torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)
+        wanted = outcome(naive(document_ids), document_ids)
+        torch.testing.assert_close(outcome(there, document_ids), wanted, rtol=0.05, atol=0.05)

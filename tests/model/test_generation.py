@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_model import TINY, TOKENIZER
 
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig
@@ -17,21 +18,10 @@ from picochat.model.engine import Decoding
 from picochat.model.generation import choose, draw_uniforms, generate, read_window, stream
 from picochat.model.inference import Weights
 from picochat.model.likelihood import choice_scores
-from picochat.model.vocabulary import train_tokenizer
 from picochat.packs.rows import Message
 
-TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
-CONFIG = DecoderConfig(
-    vocab_size=264,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=128,
-    tie_word_embeddings=False,  # a tied random model only repeats its last token
-    initializer_range=1.0,
+CONFIG = replace(  # a tied random model only repeats its last token
+    TINY, hidden_size=32, intermediate_size=48, num_hidden_layers=3, tie_word_embeddings=False, initializer_range=1.0
 )
 
 
@@ -136,14 +126,6 @@ def test_replies_stop_where_the_context_is_full(decoder: Decoder) -> None:
     assert replies[1] == generate(decoder, TOKENIZER, [short], Decoding(max_new_tokens=20))[0]
 
 
-def test_tied_and_ungrouped_models_generate_as_well() -> None:
-    for config in (replace(CONFIG, tie_word_embeddings=True), replace(CONFIG, num_key_value_heads=4)):
-        torch.manual_seed(1)
-        model = Decoder(config).eval()
-        reply = generate(model, TOKENIZER, [[7, 8, 9], [10]], Decoding(max_new_tokens=6))
-        assert [one.ids for one in reply] == [slowly(model, prompt, 6) for prompt in ([7, 8, 9], [10])]
-
-
 def test_generating_leaves_the_model_and_the_callers_modes_as_they_were(decoder: Decoder) -> None:
     decoder.train()
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
@@ -184,12 +166,9 @@ def test_a_temperature_close_to_zero_is_greedy(temperature: float) -> None:
     ("settings", "message"),
     [
         ({"max_new_tokens": 0}, r"max_new_tokens \(--max-new-tokens\) is 0; it must be at least 1"),
-        ({"batch_size": 0}, r"batch_size \(--batch-size\) is 0"),
         ({"temperature": -1.0}, r"temperature \(--temperature\) is -1.0; it must be 0 \(greedy\) or above"),
-        ({"temperature": math.inf}, r"temperature \(--temperature\) is inf"),
         ({"temperature": math.nan}, r"temperature \(--temperature\) is nan"),
         ({"temperature": 1.0, "top_p": 0.0}, r"top_p \(--top-p\) is 0.0; it must be above 0 and at most 1"),
-        ({"temperature": 1.0, "top_p": 1.1}, r"top_p \(--top-p\) is 1.1"),
         ({"temperature": 1.0, "top_k": 0}, r"top_k \(--top-k\) is 0; it must be at least 1"),
         ({"top_k": 5}, r"top_k \(--top-k\) is 5; it must be left out at temperature 0"),
         ({"top_p": 0.5}, r"top_p \(--top-p\) is 0.5; it must be left out at temperature 0"),

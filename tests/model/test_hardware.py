@@ -7,33 +7,12 @@ from typing import Any
 import pytest
 import torch
 from exact_run import make_data
-from torch.utils._python_dispatch import TorchDispatchMode
+from tiny_model import FIT, Watch
 
 from picochat.cli import main
 from picochat.model import hardware
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "scaled_dot_product")
-FIT = [
-    *("fit", "--data=ChatDataModule", "--data.chat_input=chat.jsonl", "--data.tokenizer=tokenizer.json"),
-    *("--data.eval_input=eval.jsonl", "--data.context_length=192", "--data.batch_size=2", "--trainer.max_steps=2"),
-    *("--trainer.accelerator=cpu", "--trainer.default_root_dir=run", "--model.optimizer.name=muon"),
-    *("--model.decoder.hidden_size=32", "--model.decoder.num_hidden_layers=1", "--benchmark_metrics.max_new_tokens=4"),
-]
-
-
-class Formats(TorchDispatchMode):
-    """Formats of the operands of every matrix product, attention included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: dict[str, set[torch.dtype]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.name().removeprefix("aten::").strip("_")
-        if name.startswith(PRODUCTS):
-            operands = (one.dtype for one in args if isinstance(one, torch.Tensor) and one.is_floating_point())
-            self.seen.setdefault(name, set()).update(operands)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["without bfloat16", "with bfloat16"])
@@ -45,12 +24,19 @@ def test_no_product_is_in_a_format_that_would_be_emulated(
     monkeypatch.setattr(hardware, "multiplies_in_hardware", lambda device_type: formats)
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with Formats() as found:
-        main(FIT)
-    assert {"mm", "bmm", "baddbmm"} <= found.seen.keys()  # of the layers, of Muon
-    assert any("scaled_dot_product" in name for name in found.seen)
-    assert set().union(*found.seen.values()) == formats
-    assert found.seen["baddbmm"] == {torch.bfloat16 if half else torch.float32}  # Muon's
+    seen: dict[str, set[torch.dtype]] = {}  # formats of the operands of every matrix product, attention included
+
+    def see(name: str, args: Any) -> None:
+        if (name := name.removeprefix("aten::").strip("_")).startswith(PRODUCTS):
+            operands = (one.dtype for one in args if isinstance(one, torch.Tensor) and one.is_floating_point())
+            seen.setdefault(name, set()).update(operands)
+
+    with Watch(see):
+        main([*FIT, "--trainer.default_root_dir=run", "--model.optimizer.name=muon", "--trainer.max_steps=2"])
+    assert {"mm", "bmm", "baddbmm"} <= seen.keys()  # of the layers, of Muon
+    assert any("scaled_dot_product" in name for name in seen)
+    assert set().union(*seen.values()) == formats
+    assert seen["baddbmm"] == {torch.bfloat16 if half else torch.float32}  # Muon's
 
 
 def test_every_device_multiplies_float32_and_an_unknown_one_nothing_else() -> None:

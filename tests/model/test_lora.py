@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_rows import chat_row, write_jsonl
+from tiny_model import TOKENIZER
 from torch import Tensor
 
 from picochat.cli import main
@@ -17,9 +18,7 @@ from picochat.model.decoder import Decoder, add_lora
 from picochat.model.engine import Decoding
 from picochat.model.generation import generate
 from picochat.model.sizes import Setup, memory
-from picochat.model.vocabulary import train_tokenizer
 
-TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
 CONFIG = DecoderConfig(264, 32, 48, 2, 4, 2, 8, 128, initializer_range=0.3, model_type="qwen2")
 IDS = torch.randint(264, (2, 30), generator=torch.Generator().manual_seed(1))
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft: picochat[interop]")

@@ -10,16 +10,7 @@ from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.loss import by_example, supervised_nll
 
-CONFIG = DecoderConfig(
-    vocab_size=37,
-    hidden_size=8,
-    intermediate_size=8,
-    num_hidden_layers=1,
-    num_attention_heads=1,
-    num_key_value_heads=1,
-    head_dim=8,
-    initializer_range=1.0,
-)
+CONFIG = DecoderConfig(37, 8, 8, 1, 1, 1, 8, initializer_range=1.0)
 
 
 @pytest.fixture

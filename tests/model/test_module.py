@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 import torch
 from exact_run import Run, fit, losses, make_data
+from tiny_model import TOKENIZER
 
 from picochat.errors import UserError
 from picochat.model.checkpoint import save_checkpoint
@@ -14,9 +15,7 @@ from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.loss import LaneLoss
 from picochat.model.module import ChatModule
-from picochat.model.vocabulary import train_tokenizer
 
-TOKENIZER = train_tokenizer(["a cat and a dog and a cat "] * 9, 264)
 SIZE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "head_dim": 4}
 
 

@@ -1,6 +1,7 @@
 """One optimizer over two rules: which parameter goes where, what a step does, and that resuming is bit for bit."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,20 +13,12 @@ from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
 from picochat.model.optim import OptimizerConfig, build_optimizer
 
-TINY = DecoderConfig(
-    vocab_size=20,
-    hidden_size=8,
-    intermediate_size=12,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    head_dim=4,
-)
+TINY = DecoderConfig(20, 8, 12, 2, 2, 1, 4)
 
 
 def decoder(tied: bool = True) -> Decoder:
     torch.manual_seed(0)
-    return Decoder(TINY if tied else DecoderConfig(**{**vars(TINY), "tie_word_embeddings": False}))
+    return Decoder(replace(TINY, tie_word_embeddings=tied))
 
 
 def loss(model: Decoder, step: int) -> Tensor:

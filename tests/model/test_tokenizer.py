@@ -62,13 +62,6 @@ def test_weights_say_which_turns_are_learnt_and_a_text_is_a_document() -> None:
     assert document.supervised == [False, True, True, True]
 
 
-def test_generation_prompt_is_the_prefix_of_the_full_conversation() -> None:
-    prompt = TOKENIZER.render(ASKED, add_generation_prompt=True)
-    assert prompt.ids == TOKENIZER.render(ANSWERED).ids[: len(prompt.ids)]
-    assert prompt.ids[-1] == ASSISTANT
-    assert not any(prompt.supervised)
-
-
 def test_a_system_message_comes_first_or_not_at_all() -> None:
     system = {"role": "system", "content": "cat"}
     assert TOKENIZER.render([system, *ASKED]).ids[:2] == [BOS, SYSTEM]
@@ -175,18 +168,3 @@ def test_other_tokenizers_are_refused_with_what_they_have(tmp_path: Path) -> Non
         ChatTokenizer.load(broken)
     with pytest.raises(UserError, match="picochat tok train"):
         ChatTokenizer.load(tmp_path / "missing.json")
-
-
-def test_transformers_renders_the_same_ids(tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    system = {"role": "system", "content": " \n two\n\nlines "}
-    messages = [system, *ANSWERED, {"role": "user", "content": "\ttab 3\n"}]
-    for tokenizer in (TOKENIZER, WORDS, ChatTokenizer(chatml())):
-        tokenizer.save(tmp_path)
-        (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-        theirs = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=False)
-        assert len(theirs) == tokenizer.vocab_size
-        assert theirs.apply_chat_template(messages[:3], return_dict=False) == tokenizer.render(messages[:3]).ids
-        prompted = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        assert prompted == tokenizer.render(messages, add_generation_prompt=True).ids

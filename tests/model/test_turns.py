@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_tokenizer import TOKENIZER, chatml
+from test_tokenizer import TOKENIZER, WORDS, chatml
 
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
@@ -196,16 +196,19 @@ def test_transformers_tells_our_replies_apart_and_marks_what_is_learnt(tmp_path:
     """By `response_template` (transformers serve) and `{% generation %}` (TRL's assistant_only_loss)."""
     from transformers import AutoTokenizer
 
-    for tokenizer in (TOKENIZER, ChatTokenizer(chatml())):
+    talk = [{**message, "content": f" \n two\n\nlines {message['content']}\t3"} for message in TALK]
+    for tokenizer in (TOKENIZER, WORDS, ChatTokenizer(chatml())):
         tokenizer.save(tmp_path)
         (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
         theirs = AutoTokenizer.from_pretrained(tmp_path)
         settings = {"return_dict": True, "return_assistant_tokens_mask": True}
-        masked = theirs.apply_chat_template(TALK, **settings)
-        ours = tokenizer.render(TALK)
+        assert len(theirs) == tokenizer.vocab_size
+        masked = theirs.apply_chat_template(talk, **settings)
+        ours = tokenizer.render(talk)
         assert masked["input_ids"] == ours.ids
         assert masked["assistant_masks"] == [int(flag) for flag in ours.supervised]
-        prompt = tokenizer.render(TALK[:-1], add_generation_prompt=True).ids
+        prompt = tokenizer.render(talk[:-1], add_generation_prompt=True).ids
+        assert theirs.apply_chat_template(talk[:-1], add_generation_prompt=True, return_dict=False) == prompt
         made = [*tokenizer.encode("Yes, 4."), tokenizer.end_id]
         assert theirs.parse_response(made, prefix=prompt) == {"role": "assistant", "content": "Yes, 4."}
 
