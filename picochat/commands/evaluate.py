@@ -112,7 +112,10 @@ def chat(args: Namespace) -> None:
     answerer, origin = _answerer(args, rows, decoding)
     predictions = answer_rows(rows, answerer, policy)
     if isinstance(answerer, ModelAnswerer):
-        nll = answerer.nll([conversation(row) for row in rows])
+        from picochat.model.likelihood import reference_nll
+
+        said = [conversation(row) for row in rows]
+        nll = reference_nll(answerer.decoder, answerer.tokenizer, said, decoding.batch_size)
         predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
     if args.judge:
         thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first

@@ -95,14 +95,8 @@ class ModelAnswerer:
         """Score each label as the reply to its conversation."""
         from picochat.model.likelihood import choice_scores
 
-        prompts, choices = self._prompts(conversations), [list(names) for names in labels]
-        return choice_scores(self.decoder, self.tokenizer, prompts, choices, batch_size=self.decoding.batch_size)
-
-    def nll(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
-        """Nats a token of the replies in conversations; None where there is none, or it does not fit the context."""
-        from picochat.model.likelihood import reference_nll
-
-        return reference_nll(self.decoder, self.tokenizer, conversations, self.decoding.batch_size)
+        prompts, choices = self._prompts(conversations), list(map(list, labels))
+        return choice_scores(self.decoder, self.tokenizer, prompts, choices, self.decoding.batch_size)
 
     def _prompts(self, conversations: Conversations) -> list[list[int]]:
         lists = [list(messages) for messages in conversations]

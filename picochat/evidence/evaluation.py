@@ -61,10 +61,10 @@ class Model:
     def of(checkpoint: str | Path, provenance: Mapping[str, Any]) -> "Model":
         """A model folder as it is now, or a model of the hub by its name."""
         folder = Path(checkpoint)
-        single = folder / "model.safetensors"
+        if (single := folder / "model.safetensors").is_file():
+            return Model(str(checkpoint), sha256_file(single), dict(provenance))
         shards = "".join(f"{path.name} {sha256_file(path)}\n" for path in sorted(folder.glob("*.safetensors")))
-        sha256 = sha256_file(single) if single.is_file() else sha256_text(shards or f"{folder} {dict(provenance)}")
-        return Model(str(checkpoint), sha256, dict(provenance))
+        return Model(str(checkpoint), sha256_text(shards or f"{folder} {dict(provenance)}"), dict(provenance))
 
 
 @dataclass(frozen=True)
