@@ -38,8 +38,11 @@ _EXAMPLES = 5
 Gram = tuple[str, ...]
 
 
+_NO_ROW: Row = {}
+
+
 class Entry(NamedTuple):
-    """One row, as contamination sees it."""
+    """One row, and what its generator knows of it."""
 
     key: str
     prompt: str
@@ -47,6 +50,8 @@ class Entry(NamedTuple):
     content: tuple[str, ...] | None = None  # the words that a shared run must hold to count; None: every run counts
     taught: bool = False  # a fact that training is meant to teach, asked in other words: only key and prompt count
     boilerplate: bool = False  # of somebody's file, whose questions may all begin alike: runs count in the corpus alone
+    fact: str | None = None  # what it teaches or asks
+    row: Row = _NO_ROW
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,6 @@ class Reading:
         if self.map is not None and not all(part.count("=") == 1 for part in self.map.split(",")):
             raise UserError(f"map is {self.map!r}; give THEIRS=OURS, such as title=prompt,body=completion")
 
-    @property
-    def names(self) -> dict[str, str]:
-        """{"title": "prompt"}."""
-        return dict(part.strip().split("=") for part in self.map.split(",")) if self.map else {}
-
 
 AS_IT_IS = Reading()
 
@@ -154,7 +149,8 @@ def iter_rows(
         records: those of another source, which `path` names, in place of the file's.
     """
     tally = tally or Tally()
-    names, met, form = tally.reading.names, set[str](), tally.reading.format
+    form, met = tally.reading.format, set[str]()
+    names = dict(part.strip().split("=") for part in (tally.reading.map or "").split(",") if part)
 
     def nan() -> None:
         tally.counts["NaN, read as null"] += 1

@@ -7,7 +7,7 @@ Evaluation is made first: rows of public data sets that stand too close to it ar
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from picochat.errors import UserError
 from picochat.files import sha256_text
@@ -24,14 +24,6 @@ from picochat.packs.tasks.wording import add_typo
 TYPOS = 0.1
 """The share of training prompts with a typo, in tasks that allow it."""
 AnswerStyle = Literal["direct", "scratchpad"]
-
-
-class GeneratedRow(NamedTuple):
-    """A finished row and what the checks need to know beside it."""
-
-    row: Row
-    entry: Entry
-    fact: str | None
 
 
 class RowBuilder:
@@ -65,7 +57,7 @@ class RowBuilder:
         self.outcomes: list[dict[str, Any]] = []
         self._prompts: set[str] = set()
 
-    def build(self, sft_rows: int, eval_rows: int) -> tuple[list[GeneratedRow], list[GeneratedRow]]:
+    def build(self, sft_rows: int, eval_rows: int) -> tuple[list[Entry], list[Entry]]:
         """The rows of training and evaluation, each in a random order."""
         label, evaluation = self.profile.label, self._side("eval", eval_rows, None)
         if not evaluation:
@@ -73,7 +65,7 @@ class RowBuilder:
                 f"{label}: no lane has rows to evaluate; give one `check:` or `eval_file:`, or train on "
                 "the files alone: `picochat train sft --input NAME=SHARE:FILE …`"
             )
-        screen = Screen([made.entry for made in evaluation]) if self.reader or self.pools else None
+        screen = Screen(evaluation) if self.reader or self.pools else None
         for name, pool in self.pools.items():
             pool.leave_out(lambda row: screen is not None and screen.asks(questions(row)))
             self.planner.limits["train", *name] = len(pool.train) * pool.repeat
@@ -81,15 +73,14 @@ class RowBuilder:
             if not pool.train:
                 raise UserError(f"{label}: {'/'.join(name)}: no row is left for training ({pool.outcome()})")
         train = self._side("train", sft_rows, screen)
-        facts = {made.fact for made in train}
-        for place, (row, entry, fact) in enumerate(evaluation):
-            if fact is not None:  # did some training row of this pack teach it?
-                row["knowledge"] = "taught" if fact in facts else "probe"
-                evaluation[place] = GeneratedRow(row, entry._replace(taught=fact in facts), fact)
-        return train, evaluation
+        facts = {made.fact for made in train} - {None}
+        for asked in evaluation:
+            if asked.fact is not None:
+                asked.row["knowledge"] = "taught" if asked.fact in facts else "probe"
+        return train, [asked._replace(taught=asked.fact in facts) for asked in evaluation]
 
-    def _side(self, side: Side, total: int, screen: Screen | None) -> list[GeneratedRow]:
-        rows: list[GeneratedRow] = []
+    def _side(self, side: Side, total: int, screen: Screen | None) -> list[Entry]:
+        rows: list[Entry] = []
         asked, total = total, self.planner.possible(total, side)
         if total < asked:
             short = ", ".join(self.planner.short(total + 1, side))
@@ -142,7 +133,7 @@ class RowBuilder:
                 for source, problem in self.reader.rows(side, skills[part.name], draw, is_fresh):
                     yield part, source, problem
 
-    def _generated(self, side: Side, quota: LevelQuota, sampler: ProblemSampler) -> Iterator[GeneratedRow]:
+    def _generated(self, side: Side, quota: LevelQuota, sampler: ProblemSampler) -> Iterator[Entry]:
         component, task, stage = quota.component, self.tasks[quota.task], quota.stage
         category = task.category if quota.lane == quota.task else quota.lane
         draw = Draw(self.seed, "pose", side, component.name, quota.lane, stage)
@@ -162,9 +153,7 @@ class RowBuilder:
             tags = self._tags(component, "offline", category=category, stage=stage, phrasing=phrasing)
             yield self._row(side, (task.key(stage, value), task.unit(stage, value)), problem, component, tags)
 
-    def _row(
-        self, side: Side, names: tuple[str, str], problem: Problem, component: Component, tags: Row
-    ) -> GeneratedRow:
+    def _row(self, side: Side, names: tuple[str, str], problem: Problem, component: Component, tags: Row) -> Entry:
         key, cluster = names
         wanted = self.skill_answer_style if component.answer_style == "asked" else component.answer_style
         style = "scratchpad" if wanted == "scratchpad" and problem.steps else "direct"
@@ -182,15 +171,15 @@ class RowBuilder:
         if cluster != key:
             row["cluster"] = cluster
         seen = reply if side == "train" or tags["source_dataset"] != "offline" else problem.answer
-        return GeneratedRow(row, Entry(key, problem.prompt, seen, problem.content), problem.fact)
+        return Entry(key, problem.prompt, seen, problem.content, fact=problem.fact, row=row)
 
-    def _given(self, side: Side, row: Row, component: Component, lane: str, source: str) -> GeneratedRow:
+    def _given(self, side: Side, row: Row, component: Component, lane: str, source: str) -> Entry:
         """A row of a pool, a copy with its tags."""
         first = {"id": "", "key": row["key"], "messages": row["messages"]}
         reply = row["messages"][-1]["content"] if side == "train" else row.get("answer") or ""
-        entry = Entry(row["key"], questions(row)[-1], reply, boilerplate=True)
-        self._prompts.add(entry.prompt)
-        return GeneratedRow({**first, **row, **self._tags(component, source, category=lane), "id": ""}, entry, None)
+        self._prompts.add(questions(row)[-1])
+        tagged = {**first, **row, **self._tags(component, source, category=lane), "id": ""}
+        return Entry(row["key"], questions(row)[-1], reply, boilerplate=True, row=tagged)
 
     def _tags(self, component: Component, source: str, **lane: str) -> Row:
         tags = {**lane, "mixture_profile": self.profile.name, "mixture_component": component.name}

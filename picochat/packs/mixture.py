@@ -120,9 +120,9 @@ def build_task_pack(
 
     train_rows, asked_rows = ([made.row for made in side] for side in (train, evaluation))
     texts = {chat_path: dump_rows(train_rows), eval_path: dump_rows(asked_rows)}
-    generated = [[made.row for made in side if not made.entry.boilerplate] for side in (train, evaluation)]
+    generated = [[made.row for made in side if not made.boilerplate] for side in (train, evaluation)]
     corpus, note = _corpus(pack)
-    contamination = check([made.entry for made in train], [made.entry for made in evaluation], corpus, note)
+    contamination = check(train, evaluation, corpus, note)
     blocked = contamination.status == "blocked"
     data = {
         "profile": mixture.name,

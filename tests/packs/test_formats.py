@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import write
 
 from picochat.cli import main
 from picochat.errors import UserError
@@ -47,11 +48,6 @@ SAME: dict[str, dict[str, Any]] = {
     "inputs and targets": {"inputs": "2 + 2?", "targets": "4"},
     "query": {"query": "2 + 2?", "response": "4"},
 }
-
-
-def write(path: Path, *rows: Any) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
 
 
 @pytest.fixture

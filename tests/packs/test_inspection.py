@@ -1,26 +1,20 @@
 """`picochat data inspect`: other people's rows counted, bad lines named, never a traceback."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import write
 
 from picochat.cli import main
 from picochat.packs.inspection import inspect_rows
 
 
-def lines(tmp_path: Path, *rows: object) -> Path:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
 def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = lines(
-        tmp_path,
+    path = write(
+        tmp_path / "rows.jsonl",
         {"user": "Say hi.", "assistant": "hi", "category": "greeting"},
         {"prompt": "Say two words", "completion": "two words"},
         "",
@@ -41,7 +35,14 @@ def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = {"prompt": "x", "must_include": "y"}  # a check that `eval chat` cannot apply
-    path = lines(tmp_path, {"user": "x", "assistant": "y", "must_include": "y"}, "{not json", [1], {"user": "?"}, asked)
+    path = write(
+        tmp_path / "rows.jsonl",
+        {"user": "x", "assistant": "y", "must_include": "y"},
+        "{not json",
+        [1],
+        {"user": "?"},
+        asked,
+    )
     with pytest.raises(SystemExit) as stopped:
         main(["data", "inspect", str(path)])
     assert stopped.value.code == 2

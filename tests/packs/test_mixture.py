@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import build, sides
 
 from picochat.errors import UserError
 from picochat.packs import Component, Draw, Problem, Profile, Task, TaskPackReport, build_task_pack, generation
@@ -22,23 +23,8 @@ from picochat.packs.tasks.registry import load_task
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pack")
-    (folder / "dataset_pack.json").write_text('{"name": "test", "owner": "somebody"}')
-    return folder
-
-
-@pytest.fixture(scope="module")
 def recipe(pack: Path) -> TaskPackReport:
     return build(pack, "recipe", sft_rows=2400, eval_rows=480)
-
-
-def build(pack: Path, name: str, **wanted: Any) -> TaskPackReport:
-    return build_task_pack(pack, **{"out_dir": pack / name, "promote": False, "force": True, **wanted})
-
-
-def sides(report: TaskPackReport) -> tuple[list[Row], list[Row]]:
-    return read_rows(report.chat_path, "chat"), read_rows(report.eval_path, "eval")
 
 
 def counted(rows: list[Row], field: str) -> Counter[str]:
@@ -237,16 +223,13 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion_and_replaces_nothi
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    ("profile", "given", "message"),
-    [
-        ("capability", {"sft_rows": 31}, "at least 32 and --eval-rows at least 16, not 31 and 16"),
-        ("capability", {"eval_rows": 15}, "at least 32 and --eval-rows at least 16, not 32 and 15"),
-        ("capability", {"source": "hub"}, "--source hub is for profiles that take rows from public data"),
-        ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and a profile that"),
-        ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
-    ],
-)
+@pytest.mark.parametrize(("profile", "given", "message"), [
+    ("capability", {"sft_rows": 31}, "at least 32 and --eval-rows at least 16, not 31 and 16"),
+    ("capability", {"eval_rows": 15}, "at least 32 and --eval-rows at least 16, not 32 and 15"),
+    ("capability", {"source": "hub"}, "--source hub is for profiles that take rows from public data"),
+    ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and a profile that"),
+    ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
+])  # fmt: skip
 def test_settings_without_effect_or_below_the_smallest_are_refused(
     pack: Path, profile: str, given: dict[str, Any], message: str
 ) -> None:

@@ -1,6 +1,5 @@
 """A mixture is a file: tasks and anybody's rows in exact shares, and no question on both sides."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import ask, write
 
 from picochat.errors import UserError
 from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
@@ -34,30 +34,18 @@ components:
 """
 
 
-def ask(prompt: str, reply: str, **more: Any) -> Row:
-    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply}], **more}
-
-
 def refund(number: int) -> Row:
     town, other = TOWNS[number % 10], TOWNS[number // 10 % 10]
     prompt = f"I sent order {number} from {town} back to {other}. Where is it?"
     return ask(prompt, f"Your refund for order {number} is on its way.", category=f"town {number % 2}", id=f"r{number}")
 
 
-def write(path: Path, rows: list[Row]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "dataset_pack.json").write_text("{}")
-    write(tmp_path / "data/refunds.jsonl", [refund(number) for number in range(200)])
-    write(
-        tmp_path / "chat.jsonl",
-        [ask(f"{town}, {number}: tell me more.", "Of course.") for number, town in enumerate(TOWNS * 8)],
-    )
+    write(tmp_path / "data/refunds.jsonl", *map(refund, range(200)))
+    chats = (ask(f"{town}, {number}: tell me more.", "Of course.") for number, town in enumerate(TOWNS * 8))
+    write(tmp_path / "chat.jsonl", *chats)
     (tmp_path / "mine.yaml").write_text(MIXTURE)
     return tmp_path
 
@@ -105,18 +93,10 @@ def test_a_short_file_makes_the_largest_possible_pack_and_the_report_says_so(fol
     )
 
 
-def test_a_lane_says_how_its_file_is_read(folder: Path) -> None:
-    lane = "chat: {share: 0.4, file: notes.md, repeat: 99, reading: {format: text}}"
-    (folder / "mine.yaml").write_text(MIXTURE.replace("chat: {share: 0.4, file: chat.jsonl}", lane))
-    (folder / "notes.md").write_text("The mill stood still.")
-    _, train, _ = build(folder)
-    found = [row["messages"] for row in train if row["category"] == "chat"]
-    assert found[0] == [{"role": "text", "content": "The mill stood still."}]
-    assert len(found) == 72  # 240 x .75 x .4
-
-
 def test_repeat_lets_rows_come_again_after_all_others_came(folder: Path) -> None:
-    (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", "file: chat.jsonl, repeat: 3"))
+    (folder / "chat.jsonl").rename(folder / "chats.jsonl")
+    lane = "file: chats.jsonl, repeat: 3, reading: {learn: last}"
+    (folder / "mine.yaml").write_text(MIXTURE.replace("file: chat.jsonl", lane))
     report, train, _ = build(folder, sft_rows=320)  # 320 x .75 x .4 = 96
     times = Counter(prompt_text(row) for row in train if row["category"] == "chat")
     assert (len(times), set(times.values()), times.total()) == (80, {1, 2}, 96)
@@ -135,9 +115,9 @@ def test_what_a_split_or_second_file_asks_leaves_training(folder: Path, lane: st
            ask(refund(4)["messages"][0]["content"] + " Please?", "There.")]  # fmt: skip
     own = [{**row, "split": "a"} for row in [*met, *(refund(number) for number in range(50, 90))]]
     asked = [{**refund(number), "answer": "Gone.", "split": "b"} for number in range(1, 5)]
-    write(folder / "split.jsonl", [*own, *asked])
-    write(folder / "data/refunds.jsonl", own)
-    write(folder / "second.jsonl", asked)
+    write(folder / "split.jsonl", *own, *asked)
+    write(folder / "data/refunds.jsonl", *own)
+    write(folder / "second.jsonl", *asked)
     (folder / "mine.yaml").write_text(
         f"components:\n  - {{name: c, weight: 1, benchmark_profile: support, lanes: {{{lane}}}}}\n"
     )
@@ -152,7 +132,7 @@ def test_a_lane_reads_a_data_set_with_its_splits(folder: Path) -> None:
     pytest.importorskip("datasets")
     for split, numbers in (("train", range(60)), ("test", range(50, 70))):
         rows = [{**refund(number), "answer": "Gone."} for number in numbers]
-        write(folder / f"hub/somebody/orders/{split}.jsonl", rows)
+        write(folder / f"hub/somebody/orders/{split}.jsonl", *rows)
     orders = Lane(1.0, hub="somebody/orders", split={"train": "train", "eval": "test"}, rows=55)
     mixture = Profile("orders", (Component("c", 1, "support", {"orders": orders}),))
     report, train, evaluation = build(folder, mixture, sft_rows=200, eval_rows=16, hub_dir=folder / "hub")
@@ -174,7 +154,7 @@ def test_no_question_is_on_both_sides_whatever_the_files_share(
     folder: Path, one: list[int], other: list[int], seed: int
 ) -> None:
     for name, numbers in (("a", one), ("b", other)):
-        write(folder / f"{name}.jsonl", [ask(f"Number {number}?", "refund") for number in numbers])
+        write(folder / f"{name}.jsonl", *(ask(f"Number {number}?", "refund") for number in numbers))
     lanes = {"a": Lane(0.5, file=str(folder / "a.jsonl"), hold_out=0.4, check={"includes": ["refund"]}, repeat=9),
              "b": Lane(0.5, file=str(folder / "b.jsonl"), hold_out=0.0, repeat=9)}  # fmt: skip
     _, train, evaluation = build(folder, Profile("both", (Component("c", 1, "support", lanes),)), seed=seed)
@@ -238,7 +218,7 @@ def test_a_mixture_without_rows_to_evaluate_is_refused_with_what_to_do(folder: P
 def test_a_package_names_a_mixture_file_in_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "site/my_package").mkdir(parents=True)
     (folder / "site/my_package/__init__.py").touch()
-    write(folder / "site/my_package/chat.jsonl", [refund(1)])
+    write(folder / "site/my_package/chat.jsonl", refund(1))
     (folder / "site/my_package/mine.yaml").write_text(MIXTURE.replace("data/refunds.jsonl", "chat.jsonl"))
     metadata = folder / "site/my_package-1.0.dist-info"
     metadata.mkdir()

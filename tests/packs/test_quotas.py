@@ -49,10 +49,3 @@ def test_a_tenth_held_out_is_about_a_tenth_and_never_changes() -> None:
     assert [split_of(key) for key in ("add:15+27", "sub:52-17", "mul:2x7", "word:sheep")] == [
         *("train", "train", "eval", "train"),
     ]
-
-
-def test_another_purpose_is_another_split() -> None:
-    assert split_hash("a", "validation") == split_hash("validation/a")
-    inside = [f"add:{n}" for n in range(2_000) if split_of(f"add:{n}") == "eval"]
-    chosen = sum(split_of(key, 0.1, "validation") == "eval" for key in inside)
-    assert 0 < chosen < 0.2 * len(inside)  # hashed alike, half of them would be chosen

@@ -1,15 +1,15 @@
 """Public data sets, read from small snapshots in the layout in which the hub stores them."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from making import ask, build, sides, write
 
 from picochat.errors import UserError
-from picochat.packs import TaskPackReport, build_task_pack
-from picochat.packs.formats import read_rows
+from picochat.packs import TaskPackReport
 from picochat.packs.rows import prompt_text
 
 pytest.importorskip("datasets")
@@ -39,57 +39,30 @@ def gsm8k(number: int) -> dict[str, Any]:
     return {"question": f"Sums: {sentence(number)}?", "answer": worked}
 
 
-def smoltalk(number: int) -> dict[str, Any]:
-    turns = [("system", "Be kind."), ("user", f"Chat: {sentence(number)}"), ("assistant", f"Reply {number}.")]
-    return {"messages": [{"role": role, "content": content} for role, content in turns]}
-
-
-def write(path: Path, records: list[dict[str, Any]]) -> None:
-    import pyarrow
-
+def write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pyarrow.Table.from_pylist(records), path)
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskPackReport:
     """Five splits of three data sets; smol-smoltalk is missing, MMLU's test split repeats a part of training."""
-    folder = tmp_path_factory.mktemp("hub")
-    write(folder / "cais/mmlu/all/auxiliary_train-00000-of-00001.parquet", [mmlu(number) for number in range(400)])
-    write(folder / "cais/mmlu/all/test-00000-of-00001.parquet", [mmlu(number) for number in range(390, 420)])
-    write(folder / "allenai--ai2_arc/ARC-Easy/test-00000-of-00001.parquet", [arc(number) for number in range(500, 540)])
-    write(folder / "allenai--ai2_arc/ARC-Challenge/test-0.parquet", [arc(number) for number in range(600, 605)])
-    (folder / "gsm8k/main").mkdir(parents=True)
-    lines = [json.dumps(gsm8k(number)) for number in range(200)]
-    (folder / "gsm8k/main/train.jsonl").write_text("\n".join(lines))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pack")
-    (folder / "dataset_pack.json").write_text("{}")
-    return folder
-
-
-def build(pack: Path, hub: Path | None, **settings: Any) -> TaskPackReport:
-    wanted = {"profile": "benchmark", "source": "auto", "out_dir": pack / "out", "force": True, "promote": False}
-    return build_task_pack(pack, hub_dir=hub, **{**wanted, **settings})
-
-
-@pytest.fixture(scope="module")
-def built(pack: Path, hub: Path) -> TaskPackReport:
-    return build(pack, hub, sft_rows=400, eval_rows=200, out_dir=pack / "auto")
+    hub = tmp_path_factory.mktemp("hub")
+    write_parquet(hub / "cais/mmlu/all/auxiliary_train-00000-of-00001.parquet", [mmlu(number) for number in range(400)])
+    write_parquet(hub / "cais/mmlu/all/test-00000-of-00001.parquet", [mmlu(number) for number in range(390, 420)])
+    write_parquet(hub / "allenai--ai2_arc/ARC-Easy/test-0.parquet", [arc(number) for number in range(500, 540)])
+    write_parquet(hub / "allenai--ai2_arc/ARC-Challenge/test-0.parquet", [arc(number) for number in range(600, 605)])
+    write(hub / "gsm8k/main/train.jsonl", *map(gsm8k, range(200)))
+    return build(pack, "auto", profile="benchmark", source="auto", hub_dir=hub, sft_rows=400, eval_rows=200)
 
 
 def test_sources_stand_in_for_half_of_their_lane_and_the_rest_is_generated(built: TaskPackReport) -> None:
-    train = read_rows(built.chat_path, "chat")
+    train, evaluation = sides(built)
     # 400 rows: choice 48 + 40 + 48 = 136, half of it 68; math 32 + 24 + 20 + 20 = 96, half of it 48
     by_source = Counter(row["source_dataset"] for row in train)
     assert by_source == {"cais/mmlu": 68, "openai/gsm8k": 48, "offline": 400 - 68 - 48}
     lanes = Counter(row["category"].split("_")[1] for row in train if row["category"].startswith("bench_"))
     assert lanes == {"choice": 136, "math": 96, "spelling": 80}
-    evaluation = read_rows(built.eval_path, "eval")
     # choice 24 + 20 + 24 = 68, half of it 34 = 12 + 11 + 11; ARC-Challenge has five rows
     easy, challenge = (f"bench_choice_arc_{name}" for name in ("easy", "challenge"))
     kinds = Counter(row["category"] for row in evaluation if row["source_dataset"] != "offline")
@@ -103,47 +76,41 @@ def test_each_source_says_what_became_of_it(built: TaskPackReport) -> None:
     assert outcomes["allenai/ai2_arc ARC-Challenge test"] == "5 of 11 eval rows; 6 generated offline instead"
     assert "holds no file main/test*" in outcomes["openai/gsm8k main test"]
     assert "holds no folder HuggingFaceTB/smol-smoltalk" in outcomes["HuggingFaceTB/smol-smoltalk train"]
-    assert "40 generated offline instead" in outcomes["HuggingFaceTB/smol-smoltalk train"]
     assert "cais/mmlu all auxiliary_train: 68 of 68" in built.summary()
 
 
 def test_questions_of_the_eval_side_never_reach_training(built: TaskPackReport) -> None:
-    evaluation = [prompt_text(row) for row in read_rows(built.eval_path, "eval")]
-    assert any(
-        f"number {number}?" in prompt for prompt in evaluation for number in range(390, 400)
-    )  # the trap was there
-    assert not {prompt_text(row) for row in read_rows(built.chat_path, "chat")} & set(evaluation)
+    train, evaluation = ({prompt_text(row) for row in rows} for rows in sides(built))
+    trap = [f"number {number}?" for number in range(390, 400)]
+    assert any(asked in prompt for prompt in evaluation for asked in trap)
+    assert not train & evaluation
     assert built.data["contamination"]["status"] == "ready"
 
 
 def test_a_chat_source_gives_its_first_exchange(pack: Path, tmp_path: Path) -> None:
-    write(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", [smoltalk(number) for number in range(50)])
-    report = build(pack, tmp_path, sft_rows=100, eval_rows=16, source="hub")
-    chats = [row for row in read_rows(report.chat_path, "chat") if row["source_dataset"] != "offline"]
-    assert len(chats) == 10
-    asked, told = (message["content"] for message in chats[0]["messages"])
+    chats = [ask(f"Chat: {sentence(number)}", f"Reply {number}.") for number in range(50)]
+    chats = [{"messages": [{"role": "system", "content": "Be kind."}, *row["messages"]]} for row in chats]
+    write_parquet(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", chats)
+    report = build(pack, profile="benchmark", source="hub", hub_dir=tmp_path, sft_rows=100, eval_rows=16)
+    found = [row["messages"] for row in sides(report)[0] if row["source_dataset"] != "offline"]
+    assert len(found) == 10
+    asked, told = (message["content"] for message in found[0])
     assert (asked[:14], told[:6]) == ("Chat: Tell me ", "Reply ")
 
 
 def test_hub_alone_fails_when_nothing_loads(pack: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--source hub loaded nothing .*cais/mmlu all test: .*--source auto goes on"):
-        build(pack, tmp_path, source="hub", out_dir=tmp_path / "out")
+        build(pack, "none", profile="benchmark", source="hub", hub_dir=tmp_path)
     with pytest.raises(UserError, match=r"--hub-dir .* is not a folder"):
-        build(pack, tmp_path / "none", out_dir=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        build(pack, "none", profile="benchmark", source="auto", hub_dir=tmp_path / "none")
+    assert not (pack / "none").exists()
 
 
 def test_a_broken_file_is_named_and_the_rest_goes_on(pack: Path, tmp_path: Path) -> None:
-    (tmp_path / "cais/mmlu/all").mkdir(parents=True)
-    (tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet").write_bytes(b"PAR1 not really")
-    (tmp_path / "gsm8k/main").mkdir(parents=True)
-    (tmp_path / "gsm8k/main/test.jsonl").write_text('{"question": "What?"}\n')
-    report = build(pack, tmp_path, sft_rows=64, eval_rows=32)
+    write(tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet", "PAR1 not really")
+    write(tmp_path / "gsm8k/main/test.jsonl", {"question": "What?"})
+    report = build(pack, profile="benchmark", source="auto", hub_dir=tmp_path, sft_rows=64, eval_rows=32)
     failures = {source["name"]: source["failure"] for source in report.data["sources"]}
     assert failures["openai/gsm8k main test"].startswith("a record is not in the known form: needs 'messages', or")
     assert failures["cais/mmlu all auxiliary_train"]
     assert (report.data["train"]["rows"], report.data["eval"]["rows"]) == (64, 32)
-
-
-def test_profiles_without_a_benchmark_component_ask_no_source(pack: Path) -> None:
-    assert build(pack, None, profile="capability", sft_rows=32, eval_rows=16).data["sources"] == []
