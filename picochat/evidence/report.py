@@ -37,7 +37,7 @@ from picochat.packs.quotas import spread_evenly
 
 _FOLDED = 12  # tables of more rows are folded away on a page
 _SHOWN = 12  # rows of each lane and outcome on a page; predictions.jsonl and comparison.json have all
-_FOUND_COLUMNS = ("difference", "95 % interval", "visible", "lost", "gained", "corrected p")
+_FOUND_COLUMNS = ("difference", "95 % interval", "visible", "lost", "gained")
 T = TypeVar("T")
 
 
@@ -153,17 +153,20 @@ def compare_report(comparison: Comparison) -> Report:
     """The comparison as blocks."""
     a, b, pack = comparison.a, comparison.b, comparison.pack
     others = [arm.name for arm in (comparison.before, comparison.peak) if arm]
+    tested = ["corrected p"] if comparison.overall.noise else []
     kept = ["gain kept"] if comparison.before else []
-    columns = ("rows", "problems", *others, a.name, b.name, *_FOUND_COLUMNS, *kept)
+    columns = ("rows", "problems", *others, a.name, b.name, *_FOUND_COLUMNS, *tested, *kept)
     categories = comparison.lanes["by_category"]
     bars = {name: [(arm.rate, arm.interval) for arm in (lane.b, lane.a)] for name, lane in categories.items()}
     changes = {}
     for name, lane in sorted(categories.items(), key=lambda item: -item[1].change.value):
         single = [rate - lane.a.rate for rate in lane.rates_b] if len(lane.rates_b) > 1 else []
         changes[name] = (lane.change.value, lane.change.interval, single)
+    lead, *readings = _result(comparison, WRITTEN)
     blocks: list[Block] = [
-        *_result(comparison, WRITTEN),
+        lead,
         Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
+        *readings,
         Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over problems"),
     ]
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
@@ -199,6 +202,7 @@ def _compare_cells(lane: Difference, comparison: Comparison) -> list[str]:
     gain, change = lane.gain, lane.change
     others = [gain.before, gain.before + gain.change.value][: 1 + bool(comparison.peak)] if gain else []
     kept = [f"{round(100 * gain.kept_b.share)} %" if gain.kept_b else "–"] if gain else []
+    p_value = "–" if lane.p_corrected is None else words.p_text(lane.p_corrected)
     return [
         str(change.rows),
         str(change.clusters),
@@ -207,7 +211,7 @@ def _compare_cells(lane: Difference, comparison: Comparison) -> list[str]:
         words.to(change.interval),
         words.visible(lane),
         *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
-        "–" if lane.p_corrected is None else words.p_text(lane.p_corrected),
+        *([p_value] if comparison.overall.noise else []),
         *kept,
     ]
 
