@@ -9,7 +9,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 
 from picochat import __doc__ as purpose
 from picochat import __version__
@@ -155,7 +155,7 @@ def build_parser(words: Sequence[str]) -> Parser:
         else:
             module, text = {**GROUPS, **COMMANDS}[name]
             parent = top.add_command(name, None, f"{text[0].upper()}{text[1:]}.") if name in GROUPS else top
-            getattr(import_module(module), f"add_{name}")(parent)
+            resolve_name(f"{module}:add_{name}")(parent)
     return top
 
 

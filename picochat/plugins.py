@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
@@ -31,17 +32,13 @@ class PlugIn(NamedTuple):
 
     def load(self) -> Any:
         """Import it; UserError names it and its package where it is broken, in whatever way."""
-        module, _, attribute = self.target.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for name in filter(None, attribute.split(".")):
-                found = getattr(found, name)
+            return resolve_name(self.target)
         except (Exception, SystemExit) as error:  # somebody else's code: anything may happen when it is imported
             raise UserError(
                 f"the plug-in {self.name} ({self.group}, from {self.package}) cannot be loaded: "
                 f"{type(error).__name__}: {error}; repair or uninstall {self.package.partition(' ')[0]}"
             ) from error
-        return found
 
     def file(self, name: str) -> Path | None:
         """A file in the folder of the module that the target names, or None."""

@@ -8,9 +8,9 @@ import signal
 import sys
 import warnings
 from enum import Enum
-from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -86,8 +86,7 @@ class PicochatCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--force", action="store_true", help="Start over in a run folder that holds a run.")
         for key, path in CALLBACKS.items():
-            module, _, name = path.rpartition(".")
-            parser.add_lightning_class_args(getattr(import_module(module), name), key)
+            parser.add_lightning_class_args(resolve_name(path), key)
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]

@@ -4,13 +4,13 @@ exist yet, a sample of them is made in a temporary folder and stands for all.
 """
 
 import contextlib
-import importlib
 import json
 import sys
 import tempfile
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from picochat.blocks import Table, Text, aligned, terminal
@@ -130,15 +130,12 @@ class _Source(NamedTuple):
 def _open(config: Any) -> _Source:
     from picochat.packs.dataset_pack import FILE_NAME
 
-    module, _, name = config.class_path.rpartition(".")
-    datamodule, settings = getattr(importlib.import_module(module), name), config.init_args.as_dict()
+    datamodule, settings = resolve_name(config.class_path), config.init_args.as_dict()
     data = datamodule(**settings)
     if not hasattr(data, "absent"):
         raise UserError(f"{config.class_path} has no data plan; `picochat plan` works for picochat's own datamodules")
     if not (absent := data.absent()):
-        data.prepare_data()
-        data.setup("fit")
-        return _Source(data, data.chat_tokenizer.vocab_size)
+        return _Source(prepared(data), data.chat_tokenizer.vocab_size)
     if settings.get("chat_input") is not None:
         raise UserError(f"{absent[0]} does not exist; make it first, there is nothing to plan with")
     with tempfile.TemporaryDirectory() as folder:
@@ -153,12 +150,17 @@ def _open(config: Any) -> _Source:
         own = {"dataset_pack": str(pack), "work_dir": folder}
         if fresh := data.tokenizer_path in absent:
             own["tokenizer"] = f"{folder}/tokenizer.json"
-        sample = datamodule(**{**settings, **less, **own})
-        sample.prepare_data()
-        sample.setup("fit")
+        sample = prepared(datamodule(**{**settings, **less, **own}))
         vocabulary = settings["vocab_size"] if fresh else sample.chat_tokenizer.vocab_size
         rows = settings.get("sft_rows")
         return _Source(sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, sampled=True)
+
+
+def prepared(data: Any) -> Any:
+    """A datamodule whose plan is made, and before it whatever is missing."""
+    data.prepare_data()
+    data.setup("fit")
+    return data
 
 
 def _config(model: Any, vocabulary: int, context: int) -> DecoderConfig:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from picochat.commands.settings import CALLBACKS
@@ -64,9 +65,7 @@ def explain_parse_error(message: str) -> str:
 
 def _parameters(path: str) -> Sequence[str]:
     """Names of what the constructor of the class takes."""
-    module, _, name = path.rpartition(".")
-    owner = getattr(import_module(module), name)
-    return [name for name in inspect.signature(owner).parameters if name not in ("args", "kwargs")]
+    return [name for name in inspect.signature(resolve_name(path)).parameters if name not in ("args", "kwargs")]
 
 
 def _expected(message: str) -> str:

@@ -100,13 +100,18 @@ def test_pipes_missing_files_and_empty_folders_are_refused(command: str, refused
         (b'{"corpus": "../../../../../../../../etc/passwd"}', "passwd: is not a .jsonl, .json"),
         (b'{"corpus": "/etc/passwd"}', "/etc/passwd: is not a .jsonl, .json"),
         (b'{"corpus": "/dev/zero"}', "/dev/zero: is a device or a pipe"),
-        (b'{"corpus": "../none.jsonl"}', "none.jsonl: no such file or folder"),
     ],
 )
 def test_a_broken_dataset_pack_is_refused_by_every_command(content: bytes, says: str, refused: Refused) -> None:
     Path("dataset_pack.json").write_bytes(content)
     for words in ("data task-pack --sft-rows 32 --eval-rows 16", "tok train --vocab-size 262 --out t.json"):
         refused(*words.split(), "--dataset-pack", "dataset_pack.json", says=says)
+
+
+def test_no_tokenizer_comes_from_a_pack_whose_corpus_is_missing(refused: Refused) -> None:
+    Path("dataset_pack.json").write_text('{"corpus": "../none.jsonl"}')
+    words = "tok train --dataset-pack dataset_pack.json --vocab-size 262 --out t.json"
+    refused(*words.split(), says="none.jsonl: no such file or folder")
 
 
 def test_a_pack_with_a_bom_is_read(refused: Refused, tmp_path: Path) -> None:

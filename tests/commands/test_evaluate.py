@@ -151,24 +151,6 @@ def test_a_readme_of_somebody_else_is_kept(run_folder: Path, tmp_path: Path, ref
     assert "# run\n" in (checkpoint / "README.md").read_text()
 
 
-def test_several_runs_an_arm_are_given_behind_a_and_b(
-    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for seed in (1, 2):  # two more trainings, as far as the fingerprints tell
-        for name in ("base", "best_checkpoint"):
-            shutil.copytree(evaluated / name, tmp_path / f"{name}-s{seed}")
-            path = tmp_path / f"{name}-s{seed}" / "eval_report.json"
-            report = json.loads(path.read_text())
-            report["model"]["sha256"] = f"{name}{seed}"
-            path.write_text(json.dumps(report))
-    arms = {name: [str(tmp_path / f"{name}-s{seed}") for seed in (1, 2)] for name in ("base", "best_checkpoint")}
-    capsys.readouterr()
-    main(["eval", "compare", "--a", *arms["base"], "--b", *arms["best_checkpoint"]])
-    shown = capsys.readouterr().out
-    assert "best_checkpoint against base: " in shown
-    assert "include the variation between runs (seeds), estimated from these runs." in shown
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
