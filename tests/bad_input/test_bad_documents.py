@@ -19,9 +19,7 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     "NUL in a text": ("a.txt", b"fine\na\x00b", "a.txt: holds a NUL character; is this a text?"),
     "Latin-1 text": ("a.txt", b"fine\ncaf\xe9", r"a.txt:2: is not UTF-8 \(byte 4 of the line\); save it as UTF-8"),
     "UTF-16 text": ("a.txt", "fine".encode("utf-16"), r"a.txt:1: is not UTF-8 \(byte 1"),
-    "blank documents": ("a.jsonl", b'{"text": " \\n"}\n', "holds no text"),
     "broken JSON": ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
-    "a number": ("a.jsonl", b"5", "a.jsonl:1: holds a number; an object with the field 'text' is expected"),
     "a line without an end": ("a.txt", b"fine\n" + b"x" * 2_000_000, "a.txt:2: holds 2,000,000 bytes; 1,048,576 are"),
     "eval rows": (
         "a.jsonl",

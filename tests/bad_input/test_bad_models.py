@@ -87,9 +87,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "below zero": ({"hidden_size": -1}, "config.json: hidden_size is -1; it must be above 0"),
     "a fraction": ({"hidden_size": 16.5}, "config.json: hidden_size must be a whole number, not 16.5"),
     "null": ({"hidden_size": None}, "config.json does not say hidden_size"),
-    "true": ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number, not true"),
     "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
-    "wider than any tensor": ({"hidden_size": 10**18}, "config.json names sizes that no tensor can have"),
     "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
     "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
@@ -183,7 +181,6 @@ STATES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
     "one infinity": (lambda state: state[NORM][3:4].fill_(torch.inf), "norm.weight holds NaN or infinity"),
     "8 bits": (lambda state: state.update({NORM: state[NORM].to(torch.float8_e4m3fn)}), "made of float8_e4m3fn"),
     "one more": (lambda state: state.update(evil=torch.zeros(3)), "holds the weight evil"),
-    "one less": (lambda state: state.pop(NORM), "lacks the weight model.norm.weight"),
     "no layer": (lambda state: state.pop("model.layers.0.input_layernorm.weight"), "lacks the weight model.layers.0"),
 }
 
