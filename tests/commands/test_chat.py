@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import pty
 import select
@@ -20,6 +19,7 @@ import torch
 from picochat.cli import main
 from picochat.model.checkpoint import load_checkpoint, save_checkpoint
 from picochat.model.decoder import Decoder
+from picochat.packs.formats import read_rows
 
 Talk = Callable[..., tuple[str, str]]
 
@@ -56,20 +56,14 @@ def test_the_conversation_is_saved_as_a_chat_row_that_training_reads(talk: Talk,
     file = tmp_path / "talk.jsonl"
     lines = ["Who are you?", f"/save {file}", "/reset", f"/save {file}", "2 + 2?", f"/save {file}", "/save"]
     _, err = talk(lines, "--system", "Be brief.")
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [[message["role"] for message in row["messages"]] for row in rows] == [["system", "user", "assistant"]] * 2
-    assert rows[0]["messages"][:2] == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Who are you?"},
-    ]
-    assert err.splitlines() == [
-        f"(saved as row 1 of {file})",
-        "(forgotten)",
-        "(nothing was said yet)",
-        f"(saved as row 2 of {file})",
-        "(/save needs a file name, such as /save talk.jsonl)",
-    ]
-    main(["data", "inspect", str(file)])
+    first, second = read_rows(file, "chat")
+    said = [(message["role"], message["content"]) for message in first["messages"]]
+    assert said[:2] == [("system", "Be brief."), ("user", "Who are you?")]
+    assert [message["role"] for message in second["messages"]] == ["system", "user", "assistant"]
+    assert err == (
+        f"(saved as row 1 of {file})\n(forgotten)\n(nothing was said yet)\n(saved as row 2 of {file})\n"
+        "(/save needs a file name, such as /save talk.jsonl)\n"
+    )
 
 
 def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Path) -> None:
@@ -77,13 +71,14 @@ def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Pa
     lines = ["/rest", "/temperature hot", "/temperature -1", "x" * 400, "Who are you?", f"/save {tmp_path}/bad.jsonl"]
     out, err = talk([*lines, "/quit", "2 + 2?"])
     assert out == "I am Picochat.\n"
-    notes = err.splitlines()
-    assert notes[0] == "(unknown command /rest; /help lists them)"
-    assert notes[1] == "(/temperature needs a number, such as /temperature 0.7)"
-    assert "must be 0 (greedy) or above" in notes[2]
-    assert "this message has 40" in notes[3]
-    assert "the model can read 127; shorten it" in notes[3]
-    assert "bad.jsonl:1: is not JSON" in notes[4]
+    expected = (
+        "unknown command /rest; /help lists them",
+        "/temperature needs a number, such as /temperature 0.7",
+        "must be 0 (greedy) or above",
+        "tokens, and the model can read 127; shorten it",
+        "bad.jsonl:1: is not JSON",
+    )
+    assert all(part in note for part, note in zip(expected, err.splitlines(), strict=True))
     assert (tmp_path / "bad.jsonl").read_text() == "no JSON\n"
 
 
@@ -106,7 +101,7 @@ def test_the_oldest_turns_give_way_when_the_context_is_full(talk: Talk) -> None:
 def test_every_turn_alone_is_answered_as_a_first_one(talk: Talk, tmp_path: Path) -> None:
     out, _ = talk(["1 + 2?", "What is your name?", f"/save {tmp_path}/last.jsonl"], "--forget")
     assert out == "1 + 2 = 3\nFinal answer: 3\nMy name is Picochat.\n"
-    (row,) = (json.loads(line) for line in (tmp_path / "last.jsonl").read_text().splitlines())
+    (row,) = read_rows(tmp_path / "last.jsonl", "chat")
     assert [message["content"] for message in row["messages"]] == ["What is your name?", "My name is Picochat."]
 
 
