@@ -44,6 +44,7 @@ def add_study(group: Parser) -> None:
     plan.add_argument("--measure", action="store_true", help="train and evaluate a little: how long it takes")
     report.add_argument("--table", metavar="CSV", help="runs trained elsewhere: run,LANE,… and 1, 0 or 0.5")
     report.add_argument("--evals", metavar="DIR", help="their results, in DIR/RUN: picochat, lm-eval, inspect")
+    report.add_argument("--recommend", action="store_true", help="propose the next mixture, and how to test it")
 
 
 def run_study(args: Namespace) -> None:
@@ -52,8 +53,11 @@ def run_study(args: Namespace) -> None:
 
     command = args.study_command
     if command == "report" and args.table:
-        if not args.evals or not args.out_dir:
-            raise UserError("--table needs --evals, the folder of its runs' results, and --out-dir for the report")
+        if not args.evals or not args.out_dir or args.recommend:
+            raise UserError(
+                "--table needs --evals, the folder of its runs' results, and --out-dir for the report; it says no "
+                "shares, which --recommend needs"
+            )
         _show(report_table(args.table, args.evals, Path(args.out_dir)), Path(args.out_dir))
         return
     more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}
@@ -61,7 +65,7 @@ def run_study(args: Namespace) -> None:
         more["lanes"] = args.lanes.split(",")
     study = Study.read(args.file, **more)
     if command in ("run", "report"):
-        _show(study.run() if command == "run" else study.report(), study.folder)
+        _show(study.run() if command == "run" else study.report(args.recommend), study.folder)
     elif command == "bundle":
         print(f"wrote {study.bundle()}")
     elif command == "plan":

@@ -6,9 +6,8 @@ A lane that is out leaves its share of the draws to a placebo: corpus text, each
     out          --input=spelling=0:spelling.jsonl       --input=placebo-spelling=0.25:placebo-spelling.jsonl
     half of it   --input=spelling=0.125:spelling.jsonl   --input=placebo-spelling=0.125:placebo-spelling.jsonl
 
-With the budget `rows` it leaves nothing: the run has fewer steps, and of the other lanes as many rows as before. With
-`pro_rata` it leaves its share to them: as many steps, and more of the others. All runs name all files, whose tokens are
-therefore made once; runs of one seed draw the same rows of a lane in the same order.
+With the budget `rows` the run has fewer steps instead, with `pro_rata` more of the others. All runs name all files, so
+that their tokens are made once; runs of one seed draw the same rows of a lane in the same order.
 """
 
 import shlex
@@ -73,10 +72,7 @@ def all_lanes(chat: Path) -> list[str]:
 
 
 def lane_files(chat: Path, corpus: Path, tokenizer: Path, lanes: Sequence[str], folder: Path) -> dict[str, LaneRows]:
-    """Write the rows of each lane into LANE.jsonl of a folder, and its placebo into placebo-LANE.jsonl.
-
-    Rows of no lane are those of `REST`, which every run has and no placebo replaces.
-    """
+    """Write the rows of each lane, and of `REST`, into LANE.jsonl of a folder, and placebos into placebo-LANE.jsonl."""
     reader, by_lane = ChatTokenizer.load(tokenizer), defaultdict[str, list[Row]](list)
     for _, row in iter_rows(chat, "chat"):
         by_lane[lane_of(row, lanes) or REST].append(row)
@@ -89,22 +85,12 @@ def lane_files(chat: Path, corpus: Path, tokenizer: Path, lanes: Sequence[str], 
         write_files({folder / f"{lane}.jsonl": dump_rows(rows)})
         if lane != REST:
             write_files({folder / f"placebo-{lane}.jsonl": dump_rows(_placebo(row, text, reader) for row in rows)})
-    rows_of_all, tokens_of_all = sum(map(len, by_lane.values())), sum(tokens.values())
-    return {
-        lane: LaneRows(len(by_lane[lane]), len(by_lane[lane]) / rows_of_all, own / tokens_of_all)
-        for lane, own in tokens.items()
-    }
+    drawn, all_tokens = sum(map(len, by_lane.values())), sum(tokens.values())
+    return {lane: LaneRows(len(own), len(own) / drawn, tokens[lane] / all_tokens) for lane, own in by_lane.items()}
 
 
 def make_runs(study: Settings, design: Design, files: Mapping[str, LaneRows], folder: Path, rows: Path) -> list[Run]:
-    """A run for each row of the design.
-
-    Args:
-        study: what each run has in common.
-        design: the lanes of each run, or its arm.
-        files: what `lane_files` wrote into the folder; of no use where arms are command lines.
-        rows: the eval rows.
-    """
+    """A run for each row of the design; `lane_files` wrote the files into the folder, `rows` are the eval rows."""
     evaluate, runs = ("eval", "chat", "--input", str(rows), *shlex.split(study.evaluate)), []
     for number, (signs, own_seed) in enumerate(zip(design.signs, design.seeds, strict=True)):
         seed = study.seed + own_seed
@@ -113,16 +99,16 @@ def make_runs(study: Settings, design: Design, files: Mapping[str, LaneRows], fo
             stages = tuple(_seeded(name, line, seed) for line in study.arms[name])
         else:
             name = "".join({1: "+", 0: "0", -1: "-"}[sign] for sign in signs)
-            line = _with_inputs(study, dict(zip(design.lanes, signs, strict=True)), files, folder)
+            line = training(study, dict(zip(design.lanes, signs, strict=True)), files, folder)
             stages = ((*line, f"--seed={seed}"),) if line else ()
         runs.append(Run(name, seed, study.checkpoint, stages, evaluate))
     return runs
 
 
-def _with_inputs(
-    study: Settings, signs: Mapping[str, int], files: Mapping[str, LaneRows], folder: Path
+def training(
+    study: Settings, signs: Mapping[str, float], files: Mapping[str, LaneRows], folder: Path
 ) -> tuple[str, ...]:
-    """The training of a run that has these lanes; nothing where it has no rows, and the start itself is evaluated."""
+    """The `train sft` line of a run that has these lanes; none where it has no rows, and the start is evaluated."""
     parts = {lane: (1 + sign) / 2 for lane, sign in signs.items()} | ({REST: 1.0} if REST in files else {})
     drawn, steps = {lane: part * files[lane].share for lane, part in parts.items()}, study.steps
     if study.budget == "placebo":

@@ -1,7 +1,5 @@
 """Which lanes each run trains. In: names of lanes. Out: a Design, its precision before anything runs. Next: effects.
 
-Leaving out one lane at a time uses one arm a lane; in a two-level orthogonal array every arm tells of every lane:
-
     lanes      a b c d          Every lane is on in half of the arms, and two lanes are on-on, on-off, off-on and
     arm 0      + + + +          off-off equally often. The lower half turns the signs of the upper (fold-over): what two
     arm 1      + - + -          lanes do together is the same in an arm and its mirror, and adds to no lane's effect.
@@ -38,12 +36,9 @@ _PRODUCTS = {3: (), 4: ("0123",), 5: ("01234",), 6: ("0123", "0145"), 7: ("0126"
 
 @dataclass(frozen=True)
 class Design:
-    """What to train.
+    """What to train: a row of `signs` a run, a column a lane (1 in, -1 out, 0 half of its rows).
 
-    Attributes:
-        lanes: names, one a column of `signs`.
-        signs: a row a run: 1 the lane is in, -1 it is out, 0 half of its rows.
-        seeds: of each run, a number from 0; runs of one number share the order of data and the initial weights.
+    Runs of one number in `seeds` share the order of data and the initial weights.
     """
 
     lanes: tuple[str, ...]
@@ -76,23 +71,25 @@ def make_design(
         UserError: more lanes than the arms can tell apart.
     """
     sizes = {2**free: free + len(more) for free, more in _PRODUCTS.items()} if interactions else _FOLDED
-    fitting = [size for size, most in sizes.items() if 0 < len(lanes) <= most and arms in (None, size)]
-    if not fitting:
+    enough = [size for size, most in sizes.items() if 0 < len(lanes) <= most]
+    size = arms or next(iter(enough), 0)
+    if size not in enough:
         possible = ", ".join(f"{size} arms (up to {most} lanes)" for size, most in sizes.items())
-        raise UserError(f"no design has {arms or 'enough'} arms for {len(lanes)} lanes; there are {possible}")
-    array = _fraction(fitting[0]) if interactions else _folded(fitting[0])
+        remedy = f"use `arms: {enough[0]}`, or fewer lanes" if enough else "use fewer lanes"
+        raise UserError(
+            f"no design has {arms or 'enough'} arms for {len(lanes)} lanes; {remedy} (a component may be one lane); "
+            f"there are {possible}"
+        )
+    array, blocks = (_fraction(size), size) if interactions else (_folded(size), size // 2)
     array = np.vstack([array[:, : len(lanes)], np.zeros((centre, len(lanes))), np.ones((full, len(lanes)))])
-    blocks = fitting[0] if interactions else fitting[0] // 2
-    seeds = [*(arm % blocks for arm in range(fitting[0])), *range(blocks, blocks + centre + full)]
+    seeds = [*(arm % blocks for arm in range(size)), *range(blocks, blocks + centre + full)]
     return Design(tuple(lanes), tuple(tuple(map(int, row)) for row in array), tuple(seeds))
 
 
 def model_columns(signs: ArrayLike, *, interactions: bool) -> Array:
-    """What arms may explain (R, p): 1, s_i / 2, s_i s_j / 2 with `interactions`, 1 for a centre run where there is one.
-
-    The halves make a coefficient an effect: on - off.
-    """
+    """What arms may explain (R, p): 1, s_i / 2, s_i s_j / 2 with `interactions`, 1 for a centre run if there is one."""
     s = np.asarray(signs, dtype=float)
+    # halves make a coefficient an effect: on - off
     pairs = [s[:, i] * s[:, j] / 2 for i, j in combinations(range(s.shape[1]), 2)] if interactions else []
     centre = (s == 0).all(1)
     return np.column_stack([np.ones(len(s)), s / 2, *pairs, *([centre] if centre.any() else [])])
@@ -122,26 +119,25 @@ def contrasts(signs: ArrayLike, *, interactions: bool = False) -> Array:
     return np.asarray((np.linalg.pinv(columns) @ means)[1:])
 
 
-def precision(design: Design, sigma: float, cells: int, pooled_lanes: float = 1.0) -> Precision:
+def precision(design: Design, sigma: float, cells: int) -> Precision:
     """What the design will see, before it runs.
 
     Args:
         design: of `make_design`.
         sigma: run-to-run standard deviation of a lane's score as it is measured, luck of rows included.
-        cells: how many effects are declared, all of which Holm's correction counts.
-        pooled_lanes: how many independent lanes the estimate of σ draws on; 1 is the cautious choice.
+        cells: how many effects are declared.
     """
     lanes, columns = len(design.lanes), noise_columns(design.signs)
     error = sigma * float(np.linalg.norm(contrasts(design.signs)[:lanes], axis=1).max())
-    freedom = float(len(columns) - np.linalg.matrix_rank(columns)) * pooled_lanes
+    freedom = float(len(columns) - np.linalg.matrix_rank(columns))
     return Precision(error, freedom, *(smallest_visible(error, freedom, tests) for tests in (1, cells)))
 
 
 def leave_one_out_cost(lanes: int) -> float:
-    """How many times the array's variance leaving out one lane at a time has, with as many runs: (1 + √L)² / 4.
+    """How many times the array's variance leaving out one lane at a time has, with as many runs.
 
     S runs an arm and √L S with all lanes, the best division (Dunnett 1955, JASA 50, 1096-1121), have the variance
-    σ² (1 / S + 1 / (√L S)) = σ² (1 + √L)² / N; the array has 4 σ² / N. 4, 7, 11, 14 lanes: 2.2, 3.3, 4.7, 5.6.
+    σ² (1 / S + 1 / (√L S)) = σ² (1 + √L)² / N; the array has 4 σ² / N.
     """
     return float((1 + lanes**0.5) ** 2 / 4)
 

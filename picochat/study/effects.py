@@ -2,18 +2,19 @@
 
             lanes     rows of an eval lane
             a b       problem 1  problem 2
-    run 0   + +       1 1 0 1    1 0          effect of lane b on it = mean of the runs with b - mean of those without:
-    run 1   + -       1 0 0 1    0 0          on - off
+    run 0   + +       1 1 0 1    1 0          effect of lane b on it = mean of the runs with b - mean of those without
+    run 1   + -       1 0 0 1    0 0
     …
 
 Intervals are 95 % and cross runs with problems: they speak of new seeds and new problems. What was declared before the
 runs is corrected by Holm's method; the rest is exploratory and corrected by Benjamini and Hochberg's.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,18 +25,19 @@ from picochat.evidence import runs
 from picochat.evidence.clusters import Interval, cluster_sums
 from picochat.study.design import Array, contrasts, noise_columns
 
+POINTS, NATS = "points", "nats a token"  # units: rows that pass, in per cent; nll of the reference reply
 SURE, EXPLORED = 0.05, 0.10  # family-wise error of declared effects; share of false discoveries among the others
 Sums = tuple[Array, Array]  # of an eval lane: scores by run and problem (R, G), rows of each problem (G,)
 
 
 class Result(NamedTuple):
-    """One row of one run; `score` is 100 for a pass and 0 for a failure (points), or the nll of the answer in nats."""
+    """A row of a run: eval lane, problem, name, 0 to 1 (None: the rules cannot judge it), nll of its reference."""
 
-    run: int
     lane: str
     cluster: str
     row: str
-    score: float
+    score: float | None
+    nll: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def estimate(
     Args:
         lanes: trained, one a column of `signs`.
         signs: a row a run: 1 in, -1 out, 0 half (R, L).
-        scores: of each eval lane, as `by_lane` makes them of rows.
+        scores: of each eval lane, a unit of `by_lane`.
         declared: (lane, eval lane) named before the runs; a lane on the eval lane of its own name always is.
         interactions: pairs of lanes too; needs arms of resolution V.
 
@@ -100,10 +102,10 @@ def estimate(
         UserError: arms that do not tell the lanes apart, no arm that ran twice, or an unknown declared effect.
     """
     weights, columns = contrasts(signs, interactions=interactions), noise_columns(signs)
-    raw = {on: found for on, sums in scores.items() if (found := runs.run_noise(*sums, columns))}
+    raw = [found for sums in scores.values() if (found := runs.run_noise(*sums, columns))]
     if len(raw) < len(scores):
         raise UserError("no arm ran twice, so nothing tells effects from noise: add full or centre runs")
-    noise = dict(zip(raw, runs.moderate(list(raw.values())), strict=True))
+    noise = dict(zip(scores, runs.moderate(raw), strict=True))
     names = [*lanes, *(f"{a} × {b}" for a, b in combinations(lanes, 2) if interactions)]
     names += ["curvature"] if (np.asarray(signs) == 0).all(1).any() else []
     for lane, on in (named := set(declared)):
@@ -115,44 +117,62 @@ def estimate(
         for name, row in zip(names, weights, strict=True)
         for on, sums in scores.items()
     ]
-    return Effects(_corrected(cells), noise, _same_arm(np.asarray(signs), scores, noise))
+    return Effects(correct(cells), noise, _same_arm(np.asarray(signs), scores, noise))
 
 
-def by_lane(results: Iterable[Result], count: int) -> dict[str, Sums]:
-    """Scores by run and problem for each eval lane; UserError where one of the `count` runs lacks a row."""
-    table: dict[str, dict[tuple[str, str], dict[int, float]]] = {}
-    for one in results:
-        table.setdefault(one.lane, {}).setdefault((one.cluster, one.row), {})[one.run] = one.score
-    for lane, rows in table.items():
-        for (_, row), by_run in rows.items():
-            if missing := set(range(count)) - by_run.keys():
-                raise UserError(f"run {min(missing)} has no row {row} of {lane}: evaluate all runs on the same rows")
+def by_lane(results: Sequence[Iterable[Result]]) -> dict[str, dict[str, Sums]]:
+    """Unit → eval lane → scores by run and problem; a unit that no row has is empty.
+
+    A row that some run lacks a verdict of has no points.
+
+    Raises:
+        UserError: a run lacks a row, or every row lacks a verdict.
+    """
+    tables: dict[str, Any] = {unit: defaultdict(lambda: defaultdict(dict)) for unit in (POINTS, NATS)}
+    scored = [list(rows) for rows in results]
+    unjudged = {(one.lane, one.row) for rows in scored for one in rows if one.score is None}
+    for run, rows in enumerate(scored):
+        for lane, cluster, row, score, nll in rows:
+            if score is not None and (lane, row) not in unjudged:
+                tables[POINTS][lane][cluster, row][run] = 100 * score
+            if nll is not None:
+                tables[NATS][lane][cluster, row][run] = nll
+    if unjudged and not tables[POINTS]:
+        raise UserError("the rules could judge no row in every run: there is nothing to report")
     return {
-        lane: cluster_sums([[row[run] for row in rows.values()] for run in range(count)], [key[0] for key in rows])
-        for lane, rows in table.items()
+        unit: {lane: _sums(lane, rows, len(results)) for lane, rows in table.items()} for unit, table in tables.items()
     }
 
 
-def _effect(lane: str, on: str, weights: Array, sums: Sums, noise: runs.RunNoise | None) -> Effect:
-    cells, sizes = sums
-    value = float(weights @ cells.sum(1) / sizes.sum())
-    variance, freedom = runs.crossed_variance(weights @ cells, sizes, float(weights @ weights), noise)
-    error = float(np.sqrt(variance))
+def _sums(lane: str, rows: Mapping[tuple[str, str], Mapping[int, float]], count: int) -> Sums:
+    for (_, row), by_run in rows.items():
+        if missing := set(range(count)) - by_run.keys():
+            raise UserError(f"run {min(missing)} has no row {row} of {lane}: evaluate all runs on the same rows")
+    return cluster_sums([[row[run] for row in rows.values()] for run in range(count)], [key[0] for key in rows])
+
+
+def effect_of(lane: str, on: str, value: float, error: float, freedom: float) -> Effect:
+    """An estimate with its interval and p-value, by Student's t."""
     half = float(stdtrit(freedom, 0.975)) * error
     p_value = 2 * float(stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
     return Effect(lane, on, value, Interval(value - half, value + half), error, freedom, p_value)
 
 
-def _corrected(cells: list[Effect]) -> tuple[Effect, ...]:
+def _effect(lane: str, on: str, weights: Array, sums: Sums, noise: runs.RunNoise | None) -> Effect:
+    cells, sizes = sums
+    variance, freedom = runs.crossed_variance(weights @ cells, sizes, float(weights @ weights), noise)
+    return effect_of(lane, on, float(weights @ cells.sum(1) / sizes.sum()), float(np.sqrt(variance)), freedom)
+
+
+def correct(cells: Sequence[Effect]) -> tuple[Effect, ...]:
     """The cells, each with its place among those that are corrected with it."""
     p_values = runs.corrected([cell.p_value for cell in cells], [cell.declared for cell in cells])
-    tests = sum(cell.declared for cell in cells)
-    made = []
+    tests, made = sum(cell.declared for cell in cells), []
     for cell, p_value in zip(cells, p_values, strict=True):
-        seen = runs.smallest_visible(cell.error, cell.freedom, tests if cell.declared else 1)
-        hidden = seen if cell.interval.low <= 0 <= cell.interval.high else None
+        hidden = cell.interval.low <= 0 <= cell.interval.high
+        seen = runs.smallest_visible(cell.error, cell.freedom, tests if cell.declared else 1) if hidden else None
         found = p_value <= (SURE if cell.declared else EXPLORED)
-        made.append(replace(cell, corrected=p_value, found=found, smallest_visible=hidden))
+        made.append(replace(cell, corrected=p_value, found=found, smallest_visible=seen))
     return tuple(made)
 
 

@@ -3,7 +3,8 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ from picochat.evidence.runs import smallest_visible
 from picochat.evidence.words import p_text
 from picochat.files import write_files
 from picochat.study.design import Design, Precision
-from picochat.study.effects import Effect, Effects, Sums, estimate
-from picochat.study.results import NATS, POINTS
+from picochat.study.effects import NATS, POINTS, Effect, Effects, Sums, estimate
 
 _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
             "smallest_visible")  # fmt: skip
@@ -27,11 +27,9 @@ class Measured:
     Attributes:
         names: of the runs' arms, in the order of the design's runs.
         scores: unit → eval lane → scores by run and problem.
-        declared: (lane, eval lane) that were named before the runs.
         planned: of each eval lane, in points; empty where nobody planned.
         compared_with: the arm that others are compared with; None where lanes were in and out.
         facts: sentences about plan and cost.
-        interactions: whether pairs of lanes are estimated.
     """
 
     title: str
@@ -44,10 +42,21 @@ class Measured:
     facts: Sequence[str] = ()
     interactions: bool = False
 
+    @cached_property
+    def effects(self) -> dict[str, Effects]:
+        """All effects by unit."""
+        lanes, signs = self.design.lanes, self.design.signs
+        return {
+            unit: estimate(lanes, signs, scores, declared=self.declared, interactions=self.interactions)
+            for unit, scores in self.scores.items()
+            if scores
+        }
 
-def write_study(folder: Path, study: Measured) -> Report:
-    """Write study.html, .md, .json and effects.csv."""
+
+def write_study(folder: Path, study: Measured, more: Sequence[Block] = ()) -> Report:
+    """Write study.html, .md, .json and effects.csv; `more` goes to the end of the page."""
     report, data, table = study_report(study)
+    report = replace(report, blocks=[*report.blocks, *more])
     write_report(folder, "study", report, data)
     write_files({folder / "effects.csv": table})
     return report
@@ -55,29 +64,23 @@ def write_study(folder: Path, study: Measured) -> Report:
 
 def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
     """The page, its data, and all effects as CSV."""
-    lanes, signs, options = study.design.lanes, study.design.signs, {"declared": study.declared}
-    found = {
-        unit: estimate(lanes, signs, scores, interactions=study.interactions, **options)
-        for unit, scores in study.scores.items()
-        if scores
-    }
-    rule = "with the lane, less without" if study.compared_with is None else f"less {study.compared_with}"
+    design, found = study.design, study.effects
     blocks: list[Block] = [Text([_summary(unit, own) for unit, own in found.items()], "lead")]
     for unit, own in found.items():
-        blocks += [Text(_sentences(study, unit, own), "list", title=f"In {unit}"), _matrix(unit, rule, own)]
+        blocks += [Text(_sentences(study, unit, own), "list", title=f"In {unit}"), _matrix(study, unit, own)]
     blocks += [_precision(study, found[POINTS]), Text(_noise(found[POINTS]), "soft"), _scores(study)]
     blocks += [Text(study.facts, "soft")]
-    runs = zip(study.names, signs, study.design.seeds, strict=True)
+    runs = zip(study.names, design.signs, design.seeds, strict=True)
     data = {
         "kind": "study",
-        "lanes": lanes,
+        "lanes": design.lanes,
         "runs": [{"arm": name, "signs": own, "seed": seed} for name, own, seed in runs],
         "effects": {unit: [asdict(cell) for cell in own.cells] for unit, own in found.items()},
         "noise": {unit: {lane: asdict(one) for lane, one in own.noise.items()} for unit, own in found.items()},
         "planned": {lane: asdict(one) for lane, one in study.planned.items()},
         "facts": study.facts,
     }
-    under = f"{len(study.names)} runs of {len(set(signs))} arms"
+    under = f"{len(study.names)} runs of {len(set(design.signs))} arms"
     return Report(study.title, under, blocks), data, _csv(found)
 
 
@@ -112,13 +115,14 @@ def _finding(cell: Effect, unit: str, compared_with: str | None) -> str:
     return f"{value} ({low} to {high}) {what}{'' if cell.declared else ', exploratory'}"
 
 
-def _matrix(unit: str, rule: str, effects: Effects) -> Matrix:
+def _matrix(study: Measured, unit: str, effects: Effects) -> Matrix:
     """Lanes × eval lanes, those with the strongest effect on themselves first."""
     cells, good = {(cell.lane, cell.on): cell for cell in effects.cells}, -1 if unit == NATS else 1
     own = {lane: -good * cells[lane, lane].value if (lane, lane) in cells else float("inf") for lane, _ in cells}
     lanes = sorted(own, key=lambda lane: own[lane])
     columns = sorted(dict.fromkeys(on for _, on in cells), key=lambda on: own.get(on, float("inf")))
     most = max(abs(cell.value) for cell in cells.values()) or 1.0
+    rule = "with the lane, less without" if study.compared_with is None else f"less {study.compared_with}"
     shown = {key: f"{_number(cell.value, unit)}{' *' if cell.found else ''}" for key, cell in cells.items()}
     return Matrix(
         (f"{rule}; * found", *columns),
@@ -142,17 +146,15 @@ def _precision(study: Measured, effects: Effects) -> Table:
     for on, (_, sizes) in study.scores[POINTS].items():
         cells = [cell for cell in effects.cells if cell.on == on and cell.lane in study.design.lanes]
         tests, plan, noise = len(study.declared) or 1, study.planned.get(on), effects.noise[on]
+        error = max(cell.error for cell in cells)
         seen = max(smallest_visible(cell.error, cell.freedom, tests) for cell in cells)
         planned = (f"{plan.error:.1f}", f"{plan.holm:.1f}") if plan else ("–", "–")
-        came = (f"{max(cell.error for cell in cells):.1f}", f"{seen:.1f}") if seen else ("–", "–")
+        came = (f"{error:.1f}", f"{seen:.1f}") if seen else ("–", "–")
         sigma = (f"{noise.variance**0.5:.1f}", f"{noise.freedom:.0f}")
         rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), *sigma, planned[0], came[0], planned[1], came[1]))
     head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom")
-    return Table(
-        (*head, "error planned", "error came", "visible planned", "visible came"),
-        rows,
-        title="Noise floor and precision in points, planned beside came",
-    )
+    more = ("error planned", "error came", "visible planned", "visible came")
+    return Table((*head, *more), rows, title="Noise floor and precision in points, planned beside came")
 
 
 def _noise(effects: Effects) -> list[str]:

@@ -13,62 +13,24 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from picochat.errors import UserError
 from picochat.evidence.evaluation import read_eval
 from picochat.evidence.lanes import Prediction
 from picochat.packs.records import iter_records
 from picochat.study.design import Design
-from picochat.study.effects import Result, Sums, by_lane
+from picochat.study.effects import Result
 
-POINTS, NATS = "points", "nats a token"  # rows that pass, in per cent; nll of the reference reply
 _SIGNS = {"1": 1, "0": -1, "-1": -1, "0.5": 0}
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # of inspect
 _LM_EVAL = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT.*\.jsonl")
 
 
-def _category(prediction: Prediction) -> str:
-    return prediction.tag("category")
-
-
-class Scored(NamedTuple):
-    """A row of a run: lane, problem, name, 0 to 1 (None: the rules cannot judge it), nll of its reference if known."""
-
-    lane: str
-    cluster: str
-    row: str
-    score: float | None
-    nll: float | None = None
-
-
-def scores_of(runs: Sequence[Iterable[Scored]]) -> dict[str, dict[str, Sums]]:
-    """Unit → eval lane → scores; a unit that no row has is empty. Rows that some run lacks a verdict of have no points.
-
-    Raises:
-        UserError: every row is such a row.
-    """
-    passed, nll = list[Result](), list[Result]()
-    scored = [list(rows) for rows in runs]
-    unjudged = {(one.lane, one.row) for rows in scored for one in rows if one.score is None}
-    for run, rows in enumerate(scored):
-        for lane, cluster, row, score, own in rows:
-            if score is not None and (lane, row) not in unjudged:
-                passed.append(Result(run, lane, cluster, row, 100 * score))
-            nll += [] if own is None else [Result(run, lane, cluster, row, own)]
-    if unjudged and not passed:
-        raise UserError("the rules could judge no row in every run: there is nothing to report")
-    return {POINTS: by_lane(passed, len(runs)), NATS: by_lane(nll, len(runs))}
-
-
 def read_design(table: str | Path) -> tuple[list[str], Design]:
-    """Names of runs, and which lanes they had.
-
-    Raises:
-        UserError: no such file, or a sign that is none.
-    """
+    """Names of runs, and which lanes they had; UserError names a line at fault."""
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as file:
             head, *rows = filter(None, csv.reader(file))
@@ -81,15 +43,12 @@ def read_design(table: str | Path) -> tuple[list[str], Design]:
     return [row[0] for row in rows], Design(tuple(head[1:]), signs, tuple(range(len(rows))))
 
 
-def read_results(folder: Path, lane: Callable[[Prediction], str] = _category) -> Iterator[Scored]:
-    """The rows of a run; `lane` tells that of picochat's.
-
-    Raises:
-        UserError: there are none, or they cannot be read.
-    """
+def read_results(folder: Path, lane: Callable[[Prediction], str] | None = None) -> Iterator[Result]:
+    """The rows of a run, or UserError; `lane` tells the eval lane of picochat's, which is the category by default."""
     if (folder / "predictions.jsonl").exists():
         for one in read_eval(folder).predictions:
-            yield Scored(lane(one), one.cluster, str(one.index), float(one.passed) if one.judged else None, one.nll)
+            on = lane(one) if lane else one.tag("category")
+            yield Result(on, one.cluster, str(one.index), float(one.passed) if one.judged else None, one.nll)
         return
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".jsonl", ".json", ".eval"))
     samples = {file: match[1] for file in files if (match := _LM_EVAL.fullmatch(file.name))}
@@ -102,7 +61,7 @@ def read_results(folder: Path, lane: Callable[[Prediction], str] = _category) ->
         yield from _inspect(file)
 
 
-def _lm_eval(file: Path, task: str) -> Iterator[Scored]:
+def _lm_eval(file: Path, task: str) -> Iterator[Result]:
     kept = None
     for line, record in iter_records(file):
         try:
@@ -110,12 +69,12 @@ def _lm_eval(file: Path, task: str) -> Iterator[Scored]:
             name = next(iter(record.get("metrics") or [n for n in ("exact_match", "acc", "pass@1") if n in record]))
             if record.get("filter", "none") == kept:
                 row = str(record["doc_id"])
-                yield Scored(task, str(record.get("doc_hash", row)), row, float(record[name]))
+                yield Result(task, str(record.get("doc_hash", row)), row, float(record[name]))
         except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
             raise UserError(f"{file}:{line}: is no sample of lm-eval with a metric that is a number") from None
 
 
-def _inspect(file: Path) -> Iterator[Scored]:
+def _inspect(file: Path) -> Iterator[Result]:
     try:
         if file.suffix == ".eval":
             with zipfile.ZipFile(file) as archive:
@@ -128,6 +87,6 @@ def _inspect(file: Path) -> Iterator[Scored]:
         for one in samples:
             value = next(iter(one["scores"].values()))["value"]
             row = f"{one['id']}/{one.get('epoch', 1)}"
-            yield Scored(task, str(one["id"]), row, float(_GRADES.get(value, value)))
+            yield Result(task, str(one["id"]), row, float(_GRADES.get(value, value)))
     except (AttributeError, KeyError, NotImplementedError, StopIteration, TypeError, ValueError, zipfile.BadZipFile):
         raise UserError(f"{file}: is no log of inspect with scores; `inspect log convert --to json` may help") from None

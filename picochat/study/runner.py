@@ -7,8 +7,8 @@
                    eval/        replies and verdicts
                    done.json    sha256 of the files that count: finished, and verified whenever it is asked for
 
-The folder's name is a hash of the command lines, of the content of each file that they name, and of picochat's code:
-what is the same is trained once, what changed is trained again. A run that was killed goes on from its last.ckpt.
+The folder is named by a hash of the command lines, the content of each file that they name, and picochat's code. A run
+that was killed goes on from its last.ckpt.
 """
 
 import hashlib
@@ -63,18 +63,17 @@ def is_running(folder: Path) -> bool:
         return True
 
 
-def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Path) -> float | None:
-    """Train and evaluate in a folder, or go on where that stopped; its seconds.
+def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Path) -> bool:
+    """Train and evaluate in a folder, or go on where that stopped; False where somebody else has claimed it.
 
-    None where somebody else has claimed it, unless `wait`: then until they are done. `plan` is the sha256 of the plan,
-    `cwd` what paths of the command lines are relative to. It may run on another machine.
+    With `wait` it waits for them. `plan` is the sha256 of the plan; `cwd` is where relative paths of the command lines
+    begin. It may run on another machine.
     """
     if not wait and is_running(folder):
-        return None
+        return False
     with locked_folder(folder, ".claim", wait=True):
         if is_finished(folder):
-            return 0.0
-        began = time.monotonic()
+            return True
         if not (folder / "run.json").exists():
             write_json(folder / "run.json", {**vars(run), "plan": plan})
         checkpoint = run.start
@@ -95,11 +94,14 @@ def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Pa
         write_json(folder / "done.json", {"files": {name: sha256_file(folder / name) for name in _COUNT}})
         for left in folder.glob("*/last.ckpt"):
             left.unlink()  # half of a run's disk space, for a resume that will not come
-        return time.monotonic() - began
+    return True
 
 
 def expected_seconds(run: Run, folder: Path, threads: int) -> float:
-    """What a designed run takes here, by 10 and 30 steps of it and one evaluation; the folder is used and deleted."""
+    """What a designed run takes here, by 10 and 30 steps of it and one evaluation; the folder is used and deleted.
+
+    A step before them makes the tokens of all files, which runs share.
+    """
 
     def seconds(*words: str) -> float:
         began = time.monotonic()
@@ -109,21 +111,18 @@ def expected_seconds(run: Run, folder: Path, threads: int) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         (*line, steps, seed), short = run.stages[-1], f"--out-dir={folder}/run"
-        few, more = (seconds(*line, f"--steps={n}", seed, f"--checkpoint={run.start}", short) for n in (10, 30))
+        _, few, more = (seconds(*line, f"--steps={n}", seed, f"--checkpoint={run.start}", short) for n in (1, 10, 30))
         answered = seconds(*run.evaluate, f"--checkpoint={folder}/run/last_checkpoint", f"--out-dir={folder}/eval")
     finally:
         shutil.rmtree(folder)
-    return more + (more - few) / 20 * (int(steps.partition("=")[2]) - 30) + answered
+    step = max(0.0, more - few) / 20
+    return max(0.0, more + step * (int(steps.partition("=")[2]) - 30)) + answered
 
 
 def execute_all(
     runs: Mapping[Path, Run], executor: Executor, plan: str, threads: int, say: Callable[[str], None]
 ) -> None:
-    """Finish every run.
-
-    Raises:
-        UserError: some failed; the others are finished.
-    """
+    """Finish every run; UserError names one that failed, when the others are finished."""
     _STOPPING.clear()
     left, failed = [folder for folder in runs if not is_finished(folder)], list[str]()
     say(f"{len(runs) - len(left)} of {len(runs)} runs are finished")
@@ -135,7 +134,7 @@ def execute_all(
             for number, future in enumerate(as_completed(futures), start=1):
                 folder = futures[future]
                 try:
-                    if future.result() is None:
+                    if not future.result():
                         claimed.append(folder)
                     elif not is_finished(folder):
                         failed.append(f"{folder}: its files are gone; delete the cache of the executor")

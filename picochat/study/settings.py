@@ -1,15 +1,7 @@
 """What a study file says. In: YAML, or arguments. Out: `Settings`, checked. Next: arms, study.
 
-profile: capability                          # which lane of it helps which? (or chat_input and eval_input)
-checkpoint: runs/base/best_checkpoint        # where every run starts
-steps: 700
-train: --optimizer muon --learning-rate 0.004
-declared: [[bench_spelling_spaced, bench_spelling_reverse]]
-
-arms:                                        # or: which of these is better? (in place of profile, lanes and steps)
-  from base: [train sft --input release.jsonl --steps 150]
-  from capability: [train sft --input capability.jsonl --steps 700, train sft --input release.jsonl --steps 150]
-eval_input: eval.jsonl
+{profile: capability, lanes: [add, spell], steps: 700}                        which lane of it helps which?
+{arms: {short: [train sft --steps 5], long: [train sft --steps 9]}, …}        which of these is better?
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +28,7 @@ class Settings:
         dataset_pack: its corpus is the placebo, and task packs are made for it.
         sft_rows: chat rows of the profile's pack.
         eval_rows: eval rows of the profile's pack.
-        lanes: categories, or components as one lane each; null takes every category.
+        lanes: categories, or components as one lane each, of chat and eval rows; null takes every category.
         steps: optimizer steps of a run.
         arms: 8 for up to 4 lanes, 16 for 8, 24 for 12, 32 for 16 (null: the fewest); or in place of a design, by name,
             the command lines of an arm's training stages.
@@ -88,11 +80,7 @@ class Settings:
 
     @classmethod
     def read(cls, file: str | Path | None, **more: Any) -> Self:
-        """The settings of a study file, and `more` in place of them, checked.
-
-        Raises:
-            UserError: one sentence with the file and the key at fault.
-        """
+        """The settings of a study file, and `more` in place of them; UserError names the file and the key at fault."""
         table = {} if file is None else read_yaml(Path(file))
         if not isinstance(table, dict):
             raise UserError(f"{file}: is not a study; write settings into it, such as `profile: capability`")
@@ -100,26 +88,20 @@ class Settings:
         for name, value in table.items():
             if name not in hints:
                 raise UserError(f"{file}: unknown key {name}{nearest(str(name), hints)}; known are {', '.join(hints)}")
-            if not _fits(value, hints[name]):
-                raise UserError(f"{file or 'study'}: {name} is {value!r}; {_shown(hints[name])} is expected")
+            if not _fits(value, hint := hints[name]):
+                shown = str(getattr(hint, "__name__", hint)).replace("typing.", "")
+                raise UserError(f"{file or 'study'}: {name} is {value!r}; {shown} is expected")
         return cls(**{"out_dir": f"runs/study/{Path(file).stem}" if file else None, **table})
 
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value of a file is of a type: int | None, list[str], a Literal, …"""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
     kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind is UnionType:
+        return any(_fits(value, part) for part in inner)
+    if kind is Literal:
+        return value in inner
     if isinstance(value, bool) or kind is Any:
         return kind in (bool, Any)
-    if kind is dict and isinstance(value, dict):
-        return all(_fits(one, inner[1]) for one in value.values())
-    if kind is list and isinstance(value, list):
-        return all(_fits(one, inner[0]) for one in value)
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _shown(hint: Any) -> str:
-    return str(getattr(hint, "__name__", hint)).replace("typing.", "")
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, (int, float) if kind is float else kind) and all(_fits(one, inner[-1]) for one in parts)

@@ -7,29 +7,35 @@ study.html    .md, .json, effects.csv: the report, the same to the byte however 
 
 import json
 import os
+import shlex
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from picochat.blocks import Report
+import numpy as np
+import yaml
+
+from picochat.blocks import Block, Report
 from picochat.errors import UserError
-from picochat.files import sha256_file, sha256_text, write_json
+from picochat.files import sha256_file, sha256_text, write_files, write_json
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import iter_rows
 from picochat.packs.mixture import build_task_pack
-from picochat.packs.profiles import load_profile
+from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import cluster_of
 from picochat.plugins import load_named
 from picochat.strict_json import read_json_object
-from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs
-from picochat.study.design import Design, Precision, make_design, precision
+from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs, training
+from picochat.study.design import Design, Precision, contrasts, make_design, precision
+from picochat.study.effects import POINTS, Sums, by_lane, correct
+from picochat.study.recommend import Runs, proposal_blocks, propose, scaled, verdict_blocks
 from picochat.study.report import Measured, write_study
-from picochat.study.results import read_design, read_results, scores_of
+from picochat.study.results import read_design, read_results
 from picochat.study.runner import execute_all, expected_seconds, is_finished, is_running, run_key
 from picochat.study.settings import Settings
 
@@ -57,8 +63,7 @@ class Study(Settings):
             if self.eval_input is None or not (self.chat_input or isinstance(self.arms, dict)):
                 raise UserError("a study needs `profile`, or eval_input and chat_input (or `arms` with command lines)")
             return Path(self.chat_input or ""), Path(self.eval_input)
-        name = self.profile if Path(self.profile).is_file() else self.profile.removesuffix(".yaml")
-        mixture, pack = load_profile(name), self.folder / "pack"
+        mixture, pack = self._mixture, self.folder / "pack"
         sizes: Any = {"sft_rows": self.sft_rows, "eval_rows": self.eval_rows}
 
         def make() -> list[str]:
@@ -68,6 +73,11 @@ class Study(Settings):
 
         chat, evaluation = _kept(pack / "made.json", [sizes, mixture.described()], make)
         return pack / chat, Path(self.eval_input or pack / evaluation)
+
+    @property
+    def _mixture(self) -> Profile:
+        name = self.profile or ""
+        return load_profile(name if Path(name).is_file() else name.removesuffix(".yaml"))
 
     @cached_property
     def design(self) -> Design:
@@ -139,11 +149,7 @@ class Study(Settings):
         return {"study": settings, "declared": self.cells, "runs": runs, "planned": planned}
 
     def hours(self) -> float:
-        """What the study takes here, measured on its first run for a minute or so.
-
-        Raises:
-            UserError: arms are command lines, which have no steps in common.
-        """
+        """What the study takes here, measured on its first run for a minute or so; not for arms of command lines."""
         if isinstance(self.arms, dict):
             raise UserError("hours are measured for lanes in and out; arms of command lines show theirs while they run")
         seconds = expected_seconds(next(iter(self.runs.values())), self.folder / "measured", self._threads)
@@ -163,8 +169,12 @@ class Study(Settings):
         """Each run's state: finished, running or waiting."""
         return ["finished" if is_finished(one) else "running" if is_running(one) else "waiting" for one in self.runs]
 
-    def report(self) -> Report:
+    def report(self, recommend: bool = False) -> Report:
         """Read all runs back, estimate, and write study.html, .md, .json and effects.csv.
+
+        Args:
+            recommend: propose the next mixture too, and write the study that tests it to next.yaml, the mixture of a
+                profile to mixture.yaml; of arms of command lines, say how they compare in the mean of the eval lanes.
 
         Raises:
             UserError: a run is not finished, or its files are not as it left them.
@@ -175,14 +185,14 @@ class Study(Settings):
             f"Study {self.folder.name}",
             self.design,
             [run.name for run in self.runs.values()],
-            scores_of([read_results(one / "eval", lambda row: self._eval_lane(row.tags)) for one in self.runs]),
+            by_lane([read_results(one / "eval", lambda row: self._eval_lane(row.tags)) for one in self.runs]),
             self.cells,
             self.planned,
             next(iter(self.arms)) if isinstance(self.arms, dict) else None,
             self._facts(),
             self.interactions,
         )
-        return write_study(self.folder, measured)
+        return write_study(self.folder, measured, self._next(measured.scores[POINTS]) if recommend else ())
 
     def bundle(self) -> Path:
         """Plan, replies, verdicts and report in one file, without weights."""
@@ -192,6 +202,37 @@ class Study(Settings):
                 for file in sorted(self.folder.glob(form)):
                     archive.add(file, file.relative_to(self.folder.parent))
         return target
+
+    def _next(self, scores: Mapping[str, Sums]) -> list[Block]:
+        """What to train next, or which of the arms is better."""
+        lanes, signs = self.design.lanes, self.design.signs
+        if isinstance(self.arms, dict):
+            means = np.mean([cells.sum(1) / sizes.sum() for cells, sizes in scores.values()], axis=0)[:, None]
+            runs = Runs(means, np.zeros(means.shape), signs)
+            pairs = zip(lanes, contrasts(signs), strict=True)
+            effects = correct([runs.effect(arm, weights[:, None]) for arm, weights in pairs])
+            return verdict_blocks(next(iter(self.arms)), effects, len(scores))
+        shares = {lane: self.lane_rows[lane].share for lane in lanes}
+        found, file = propose(shares, signs, scores, interactions=self.interactions), self.folder / "next.yaml"
+        if found.gain:
+            parts = {lane: found.shares[lane] / shares[lane] for lane in lanes}
+            plain, rows = replace(self, budget="pro_rata"), (self.lane_rows, self.folder / "lanes")
+            arms = {"present": dict.fromkeys(lanes, 1.0), "proposed": {lane: 2 * parts[lane] - 1 for lane in lanes}}
+            kept = ("checkpoint", "evaluate", "sigma", "slots", "executor", "executor_args")
+            test = {
+                **{name: getattr(self, name) for name in kept},
+                "out_dir": f"{self.folder}-next",
+                "eval_input": str(self.files[1]),
+                "lanes": list(lanes),
+                "seeds": found.seeds,
+                "seed": self.seed + max(self.design.seeds) + 1,  # no run of this study had it
+                "arms": {name: [shlex.join(training(plain, on, *rows))] for name, on in arms.items()},
+            }
+            written = {file: test}
+            if self.profile:
+                written[self.folder / "mixture.yaml"] = scaled(self._mixture, parts)
+            write_files({path: yaml.safe_dump(table, sort_keys=False, width=120) for path, table in written.items()})
+        return proposal_blocks(shares, found, len(scores), str(file))
 
     @property
     def _threads(self) -> int:
@@ -203,7 +244,7 @@ class Study(Settings):
         return sha256_text(json.dumps(self.plan))
 
     def _eval_lane(self, tags: Any) -> str:
-        return lane_of(tags, self.design.lanes) or tags.get("category") or "untagged"
+        return lane_of(tags, self.lanes or self.design.lanes) or tags.get("category") or "untagged"
 
     def _facts(self) -> list[str]:
         plans = [read_json_object(folder / "run.json")["plan"] for folder in self.runs]
@@ -225,7 +266,7 @@ class Study(Settings):
 def report_table(table: str | Path, evals: str | Path, folder: Path) -> Report:
     """The report of runs that were trained elsewhere: a table of their lanes, and a folder of their results."""
     names, design = read_design(table)
-    scores = scores_of([read_results(Path(evals) / name) for name in names])
+    scores = by_lane([read_results(Path(evals) / name) for name in names])
     facts = ["These runs were trained elsewhere: whether anything was declared before them is not known here."]
     return write_study(folder, Measured(f"Study {Path(table).stem}", design, names, scores, facts=facts))
 

@@ -9,22 +9,21 @@ from scipy.stats import t as student
 from picochat.errors import UserError
 from picochat.evidence.runs import corrected, smallest_visible
 from picochat.study.design import contrasts, make_design, noise_columns
-from picochat.study.effects import Effects, Result, by_lane, estimate
+from picochat.study.effects import NATS, POINTS, Effects, Result, by_lane, estimate
 
 SIGNS = [[1, 1], [1, -1], [-1, 1], [-1, -1], [1, 1]]
 PASSES = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]  # two problems of two rows each
 
 
-def toy(passes: list[list[int]] = PASSES, on: str = "a") -> list[Result]:
+def toy(passes: list[list[int]] = PASSES) -> list[list[Result]]:
     return [
-        Result(run, on, "p1" if row < 2 else "p2", f"row{row}", 100.0 * passed)
-        for run, verdicts in enumerate(passes)
-        for row, passed in enumerate(verdicts)
+        [Result("a", "p1" if row < 2 else "p2", f"row{row}", passed) for row, passed in enumerate(run)]
+        for run in passes
     ]
 
 
 def test_a_toy_study_by_hand() -> None:
-    found = estimate(["a", "b"], SIGNS, by_lane(toy(), 5))
+    found = estimate(["a", "b"], SIGNS, by_lane(toy())[POINTS])
     a, b = found.cells
     # means 75 50 25 0 100, both full runs one arm of 87.5: (87.5 + 50) / 2 - (25 + 0) / 2
     assert (a.lane, a.on, a.value) == ("a", "a", pytest.approx(56.25))
@@ -42,32 +41,34 @@ def test_a_toy_study_by_hand() -> None:
     assert found.same_arm == (1, 0, 0)
 
 
-def simulated(
-    seed: int, lanes: int = 3, on: tuple[str, ...] = ("l0", "l1", "other")
-) -> tuple[np.ndarray, list[Result]]:
+def simulated(seed: int) -> tuple[np.ndarray, list[list[Result]]]:
     """A study whose eval lanes have 12 problems of 1 to 4 rows; lane 0 helps eval lane 0 by far."""
     random = np.random.default_rng(seed)
-    signs = np.array(make_design([f"l{lane}" for lane in range(lanes)]).signs)
+    signs = np.array(make_design(["l0", "l1", "l2"]).signs)
     rows = [(f"p{problem}", row) for problem in range(12) for row in range(1 + problem % 4)]
     results = []
-    for (run, arm), name in product(enumerate(signs), on):
-        luck = random.normal(0, 0.05)
-        for problem, row in rows:
-            rate = 0.5 + luck + (0.4 * arm[0] if name == "l0" else 0)
-            results.append(Result(run, name, problem, f"{problem}/{row}", 100.0 * (random.random() < rate)))
+    for arm in signs:
+        rates = {name: 0.5 + random.normal(0, 0.05) for name in ("l0", "l1", "other")}
+        rates["l0"] += 0.4 * arm[0]
+        results.append(
+            [
+                Result(name, problem, f"{problem}/{row}", random.random() < rate)
+                for (name, rate), (problem, row) in product(rates.items(), rows)
+            ]
+        )
     return signs, results
 
 
 def crossed_by_loops(
-    signs: np.ndarray, results: list[Result], weights: np.ndarray, on: str
+    signs: np.ndarray, results: list[list[Result]], weights: np.ndarray, on: str
 ) -> tuple[float, float, float]:
     """Value, and variance of clusters and of cells, from residuals of single rows."""
-    own = [one for one in results if one.lane == on]
-    problems, rows = sorted({one.cluster for one in own}), sorted({one.row for one in own})
+    own = [(run, one) for run, made in enumerate(results) for one in made if one.lane == on]
+    problems, rows = sorted({one.cluster for _, one in own}), sorted({one.row for _, one in own})
     n, runs = len(rows), len(signs)
     y = np.zeros((runs, n))
-    for one in own:
-        y[one.run, rows.index(one.row)] = one.score
+    for run, one in own:
+        y[run, rows.index(one.row)] = 100 * one.score
     value = sum(weights[run] * y[run].sum() / n for run in range(runs))
     of = [row.split("/")[0] for row in rows]
     columns = noise_columns(signs)
@@ -84,7 +85,7 @@ def crossed_by_loops(
 
 def test_errors_are_those_of_plain_loops_over_rows() -> None:
     signs, results = simulated(0)
-    found = estimate(["l0", "l1", "l2"], signs, by_lane(results, len(signs)))
+    found = estimate(["l0", "l1", "l2"], signs, by_lane(results)[POINTS])
     assert [cell.lane for cell in found.cells] == [name for name in ("l0", "l1", "l2", "curvature") for _ in range(3)]
     beyond_cells = 0
     for cell in found.cells:
@@ -106,7 +107,7 @@ def test_errors_are_those_of_plain_loops_over_rows() -> None:
 
 def test_declared_effects_are_corrected_by_holm_and_the_rest_by_false_discoveries() -> None:
     signs, results = simulated(1)
-    found = estimate(["l0", "l1", "l2"], signs, by_lane(results, len(signs)), declared=[("l2", "other")])
+    found = estimate(["l0", "l1", "l2"], signs, by_lane(results)[POINTS], declared=[("l2", "other")])
     declared = [cell for cell in found.cells if cell.declared]
     rest = [cell for cell in found.cells if not cell.declared]
     assert [(cell.lane, cell.on) for cell in declared] == [("l0", "l0"), ("l1", "l1"), ("l2", "other")]
@@ -142,13 +143,6 @@ def test_what_two_lanes_do_together_falls_on_no_lane_and_resolution_five_finds_i
         assert {lane: value for lane, value in found.items() if "×" in lane} == pytest.approx(pairs, abs=1e-9)
 
 
-def test_curvature_is_the_centre_less_the_mean_of_the_arms() -> None:
-    signs = np.array(make_design(["l0", "l1", "l2"]).signs)
-    scores = np.where((signs == 0).all(1), 57.0, 50 + 3 * signs[:, 0])
-    assert study_of(scores, signs).cells[-1].lane == "curvature"
-    assert study_of(scores, signs).cells[-1].value == pytest.approx(7)
-
-
 def test_runs_of_one_arm_that_differ_in_every_problem_are_alarms_by_rows_alone_only() -> None:
     signs = np.array(make_design(["l0", "l1", "l2", "l3"], centre=0, full=3).signs)
     random = np.random.default_rng(0)
@@ -165,22 +159,27 @@ def test_runs_of_one_arm_that_differ_in_every_problem_are_alarms_by_rows_alone_o
 def test_the_order_of_runs_and_rows_changes_nothing() -> None:
     signs, results = simulated(2)
     random = np.random.default_rng(0)
-    order = random.permutation(len(signs))  # where each run goes
-    moved = [one._replace(run=int(order[one.run])) for one in results]
-    before = estimate(["l0", "l1", "l2"], signs, by_lane(results, len(signs)))
-    mixed = by_lane([moved[index] for index in random.permutation(len(moved))], len(signs))
-    after = {(cell.lane, cell.on): cell for cell in estimate(["l0", "l1", "l2"], signs[np.argsort(order)], mixed).cells}
+    order = random.permutation(len(signs))
+    before = estimate(["l0", "l1", "l2"], signs, by_lane(results)[POINTS])
+    mixed = by_lane([[results[run][row] for row in random.permutation(len(results[run]))] for run in order])[POINTS]
+    after = {(cell.lane, cell.on): cell for cell in estimate(["l0", "l1", "l2"], signs[order], mixed).cells}
     for cell in before.cells:
         other = after[cell.lane, cell.on]
         assert (cell.value, cell.error, cell.corrected) == pytest.approx((other.value, other.error, other.corrected))
 
 
+def test_scores_are_percent_by_problem_and_nll_is_a_unit_of_its_own() -> None:
+    runs = [[Result("a", "p", "1", 1.0, 0.25), Result("a", "p", "2", 0.5, 0.75), Result("b", "q", "3", 0.0)]]
+    found = {unit: {lane: cells.tolist() for lane, (cells, _) in own.items()} for unit, own in by_lane(runs).items()}
+    assert found == {POINTS: {"a": [[150.0]], "b": [[0.0]]}, NATS: {"a": [[1.0]]}}
+
+
 def test_unfit_studies_are_refused() -> None:
     with pytest.raises(UserError, match="run 2 has no row row3 of a"):
-        by_lane([one for one in toy() if (one.run, one.row) != (2, "row3")], 5)
+        by_lane([[one for one in rows if (run, one.row) != (2, "row3")] for run, rows in enumerate(toy())])
     with pytest.raises(UserError, match="no arm ran twice"):
-        estimate(["a", "b"], SIGNS[:3], by_lane(toy(PASSES[:3]), 3))
+        estimate(["a", "b"], SIGNS[:3], by_lane(toy(PASSES[:3]))[POINTS])
     with pytest.raises(UserError, match="do not tell 2 lanes apart"):
-        estimate(["a", "b"], [[1, 1]] * 5, by_lane(toy(), 5))
+        estimate(["a", "b"], [[1, 1]] * 5, by_lane(toy())[POINTS])
     with pytest.raises(UserError, match="declared effect of c on a"):
-        estimate(["a", "b"], SIGNS, by_lane(toy(), 5), declared=[("c", "a")])
+        estimate(["a", "b"], SIGNS, by_lane(toy())[POINTS], declared=[("c", "a")])

@@ -10,7 +10,8 @@ import pytest
 from picochat.blocks import Matrix, Text, terminal
 from picochat.evidence.html_page import page
 from picochat.study.design import make_design, precision
-from picochat.study.report import NATS, POINTS, Measured, study_report
+from picochat.study.effects import NATS, POINTS
+from picochat.study.report import Measured, study_report
 
 DESIGN = make_design(["spaced", "reverse"])
 

@@ -10,7 +10,8 @@ import pytest
 from picochat.cli import main
 from picochat.errors import UserError
 from picochat.files import sha256_text
-from picochat.study.results import NATS, POINTS, Scored, read_design, read_results, scores_of
+from picochat.study.effects import NATS, POINTS, Result, by_lane
+from picochat.study.results import read_design, read_results
 
 TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\n\nr4,1,1\n"
 
@@ -33,7 +34,7 @@ def inspect_log(grades: list[tuple[Any, int, Any]]) -> tuple[dict[str, Any], lis
 
 def test_samples_of_lm_eval_count_by_their_first_filter(tmp_path: Path) -> None:
     lm_eval(tmp_path / "model__name", [1, 0])
-    assert list(read_results(tmp_path)) == [Scored("gsm8k", "h0", "0", 1.0), Scored("gsm8k", "h1", "1", 0.0)]
+    assert list(read_results(tmp_path)) == [Result("gsm8k", "h0", "0", 1.0), Result("gsm8k", "h1", "1", 0.0)]
 
 
 def test_a_row_that_the_rules_could_not_judge_in_some_run_has_no_points_but_its_nll(tmp_path: Path) -> None:
@@ -53,12 +54,12 @@ def test_a_row_that_the_rules_could_not_judge_in_some_run_has_no_points_but_its_
         (tmp_path / run).mkdir()
         (tmp_path / run / "eval_report.json").write_text(json.dumps(report))
         (tmp_path / run / "predictions.jsonl").write_text(text)
-    found = scores_of([read_results(tmp_path / run) for run in "ab"])
+    found = by_lane([read_results(tmp_path / run) for run in "ab"])
     points, nats = found[POINTS]["who"][0], found[NATS]["who"][0]
     assert points.tolist() == [[100, 0], [100, 0]]
     assert nats.tolist() == [[2, 2, 2], [2, 2, 2]]
     with pytest.raises(UserError, match="could judge no row"):
-        scores_of([[Scored("who", "k", "0", None)]])
+        by_lane([[Result("who", "k", "0", None)]])
 
 
 @pytest.mark.parametrize("suffix", [".json", ".eval"])
@@ -73,7 +74,7 @@ def test_epochs_of_inspect_are_rows_of_one_problem(suffix: str, tmp_path: Path) 
             for number, sample in enumerate(samples):
                 archive.writestr(f"samples/{number}.json", json.dumps(sample))
     assert list(read_results(tmp_path)) == [
-        Scored("spell", "a", "a/1", 1.0), Scored("spell", "a", "a/2", 0.0), Scored("spell", "7", "7/1", 0.25),
+        Result("spell", "a", "a/1", 1.0), Result("spell", "a", "a/2", 0.0), Result("spell", "7", "7/1", 0.25),
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from picochat.cli import main
 from picochat.errors import UserError
 from picochat.files import locked_folder
 from picochat.study import Study, runner
+from picochat.study.arms import Run
 
 COMMON = {
     "eval_input": "eval.jsonl",
@@ -75,6 +77,25 @@ def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pyte
     main(["study", "run", "lanes.yaml"])
     assert "9 of 9 runs are finished" in (said := capsys.readouterr().out)
     assert "9 of 9 runs began under another plan" in said
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(700, 2 + 350 + 7), (4, 2 + 2 + 7)])
+def test_the_time_of_a_run_follows_from_its_steps_and_not_from_the_tokens_that_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, seconds: float
+) -> None:
+    """Two seconds to start, half a second a step, seven to answer, a minute for the tokens of the first training."""
+    clock, calls = SimpleNamespace(now=0.0), []
+
+    def call(words: list[str], *_: object) -> None:
+        done = next((int(word.removeprefix("--steps=")) for word in words if word.startswith("--steps=")), None)
+        clock.now += 7 if done is None else 2 + done / 2 + 60 * (not calls)
+        calls.append(words)
+
+    monkeypatch.setattr(runner, "_call", call)
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    run = Run("+", 42, "base", (("train", "sft", f"--steps={steps}", "--seed=42"),), ("eval", "chat"))
+    assert runner.expected_seconds(run, tmp_path / "measured", 1) == pytest.approx(seconds)
+    assert not (tmp_path / "measured").exists()
 
 
 def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_change_no_byte(
@@ -159,7 +180,7 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
     [
         ({"declared": [["first", "lost"]]}, "declared: .'first', 'lost'. is no lane and eval lane"),
         ({"arms": {"a": ["train sft"], "b": ["fit"]}, "seeds": 1}, "nothing would tell effects from noise"),
-        ({"arms": 4}, "no design has 4 arms for 2 lanes; there are 8 arms"),
+        ({"arms": 4}, "no design has 4 arms for 2 lanes; use `arms: 8`"),
         ({"lanes": ["first", "odd"]}, "chat.jsonl has no rows of odd"),
     ],
 )
