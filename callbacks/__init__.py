@@ -1,20 +1,14 @@
-"""Callbacks from training to evidence; each works alone in any Lightning project: `Trainer(callbacks=[LRSchedule()])`.
-
-trainer:                                       in a config of LightningCLI
-  callbacks:
-    - class_path: picochat.callbacks.LRSchedule
-      init_args: {warmup_steps: 20, decay: cosine}
+"""Callbacks from training to evidence; each works alone in any Lightning project: `Trainer(callbacks=[LRSchedule()])`,
+or in a config: `callbacks: [{class_path: picochat.callbacks.LRSchedule, init_args: {warmup_steps: 20}}]`.
 """
 
 from picochat.callbacks.benchmark_metrics import BenchmarkMetrics
 from picochat.callbacks.best_checkpoint import BestCheckpoint
-from picochat.callbacks.graceful_stop import GracefulStop
 from picochat.callbacks.grad_clip import GradientClip
-from picochat.callbacks.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
+from picochat.callbacks.last_checkpoint import AtomicCheckpointIO, GracefulStop, LastCheckpoint
 from picochat.callbacks.lr_schedule import LRSchedule, lr_factor
-from picochat.callbacks.progress import Progress
+from picochat.callbacks.progress import Progress, RunReport
 from picochat.callbacks.run_logger import RunLogger
-from picochat.callbacks.run_report import RunReport
 from picochat.callbacks.throughput import Throughput
 
 __all__ = [

@@ -3,17 +3,11 @@
 In: eval rows, and the module in training. Out: `eval/<benchmark profile>/<metric>` in the log, and sample replies in
 `<default_root_dir>/samples.jsonl`, as a table in `samples.md`. Next: the report's curves.
 
-    eval rows ── rows_per_lane of each profile ── every W-th to each rank of W ──► replies ──► verdicts ──► rates
+    eval/weak_skills/pass_rate 0.42   eval/weak_skills/steps_correct 0.61   eval/release_behavior/over_refusal 0.02   …
 
-    eval/weak_skills/pass_rate 0.42   eval/weak_skills/prompt_echo 0.0   eval/weak_skills/steps_correct 0.61  …
-    eval/release_behavior/pass_rate 0.95   eval/release_behavior/over_refusal 0.02  …
-
-Nothing here selects a checkpoint or stops a run: eval rows that do are no longer held out, so monitor `val/loss`, whose
-rows are a validation side of their own.
+Nothing here selects a checkpoint or stops a run: eval rows that do are no longer held out. Monitor `val/loss`.
 
     Trainer(callbacks=[BenchmarkMetrics(eval_input="eval.jsonl", rows_per_lane=50, every_n_steps=200)])
-
-Any Lightning module with a picochat `decoder` and `chat_tokenizer` will do; for other models override `answerer`.
 """
 
 import json
@@ -51,7 +45,7 @@ class BenchmarkMetrics(Callback):
     """Answer eval rows during fit and log rates per benchmark profile.
 
     The same rows are asked each time, spread evenly over the file. Ranks share them; with `temperature` 0 the result
-    does not depend on how many ranks there are. Decoding uses the weights' own precision, as `picochat eval chat` does.
+    does not depend on how many there are. Decoding uses the weights' own precision, as `picochat eval chat` does.
 
     Args:
         eval_input: JSONL file of eval rows; null: the datamodule's `eval_path`; without any nothing is asked.
@@ -85,11 +79,8 @@ class BenchmarkMetrics(Callback):
             raise UserError(f"every_n_steps is {every_n_steps}; use a number from 1, or null")
         if samples < 0:
             raise UserError(f"samples is {samples}; use 0 for none")
-        self.eval_input = eval_input
-        self.every_n_steps = every_n_steps
-        self.rows_per_lane = rows_per_lane
-        self.decoding = Decoding(max_new_tokens, temperature, top_k, top_p, seed, batch_size)
-        self.samples = samples
+        self.eval_input, self.every_n_steps, self.rows_per_lane = eval_input, every_n_steps, rows_per_lane
+        self.decoding, self.samples = Decoding(max_new_tokens, temperature, top_k, top_p, seed, batch_size), samples
         self._rows: list[Row] = []
         self._policy = Policy()
         self._lanes: list[str] = []
@@ -109,12 +100,12 @@ class BenchmarkMetrics(Callback):
         if stage not in ("fit", "validate"):
             return
         data: Any = getattr(trainer, "datamodule", None)
-        path = self.eval_input or getattr(data, "eval_path", None)
-        self._rows = []
+        own, self._rows = getattr(data, "eval_path", None), []
+        path = self.eval_input or own
         if path is None or self.rows_per_lane == 0:
             return
-        at_hand = path == getattr(data, "eval_path", None) and hasattr(data, "eval_rows")
-        rows = _fitting([row for _, row in data.eval_rows] if at_hand else load_eval_rows(path), data, path)
+        known = getattr(data, "eval_rows", None) if path == own else None
+        rows = _fitting(load_eval_rows(path) if known is None else [row for _, row in known], data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows, self._policy = spread(rows, self.rows_per_lane), Policy.of(rows, path)
 
@@ -148,7 +139,7 @@ class BenchmarkMetrics(Callback):
             logger.log_metrics(rates, step - 1)
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-        """Answer this rank's share of the rows; the rates of all ranks' answers, as the report has them."""
+        """Answer this rank's share of the rows, every W-th of W ranks; the rates of all ranks' answers."""
         share = self._rows[trainer.global_rank :: trainer.world_size]
         with getattr(pl_module, "whole_weights", nullcontext)():  # ranks answer at their own pace, without each other
             shares: list[Any] = [answer_rows(share, self.answerer(trainer, pl_module), self._policy) if share else []]
@@ -163,8 +154,8 @@ class BenchmarkMetrics(Callback):
             found = count([one for one in predictions if one.tag(_PROFILE) == lane])
             steps = found.steps_correct.lines if found.steps_correct else None
             values = (found.rate, found.prompt_echo, found.unsupported_claims, found.over_refusal, steps)
-            decided = {name: value for name, value in zip(METRICS, values, strict=True) if value is not None}
-            rates |= {f"eval/{lane.strip('()')}/{name}": rate for name, rate in decided.items()}
+            names = (f"eval/{lane.strip('()')}/{name}" for name in METRICS)
+            rates |= {name: rate for name, rate in zip(names, values, strict=True) if rate is not None}
         return rates
 
     def _keep_samples(self, trainer: Trainer, predictions: Sequence[Prediction]) -> None:
@@ -173,10 +164,9 @@ class BenchmarkMetrics(Callback):
         self._kept = [one for one in self._kept if one["step"] < step]
         for lane in self._lanes:
             for one in [p for p in predictions if p.tag(_PROFILE) == lane][: self.samples]:
-                said = {"prompt": one.prompt, "reply": one.reply, "expected": one.expected}
-                verdict = {"passed": one.passed, "reasons": list(one.reasons)}
                 tags = {"step": step, "benchmark_profile": lane, "category": one.tag("category")}
-                self._kept.append({**tags, **said, **verdict})
+                said = {name: getattr(one, name) for name in ("prompt", "reply", "expected", "passed")}
+                self._kept.append({**tags, **said, "reasons": list(one.reasons)})
         if self._kept:
             self._write_samples(_samples_file(trainer))
 

@@ -1,15 +1,10 @@
-"""The model folders that a run leaves: the best weights it had, and the last; and early stopping.
-
-In: the monitored value after each validation. Out: `<default_root_dir>/best_checkpoint` and `…/last_checkpoint`, each a
-Hugging Face model folder. Next: the following stage starts from `best_checkpoint`; picochat.evidence evaluates it.
+"""The model folders that a run leaves, and early stopping. In: the monitored value after each validation. Out:
+`<default_root_dir>/best_checkpoint` and `…/last_checkpoint`. Next: the following stage, or picochat.evidence.
 
     val/loss           2.31   1.87   1.92   1.85   1.90   1.88       patience 2
     best_checkpoint     w      w             w
     waited              0      0      1      0      1      2   stop: two validations in a row without a better one
     last_checkpoint                                         w
-
-Without a `decoder` and a `chat_tokenizer` on the module, a folder holds the module's state dict as `model.safetensors`;
-override `export` to write anything else.
 
     Trainer(callbacks=[BestCheckpoint(monitor="val/acc", mode="max", patience=3)])
 """
@@ -38,8 +33,8 @@ BEST, LAST = "best_checkpoint", "last_checkpoint"
 class BestCheckpoint(Callback):
     """Export the weights whenever `monitor` improves, and once more at the end of fit.
 
-    The best value is part of the resumable checkpoint; a resumed run waits as long as its own `patience`. If the value
-    never appears (no validation before the end, say), the last weights are the best there are, and the log says so.
+    Each is a Hugging Face model folder; of a module without `decoder` and `chat_tokenizer`, its state dict as
+    `model.safetensors`. If the value never appears, the last weights are the best there are, and the log says so.
 
     Args:
         monitor: name of a logged metric; it must be equal on all ranks (`sync_dist`, torchmetrics).
@@ -62,7 +57,7 @@ class BestCheckpoint(Callback):
         self.waited = 0  # validations since the best one
 
     def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
-        """Write the module's present weights to `folder`, atomically. Called on rank 0."""
+        """Write the module's present weights to `folder`, atomically, on rank 0; override it to write anything else."""
         decoder, tokenizer = getattr(pl_module, "decoder", None), getattr(pl_module, "chat_tokenizer", None)
         if decoder is None or tokenizer is None:
             try:
@@ -142,15 +137,12 @@ class BestCheckpoint(Callback):
 
 @contextmanager
 def averaged_weights(pl_module: LightningModule, callbacks: Sequence[Callback]) -> Iterator[None]:
-    """While it lasts, the module has the weights that validation measures: averaged ones, if one of these averages.
-
-    Lightning's WeightAveraging swaps them in on_validation_epoch_start, and out again on_validation_epoch_end.
-    """
-    averaging = [one for one in callbacks if isinstance(one, WeightAveraging) and one._average_model is not None]
+    """While it lasts, the module has the weights that validation measures: averaged ones, if one of these averages."""
     with ExitStack() as stack:
-        for callback in averaging:
-            callback._swap_models(pl_module)
-            stack.callback(callback._swap_models, pl_module)
+        for callback in callbacks:
+            if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+                callback._swap_models(pl_module)
+                stack.callback(callback._swap_models, pl_module)
         yield
 
 

@@ -1,13 +1,11 @@
 """Clip the global gradient norm; skip steps with non-finite gradients.
 
-In: the accumulated, unscaled, all-reduced gradients right before an optimizer step. Out: the same gradients with a
-global norm of at most `max_norm`, or none at all. Next: the optimizer.
+In: the accumulated, unscaled, all-reduced gradients before an optimizer step. Out: the same with a global norm of at
+most `max_norm`, or none. Next: the optimizer. Lightning's `gradient_clip_val` neither logs the norm nor survives a NaN.
 
     norm    0.5   3.0    nan    0.7        max_norm 1.0
     used    0.5   1.0   (none)  0.7        a skipped step moves neither weights nor optimizer state
     skipped   0     0      1      1        `train/skipped_steps`
-
-It replaces Lightning's `gradient_clip_val`, which neither logs the norm nor survives a NaN.
 
     Trainer(callbacks=[GradientClip(max_norm=1.0)])
 """
@@ -60,24 +58,26 @@ class GradientClip(Callback):
             self._in_a_row = 0
             pl_module.log("train/grad_norm", norm)
         else:
-            self._skip(trainer, parameters)
+            for parameter in parameters:
+                parameter.grad = None  # optimizers pass over it: no momentum, no weight decay, no step count
+            self._count(trainer)
         pl_module.log("train/skipped_steps", float(self.skipped_steps))
 
-    def _skip(self, trainer: Trainer, parameters: list[torch.nn.Parameter]) -> None:
-        for parameter in parameters:
-            parameter.grad = None  # optimizers pass over it: no momentum, no weight decay, no step count
+    def _count(self, trainer: Trainer) -> None:
         self.skipped_steps += 1
         self._in_a_row += 1
+        describe = getattr(getattr(trainer, "datamodule", None), "describe_step", None)
+        step = trainer.global_step + 1
+        place = f"optimizer step {step} ({describe(step)})" if callable(describe) else f"optimizer step {step}"
         if self._in_a_row == 1:
             rank_zero_info(
-                f"GradientClip: optimizer step {trainer.global_step + 1}{describe_step(trainer)} is skipped, since its "
-                "gradients are not finite; train/skipped_steps counts such steps"
+                f"GradientClip: {place} is skipped: its gradients are not finite; train/skipped_steps counts such steps"
             )
         if self._in_a_row > self.max_skipped:
             raise UserError(
-                f"the gradients were not finite at optimizer step {trainer.global_step + 1}{describe_step(trainer)}, "
-                f"{self._in_a_row} times in a row; lower model.optimizer.learning_rate, leave trainer.precision out, "
-                "or look at these rows, then resume from the last checkpoint"
+                f"the gradients were not finite at {place}, {self._in_a_row} times in a row; lower "
+                "model.optimizer.learning_rate, leave trainer.precision out, or look at these rows, then resume from "
+                "the last checkpoint"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,12 +86,6 @@ class GradientClip(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.skipped_steps = state_dict["skipped_steps"]
         self._in_a_row = state_dict["in_a_row"]
-
-
-def describe_step(trainer: Trainer) -> str:
-    """ " (rows 3, 17 of lane identity)" when the datamodule can tell which rows a step consists of, otherwise ""."""
-    describe = getattr(getattr(trainer, "datamodule", None), "describe_step", None)
-    return f" ({describe(trainer.global_step + 1)})" if callable(describe) else ""
 
 
 def clip_gradients(trainer: Trainer, parameters: list[torch.nn.Parameter], max_norm: float) -> Tensor:

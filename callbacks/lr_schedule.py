@@ -1,16 +1,12 @@
 """Learning rates as arithmetic: warm-up, then cosine, linear or no decay.
 
-In: the number of the optimizer step about to happen. Out: absolute learning rates in the optimizer, and `train/lr` in
-the log. Next: the optimizer, which reads the rate when it steps.
-
-Base rate 1, `warmup_steps` 2, `max_steps` 6, `min_lr_ratio` 0:
+In: the number of the optimizer step about to happen. Out: rates in the optimizer, and `train/lr` in the log. Next: the
+optimizer. Base rate 1, `warmup_steps` 2, `max_steps` 6, `min_lr_ratio` 0:
 
     step           1     2     3     4     5     6
     none          .5     1     1     1     1     1
     linear        .5     1   .75    .5   .25     0
     cosine        .5     1   .85    .5   .15     0
-
-It works with any optimizer, and in place of a scheduler from `configure_optimizers`.
 
     Trainer(max_steps=180, callbacks=[LRSchedule(warmup_steps=20, decay="cosine", min_lr_ratio=0.1)])
 """
@@ -21,7 +17,6 @@ from typing import Any, Literal, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
-from torch.optim import Optimizer
 
 from picochat.errors import UserError
 
@@ -52,9 +47,7 @@ class LRSchedule(Callback):
     """Write the rate of every parameter group before every optimizer step, and log it.
 
     Each group keeps its own base rate: the one its optimizer was built with in THIS process, so a learning rate changed
-    on resume takes effect and a restored one never does. The rate is a function of the step; its state in a checkpoint
-    only serves to say what resuming changes.
-    Several optimizers (manual optimization) have to step in turn: Lightning counts the steps of all of them.
+    on resume takes effect and a restored one never does. Several optimizers have to step in turn.
 
     Args:
         warmup_steps: optimizer steps (not micro-batches) of linear warm-up; 0 for none.
@@ -87,9 +80,7 @@ class LRSchedule(Callback):
         if trainer.lr_scheduler_configs or _has(trainer, StochasticWeightAveraging):
             other = "a scheduler from configure_optimizers, or StochasticWeightAveraging's,"
             raise UserError(f"LRSchedule and {other} would both set the rates; keep one of them")
-        self._base_rates = [
-            [float(group["lr"]) for group in optimizer.param_groups] for optimizer in trainer.optimizers
-        ]
+        self._base_rates = [[float(group["lr"]) for group in one.param_groups] for one in trainer.optimizers]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here the loaders exist already, so asking for their length disturbs no resumed position.
@@ -124,16 +115,17 @@ class LRSchedule(Callback):
         factor = lr_factor(step, self.warmup_steps, self._steps, self.decay, self.min_lr_ratio)
         rates: dict[str, float] = {}
         for index, (optimizer, bases) in enumerate(zip(trainer.optimizers, self._base_rates, strict=True)):
-            for group, base, name in zip(optimizer.param_groups, bases, _group_names(optimizer), strict=True):
+            for number, (group, base) in enumerate(zip(optimizer.param_groups, bases, strict=True)):
                 group["lr"] = base * factor
-                rates["/".join(["train/lr", *([str(index)] * (len(trainer.optimizers) > 1)), *name])] = base * factor
+                several = (str(index), len(trainer.optimizers)), (str(group.get("name", number)), len(bases))
+                rates["/".join(["train/lr", *(name for name, count in several if count > 1)])] = base * factor
         every = cast(Any, trainer).log_every_n_steps
         if every and step % every == 0:  # Lightning takes a millisecond for each value that it is given
             # The group with the largest base stands for the schedule's shape under the plain name.
             pl_module.log_dict({"train/lr": max(rates.values()), **rates})
 
     def _next_step(self, trainer: Trainer) -> int:
-        """The step that the present (micro-)batch is part of, from 1."""
+        """The step that the present (micro-)batch is part of, from 1; Lightning counts those of all optimizers."""
         return trainer.global_step // max(1, len(trainer.optimizers)) + 1
 
 
@@ -143,10 +135,3 @@ def _rate(step: int, *, base: float, **schedule: Any) -> float:
 
 def _has(trainer: Trainer, kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in cast(Any, trainer).callbacks)
-
-
-def _group_names(optimizer: Optimizer) -> list[list[str]]:
-    """[[]] for a single group; otherwise each group's own `name`, or its index."""
-    if len(optimizer.param_groups) == 1:
-        return [[]]
-    return [[str(group.get("name", index))] for index, group in enumerate(optimizer.param_groups)]

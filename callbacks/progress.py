@@ -1,15 +1,13 @@
-"""How far a fit is, while it runs: one bar in a terminal, a line every so often in a log, a pipe or a notebook.
+"""What a run says: one bar in a terminal while it runs, a line every so often elsewhere, and a page at its end.
 
-In: the step, and what was logged. Out: stdout. Next: `picochat.callbacks.RunReport`, for the end.
+In: the step, and what was logged. Out: stdout, `<default_root_dir>/report.md`. Next: a person.
 
     step  450/2200  loss 0.4121  lr 3.9e-03  9.1k tokens/s  5 min left
     step  500/2200  loss 0.3990  lr 3.8e-03  9.0k tokens/s  val 0.3881  weak_skills 42%  5 min left
 
     450/2200 |███████▌                       | loss 0.412  9.1k tokens/s  5 min
 
-The time left follows from the rate since the run began, validations included.
-
-    Trainer(callbacks=[Throughput(), Progress()], enable_progress_bar=False)
+    Trainer(callbacks=[Throughput(), Progress(), RunReport()], enable_progress_bar=False)
 """
 
 import logging
@@ -17,12 +15,25 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from tqdm import tqdm
 
+from picochat.blocks import Report, Table, Text, aligned, markdown_page
+from picochat.callbacks.best_checkpoint import BEST, BestCheckpoint
+from picochat.callbacks.throughput import Throughput
+from picochat.files import write_files
+
+FILES = {
+    "config.yaml": "the settings; `picochat fit --config` with it repeats the run",
+    "metrics.csv": "everything that was logged",
+    "best_checkpoint": "model folder of the step with the best validation loss",
+    "last_checkpoint": "model folder of the last step",
+    "last.ckpt": "the whole state; `--ckpt_path` goes on from it",
+}
 _WIDTH = 72  # columns of the bar, so that no common window breaks it
 _SMALL_TALK = (  # advertisements, devices that are not used, and what every run does
     *("💡 Tip", "TPU available", "GPU available: False", "Seed set to"),
@@ -31,13 +42,7 @@ _SMALL_TALK = (  # advertisements, devices that are not used, and what every run
 
 
 def summary(metrics: Mapping[str, float], *, short: bool = False, validated: bool = False) -> str:
-    """What a line says about the metrics that are there.
-
-    Args:
-        metrics: name → value, as they were logged.
-        short: only what fits beside a bar.
-        validated: with the losses of a validation and the pass rates of the eval rows answered in it.
-    """
+    """What a line says of the logged metrics: `short` beside a bar, `validated` with what a validation found."""
     rates = {name.split("/")[1]: rate for name, rate in metrics.items() if name.endswith("/pass_rate")}
     texts = {
         "train/loss": "loss {:.3f}" if short else "loss {:.4f}",
@@ -66,9 +71,10 @@ def duration(seconds: float) -> str:
 
 
 class Progress(Callback):
-    """Show how far training is. A bar of Lightning's (`enable_progress_bar: true`, RichProgressBar) replaces it.
+    """Show how far training is, and the time left at the rate since the run began, validations included.
 
-    Lightning's own messages go to stdout too, since a notebook shows stderr as an alarm.
+    A bar of Lightning's (`enable_progress_bar: true`, RichProgressBar) replaces it. Lightning's messages go to stdout,
+    too, since a notebook shows stderr as an alarm.
 
     Args:
         every: seconds between two lines where there is no bar; validations and the end have one anyway.
@@ -150,6 +156,74 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class RunReport(Callback):
+    """Write report.md (steps, speed by `Throughput`, data, validations, files) and print the command to type next.
+
+    It makes no claim about skills: `picochat eval` does. A run that was stopped gets it when it is resumed and ends.
+    """
+
+    def __init__(self) -> None:
+        self._validations: list[dict[str, str]] = []
+        self._first_step = 0
+        self._started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._first_step = trainer.global_step
+        self._started = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            # val/loss and val/bits_per_byte, not the loss of each lane
+            names = [n for n in trainer.callback_metrics if n.count("/") == 1 and not n.startswith(("train/", "data/"))]
+            losses = {name: f"{float(trainer.callback_metrics[name]):.4f}" for name in names}
+            self._validations.append({"step": str(trainer.global_step), **losses})
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._started:
+            return  # resumed after its last step: nothing ran
+        meters = [one for one in cast(Any, trainer).callbacks if isinstance(one, Throughput)]
+        speed = meters[0].summary(trainer, pl_module) if meters else {}  # all ranks together
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            root = Path(trainer.default_root_dir)
+            write_files({root / "report.md": self._page(trainer, root, speed)})
+            print(self._closing(trainer, root), flush=True)
+
+    def _closing(self, trainer: Trainer, root: Path) -> str:
+        others: list[Any] = cast(Any, trainer).callbacks
+        best = next((one for one in others if isinstance(one, BestCheckpoint) and one.best_value is not None), None)
+        said = f"; best {best.monitor} {best.best_value:.4f} at step {best.best_step}" if best else ""
+        files = {"report.md": "speed, data and validations of the run", **FILES}
+        there = [(f"  {root / name}", text) for name, text in files.items() if (root / name).exists()]
+        lines = ["", f"done in {duration(time.monotonic() - self._started)}{said}", aligned(there, left=2)]
+        model, data = root / BEST, cast(Any, getattr(trainer, "datamodule", None))
+        if not (model / "config.json").is_file():
+            return "\n".join(lines)
+        if not hasattr(data, "eval_path"):  # no chat rows
+            return "\n".join(
+                [*lines, "next:", f'  picochat generate --checkpoint {model} --plain --prompt "One morning"']
+            )
+        asked = [f"  picochat eval chat --input {rows} --checkpoint {model}" for rows in [data.eval_path] if rows]
+        return "\n".join([*lines, "next:", f"  picochat chat --checkpoint {model}", *asked])
+
+    def _page(self, trainer: Trainer, root: Path, speed: dict[str, float]) -> str:
+        resumed = f", resumed at {self._first_step}" if self._first_step else ""
+        data: Any = getattr(trainer, "datamodule", None)
+        described = data.describe().splitlines() if hasattr(data, "describe") else []
+        names = list(dict.fromkeys(name for row in self._validations for name in row))
+        losses = [[row.get(name, "") for name in names] for row in self._validations]
+        figures = [(name, f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in speed.items()]
+        present = [f"{name}: {text}" for name, text in FILES.items() if (root / name).exists()]
+        blocks = [
+            Text([f"Time: {duration(time.monotonic() - self._started)}"]),
+            Table(("metric", "whole run"), figures, title="Speed" if speed else ""),
+            Text(described, style="code", title="Data" if described else ""),
+            Table(names, losses, left=0, title="Validations" if losses else ""),
+            Text(present, style="list", title="Files"),
+        ]
+        under = f"Optimizer steps: {trainer.global_step} of {trainer.max_steps}{resumed}"
+        return markdown_page(Report(f"Run {root.name}", under, blocks))
 
 
 def messages_to_stdout() -> None:

@@ -7,9 +7,8 @@ In: what the run logs. Out: `<save_dir>/metrics.csv`, one row per log call, `ste
     20,0,4.07,0.004,
     20,0,,,4.11
 
-A run that was killed at step 57 and resumes from a checkpoint of step 50 drops the rows beyond 50 and goes on from
-there: no step is missing, none is there twice. Lightning's own CSVLogger deletes the file instead. A run that starts
-over starts a new file.
+A run that resumes from a checkpoint of step 50 drops the rows beyond 50: no step is missing, none is there twice.
+Lightning's own CSVLogger deletes the file instead. A run that starts over starts a new file.
 
     Trainer(logger=RunLogger("runs/demo"))
 """
@@ -44,8 +43,7 @@ class RunLogger(Logger):
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
-        self.save_dir = save_dir
-        self.path = Path(save_dir) / "metrics.csv"
+        self.save_dir, self.path = save_dir, Path(save_dir) / "metrics.csv"
         self._fields: list[str] = []  # the header of the file as it is
         self._last: dict[str, str] = {}
         self._fitting: bool | None = None  # not known until a trainer has shown itself

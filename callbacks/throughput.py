@@ -10,15 +10,10 @@ In: the batches as they pass. Out: in the log, at the trainer's log steps, about
     train/padding                  share of the places that are padding
     data/learnt/<lane>             realised mixture: the lane's share of the supervised tokens
 
-Next: `picochat.callbacks.RunReport`, which writes the same figures of the whole run.
-
-Time spent in validation is not counted; saving checkpoints is. The peak is Lightning's figure for the device and the
-precision; where it knows none, as for CPUs, there is no MFU. Lightning's own ThroughputMonitor synchronises with the
-device at every batch, needs a full window of 100 steps, and counts padding as tokens; here a batch costs a dozen small
-operations on the device (0.06 ms on a CPU core), whose sums are read at log steps only.
-
-Other batches than picochat.model.batch.Batch give steps and waiting alone, and an MFU
-if the module has a `flops_per_batch`, as Lightning's monitor wants it.
+Next: `RunReport`, for the whole run. Time spent in validation is not counted; saving checkpoints is. Lightning's own
+ThroughputMonitor synchronises with the device at every batch, and counts padding as tokens; here a batch costs a dozen
+small operations on the device, whose sums are read at log steps only. Other batches than picochat.model.batch.Batch
+give steps and waiting alone, and an MFU if the module has a `flops_per_batch`.
 
     Trainer(callbacks=[Throughput()])
 """
@@ -72,11 +67,12 @@ class Throughput(Callback):
         self._spent, self._since = 0.0, 0.0  # seconds from there to the last validation, and when that one ended
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._peak = get_available_flops(trainer.strategy.root_device, _number_type(str(trainer.precision)))
+        products = {"bf16": torch.bfloat16, "16": torch.float16}.get(str(trainer.precision).partition("-")[0])
+        self._peak = get_available_flops(trainer.strategy.root_device, products or torch.float32)
         self._lanes = list(getattr(getattr(trainer, "datamodule", None), "lanes", []))
         self.total = []
-        anything: Any = trainer  # Lightning leaves some attributes out of its types
-        self._timer = anything.profiler = _FetchTimer(anything.profiler)
+        untyped: Any = trainer  # Lightning leaves some attributes out of its types
+        self._timer = untyped.profiler = _FetchTimer(untyped.profiler)
         self._begin(trainer, pl_module.device)
 
     def on_train_batch_end(
@@ -98,9 +94,9 @@ class Throughput(Callback):
         self._since = time.perf_counter()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        anything: Any = trainer
-        if anything.profiler is self._timer:
-            anything.profiler = self._timer.profiler
+        untyped: Any = trainer
+        if untyped.profiler is self._timer:
+            untyped.profiler = self._timer.profiler
 
     def summary(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The metrics of the whole run, from on_train_start on; every rank has to ask."""
@@ -143,9 +139,7 @@ class _FetchTimer:
     """The trainer's profiler, which also measures the fetching of batches."""
 
     def __init__(self, profiler: Any) -> None:
-        self.profiler = profiler
-        self.waited = 0.0  # seconds
-        self._since = 0.0
+        self.profiler, self.waited, self._since = profiler, 0.0, 0.0  # seconds
 
     def start(self, action_name: str) -> None:
         if action_name == _FETCH:
@@ -161,10 +155,3 @@ class _FetchTimer:
         if name == "profiler":  # asked for while a process of ddp_spawn unpickles it
             raise AttributeError(name)
         return getattr(self.profiler, name)
-
-
-def _number_type(precision: str) -> torch.dtype:
-    """What the products are computed in: "bf16-mixed" → bfloat16."""
-    if precision.startswith("bf16"):
-        return torch.bfloat16
-    return torch.float16 if precision.startswith("16") else torch.float32

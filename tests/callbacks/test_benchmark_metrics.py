@@ -15,7 +15,6 @@ from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
 from picochat.errors import UserError
-from picochat.model.engine import Decoding
 from picochat.packs.rows import Message, Row
 
 
@@ -140,11 +139,6 @@ def test_rows_without_tags_are_logged_as_untagged(tmp_path: Path) -> None:
     run = trainer(tmp_path, [Benchmark(str(tmp_path / "eval.jsonl"), every_n_steps=1)], max_steps=1)
     run.fit(Line(), loader())
     assert logged(run)["eval/untagged/pass_rate"] == 1.0
-
-
-def test_the_decoding_is_the_one_that_was_set() -> None:
-    decoding = {"max_new_tokens": 9, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "seed": 3, "batch_size": 2}
-    assert BenchmarkMetrics(**decoding).decoding == Decoding(**decoding)  # type: ignore[arg-type]
 
 
 class ChatRows(LightningDataModule):

@@ -36,7 +36,7 @@ MADE = {  # callback module → what shows that it worked: a file, or a logged n
     "last_checkpoint": "last.ckpt",
     "lr_schedule": "train/lr",
     "run_logger": "runs/demo/metrics.csv",
-    "run_report": "report.md",
+    "progress": "report.md",
 }
 
 

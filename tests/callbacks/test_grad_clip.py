@@ -77,19 +77,6 @@ def test_too_many_skips_in_a_row_stop_and_name_the_step(tmp_path: Path) -> None:
     assert clip.skipped_steps == 5
 
 
-def test_the_datamodule_is_asked_for_the_rows_of_the_step(tmp_path: Path) -> None:
-    class Telling(Callback):
-        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            trainer.datamodule = type("Data", (), {"describe_step": lambda self, step: f"row {step}7 of identity"})()  # type: ignore[attr-defined]
-
-        def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-            trainer.datamodule = None  # type: ignore[attr-defined]
-
-    module = Line(spoil=lambda step: math.nan)
-    with pytest.raises(UserError, match=r"step 1 \(row 17 of identity\), 1 times in a row"):
-        trainer(tmp_path, [GradientClip(max_skipped=0), Telling()]).fit(module, loader())
-
-
 def sharded_rank(rank: int, folder: str) -> None:
     """One of two gloo processes with half of a model each; what GradientClip measures goes to a file."""
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)

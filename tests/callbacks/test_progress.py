@@ -23,18 +23,11 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(7.2, "7"), (812, "812"), (9_140, "9.1k"), (120_400, "120k"), (1_234_567, "1.2M")]
-)
-def test_amounts_are_short(value: float, shown: str) -> None:
-    assert amount(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0 s"), (99, "99 s"), (130, "2 min"), (5_940, "99 min"), (11_100, "3 h 05 min")]
-)
-def test_durations_have_the_unit_that_people_would_use(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
+def test_amounts_and_durations_have_the_unit_that_people_would_use() -> None:
+    amounts = {7.2: "7", 812: "812", 9_140: "9.1k", 120_400: "120k", 1_234_567: "1.2M"}
+    durations = {0.4: "0 s", 99: "99 s", 130: "2 min", 5_940: "99 min", 11_100: "3 h 05 min"}
+    assert {value: amount(value) for value in amounts} == amounts
+    assert {seconds: duration(seconds) for seconds in durations} == durations
 
 
 def test_a_line_says_what_was_logged_and_after_a_validation_its_losses_and_pass_rates() -> None:

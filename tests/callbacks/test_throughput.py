@@ -130,17 +130,6 @@ def test_padding_and_mixture_are_those_of_the_batches(tmp_path: Path, accumulate
     assert not (tmp_path / "metrics.csv").read_text().count("train/mfu")  # nobody knows the peak of a CPU
 
 
-def test_the_report_has_the_same_figures_of_the_whole_run(tmp_path: Path) -> None:
-    chat_run(tmp_path, steps=3)  # the third step lies behind the last row of the log
-    lines = (tmp_path / "report.md").read_text().splitlines()
-    figures = dict(
-        line.strip("| ").split(" | ") for line in lines[lines.index("## Speed") + 4 : lines.index("## Data") - 1]
-    )
-    names = ["steps_per_s", "loader_wait", "tokens_per_s", "supervised_tokens_per_s", "padding"]
-    assert list(figures) == [*(f"train/{name}" for name in names), "data/learnt/add", "data/learnt/spell"]
-    assert float(figures["data/learnt/add"]) + float(figures["data/learnt/spell"]) == pytest.approx(1, abs=2e-3)
-
-
 def test_two_ranks_count_together(tmp_path: Path) -> None:
     chat_run(tmp_path)
     names = ("train/padding", "data/learnt/add", "data/learnt/spell")
