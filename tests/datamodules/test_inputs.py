@@ -5,20 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_rows import chat_row, eval_row, write_jsonl
+from small_rows import chat_row, eval_row, small_model, write_jsonl
 
 from picochat.cli import main
 from picochat.datamodules import ChatDataModule
 from picochat.datamodules.plan import Split
 from picochat.datamodules.tokenise import Input, parse_inputs
 from picochat.errors import UserError
-from picochat.model.checkpoint import save_checkpoint
-from picochat.model.config import DecoderConfig
-from picochat.model.decoder import Decoder
-from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.formats import Reading
-
-TINY = DecoderConfig(vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8)
 
 
 @pytest.fixture
@@ -120,31 +114,25 @@ def met(files: dict[str, str], folder: Path, **more: Any) -> ChatDataModule:
 
 
 def test_eval_rows_that_training_asks_are_one_line_and_a_refusal(files: dict[str, str], three: Path) -> None:
-    line = (
-        r"eval\.jsonl: 39 of 40 eval rows ask what training asks \(37 the same, 2 nearly; line 1 as .*train\.jsonl:1\)"
-    )
+    line = r"39 of 40 eval rows ask what training asks \(37 the same, 2 nearly; line 1 as .*train\.jsonl:1\)"
     for _ in range(2):  # compared, and found compared
         with pytest.raises(UserError, match=line + "; take them out .* or set data.allow_overlap"):
             met(files, three)
-    assert any(
-        said.strip().startswith(f"{three}/eval.jsonl: 39 of 40")
-        for said in met(files, three, allow_overlap=True).summary()
-    )
+    assert f"       {three}/eval.jsonl: 39 of 40" in "\n".join(met(files, three, allow_overlap=True).summary())
 
 
 def test_the_short_form_trains_epochs_and_refuses_overlap(
     files: dict[str, str], three: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_checkpoint("base", Decoder(TINY), ChatTokenizer.load(files["tokenizer"]), {})
+    small_model(Path("base"))
     line = "train sft --input A=0.5:a.jsonl --input b.jsonl --checkpoint base --out-dir run --device cpu --batch-size 4"
-    main([*line.split(), "--epochs", "2", "--context-length", "64"])
+    main([*line.split(), "--epochs", "2", "--context-length", "128"])
     steps = int(capsys.readouterr().out.split("2 epochs of 68 examples are ")[1].split()[0])
     assert f"max_steps: {steps}\n" in Path("run/config.yaml").read_text()
     assert "A=0.5:a.jsonl" in Path("run/config.yaml").read_text()
     assert "\nA       38     34     50.0%" in caplog.text
-    write_jsonl(
-        three / "eval.jsonl", [{**eval_row("a", 0, 3), "key": None, "messages": chat_row("a", 7, 3)["messages"][:1]}]
-    )
+    asked_row = {**eval_row("a", 0, 3), "key": None, "messages": chat_row("a", 7, 3)["messages"][:1]}
+    write_jsonl(three / "eval.jsonl", [asked_row])
     with pytest.raises(SystemExit) as stop:
         main([*line.replace("run", "other").split(), "--steps", "1", "--eval-input", "eval.jsonl"])
     assert stop.value.code == 2

@@ -8,13 +8,7 @@ from typing import Any
 import pytest
 from small_rows import chat_row, write_jsonl
 
-from picochat.datamodules import (
-    BalancedDataModule,
-    BenchmarkDataModule,
-    CapabilityDataModule,
-    ChatDataModule,
-    ReleaseDataModule,
-)
+from picochat.datamodules import BenchmarkDataModule, CapabilityDataModule, ChatDataModule, ReleaseDataModule
 from picochat.errors import UserError
 from picochat.packs.corpus import import_corpus
 
@@ -47,25 +41,20 @@ def test_nothing_prepared_is_enough(cache_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "lanes"),
     [
-        (ReleaseDataModule, {"identity", "refusal"}),
-        (CapabilityDataModule, {"identity", "refusal", "bench_math_addition", "bench_spelling_count"}),
-        (BalancedDataModule, {"identity", "refusal", "bench_choice_science", "bench_math_addition"}),
-        (BenchmarkDataModule, {"identity", "refusal", "bench_choice_science", "bench_spelling_spaced"}),
+        (ReleaseDataModule, ["identity", "refusal"]),
+        (BenchmarkDataModule, ["bench_choice_science", "bench_spelling_spaced", "identity", "refusal"]),
     ],
 )
-def test_each_profile_makes_its_lanes(
-    profile: type[ChatDataModule], lanes: set[str], pack: Path, tmp_path: Path
+def test_a_profile_makes_its_lanes_in_the_work_dir(
+    profile: type[ChatDataModule], lanes: list[str], pack: Path, tmp_path: Path
 ) -> None:
     dm = ready(profile, pack, tmp_path)
-    assert lanes <= set(dm.lanes)
+    assert set(lanes) <= set(dm.lanes)
     assert dm.val_names == ["val", "eval"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"chat_task_mixture_{profile.profile}.jsonl",
-        f"eval_task_mixture_{profile.profile}.jsonl",
-        f"task_mixture_{profile.profile}.json",
-        f"task_mixture_{profile.profile}.md",
-        "tokens",
-    ]
+    names = ("chat_{}.jsonl", "eval_{}.jsonl", "{}.json", "{}.md", "tokens")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        name.format(f"task_mixture_{profile.profile}") for name in names
+    }
     assert "chat" not in json.loads(pack.read_text())  # the user's dataset pack is not promoted behind their back
 
 
