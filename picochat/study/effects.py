@@ -25,6 +25,7 @@ from picochat.evidence import runs
 from picochat.evidence.clusters import Interval, cluster_sums
 from picochat.study.design import Array, contrasts, noise_columns
 
+CURVATURE = "curvature"  # the name of its row
 POINTS, NATS = "points", "nats a token"  # units: rows that pass, in per cent; nll of the reference reply
 SURE, EXPLORED = 0.05, 0.10  # family-wise error of declared effects; share of false discoveries among the others
 Sums = tuple[Array, Array]  # of an eval lane: scores by run and problem (R, G), rows of each problem (G,)
@@ -107,7 +108,7 @@ def estimate(
         raise UserError("no arm ran twice, so nothing tells effects from noise: add full or centre runs")
     noise = dict(zip(scores, runs.moderate(raw), strict=True))
     names = [*lanes, *(f"{a} × {b}" for a, b in combinations(lanes, 2) if interactions)]
-    names += ["curvature"] if (np.asarray(signs) == 0).all(1).any() else []
+    names += [CURVATURE] if (np.asarray(signs) == 0).all(1).any() else []
     for lane, on in (named := set(declared)):
         if lane not in names or on not in scores:
             raise UserError(f"declared effect of {lane} on {on}: one of them is not in this study")

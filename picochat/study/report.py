@@ -14,8 +14,9 @@ from picochat.evidence.runs import smallest_visible
 from picochat.evidence.words import p_text
 from picochat.files import write_files
 from picochat.study.design import Design, Precision
-from picochat.study.effects import NATS, POINTS, Effect, Effects, Sums, estimate
+from picochat.study.effects import CURVATURE, NATS, POINTS, Effect, Effects, Sums, estimate
 
+EXPLORED = 3  # exploratory effects that the sentence of an eval lane names
 _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
             "smallest_visible")  # fmt: skip
 
@@ -67,7 +68,7 @@ def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
     design, found = study.design, study.effects
     blocks: list[Block] = [Text([_summary(unit, own) for unit, own in found.items()], "lead")]
     for unit, own in found.items():
-        blocks += [Text(_sentences(study, unit, own), "list", title=f"In {unit}"), _matrix(study, unit, own)]
+        blocks += [_matrix(study, unit, own), Text(_sentences(study, unit, own), "list")]
     blocks += [_precision(study, found[POINTS]), Text(_noise(found[POINTS]), "soft"), _scores(study)]
     blocks += [Text(study.facts, "soft")]
     runs = zip(study.names, design.signs, design.seeds, strict=True)
@@ -95,9 +96,16 @@ def _sentences(study: Measured, unit: str, effects: Effects) -> list[str]:
     """Each eval lane in words: what is found, or what would have been."""
     said = []
     for on, (cells, sizes) in study.scores[unit].items():
-        own = sorted((cell for cell in effects.cells if cell.on == on), key=lambda cell: -abs(cell.value))
+        own = [cell for cell in effects.cells if cell.on == on and cell.lane != CURVATURE]
+        own.sort(key=lambda cell: -abs(cell.value))
+        declared, others = ([cell for cell in own if cell.found and cell.declared is one] for one in (True, False))
         hidden = [cell.smallest_visible for cell in own if cell.smallest_visible is not None]
-        if parts := [_finding(cell, unit, study.compared_with) for cell in own if cell.found]:
+        parts = [_finding(cell, unit, study.compared_with) for cell in declared]
+        if others:
+            shown = [_finding(cell, unit, study.compared_with) for cell in others[:EXPLORED]]
+            more = [f"{len(others) - EXPLORED} more"] if len(others) > EXPLORED else []
+            parts.append(f"exploratory: {', '.join(shown + more)}")
+        if parts:
             said.append(f"{on}: {'; '.join(parts)}")
         elif not any(cell.error for cell in own):
             said.append(f"{on}: every run has {_number(cells.sum() / sizes.sum() / len(cells), unit)[1:]}")
@@ -108,11 +116,10 @@ def _sentences(study: Measured, unit: str, effects: Effects) -> list[str]:
 
 
 def _finding(cell: Effect, unit: str, compared_with: str | None) -> str:
-    whole = compared_with is not None or " × " in cell.lane or cell.lane == "curvature"
+    whole = compared_with is not None or " × " in cell.lane
     turn = 1 if whole else -1  # what leaving the lane out does
     value, low, high = (_number(turn * one, unit) for one in (cell.value, *cell.interval[::turn]))
-    what = f"by {cell.lane}" if whole else f"without {cell.lane}"
-    return f"{value} ({low} to {high}) {what}{'' if cell.declared else ', exploratory'}"
+    return f"{value} ({low} to {high}) {'by' if whole else 'without'} {cell.lane}"
 
 
 def _matrix(study: Measured, unit: str, effects: Effects) -> Matrix:
@@ -159,9 +166,17 @@ def _precision(study: Measured, effects: Effects) -> Table:
 
 def _noise(effects: Effects) -> list[str]:
     compared, by_rows, by_runs = effects.same_arm
-    said = f"A/A: of {compared} comparisons of two runs of one arm, a test at 5 % that knows rows alone calls {by_rows}"
-    more = ["Visible: with 80 % power and Holm's correction. Curvature: half of every lane, less the mean of the arms."]
-    return [f"{said} different, and one that knows the noise of runs {by_runs}.", *more] if compared else more
+    bent = [cell.on for cell in effects.cells if cell.lane == CURVATURE and cell.found]
+    said = ["Visible: with 80 % power and Holm's correction."]
+    if compared:
+        alike = f"A/A: of {compared} comparisons of two runs of one arm, a test at 5 % that knows rows alone calls"
+        said.insert(0, f"{alike} {by_rows} different, and one that knows the noise of runs {by_runs}.")
+    if bent:
+        said.append(
+            f"Curvature (half of every lane, less the mean of the arms) is found on {', '.join(bent)}: there lanes do not "
+            "add up, and an effect is the mean over runs with and without the others."
+        )
+    return said
 
 
 def _scores(study: Measured) -> Table:
