@@ -11,8 +11,12 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-WIDTH = 860
-DRAWING = "document.querySelector('section:has(.bars, td[style])').getBoundingClientRect()"
+WIDTH = 960
+DRAWING = """(() => {
+    const section = document.querySelector("section:has(.bars, .matrix)"), drawing = section.querySelector(".bars, .matrix")
+    const { x, y, width } = section.getBoundingClientRect()
+    return { x, y, width, height: drawing.getBoundingClientRect().bottom - y }
+})()"""
 
 
 def main(named: dict[str, str]) -> None:
@@ -23,7 +27,7 @@ def main(named: dict[str, str]) -> None:
         for name, page in named.items():
             for scheme in ("light", "dark"):
                 tab = browser.open(Path(page), width=WIDTH, dark=scheme == "dark")
-                place = tab.evaluate(f"(({{x, y, width, height}}) => ({{x, y, width, height}}))({DRAWING})")
+                place = tab.evaluate(DRAWING)
                 clip = {
                     "x": place["x"] - 8,
                     "y": place["y"],
