@@ -13,7 +13,8 @@ STATIC = Path(__file__).parent / "static"
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 WIDTH = 960
 DRAWING = """(() => {
-    const section = document.querySelector("section:has(.bars, .matrix)"), drawing = section.querySelector(".bars, .matrix")
+    const section = document.querySelector("section:has(.bars, .matrix)")
+    const drawing = section.querySelector(".bars, .matrix")
     const { x, y, width } = section.getBoundingClientRect()
     return { x, y, width, height: drawing.getBoundingClientRect().bottom - y }
 })()"""

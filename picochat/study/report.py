@@ -173,8 +173,8 @@ def _noise(effects: Effects) -> list[str]:
         said.insert(0, f"{alike} {by_rows} different, and one that knows the noise of runs {by_runs}.")
     if bent:
         said.append(
-            f"Curvature (half of every lane, less the mean of the arms) is found on {', '.join(bent)}: there lanes do not "
-            "add up, and an effect is the mean over runs with and without the others."
+            f"Curvature (half of every lane, less the mean of the arms) is found on {', '.join(bent)}: there lanes do "
+            "not add up, and an effect is the mean over runs with and without the others."
         )
     return said
 
