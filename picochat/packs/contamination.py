@@ -1,7 +1,4 @@
-"""Was an eval row met in training? In: entries of both sides, a corpus. Out: counts. Next: packs.pack_report,
-datamodules, evidence.
-
-Five questions, from plain to subtle:
+"""Was an eval row met in training? In: entries of both sides, a corpus. Out: counts. Next: packs.pack_report.
 
     keys         the same problem on both sides
     prompts      the same question, word for word
@@ -36,8 +33,6 @@ SHINGLE = 3  # words
 NEAR = 0.8  # Jaccard similarity of the shingles
 _EXAMPLES = 5
 Gram = tuple[str, ...]
-
-
 _NO_ROW: Row = {}
 
 
@@ -195,7 +190,6 @@ class NearIndex:
 
 
 def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
-    """Every run of n words."""
     return zip(*[words[start:] for start in range(n)], strict=False)
 
 

@@ -7,8 +7,7 @@
     a folder             all such files in it but .json (settings are that) and tables, in order of their names
 
 A text file longer than 8,000 characters becomes several documents, each of whole paragraphs; documents of the other
-formats do so after a million. A text is also cut where it holds ``<|endoftext|>`` or the like. No more than one of them
-(or one batch of parquet rows) is in memory.
+formats do so after a million. A text is also cut where it holds ``<|endoftext|>`` or the like.
 """
 
 import re
@@ -48,10 +47,8 @@ def iter_documents(
 ) -> Iterator[Document]:
     """Yield the documents of a file, or of all such files in a folder by name; a bad line is a UserError.
 
-    Args:
-        text_field: which field or column holds the text; None finds it by a usual name (text, content, …), in .parquet
-            files also as the only column of texts.
-        skipped: gets the number of "empty" documents, which are left out.
+    `text_field` or column holds the text; None finds it by a usual name (text, content, …), in .parquet files also as
+    the only column of texts. `skipped` gets the number of "empty" documents, which are left out.
     """
     for file in corpus_files(path):
         for place, text in _read_text(file) if file_kind(file) in _TEXTS else _read_records(file, text_field):

@@ -22,8 +22,7 @@ from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, val
 from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, mark, rows_of
 from picochat.strict_json import json_kind
 
-Check = Callable[[Row], object]
-"""Refuses a row with a ValueError."""
+Check = Callable[[Row], object]  # refuses a row with a ValueError
 _SYSTEM = ("system", "system_prompt")
 _BESIDE = frozenset((*_SYSTEM, *MARKS))  # fields of a row that say something about its messages
 _TEXTS = (*TAGS, "id", "key", "cluster", "answer", "reference")
@@ -140,13 +139,10 @@ def iter_rows(
     check: Check | None = None,
     records: Numbered | None = None,
 ) -> Iterator[tuple[int, Row]]:
-    """Yield (line from 1, row) of a file; a record may give several, and a row that is refused is a UserError.
+    """Yield (line from 1, row) of a file, or of the `records` of another source; a row that is refused is a UserError.
 
-    Args:
-        kind: of the rows; None takes those that end with the assistant, and those that are to be answered.
-        tally: says how they are read, and gets what is to be said of them.
-        check: may refuse a row.
-        records: those of another source, which `path` names, in place of the file's.
+    `kind` None takes rows that end with the assistant, and those to be answered. `tally` says how they are read, and
+    gets what is to be said of them; `check` may refuse one.
     """
     tally = tally or Tally()
     form, met = tally.reading.format, set[str]()

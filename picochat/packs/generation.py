@@ -21,18 +21,15 @@ from picochat.packs.sources import HubSource, SourceReader
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import add_typo
 
-TYPOS = 0.1
-"""The share of training prompts with a typo, in tasks that allow it."""
+TYPOS = 0.1  # the share of training prompts with a typo, in tasks that allow it
 AnswerStyle = Literal["direct", "scratchpad"]
 
 
 class RowBuilder:
     """Makes the rows of one pack; `outcomes` says what became of the pools, for the report.
 
-    Args:
-        skill_answer_style: the style of components that leave it open.
-        reader: supplies rows of public data sets to components that leave their source open; None: all is generated.
-        pools: the rows of each lane of a file or data set, by (component, lane).
+    Components that leave their answer style or source open get `skill_answer_style`, and rows of public data sets from
+    the `reader` (None: all is generated). `pools` has the rows of lanes that are read, by (component, lane).
     """
 
     def __init__(

@@ -33,14 +33,10 @@ INSTEAD = "--hub-dir reads a snapshot in its place"
 
 
 class HubCorpus:
-    """A data set that is ready to be streamed; `record` says what is read, for the pack's provenance.
+    """A data set (hub:OWNER/NAME, hub:OWNER/NAME:CONFIG or hub:./FOLDER) that is ready to be streamed.
 
-    Args:
-        source: as it is written on the command line.
-        keep: folder for whole shards, until `forget` is called.
-        text_field: the column that holds the text; found by its name or type where it is not given.
-        shards: read the first so many of its files only; None reads all.
-        folder: of snapshots, read in place of the hub.
+    `record` says what is read, for the pack's provenance. `keep` holds whole shards until `forget` is called, `folder`
+    snapshots that are read in place of the hub.
     """
 
     def __init__(

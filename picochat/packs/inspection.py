@@ -13,10 +13,8 @@ from picochat.blocks import Table, Text, clip, terminal
 from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows
 from picochat.packs.rows import LANE_FIELDS, Message, Row, conversation, validate_row
 
-SHOWN = 20
-"""So many bad lines are listed; all are counted."""
-SAMPLES = 2
-"""So many rows are shown."""
+SHOWN = 20  # bad lines that are listed; all are counted
+SAMPLES = 2  # rows that are shown
 
 
 @dataclass

@@ -1,12 +1,7 @@
 """What a task pack holds, said in numbers. In: the rows. Out: summary, Markdown and JSON. Next: the reader.
 
-Every count is taken from the finished rows, not from the plan. What "held out" proves is a number, too (`closeness`):
-
-    eval      "What is 27 + 15?"      nearest training prompt of its category: "What is 27 + 14?", one word apart
-              "7+5=12, carry 1"       a line of its working that stands in some training row's working
-              "I am picochat."        a reply that stands in training word for word: a known reply to a new question
-
-A problem that was never trained on may still be close to one that was; contamination is what a pack is refused for.
+Every count is taken from the finished rows, not from the plan. A problem that was never trained on may still be close
+to one that was (`closeness`); contamination is what a pack is refused for.
 """
 
 from collections import Counter, defaultdict
@@ -152,12 +147,11 @@ def counts(rows: Sequence[Row]) -> dict[str, Any]:
 def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
     """How close the eval rows of each category and stage are to the training rows of their category.
 
-    rows             eval rows
-    words_apart      median of the words to change, add or drop to get to the nearest training prompt
+    words_apart      median of the words to change, add or drop: 1 from "What is 27 + 15?" to "What is 27 + 14?"
     one_word_apart   share of rows for which that is one word
     jaccard          median of the largest share of words in common, words / all words of both
     replies_met      share of rows whose reference reply is some training row's reply
-    steps_met        mean share of the working's lines that some training row's working holds; None without working
+    steps_met        mean share of the working's lines ("7+5=12, carry 1") that some training row's working holds
     """
     replies = {row["messages"][-1]["content"] for row in train}
     lines = {line for reply in replies for line in reply.splitlines()}

@@ -15,12 +15,10 @@ from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side, largest_remainder
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Task, members
 
-NEW_PHRASING = 4
-"""Every fourth eval row of a component asks in words that were never trained on, where the task has such words."""
+NEW_PHRASING = 4  # every fourth eval row of a component asks in held-out phrasings, where the task has some
 _NAMED = 5  # stages that a refusal names
 _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many values for each one needed
-Stage = tuple[str, str]
-"""A task's name and one of its stages (levels of difficulty)."""
+Stage = tuple[str, str]  # a task's name and one of its stages (levels of difficulty)
 
 
 class LevelQuota(NamedTuple):

@@ -44,8 +44,7 @@ CHECKS = {  # name in `check:` → field of an eval row; others go into the row'
 }
 HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
 """What `judge` may name, faults beside the content; `skill_claims`: claims of arithmetic and spelling as well."""
-DIAGNOSTIC = "diagnostic"
-"""The `claim` of a component about which nothing is said in public, whatever its gates show."""
+DIAGNOSTIC = "diagnostic"  # the `claim` of a component about which nothing is said in public
 _OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
 _ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
 _SHIPPED = Path(__file__).parents[1] / "configs" / "mixtures"

@@ -24,10 +24,7 @@ def exact(share: float | Fraction) -> Fraction:
 
 
 def largest_remainder(total: int, weights: Mapping[K, float | Fraction]) -> dict[K, int]:
-    """Split ``total`` into whole numbers by weight: whole parts first, then one more by largest remainder.
-
-    Of equal remainders the one that comes first is served first.
-    """
+    """Split ``total`` by weight: whole parts first, then one more by largest remainder (of equals, to the first)."""
     whole = sum(map(exact, weights.values()))
     quotas = {name: total * exact(weight) / whole for name, weight in weights.items()}
     parts = {name: int(quota) for name, quota in quotas.items()}

@@ -5,8 +5,7 @@
     rows.jsonl.gz   any of them but parquet, packed; also .zst
 
 Only the record in hand is in memory (of parquet a batch). One larger than `LARGEST` is never parsed: it is yielded as a
-fault, a ValueError in words that continue "FILE:LINE: ", and so is a line that is not JSON; the caller says what
-becomes of it. After a `BrokenError` nobody knows where the next record begins: it is the last.
+fault, a ValueError in words that continue "FILE:LINE: ", and so is a line that is no JSON. A `BrokenError` is the last.
 """
 
 import codecs
@@ -30,14 +29,13 @@ Numbered = Iterator[tuple[int, Any]]
 NaN = Callable[[], None] | None
 Choice = Callable[[list[str]], list[str]] | None
 
-LARGEST = 1 << 20
-"""Bytes of a row. A conversation of a megabyte has a quarter of a million tokens, and reading it takes a second."""
+LARGEST = 1 << 20  # bytes of a row: a megabyte has a quarter of a million tokens
 _CHUNK = 1 << 18  # bytes of a list that are looked at together
 _SPACE = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*")  # and the comma between two items of a list
 
 
 class BrokenError(JSONFaultError):
-    """A fault that hides the rest of the file."""
+    """A fault after which nobody knows where the next record begins."""
 
 
 def file_kind(path: str | Path) -> str:

@@ -28,11 +28,9 @@ UNSUPPORTED = {
     **dict.fromkeys(("chosen", "rejected"), "preference pairs"),
 }
 """Fields of rows and turns that picochat has no way to learn, and what they hold."""
-MARKS = ("weight", "loss_weight", "train", "training")
-"""Fields of rows and turns that say whether they are learnt."""
+MARKS = ("weight", "loss_weight", "train", "training")  # fields of rows and turns that say whether they are learnt
 _LEARNT = {"none": None, "": None, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
-CONTROL = re.compile(r"<\|\w+\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|### END\b")
-"""What other tools put between turns: in a text it is taken for text."""
+CONTROL = re.compile(r"<\|\w+\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|### END\b")  # of other tools
 
 
 class UnsupportedError(ValueError):

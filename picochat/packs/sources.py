@@ -19,8 +19,7 @@ from picochat.packs.quotas import Side, largest_remainder
 from picochat.packs.shapes import rows_of
 from picochat.packs.tasks.base import Draw, Problem
 
-LONGEST = 1000
-"""Characters of prompt and reply together; longer rows would not fit a small model's context."""
+LONGEST = 1000  # characters of prompt and reply together: longer rows would not fit a small model's context
 _POOL = 10_000  # the records that rows are chosen from, at least (a split may have fewer) …
 _TRIES = 20  # … and at least so many for each row wanted
 
