@@ -82,19 +82,18 @@ def _answer(said: str, answer: str, alone: bool) -> bool:
 def _compare(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
     """The one candidate of the reply, in the row's answer style, against the answers."""
     right = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else accepted(row)
-    style, final = row.get("answer_style"), answers.final_answer(reply)
-    direct = style == "direct"
-    candidates: list[str] = [reply]  # "direct": nothing but the answer
-    exactly: str | None = reply
-    if not direct and (style == "scratchpad" or row.get("steps")):
-        said, exactly = answers.marked(reply, "last_mark"), final
+    style, exactly = row.get("answer_style"), answers.final_answer(reply)
+    if style == "direct":  # nothing but the answer
+        candidates, exactly = [reply], reply
+    elif style == "scratchpad" or row.get("steps"):
+        said = answers.marked(reply, "last_mark")
         if said is None:
             return Grade(False, reason="no_final_answer")
         candidates = [said]
-    elif not direct:  # the row does not say; any form is understood
-        said, exactly = answers.plain_answer(reply), final or reply
-        candidates = [said, *answers.other_readings(said, reply)]
-    passed = any(same(said, answer, direct) for said in candidates if said for answer in right)
+    else:  # the row does not say; any form is understood
+        said = answers.plain_answer(reply)
+        candidates, exactly = [said, *answers.other_readings(said, reply)], exactly or reply
+    passed = any(same(one, answer, style == "direct") for one in candidates if one for answer in right)
     strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in right)
     return Grade(passed, passed and strict, candidates[0] if exactly is None else exactly)
 
