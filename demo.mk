@@ -14,8 +14,9 @@ SKILL_STEPS := 1700
 RELEASE_STEPS := 75
 SKILL_ROWS := 1200
 RELEASE_ROWS := 600
-# --sealed: held-out problems by a salt drawn at random, which no choice can have looked at
+# --sealed: held-out problems by a salt drawn at random, which no choice can have looked at; both packs take the same one
 SEALED :=
+SALT = $(if $(SEALED),--split-salt $$(sed -n 's/.*"split_salt": "\(.*\)".*/\1/p' $(RUN)/capability-pack/task_mixture_capability.json))
 DATA := $(RUN)/data/dataset_pack.json
 TOK  := $(RUN)/tokenizer.json
 BASE := $(RUN)/base/best_checkpoint
@@ -67,10 +68,10 @@ $(SKILL_CHAT): | $(DATA)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile capability \
 	    --sft-rows 60000 --eval-rows $(SKILL_ROWS) --source offline --skill-answer-style scratchpad --no-promote $(SEALED)
 
-$(RELEASE_CHAT): | $(DATA)
+$(RELEASE_CHAT): | $(DATA) $(SKILL_CHAT)
 	$(call stage,release task pack)
 	$(PICO) data task-pack --dataset-pack $(DATA) --out-dir $(@D) --profile release \
-	    --sft-rows 8000 --eval-rows $(RELEASE_ROWS) --source offline --no-promote
+	    --sft-rows 8000 --eval-rows $(RELEASE_ROWS) --source offline --no-promote $(SALT)
 
 # 3. tokenizer: bytes, and the words of the training rows that spare the most tokens; all other words stay letters (a demo
 # has no time to learn which letters stand behind a merged token)
