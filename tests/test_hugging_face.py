@@ -73,7 +73,8 @@ def test_a_model_of_the_hub_is_named_like_a_folder_and_judged_before_it_is_fetch
         assert done.returncode == 2 and "holds a model of type gpt2" in done.stderr, done.stderr
         assert not any("safetensors" in path for _, path in hub.asked)
         done = run(hub, tmp_path, sys.executable, "-m", "picochat", *words, "owner/missing")
-        assert done.returncode == 2 and "picochat: error: owner/missing of the hub is not a model" in done.stderr
+        missing = "picochat: error: there is no folder owner/missing, and the hub does not give it: "
+        assert done.returncode == 2 and missing in done.stderr, done.stderr
 
 
 def test_hugging_faces_own_command_pushes_a_checkpoint_whole(model: Path, tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_pat
     importlib.util.find_spec("lm_eval") is None, reason="needs lm-eval: pip install 'picochat[interop]'"
 )
 def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, tmp_path: Path) -> None:
-    write_rows(tmp_path / "eval.jsonl", ROWS[:-1])  # without the row that lm-eval cannot ask
+    rows = [row for row in ROWS[:-1] if row.get("correct_choice") != "365"]  # without those that lm-eval cannot ask
+    write_rows(tmp_path / "eval.jsonl", rows)
     checkpoint = run_folder / "best_checkpoint"
     words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--device", "cpu"]
     main(["eval", "chat", *words, "--max-new-tokens", "40", "--out-dir", str(tmp_path / "ours")])
