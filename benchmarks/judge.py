@@ -1,13 +1,12 @@
 """How fair is the judge? Prints four tables.
 
-    python benchmarks/judge.py DIR     DIR: files of chat data (JSON, JSONL) with replies that people found good
+    python benchmarks/judge.py DIR     DIR: files of rows (JSON, JSONL, any form) with replies that people found good
 
 1 false alarms: good replies, judged on rows that every reply passes · 2 echoes, loops and boasts planted in them
 3 CPU seconds for a reply of 1 MB of one character class · 4 the text rules on judged_replies.toml
 """
 
 import argparse
-import json
 import re
 import time
 import tomllib
@@ -15,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from picochat.blocks import Table, interval, percent, terminal
 from picochat.evidence.checks import grade
@@ -23,9 +21,9 @@ from picochat.evidence.clusters import wilson
 from picochat.evidence.habits import claims_ability
 from picochat.evidence.scoring import score
 from picochat.evidence.texts import units
+from picochat.packs.formats import Reading, Tally, iter_rows
 from picochat.packs.rows import Row
 
-NAMES = (("question", "answer"), ("prompt", "completion"), ("instruction", "output"))
 BOASTS = re.findall(
     r"I [^.]*\.",
     "I can browse the web for you. I looked it up online. I have access to the internet. I can see your face. I know "
@@ -37,29 +35,12 @@ Pairs = list[tuple[str, str]]
 
 
 def pairs(path: Path) -> Pairs:
-    """(prompt, reply) of all records of a file, in the usual forms."""
-    text = path.read_text(encoding="utf-8")
-    records = json.loads(text) if path.suffix == ".json" else map(json.loads, filter(str.strip, text.splitlines()))
-    found = [pair for record in records for pair in _turns(record)]
+    """(prompt, reply) of all rows of a file that picochat reads."""
+    tally = Tally(Reading(on_unsupported="drop", on_bad="drop", strip_control=True))
+    turns = (pair for _, row in iter_rows(path, "chat", tally) for pair in pairwise(row["messages"]))
     return [
-        (prompt, reply.removesuffix("<|endoftext|>")) for prompt, reply in found if prompt.strip() and reply.strip()
+        (ask["content"], say["content"]) for ask, say in turns if (ask["role"], say["role"]) == ("user", "assistant")
     ]
-
-
-def _turns(record: Any) -> Iterator[tuple[str, str]]:
-    chat = record.get("messages") or record.get("conversations") or []
-    said = [(one.get("role") or one.get("from"), _text(one.get("content") or one.get("value"))) for one in chat]
-    yield from ((a, b) for (asks, a), (says, b) in pairwise(said) if asks in ("user", "human") and says != asks)
-    for task in record.get("instances", [record]):
-        for asked, answered in NAMES:
-            prompt, more = record.get(asked) or task.get(asked), task.get("input")
-            if isinstance(prompt, str) and isinstance(task.get(answered), str):
-                yield f"{prompt}\n{more}" if more else prompt, task[answered]
-
-
-def _text(content: Any) -> str:
-    parts = content if isinstance(content, list) else [{"text": str(content)}]
-    return "".join(part.get("value") or part.get("text") or "" for part in parts)
 
 
 def planted(prompt: str, reply: str) -> Iterator[tuple[str, str, str]]:
