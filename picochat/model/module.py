@@ -102,7 +102,8 @@ class ChatModule(LightningModule):
         if data is None:
             raise UserError(
                 "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); with loaders alone "
-                "or under Fabric train picochat.model.decoder.Decoder"
+                "or under Fabric train picochat.model.decoder.Decoder, and load a last.ckpt's model folder (`picochat "
+                "export`)"
             )
         return data
 
