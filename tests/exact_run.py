@@ -5,8 +5,6 @@ python tests/exact_run.py        writes tests/golden_losses.json anew: say in th
 
 import csv
 import json
-import os
-import signal
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ from picochat.datamodules import ChatDataModule
 from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
 from picochat.model.optim import OptimizerConfig
-from picochat.model.sharding import ShardedStrategy
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 
@@ -38,24 +35,8 @@ class Run:
     batch_size: int = 4
     accumulate: int = 1
     ranks: int = 1
-    sharded: bool = False
-    kill_at: int | None = None
-    resume: bool = False
     learning_rate: float = 0.004
-    optimizer: str = "adamw"
     compile: bool = False
-    save_every: int = 5
-
-
-class Kill(Callback):
-    """kill -9, sent by the process to itself behind a step; no Python code runs after it."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class KeepFirstGradients(Callback):
@@ -76,24 +57,18 @@ def open_data(folder: str | Path, **settings: Any) -> ChatDataModule:
     return ChatDataModule(**{**paths, "context_length": 192, **settings})
 
 
-def fit(run: Run) -> ChatModule:
+def fit(run: Run) -> None:
     """Train, and leave the results in the run's folder."""
     torch.set_num_threads(1)
     seed_everything(1, verbose=False)
     root = Path(run.root)
     root.mkdir(parents=True, exist_ok=True)
-    optimizer: dict[str, Any] = {"name": run.optimizer, "learning_rate": run.learning_rate}
     module = ChatModule(
         DecoderConfig(512, 32, 64, 2, 4, 2, 8),
-        optimizer=OptimizerConfig(**optimizer, matrix_learning_rate=5 * run.learning_rate),
+        optimizer=OptimizerConfig("adamw", run.learning_rate),
         compile=run.compile,
     )
-    callbacks: list[Callback] = [LRSchedule(warmup_steps=4, min_lr_ratio=0.1), LastCheckpoint(run.save_every)]
-    if not run.sharded:  # gradients are slices
-        callbacks.append(KeepFirstGradients(root / "gradients.pt"))
-    if run.kill_at is not None:
-        callbacks.append(Kill(run.kill_at))
-    strategy: Any = ShardedStrategy() if run.sharded else "ddp_fork" if run.ranks > 1 else "auto"
+    keep = KeepFirstGradients(root / "gradients.pt")
     trainer = Trainer(
         max_steps=run.steps,
         accumulate_grad_batches=run.accumulate,
@@ -103,18 +78,16 @@ def fit(run: Run) -> ChatModule:
         num_sanity_val_steps=0,
         accelerator="cpu",
         devices=run.ranks,
-        strategy=strategy,
+        strategy="ddp_fork" if run.ranks > 1 else "auto",
         precision="32-true",
-        callbacks=callbacks,
+        callbacks=[LRSchedule(warmup_steps=4, min_lr_ratio=0.1), LastCheckpoint(5), keep],
         plugins=[AtomicCheckpointIO()],
         logger=RunLogger(save_dir=str(root)),
         default_root_dir=root,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    data = open_data(run.data, batch_size=run.batch_size, block_size=100)
-    trainer.fit(module, data, ckpt_path=root / "last.ckpt" if run.resume else None)
-    return module
+    trainer.fit(module, open_data(run.data, batch_size=run.batch_size, block_size=100))
 
 
 def logged(root: Path, name: str) -> dict[int, float]:

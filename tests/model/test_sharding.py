@@ -3,21 +3,15 @@
 import copy
 import json
 import multiprocessing
-import os
-import signal
-import socket
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from exact_run import Run, fit, make_data
 from tiny_model import Watch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
@@ -121,46 +115,6 @@ def test_two_ranks_with_checkpointed_blocks_learn_what_one_learns(name: str, nea
     weights = torch.load(two_ranks / f"{name}.pt")
     for place, expected in model.state_dict().items():
         torch.testing.assert_close(weights[place], expected, rtol=0, atol=20 * near)
-
-
-def train(rank: int, folder: str, port: int, first: bool) -> None:
-    """Six steps without a break, and a run that is killed before its fifth; or the second half of that one."""
-    os.environ.update(TORCHELASTIC_RUN_ID="test", RANK=str(rank), LOCAL_RANK=str(rank), GROUP_RANK="0")
-    os.environ.update(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    warnings.simplefilter("ignore")
-    run = Run(f"{folder}/straight", f"{folder}/data", 6, ranks=2, sharded=True, optimizer="muon", save_every=2)
-    if first:
-        fit(run)
-        fit(replace(run, root=f"{folder}/killed", kill_at=5))
-    fit(replace(run, root=f"{folder}/killed", resume=True))
-
-
-def test_a_sharded_run_that_is_killed_and_resumed_ends_bit_identical(tmp_path: Path) -> None:
-    make_data(tmp_path / "data")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert -signal.SIGKILL in on_two_ranks(train, str(tmp_path), port, True)  # the other may die of its absence
-    kept = torch.load(tmp_path / "killed" / "last.ckpt", weights_only=True)
-    assert kept["global_step"] == 4
-    assert on_two_ranks(train, str(tmp_path), port, False) == [0, 0]
-    straight, resumed = (
-        torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("straight", "killed")
-    )
-    assert resumed["global_step"] == 6
-    for part in ("state_dict", "optimizer_states"):
-        for one, other in zip(tensors(straight[part]), tensors(resumed[part]), strict=True):
-            assert torch.equal(one, other)
-    changed = zip(tensors(kept["optimizer_states"]), tensors(resumed["optimizer_states"]), strict=True)
-    assert not all(torch.equal(one, other) for one, other in changed)
-
-
-def tensors(tree: Any) -> list[Tensor]:
-    """All of them, in order."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
-    return [tensor for branch in branches for tensor in tensors(branch)]
 
 
 def test_recomputed_blocks_give_the_same_gradients_and_keep_less() -> None:

@@ -27,6 +27,7 @@ IMPATIENT = (
     '"init_args": {"monitor": "val/loss", "patience": 1, "min_delta": 100.0}}'
 )
 SLOW = """
+import os
 import time
 from pathlib import Path
 from lightning import Callback
@@ -38,7 +39,7 @@ class Slow(Callback):
 
     def wait(self, place, trainer):
         if place == self.at and trainer.global_step == self.step and trainer.sanity_checking == (place == "sanity"):
-            print("at", place, flush=True)
+            os.write(1, f"at {place}\\n".encode())  # whole, whatever the other rank writes
             end = time.monotonic() + self.seconds
             while time.monotonic() < end and not Path("go-on").exists():
                 time.sleep(0.02)
@@ -133,6 +134,12 @@ def kill(folder: Path, words: Sequence[str], step: int) -> Path:
     run.send(signal.SIGKILL)
     assert run.end() == -signal.SIGKILL
     return folder
+
+
+def second_rank(run: Forked) -> int:
+    """The process that rank 0 started."""
+    number = run.process.pid
+    return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
 
 
 _NUMBERS = itertools.count()

@@ -7,7 +7,20 @@ import time
 from pathlib import Path
 
 import pytest
-from killable import IMPATIENT, RESUME, TWO, command, fit, go_on, logged, results, slow, start, write_config
+from killable import (
+    IMPATIENT,
+    RESUME,
+    TWO,
+    command,
+    fit,
+    go_on,
+    logged,
+    results,
+    second_rank,
+    slow,
+    start,
+    write_config,
+)
 
 METRICS = ["train/loss", "val/loss", "eval/loss", "eval/untagged/pass_rate"]
 
@@ -26,11 +39,6 @@ def assert_same_numbers(run: Path, expected: Path) -> None:
         wanted = logged(expected, name)
         assert len(wanted) == (12 if name == "train/loss" else 3)
         assert logged(run, name) == pytest.approx(wanted, rel=1e-4), name
-
-
-def ranks_of(process: int) -> list[int]:
-    """The processes that rank 0 started."""
-    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def test_two_ranks_log_what_one_logs_and_a_run_goes_on_with_one(pair: Path, undisturbed: Path) -> None:
@@ -77,7 +85,7 @@ def test_when_a_rank_dies_the_other_ends_with_an_error_and_the_run_can_be_resume
     run = start(pair, [*TWO, *slow(place, step=4)])
     run.until(f"at {place}")
     assert run.process.pid is not None
-    other = ranks_of(run.process.pid)[0]
+    other = second_rank(run)
     os.kill((run.process.pid, other)[dead], signal.SIGKILL)
     go_on(pair)
     assert run.end() != 0

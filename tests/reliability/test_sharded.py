@@ -1,11 +1,26 @@
 """`picochat fit` with FSDP2 over two gloo ranks: the numbers of one, a checkpoint, a model folder of it."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from killable import RESUME, TWO, fit, logged, refused, write_config
+from killable import (
+    RESUME,
+    TWO,
+    fit,
+    go_on,
+    logged,
+    refused,
+    results,
+    second_rank,
+    slow,
+    start,
+    state,
+    write_config,
+)
 from safetensors.torch import load_file
 
 from picochat.cli import main
@@ -42,6 +57,21 @@ def test_a_sharded_run_is_that_of_one_rank_resumes_and_exports(
     fit(folder, [*SHARDED, "--force"])
     for name in NAMES:
         assert logged(folder / "run", name) == pytest.approx(logged(folder / "one", name), rel=1e-3), name
+
+
+def test_a_sharded_run_of_which_a_rank_is_killed_is_resumed_and_ends_bit_identical(folder: Path) -> None:
+    write_config(folder, batch_size=2)
+    muon = [*SHARDED, "--model.optimizer.name=muon"]
+    fit(folder, muon)
+    whole = (folder / "run").rename(folder / "whole")
+    run = start(folder, [*muon, *slow("step", step=9)])
+    run.until("at step")
+    os.kill(second_rank(run), signal.SIGKILL)
+    go_on(folder)
+    assert run.end() != 0
+    assert state(folder / "run")[".2"] == 8
+    fit(folder, [*muon, *RESUME])
+    assert results(folder / "run") == results(whole)
 
 
 @pytest.mark.slow
