@@ -213,11 +213,14 @@ class RunReport(Callback):
         described = data.describe().splitlines() if hasattr(data, "describe") else []
         names = list(dict.fromkeys(name for row in self._validations for name in row))
         losses = [[row.get(name, "") for name in names] for row in self._validations]
+        prefix = "data/learnt/"
+        learnt = [(name.removeprefix(prefix), f"{speed.pop(name):.1%}") for name in list(speed) if prefix in name]
         figures = [(name, f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in speed.items()]
         present = [f"{name}: {text}" for name, text in FILES.items() if (root / name).exists()]
         blocks = [
             Text([f"Time: {duration(time.monotonic() - self._started)}"]),
             Table(("metric", "whole run"), figures, title="Speed" if speed else ""),
+            Table(("lane", "supervised tokens"), learnt, title="Mixture" if learnt else ""),
             Text(described, style="code", title="Data" if described else ""),
             Table(names, losses, left=0, title="Validations" if losses else ""),
             Text(present, style="list", title="Files"),
