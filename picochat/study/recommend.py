@@ -42,9 +42,9 @@ class Proposal:
     """Where to go from a mixture.
 
     Attributes:
-        shares: of the draws, by lane; the present ones where nothing is resolved.
+        shares: of the draws, by lane; the present ones where no gain is resolved.
         worth: of each lane: points of the mean score that a share of 1 would add, less the mean of all lanes.
-        gain: predicted, over new seeds; None where nothing is resolved.
+        gain: predicted, over new seeds; None where none is resolved.
         seeds: runs of each mixture that would show such a gain with 80 % power, from 3 to 12.
     """
 
@@ -137,21 +137,15 @@ def _slope(logits: Array) -> Array:
 
 def proposal_blocks(shares: Mapping[str, float], found: Proposal, lanes: int, command: str) -> list[Block]:
     """The proposal in words, with the command that tests it."""
-    title = "Next mixture"
     if found.gain is None:
-        return [Text(["No lane is shown to be worth more or less than the others: nothing is proposed."], title=title)]
+        return [Text(["No gain by other shares is shown: nothing is proposed."], title="Next mixture")]
     said = f"Predicted: {_points(found.gain)} points in the mean of {lanes} eval lanes."
     rows = [
-        (
-            own.lane,
-            f"{shares[own.lane]:.1%}",
-            f"{found.shares[own.lane]:.1%}",
-            f"{own.value / 100:+.2f}{' *' * own.found}",
-        )
-        for own in found.worth
+        (lane, f"{shares[lane]:.1%}", f"{share:.1%}", f"{one.value / 100:+.2f}{' *' * one.found}")
+        for (lane, share), one in zip(found.shares.items(), found.worth, strict=True)
     ]
     return [
-        Text([said, *_DOUBTS], title=title),
+        Text([said, *_DOUBTS], title="Next mixture"),
         Table(_HEAD, rows),
         Text([f"picochat study run {command}", f"picochat study report --recommend {command}"], "code"),
     ]
