@@ -64,7 +64,6 @@ STORY = "There are {b} apples, {a} more, {c} less."
         (Spaced(["cat"]), "spaced", "cat", "{word}", "cat, spaced | 1 c | 2 a | 3 t | c a t"),
         (Reverse(["cat"]), "reverse", "cat", "{word}", "cat, reverse | 1 c | 2 a | 3 t | 3 t | 2 a | 1 c | tac"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_working_goes_step_by_step(task: Task, stage: str, value: object, asked: str, lines: str) -> None:
     *steps, answer = lines.split(" | ")
@@ -96,7 +95,6 @@ def test_working_goes_step_by_step(task: Task, stage: str, value: object, asked:
         ["2x47", "2:7", "1:7+7=14", "14: 4, carry 1", "2:4", "1:4+4=8", "8+1=10"],  # wrong last sum
         ["7+5=12", "27+15", "7+5=12, carry 1", "3+1=4"],  # lines before the operands
     ],
-    ids=str,
 )
 def test_wrong_working_is_refused(lines: list[str]) -> None:
     with pytest.raises(ValueError, match=r"'|lines"):
