@@ -27,7 +27,8 @@ SHARDS = [[f"shard {shard} text {row}" for row in range(4)] for shard in range(3
 def run(hub: LoopbackHub, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
     home.mkdir(exist_ok=True)
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0"}
-    environment = {**os.environ, **settings, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    patience = {"HF_HUB_ETAG_TIMEOUT": "600", "HF_HUB_DOWNLOAD_TIMEOUT": "600"}  # of 10 s, on a busy machine
+    environment = {**os.environ, **settings, **patience, "HF_HUB_DISABLE_TELEMETRY": "1"}
     return subprocess.run(command, capture_output=True, text=True, cwd=home, env=environment)
 
 
