@@ -192,10 +192,10 @@ def _hash(file: Path, changed: int) -> str:
 
 @cache
 def _code() -> str:
-    """The hash of what decides about weights and verdicts: picochat's sources and data, but for studies."""
+    """The hash of what decides about weights and verdicts: picochat's sources and data, but for pages and studies."""
     digest, root = hashlib.sha256(), Path(__file__).parents[1]
     for folder, names, files in os.walk(root, followlinks=True):
-        names[:] = sorted(name for name in names if name not in ("study", "__pycache__"))
+        names[:] = sorted(name for name in names if name not in ("study", "board", "templates", "__pycache__"))
         for name in sorted(files):
             digest.update(Path(folder, name).read_bytes())
     return digest.hexdigest()

@@ -180,7 +180,10 @@ class Study(Settings):
             UserError: a run is not finished, or its files are not as it left them.
         """
         if waiting := [folder for folder in self.runs if not is_finished(folder)]:
-            raise UserError(f"{len(waiting)} of {len(self.runs)} runs are not finished; `picochat study run` goes on")
+            others = sum(is_finished(one) for one in (self.folder / "runs").glob("*") if one not in self.runs)
+            known = f" ({others} finished ones are of other settings, files or picochat code)" if others else ""
+            unfinished = f"{len(waiting)} of {len(self.runs)} runs are not finished{known}"
+            raise UserError(f"{unfinished}; `picochat study run` goes on")
         measured = Measured(
             f"Study {self.folder.name}",
             self.design,

@@ -77,6 +77,11 @@ def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pyte
     main(["study", "run", "lanes.yaml"])
     assert "9 of 9 runs are finished" in (said := capsys.readouterr().out)
     assert "9 of 9 runs began under another plan" in said
+    # Rows that changed make other runs; what there is is not passed over in silence.
+    rows = Path("eval.jsonl")
+    rows.write_text(rows.read_text() + "\n")
+    said = refusal(capsys, "report", "lanes.yaml")
+    assert "9 of 9 runs are not finished (9 finished ones are of other settings" in said
 
 
 @pytest.mark.parametrize(("steps", "seconds"), [(700, 2 + 350 + 7), (4, 2 + 2 + 7)])
