@@ -1,13 +1,15 @@
 """Memorisation or generalisation? In: a checkpoint, its training rows, held-out rows. Out: a `Fit`. Next: report.
 
-                      train side                   held-out side
-by generation         exact reproduction, answer correct
-by teacher forcing    token accuracy, nll a token (nats), given the right reply so far
+                          train side                   held-out side
+    by generation         exact reproduction, answer correct
+    by teacher forcing    token accuracy, nll a token (nats), given the right reply so far
 
-train 100 %, held-out 98 %    the skill generalises
-train 100 %, held-out 20 %    the rows were memorised
-train  30 %, held-out 28 %    not learnt yet
-train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: the gap may be -2 or +49 points
+    train 100 %, held-out 98 %    the skill generalises
+    train 100 %, held-out 20 %    the rows were memorised
+    train  30 %, held-out 28 %    not learnt yet
+    train  52 %, held-out 26 %    undecided where 23 rows a side stand behind it: the gap may be -2 or +49 points
+
+Both sides are sampled alike: as many rows of each category as `max_rows` allows, chosen by the seed.
 """
 
 import random
