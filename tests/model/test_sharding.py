@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from tiny_model import Watch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -145,6 +146,17 @@ def pretended(ranks: int) -> Iterator[Any]:
         dist.destroy_process_group()
 
 
+def counting(sent: Counter[str], ranks: int) -> Watch:
+    """Counts the bytes of collectives in rings: a rank's share of the whole goes R - 1 times."""
+
+    def see(name: str, args: Any) -> None:
+        for part, key, place in (("allgather_base", "all_gather", 0), ("reduce_scatter_base", "reduce_scatter", 1)):
+            if part in name:
+                sent[key] += round(args[place].nbytes * (ranks - 1) / ranks)
+
+    return Watch(see)
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bf16"])
 @pytest.mark.parametrize("ranks", [8, 512])
 def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) -> None:
@@ -155,14 +167,8 @@ def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) ->
         shard(model, mesh, half=half)
         mine = [parameter.to_local() for parameter in model.parameters()]  # type: ignore[attr-defined]
         optimizer = build_optimizer(model, OptimizerConfig("adamw"))
-        sent: Counter[str] = Counter()  # bytes, rings: a rank's share of the whole goes R - 1 times
-
-        def see(name: str, args: Any) -> None:
-            for part, key, place in (("allgather_base", "all_gather", 0), ("reduce_scatter_base", "reduce_scatter", 1)):
-                if part in name:
-                    sent[key] += round(args[place].nbytes * (ranks - 1) / ranks)
-
-        with Watch(see), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        sent: Counter[str] = Counter()
+        with counting(sent, ranks), torch.autocast("cpu", torch.bfloat16, enabled=half):
             nll(model, torch.randint(1000, (1, 17))).backward()
         optimizer.step()
         state = [value.to_local() for one in optimizer.state.values() for value in one.values() if value.ndim]
@@ -173,3 +179,23 @@ def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) ->
     assert set(sent) == {"all_gather", "reduce_scatter"}
     for name, count in sizes.traffic(config, setup).items():
         assert sent[name] == pytest.approx(count, rel=0.01), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [8, 512])
+def test_the_largest_shipped_model_is_cut_up_and_sent_as_planned(ranks: int) -> None:
+    """1.12 B parameters of scale/h200-1b.yaml, as tensors without contents."""
+    config = DecoderConfig(32_768, 2048, 5440, 24, 16, 4, 128)
+    setup = Setup(1, 16, ranks=ranks, sharded=True)
+    sent: Counter[str] = Counter()
+    with pretended(ranks) as mesh, FakeTensorMode():
+        model = Decoder(config)
+        shard(model, mesh, half=True)
+        mine = [parameter.to_local() for parameter in model.parameters()]  # type: ignore[attr-defined]
+        with counting(sent, ranks), torch.autocast("cpu", torch.bfloat16):
+            model.logits(model(torch.zeros(1, 16, dtype=torch.long))).float().sum().backward()
+        gradients = [parameter.grad.to_local() for parameter in model.parameters()]  # type: ignore[union-attr]
+    assert model.config.num_parameters > 1.1e9
+    assert sizes.memory(config, setup)["weights"] == sum(tensor.nbytes for tensor in mine) < 4.5e9 / ranks * 1.02
+    assert sizes.memory(config, setup)["gradients"] == sum(tensor.nbytes for tensor in gradients)
+    assert sizes.traffic(config, setup) == sent
