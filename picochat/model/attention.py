@@ -20,7 +20,7 @@ of a head, so a run uses one throughout; rows without document_ids are plainly c
               FlashAttention refuses, and the CPU when compiled
 
 On the CPU attention computes in float32 under autocast too: the kernel's bfloat16 backward takes up to three times as
-long (benchmarks/profiles.py).
+long.
 """
 
 import contextlib
