@@ -133,15 +133,6 @@ def precision(design: Design, sigma: float, cells: int) -> Precision:
     return Precision(error, freedom, *(smallest_visible(error, freedom, tests) for tests in (1, cells)))
 
 
-def leave_one_out_cost(lanes: int) -> float:
-    """How many times the array's variance leaving out one lane at a time has, with as many runs.
-
-    S runs an arm and √L S with all lanes, the best division (Dunnett 1955, JASA 50, 1096-1121), have the variance
-    σ² (1 / S + 1 / (√L S)) = σ² (1 + √L)² / N; the array has 4 σ² / N.
-    """
-    return float((1 + lanes**0.5) ** 2 / 4)
-
-
 def _folded(arms: int) -> Array:
     """An array of half as many columns as rows; the first row is all on."""
     turned = [-np.roll(_PLACKETT_BURMAN, shift) for shift in range(11)]

@@ -16,7 +16,7 @@ from picochat.files import write_files
 from picochat.study.design import Design, Precision
 from picochat.study.effects import CURVATURE, NATS, POINTS, Effect, Effects, Sums, estimate
 
-EXPLORED = 3  # exploratory effects that the sentence of an eval lane names
+_NAMED = 3  # exploratory effects that the sentence of an eval lane names
 _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
             "smallest_visible")  # fmt: skip
 
@@ -102,8 +102,8 @@ def _sentences(study: Measured, unit: str, effects: Effects) -> list[str]:
         hidden = [cell.smallest_visible for cell in own if cell.smallest_visible is not None]
         parts = [_finding(cell, unit, study.compared_with) for cell in declared]
         if others:
-            shown = [_finding(cell, unit, study.compared_with) for cell in others[:EXPLORED]]
-            more = [f"{len(others) - EXPLORED} more"] if len(others) > EXPLORED else []
+            shown = [_finding(cell, unit, study.compared_with) for cell in others[:_NAMED]]
+            more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
             parts.append(f"exploratory: {', '.join(shown + more)}")
         if parts:
             said.append(f"{on}: {'; '.join(parts)}")
