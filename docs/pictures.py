@@ -29,12 +29,8 @@ def main(named: dict[str, str]) -> None:
             for scheme in ("light", "dark"):
                 tab = browser.open(Path(page), width=WIDTH, dark=scheme == "dark")
                 place = tab.evaluate(DRAWING)
-                clip = {
-                    "x": place["x"] - 8,
-                    "y": place["y"],
-                    "width": place["width"] + 16,
-                    "height": place["height"] + 8,
-                }
+                clip = {"x": place["x"] - 12, "y": place["y"] - 8, "width": place["width"] + 24}
+                clip["height"] = place["height"] + 20
                 shot = tab.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip | {"scale": 2})
                 (STATIC / f"{name}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))
                 print(f"wrote {STATIC / name}-{scheme}.png")

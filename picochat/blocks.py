@@ -24,6 +24,7 @@ WRITTEN: tuple[Medium, ...] = ("markdown", "page")
 Share = tuple[float, Sequence[float] | None]
 """A share with both ends of its 95 % interval, all from 0 to 1; None where there is no interval."""
 _SOME = 12  # replies that Markdown shows
+_WIDE = 100  # columns of a terminal that a matrix may take
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _MARKED = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
@@ -81,15 +82,17 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Differences(Block):
-    """Differences around zero, drawn on pages only: lane → its value, its interval if there is one, and single runs."""
+    """Differences beside zero, drawn on pages only: lane → its value, its interval if there is one, and single runs."""
 
     lanes: Mapping[str, tuple[float, Sequence[float] | None, Sequence[float]]]
 
     @property
-    def reach(self) -> float:
-        """The largest distance from zero that is to be drawn."""
-        places = (abs(place) for value, ends, runs in self.lanes.values() for place in (value, *(ends or ()), *runs))
-        return max(0.01, *places)
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest place that is drawn; zero always is, and never at the very edge."""
+        places = [place for value, ends, runs in self.lanes.values() for place in (value, *(ends or ()), *runs)]
+        low, high = min(0.0, *places), max(0.0, *places)
+        edge = max(0.01, 0.02 * (high - low))
+        return low - edge, high + edge
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,34 @@ def _terminal_body(block: Any) -> str:
         case Text():
             return "\n".join(map(printable, block.lines))
         case Table() if block.rows:
-            return aligned([block.head, *_indented(block, "  ", str)], block.left)
+            table = aligned([block.head, *_indented(block, "  ", str)], block.left)
+            fits = max(map(width, table.splitlines())) <= _WIDE
+            return table if fits or not isinstance(block, Matrix) else _numbered(block)
     return ""
+
+
+def _numbered(matrix: Matrix) -> str:
+    """A matrix in parts that fit 100 columns; numbers at the head stand for names, which are long.
+
+                 1     2
+    1 add     +5.0  -0.2
+    2 spell   +0.1  +4.0
+    """
+    corner, *names = matrix.head
+    numbers = {name: f"{number:2}" for number, name in enumerate(names, start=1)}
+    labels = [f"{numbers.get(label, '  ')} {label}" for label, *_ in matrix.rows]
+    cells = [[cell if cell.endswith("*") else f"{cell}  " for cell in row[1:]] for row in matrix.rows]
+    room = _WIDE - max(map(width, labels))
+    most = max(1, room // (2 + max(width(cell) for row in cells for cell in row)))
+    parts = -(-len(names) // most)
+    step = -(-len(names) // parts)
+    said = []
+    for first in range(0, len(names), step):
+        part = slice(first, first + step)
+        head = ["", *(f"{number}  " for number in [*numbers.values()][part])]
+        said.append(aligned([head, *([label, *row[part]] for label, row in zip(labels, cells, strict=True))]))
+    others = [f"{number} {name}" for name, number in numbers.items() if name not in {row[0] for row in matrix.rows}]
+    return "\n".join([printable(corner), "\n\n".join(said), *map(printable, others)])
 
 
 def _markdown_body(block: Any) -> str:

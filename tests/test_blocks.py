@@ -109,6 +109,18 @@ def test_a_matrix_is_a_table_where_nothing_can_be_shaded_and_pictures_are_for_pa
         assert (terminal(picture), markdown(picture)) == ("", "")
 
 
+def test_a_wide_matrix_fits_a_terminal_with_numbers_for_the_names_of_columns() -> None:
+    lanes = [f"bench_of_a_long_name_{number}" for number in range(1, 15)]
+    rows = [(lane, *("+12.3 *" if lane == other else "-1.0" for other in (*lanes, "other"))) for lane in lanes]
+    shown = terminal(Matrix(("with, less without", *lanes, "other"), rows, shades=[])).splitlines()
+    assert max(map(len, shown)) <= 100
+    assert shown[0] == "with, less without"
+    assert shown[1].split() == [str(number) for number in range(1, 9)]
+    assert shown[3].startswith(" 2 bench_of_a_long_name_2    -1.0    +12.3 *   -1.0  ")
+    assert shown[17].split()[:3] == ["9", "10", "11"]
+    assert shown[-1] == "15 other"
+
+
 def test_markdown_shows_some_of_the_replies_that_failed_with_every_label_that_one_of_them_has() -> None:
     good, bad = Reply("row 1 · math", {"reply": "2"}, {}), Reply("row 2", {"prompt": "x|y", "expected": "z"}, {}, True)
     worse = Reply("row 3", {"prompt": "?", "reply": "no"}, {}, True)

@@ -158,10 +158,10 @@ def _precision(study: Measured, effects: Effects) -> Table:
         planned = (f"{plan.error:.1f}", f"{plan.holm:.1f}") if plan else ("–", "–")
         came = (f"{error:.1f}", f"{seen:.1f}") if seen else ("–", "–")
         sigma = (f"{noise.variance**0.5:.1f}", f"{noise.freedom:.0f}")
-        rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), *sigma, planned[0], came[0], planned[1], came[1]))
-    head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom")
-    more = ("error planned", "error came", "visible planned", "visible came")
-    return Table((*head, *more), rows, title="Noise floor and precision in points, planned beside came")
+        both = (f"{before} → {after}" for before, after in zip(planned, came, strict=True))
+        rows.append((on, f"{sizes.sum():.0f}", str(len(sizes)), *sigma, *both))
+    head = ("eval lane", "rows", "problems", "σ of runs", "degrees of freedom", "error", "visible")
+    return Table(head, rows, title="Noise floor and precision in points, planned → came")
 
 
 def _noise(effects: Effects) -> list[str]:
