@@ -26,11 +26,12 @@ from picochat.blocks import Report, Table, clip, markdown_page
 from picochat.callbacks.best_checkpoint import averaged_weights
 from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
-from picochat.evidence.evaluation import answer_rows, load_eval_rows
+from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.lanes import UNTAGGED, Prediction, count
 from picochat.evidence.scoring import Policy
 from picochat.files import write_files
 from picochat.model.engine import Decoding
+from picochat.packs.formats import read_rows
 from picochat.packs.quotas import spread_evenly
 from picochat.packs.records import parse_lines
 from picochat.packs.rows import Row
@@ -105,7 +106,7 @@ class BenchmarkMetrics(Callback):
         if path is None or self.rows_per_lane == 0:
             return
         known = getattr(data, "eval_rows", None) if path == own else None
-        rows = _fitting(load_eval_rows(path) if known is None else [row for _, row in known], data, path)
+        rows = _fitting(read_rows(path, "eval") if known is None else [row for _, row in known], data, path)
         self._lanes = list(dict.fromkeys(row.get(_PROFILE) or UNTAGGED for row in rows))
         self._rows, self._policy = spread(rows, self.rows_per_lane), Policy.of(rows, path)
 
@@ -152,8 +153,7 @@ class BenchmarkMetrics(Callback):
         rates: dict[str, float] = {}
         for lane in self._lanes:
             found = count([one for one in predictions if one.tag(_PROFILE) == lane])
-            steps = found.steps_correct.lines if found.steps_correct else None
-            values = (found.rate, found.prompt_echo, found.unsupported_claims, found.over_refusal, steps)
+            values = (found.rate, found.prompt_echo, found.unsupported_claims, found.over_refusal, found.steps_correct)
             names = (f"eval/{lane.strip('()')}/{name}" for name in METRICS)
             rates |= {name: rate for name, rate in zip(names, values, strict=True) if rate is not None}
         return rates

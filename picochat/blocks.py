@@ -13,17 +13,15 @@ A block names the media that show it: one list is a short answer in the terminal
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Medium = Literal["terminal", "markdown", "page"]
 EVERYWHERE: tuple[Medium, ...] = ("terminal", "markdown", "page")
 WRITTEN: tuple[Medium, ...] = ("markdown", "page")
 Share = tuple[float, Sequence[float] | None]
 """A share with both ends of its 95 % interval, all from 0 to 1; None where there is no interval."""
-_SOME = 12  # replies that Markdown shows
 _WIDE = 100  # columns of a terminal that a matrix may take
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -51,12 +49,7 @@ class Text(Block):
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Rows of cells.
-
-    Attributes:
-        left: how many columns, from the first, are texts; the others are figures and go to the right.
-        depths: the level of each row, from 0, shown by its indent; empty where all are of one level.
-    """
+    """Rows of cells: the first `left` columns are texts, the others figures. `depths` indents rows, from 0 on."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -74,7 +67,7 @@ class Matrix(Table):
 
 @dataclass(frozen=True)
 class Bars(Block):
-    """Rates drawn on pages only: lane → one rate, or those of the two runs of the `key` (None: that run has none)."""
+    """Rates drawn on pages only: lane → one rate, or those of the two runs of the `key`, None where one has none."""
 
     lanes: Mapping[str, Sequence[Share | None]]
     key: Sequence[str] = ()
@@ -97,14 +90,7 @@ class Differences(Block):
 
 @dataclass(frozen=True)
 class Reply:
-    """One row of model text.
-
-    Attributes:
-        head: the line above it: "row 3 · bench_math_addition · failed".
-        parts: label → text, such as "prompt" and "reply".
-        fields: filter → the row's values for it, such as "lane" → ["bench_math_addition"].
-        failed: whether it is marked as a failure.
-    """
+    """One row of model text: a line above it, its parts by label, and its values by filter ("lane" → ["math"])."""
 
     head: str
     parts: Mapping[str, str]
@@ -114,11 +100,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replies(Block):
-    """Rows of model text, and which these are; Markdown shows some of those that failed (of all, where none did)."""
+    """Rows of model text, shown on pages only."""
 
     shown: Sequence[Reply]
     note: str = ""
-    media: Sequence[Medium] = field(default=WRITTEN, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -165,23 +150,11 @@ def markdown_page(report: Report) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows with their columns under each other: `left` columns to the left, the others to the right."""
+    """Rows with their columns under each other, the first `left` to the left and the others to the right."""
     shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(width, column)) for column in zip(*shown, strict=True)]
-    lines = []
-    for row in shown:
-        spaces = [" " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
-        cells = zip(row[:left] + spaces[left:], spaces[:left] + row[left:], strict=True)
-        lines.append("  ".join(map("".join, cells)).rstrip())
-    return "\n".join(lines)
-
-
-def width(text: str) -> int:
-    """Columns of a terminal that a text takes: 1 a sign, 2 for wide ones (北), none for marks over others."""
-    return sum(
-        0 if unicodedata.category(sign) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(sign) in "WF")
-        for sign in text
-    )
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    forms = [f"{'<' if column < left else '>'}{width}" for column, width in enumerate(widths)]
+    return "\n".join("  ".join(map(format, row, forms)).rstrip() for row in shown)
 
 
 def printable(text: str) -> str:
@@ -223,13 +196,13 @@ def interval(ends: Sequence[float] | None) -> str:
     return f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f} %" if ends else "–"
 
 
-def _terminal_body(block: Any) -> str:
+def _terminal_body(block: Block) -> str:
     match block:
         case Text():
             return "\n".join(map(printable, block.lines))
         case Table() if block.rows:
             table = aligned([block.head, *_indented(block, "  ", str)], block.left)
-            fits = max(map(width, table.splitlines())) <= _WIDE
+            fits = max(map(len, table.splitlines())) <= _WIDE
             return table if fits or not isinstance(block, Matrix) else _numbered(block)
     return ""
 
@@ -245,8 +218,8 @@ def _numbered(matrix: Matrix) -> str:
     numbers = {name: f"{number:2}" for number, name in enumerate(names, start=1)}
     labels = [f"{numbers.get(label, '  ')} {label}" for label, *_ in matrix.rows]
     cells = [[cell if cell.endswith("*") else f"{cell}  " for cell in row[1:]] for row in matrix.rows]
-    room = _WIDE - max(map(width, labels))
-    most = max(1, room // (2 + max(width(cell) for row in cells for cell in row)))
+    room = _WIDE - max(map(len, labels))
+    most = max(1, room // (2 + max(len(cell) for row in cells for cell in row)))
     parts = -(-len(names) // most)
     step = -(-len(names) // parts)
     said = []
@@ -258,7 +231,7 @@ def _numbered(matrix: Matrix) -> str:
     return "\n".join([printable(corner), "\n\n".join(said), *map(printable, others)])
 
 
-def _markdown_body(block: Any) -> str:
+def _markdown_body(block: Block) -> str:
     match block:
         case Text(style="code"):
             text = "\n".join(block.lines)
@@ -272,13 +245,6 @@ def _markdown_body(block: Any) -> str:
             rule = ["---" if column < block.left else "---:" for column in range(len(block.head))]
             lines = [" | ".join(line) for line in (map(_cell, block.head), rule, *_indented(block, "&emsp;", _cell))]
             return "\n".join(f"| {line} |" for line in lines)
-        case Replies() if block.shown:
-            pool = [reply for reply in block.shown if reply.failed] or block.shown
-            some = [pool[number * len(pool) // _SOME] for number in range(_SOME)] if len(pool) > _SOME else pool
-            labels = list(dict.fromkeys(label for reply in some for label in reply.parts))
-            rows = [(reply.head, *(clip(reply.parts.get(label, "")) for label in labels)) for reply in some]
-            table = Table(("row", *labels), rows, left=len(labels) + 1)
-            return f"{md(f'{len(some)} of {len(pool)} shown here. {block.note}')}\n\n{_markdown_body(table)}"
     return ""
 
 

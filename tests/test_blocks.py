@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from html import unescape
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -15,8 +14,6 @@ from picochat.blocks import (
     Chart,
     Charts,
     Matrix,
-    Replies,
-    Reply,
     Report,
     Table,
     Text,
@@ -24,7 +21,6 @@ from picochat.blocks import (
     markdown_page,
     md,
     terminal,
-    width,
 )
 
 LANES = Table(("lane", "n", "rate"), [("math", "346", "97.4 %"), ("identity", "134", "8.1 %")])
@@ -45,15 +41,6 @@ def test_columns_of_text_go_to_the_left_and_markdown_says_which_are_figures() ->
         "| --- | ---: | ---: |",
         "| math | 346 | 97.4 % |",
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "columns"), [("abc", 3), ("北京", 4), ("e\u0301", 1), ("a\u200db", 2), ("ｶﾅ", 2), ("👍", 2)]
-)
-def test_wide_signs_take_two_columns_and_marks_none(text: str, columns: int) -> None:
-    assert width(text) == columns
-    lines = terminal(Table(("word", "n"), [(text, "1"), ("abcdefgh", "10")])).splitlines()
-    assert {width(line) for line in lines} == {12}
 
 
 def test_nothing_in_a_text_moves_the_cursor() -> None:
@@ -119,19 +106,3 @@ def test_a_wide_matrix_fits_a_terminal_with_numbers_for_the_names_of_columns() -
     assert shown[3].startswith(" 2 bench_of_a_long_name_2    -1.0    +12.3 *   -1.0  ")
     assert shown[17].split()[:3] == ["9", "10", "11"]
     assert shown[-1] == "15 other"
-
-
-def test_markdown_shows_some_of_the_replies_that_failed_with_every_label_that_one_of_them_has() -> None:
-    good, bad = Reply("row 1 · math", {"reply": "2"}, {}), Reply("row 2", {"prompt": "x|y", "expected": "z"}, {}, True)
-    worse = Reply("row 3", {"prompt": "?", "reply": "no"}, {}, True)
-    assert markdown(Replies([good, bad, worse], "Some of 9.")).splitlines() == [
-        "2 of 2 shown here. Some of 9.",
-        "",
-        "| row | prompt | expected | reply |",
-        "| --- | --- | --- | --- |",
-        "| row 2 | x\\|y | z |  |",
-        "| row 3 | ? |  | no |",
-    ]
-    assert "row 1" in markdown(Replies([good]))
-    assert [line[:8] for line in markdown(Replies([bad] * 30)).splitlines()].count("| row 2 ") == 12
-    assert terminal(Replies([good])) == ""

@@ -119,13 +119,13 @@ def export_lm_eval(args: Namespace) -> None:
     example: picochat data export-lm-eval --input runs/data/eval_task_mixture_capability.jsonl \
         --out-dir runs/lm-eval
     """
-    from picochat.evidence.lm_eval_export import command_line, export_lm_eval
+    from picochat.evidence.lm_eval_export import export_lm_eval
 
     done = export_lm_eval(**arguments_of(args, _EXPORT))
     print(f"wrote {args.out_dir}: {sum(done.tasks.values())} rows in {len(done.tasks)} tasks")
     for reason, count in done.left_out.items():
         print(f"left out: {count} rows {reason}")
-    print(f"\n{command_line(done, args.out_dir)}")
+    print(f"\n{done.command}")
 
 
 def train_tokenizer(args: Namespace) -> None:

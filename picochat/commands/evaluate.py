@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from picochat.blocks import Report, terminal
 from picochat.commands.parser import DECODING, LOADING, READING, Parser, arguments_of
 from picochat.errors import UserError, one_line
-from picochat.files import refuse_existing, sha256_file, sha256_text
+from picochat.files import refuse_existing, sha256_file, sha256_text, write_files
 from picochat.model.engine import Decoding, load_model
-from picochat.packs.formats import Reading, Tally
+from picochat.packs.formats import Reading, Tally, read_rows
 
 if TYPE_CHECKING:
     from picochat.evidence.answering import Answerer
@@ -39,8 +39,6 @@ def add_eval(group: Parser) -> None:
         ("--before", "DIR", "an earlier eval output on the same rows, drawn beside this one"),
     ):
         parser.add_argument(flag, metavar=metavar, help=text)
-    gates = "change a gate, or set one for a lane or skill of the rows, such as math=0.5 or echo=0; may be repeated"
-    parser.add_argument("--gate", action="append", default=[], metavar="NAME=SHARE", help=gates)
     parser.add_argument("--allow-overlap", action="store_true", help="evaluate rows that the model was trained on")
     card = "write README.md, the model card, into the checkpoint"
     parser.add_argument("--model-card", action="store_true", help=card)
@@ -62,7 +60,7 @@ def add_eval(group: Parser) -> None:
         ("--peak", "DIR", "+", "the model whose gain over --before is meant (default: A)"),
         ("--name-a", "NAME", None, "what arm A is called (default: after its folder)"),
         ("--name-b", "NAME", None, "what arm B is called (default: after its folder)"),
-        ("--noise", "PATH", "+", "how much runs differ: earlier runs of one recipe, or a comparison.json with several"),
+        ("--noise", "DIR", "+", "earlier runs of one recipe, which tell how much runs differ"),
         ("--declare", "LANE", "+", "skills or categories that this comparison is made for (default: every skill)"),
     ):
         parser.add_argument(flag, nargs=many, default=[] if many else None, metavar=metavar, help=text)
@@ -90,9 +88,8 @@ def chat(args: Namespace) -> None:
         --checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability
     """
     from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
-    from picochat.evidence.eval_report import check_card_place, eval_json, eval_report, write_model_card
-    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, load_eval_rows, read_before
-    from picochat.evidence.gates import limits_with
+    from picochat.evidence.eval_report import eval_json, eval_report, model_card
+    from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, read_eval
     from picochat.evidence.scoring import Policy
     from picochat.packs.rows import conversation
 
@@ -102,13 +99,16 @@ def chat(args: Namespace) -> None:
             raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
         if getattr(args, other) and not getattr(args, flag) and other != "checkpoint":
             raise UserError(f"--{other} needs --{flag.replace('_', '-')}: what the server calls the model")
-    if args.model_card and not args.force:
-        check_card_place(args.checkpoint)
+    card = Path(args.checkpoint or "", "README.md")
+    if args.model_card:
+        refuse_existing([card], force=args.force)
     tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
-    rows = load_eval_rows(args.input, tally)
+    rows = read_rows(args.input, "eval", tally=tally)
     policy = Policy.of(rows, args.input)
-    limits = limits_with(args.gate, policy.gates, rows)
-    before = read_before(args.before, args.input) if args.before else None
+    pack = RowFile(args.input, sha256_file(args.input), len(rows))
+    before = read_eval(args.before) if args.before else None
+    if before and before.pack.sha256 != pack.sha256:
+        raise UserError(f"--before {args.before} answered other rows; run `eval chat` on the same file for both")
     answerer, origin = _answerer(args, rows, decoding)
     predictions = answer_rows(rows, answerer, policy)
     if isinstance(answerer, ModelAnswerer):
@@ -121,12 +121,12 @@ def chat(args: Namespace) -> None:
         thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
         judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
         predictions = ask_judge(predictions, rows, judge)
-    pack = RowFile.of(args.input, len(rows))
-    evaluation = Evaluation(pack, predictions=predictions, limits=limits, says=policy.claims, **origin)
+    evaluation = Evaluation(pack, predictions=predictions, policy=policy, **origin)
     report = eval_report(evaluation, _curves_beside(args.checkpoint), before)
     _finish(args, "eval_report", report, eval_json(evaluation), predictions, tally)
     if args.model_card:
-        print(f"wrote {write_model_card(args.checkpoint, evaluation)}")
+        write_files({card: model_card(card.resolve().parent, evaluation)})
+        print(f"wrote {card}")
 
 
 def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[Answerer, dict[str, Any]]":
@@ -162,10 +162,11 @@ def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[
 
 def _curves_beside(checkpoint: str | None) -> "Curves | None":
     """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
-    from picochat.evidence.html_page import find_metrics, read_curves
+    from picochat.evidence.html_page import read_curves
 
+    metrics = Path(checkpoint).resolve().parent / "metrics.csv" if checkpoint else None
     try:
-        return read_curves(metrics) if checkpoint and (metrics := find_metrics(checkpoint)) else None
+        return read_curves(metrics) if metrics and metrics.is_file() else None
     except UserError as error:
         print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
         return None
@@ -229,9 +230,10 @@ def power(args: Namespace) -> None:
 
     example: picochat eval power --rows 246 --problems 95 --runs 3
     """
-    from picochat.evidence.runs import power_report
+    from picochat.evidence.runs import visible_difference
 
-    print(terminal(*power_report(**arguments_of(args, _POWER))))
+    seen = 100 * visible_difference(**arguments_of(args, _POWER))
+    print(f"differences from {seen:.1f} points on are shown with 80 % power; a smaller one is no claim")
 
 
 def _refuse_existing(args: Namespace, name: str, *others: str) -> None:

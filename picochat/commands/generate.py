@@ -49,8 +49,8 @@ def generate(args: Namespace) -> None:
       picochat generate --checkpoint runs/capability/best_checkpoint --prompt "What is 27 + 15?"
       picochat generate --checkpoint runs/capability/best_checkpoint --input prompts.jsonl --out replies.jsonl
     """
-    from picochat.evidence.answering import ModelAnswerer, Reply
-    from picochat.model.engine import Decoding, load_model
+    from picochat.evidence.answering import ModelAnswerer
+    from picochat.model.engine import Decoding, Reply, load_model
     from picochat.packs.rows import dump_rows, write_rows
 
     decoding = Decoding(**arguments_of(args, DECODING))

@@ -2,7 +2,6 @@
 
     replies.jsonl   {"reply": "Final answer: 42"}                      a line a row, in the order of the eval file
                     {"id": "row-7", "reply": "…", "finished": false}   in any order; cut off at a limit
-                    {"reply": "B"}, {"choice_scores": {"A": -0.1, "B": -3.2}}   for a row with choices
 
 What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation. A model of
 transformers answers in model.any_lm, the module that is being trained in callbacks. Next: evidence.evaluation.
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 from picochat.errors import UserError
 from picochat.files import sha256_text
+from picochat.model.engine import Decoding, Reply
 from picochat.packs.records import iter_records
 from picochat.packs.rows import Message, Row
 from picochat.strict_json import parse_json
@@ -28,7 +28,6 @@ from picochat.strict_json import parse_json
 if TYPE_CHECKING:
     from picochat.evidence.lanes import Prediction
     from picochat.model.decoder import Decoder
-    from picochat.model.engine import Decoding
     from picochat.model.tokenizer import ChatTokenizer
 
 Conversations = Sequence[Sequence[Message]]
@@ -40,17 +39,6 @@ The reply: {reply}
 
 Is the reply a good one? Answer with one word, yes or no."""
 _DECLINES = "it declines, because such a model cannot know or do this, and it gives no answer all the same."
-
-
-class Reply(Protocol):
-    """One reply: its visible text, the continuation with special tokens, whether the turn was ended, not cut off."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def raw_text(self) -> str: ...
-    @property
-    def finished(self) -> bool: ...
 
 
 class Answerer(Protocol):
@@ -65,23 +53,15 @@ class Answerer(Protocol):
         """The log-likelihood of each label as the reply; None where it is not known."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """A reply whose special tokens are not known; a `Reply`."""
-
-    text: str
-    finished: bool = True
-
-    @property
-    def raw_text(self) -> str:
-        """The text."""
-        return self.text
+class _NoLikelihoods:  # choices are answered
+    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[None]:
+        return [None for _ in conversations]
 
 
 class ModelAnswerer:
     """Answers with a decoder in memory."""
 
-    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: "Decoding", *, progress: bool = False):
+    def __init__(self, decoder: "Decoder", tokenizer: "ChatTokenizer", decoding: Decoding, *, progress: bool = False):
         self.decoder, self.tokenizer, self.decoding, self.progress = decoder, tokenizer, decoding, progress
 
     def reply(self, conversations: Conversations) -> Sequence[Reply]:
@@ -99,69 +79,46 @@ class ModelAnswerer:
         return choice_scores(self.decoder, self.tokenizer, prompts, choices, self.decoding.batch_size)
 
     def _prompts(self, conversations: Conversations) -> list[list[int]]:
-        lists = [list(messages) for messages in conversations]
-        prompts = [prompt.ids for prompt in self.tokenizer.render_batch(lists, add_generation_prompt=True)]
-        context = self.decoder.config.max_position_embeddings
-        for messages, ids in zip(lists, prompts, strict=True):
-            if len(ids) >= context:
-                raise UserError(
-                    f"the row that asks {messages[-1]['content'][:60]!r} has {len(ids)} tokens and leaves no room for "
-                    f"a reply in the model's context of {context}; shorten it or take it out"
-                )
-        return prompts
+        return [prompt.ids for prompt in self.tokenizer.render_batch(conversations, add_generation_prompt=True)]
 
 
-class FileAnswerer:
-    """Hands out the replies of a JSONL file, as above, to the rows that were answered.
-
-    Raises:
-        UserError: a line that is no reply to its row, or too few or too many of them.
-    """
+class FileAnswerer(_NoLikelihoods):
+    """Hands out the replies of a JSONL file, as above; UserError where they are no replies to these rows."""
 
     def __init__(self, path: str | Path, rows: Sequence[Row]) -> None:
         lines = list(iter_records(path))
-        names = [str(line["id"]) for _, line in lines if isinstance(line, dict) and line.get("id") is not None]
-        if lines and len(names) == len(lines):
-            by_id, ids = dict(zip(names, lines, strict=True)), [str(row.get("id")) for row in rows]
+        for number, line in lines:
+            if not isinstance(line, dict) or not isinstance(line.get("reply"), str):
+                fault = line if isinstance(line, ValueError) else "holds no reply"
+                raise UserError(f'{path}:{number}: {fault}; {{"reply": …}} is expected')
+        replies = [line for _, line in lines]
+        if replies and all(line.get("id") is not None for line in replies):
+            by_id, ids = {str(line["id"]): line for line in replies}, [str(row.get("id")) for row in rows]
             if missing := [name for name in ids if name not in by_id]:
                 raise UserError(f"{path} has no reply to {len(missing)} of {len(rows)} rows, such as id {missing[0]!r}")
-            lines = [by_id[name] for name in ids]
-        if len(lines) != len(rows):
-            raise UserError(f"{path} holds {len(lines)} replies to {len(rows)} rows; give one a row, or give them ids")
-        self._lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row, (number, line) in zip(rows, lines, strict=True):
-            said = line if isinstance(line, dict) else {}
-            scores, labels = said.get("choice_scores"), row.get("choice_labels") or [None]
-            scored = isinstance(scores, dict) and all(isinstance(scores.get(label), int | float) for label in labels)
-            if not scored and not isinstance(said.get("reply"), str):
-                fault = line if isinstance(line, ValueError) else "holds no reply"
-                wanted = '{"reply": …}, or {"choice_scores": {LABEL: …}}, is expected'
-                raise UserError(f"{path}:{number}: {fault}; {wanted}")
-            self._lines[_key(row["messages"])].append({**said, "choice_scores": scores if scored else None})
+            replies = [by_id[name] for name in ids]
+        if len(replies) != len(rows):
+            raise UserError(
+                f"{path} holds {len(replies)} replies to {len(rows)} rows; give one a row, or give them ids"
+            )
+        self._replies: dict[str, list[Reply]] = defaultdict(list)
+        for row, line in zip(rows, replies, strict=True):
+            text, finished = line["reply"], bool(line.get("finished", True))
+            self._replies[_key(row["messages"])].append(Reply([], text, text, finished))
 
-    def reply(self, conversations: Conversations) -> list[Said]:
+    def reply(self, conversations: Conversations) -> list[Reply]:
         """The reply to each conversation."""
-        lines = [self._lines[_key(messages)].pop(0) for messages in conversations]
-        return [Said(line["reply"], line.get("finished", True)) for line in lines]
-
-    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[list[float] | None]:
-        """The scores of the file, None where it has a reply in their place."""
-        found: list[list[float] | None] = []
-        for messages, names in zip(conversations, labels, strict=True):
-            own = self._lines[_key(messages)]
-            scores = own.pop(0)["choice_scores"] if own[0]["choice_scores"] else None
-            found.append(scores and [float(scores[name]) for name in names])
-        return found
+        return [self._replies[_key(messages)].pop(0) for messages in conversations]
 
 
-class ServerAnswerer:
+class ServerAnswerer(_NoLikelihoods):
     """Asks a server that speaks OpenAI's protocol: vLLM, llama.cpp, `transformers serve`, …
 
     The key is OPENAI_API_KEY of the environment. `decoding.batch_size` rows are asked at a time. Replies are added to
     the JSONL `kept` as they come, and what stands in it is not asked again.
     """
 
-    def __init__(self, url: str, model: str, decoding: "Decoding", kept: Path) -> None:
+    def __init__(self, url: str, model: str, decoding: Decoding, kept: Path) -> None:
         try:
             from openai import OpenAI
         except ImportError as error:
@@ -175,13 +132,13 @@ class ServerAnswerer:
         self._key = os.environ.get("OPENAI_API_KEY") or "no-key-given"
         self._client = OpenAI(base_url=self.url, api_key=self._key, max_retries=5, timeout=600)
 
-    def reply(self, conversations: Conversations) -> list[Said]:
+    def reply(self, conversations: Conversations) -> list[Reply]:
         """One reply to each conversation; equal ones are asked once."""
         said = {}
         for line in self.kept.read_bytes().splitlines() if self.kept.exists() else []:
             with suppress(ValueError, KeyError, TypeError):  # the last line of a run that was killed
                 one = parse_json(line)
-                said[one["request"]] = Said(one["text"], one["finished"])
+                said[one["request"]] = Reply([], one["text"], one["text"], one["finished"])
         waiting = {name: messages for messages in conversations if (name := self._name(messages)) not in said}
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(self.decoding.batch_size) as pool, self.kept.open("a", encoding="utf-8") as kept:
@@ -191,18 +148,15 @@ class ServerAnswerer:
                 for done in as_completed(asked):
                     name = asked[done]
                     said[name] = done.result()
-                    kept.write(json.dumps({"request": name, **asdict(said[name])}, ensure_ascii=False) + "\n")
+                    entry = {"request": name, "text": said[name].text, "finished": said[name].finished}
+                    kept.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     kept.flush()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         return [said[self._name(messages)] for messages in conversations]
 
-    def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> list[None]:
-        """None: this protocol scores no given reply, so choices are answered."""
-        return [None for _ in conversations]
-
-    def _ask(self, messages: Sequence[Message]) -> Said:
+    def _ask(self, messages: Sequence[Message]) -> Reply:
         from openai import OpenAIError
 
         own = self.decoding
@@ -217,7 +171,8 @@ class ServerAnswerer:
                 f"{self.shown} did not answer as {self.model}: {text}; the replies so far are in {self.kept}: run it "
                 "again to go on"
             ) from None
-        return Said(first.message.content or "", first.finish_reason == "stop")
+        text = first.message.content or ""
+        return Reply([], text, text, first.finish_reason == "stop")
 
     def _name(self, messages: Sequence[Message]) -> str:
         settings = {**asdict(self.decoding), "batch_size": None}
@@ -226,8 +181,7 @@ class ServerAnswerer:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Replies that pass by both, by one, by none of them; kappa (Cohen's) is 1 where they agree fully, 0 by chance,
-    None where all verdicts are equal."""
+    """Replies that pass by both, by one, by none of them; Cohen's kappa is None where all verdicts are equal."""
 
     both: int
     rules_alone: int
@@ -268,11 +222,11 @@ def agreement(predictions: "Sequence[Prediction]") -> Agreement | None:
     pairs = [(one.passed, one.judge_passed) for one in predictions if one.judged and one.judge_passed is not None]
     if not pairs:
         return None
-    counts = [pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))]
-    both, rules, judge, neither = (count / len(pairs) for count in counts)
-    chance = (both + rules) * (both + judge) + (neither + judge) * (neither + rules)
-    kappa = (both + neither - chance) / (1 - chance) if chance < 1 else None
-    return Agreement(counts[0], counts[1], counts[2], counts[3], kappa)
+    every = ((True, True), (True, False), (False, True), (False, False))
+    both, rules, judge, neither = (pairs.count(pair) for pair in every)
+    agreed = (both + neither) / len(pairs)
+    chance = ((both + rules) * (both + judge) + (neither + judge) * (neither + rules)) / len(pairs) ** 2
+    return Agreement(both, rules, judge, neither, (agreed - chance) / (1 - chance) if chance < 1 else None)
 
 
 def _key(value: Any) -> str:

@@ -36,20 +36,14 @@ def marked(reply: str, mark: str = "mark") -> str | None:
     found = [*rule(mark).finditer(reply)][-1:]
     if not found:
         return None
-    after = reply[found[0].end() :]
-    if found[0].group().startswith("\\"):
-        after = _braced(after)
+    after, depth = reply[found[0].end() :], 0
+    if found[0].group().startswith("\\"):  # what stands in the braces: "{\\text{a}} b" → "\\text{a}"
+        for place, char in enumerate(after[:2_000]):
+            depth += (char == "{") - (char == "}")
+            if char == "}" and depth == 0:
+                after = after[:place].lstrip()[1:]
+                break
     return after.partition("</answer>")[0].strip()
-
-
-def _braced(text: str) -> str:
-    """What stands in the braces that a text begins with: "{\\text{a}} b" → "\\text{a}"."""
-    depth = 0
-    for place, char in enumerate(text[:2_000]):
-        depth += (char == "{") - (char == "}")
-        if char == "}" and depth == 0:
-            return text[:place].lstrip()[1:]
-    return text
 
 
 def plain_answer(reply: str) -> str:

@@ -32,30 +32,19 @@ _AFTER_LABEL = (
 
 
 class Grade(NamedTuple):
-    """What a check says of a reply.
+    """What a check says of a reply."""
 
-    Args:
-        passed: what is meant is right.
-        strict: its form is the one asked for as well; never without `passed`.
-        candidate: the part of the reply that was compared, where there is one.
-        reason: why it failed, where that is not the check's own reason.
-    """
-
-    passed: bool
-    strict: bool = True
-    candidate: str | None = None
-    reason: str | None = None
+    passed: bool  # what is meant is right
+    strict: bool = True  # its form is the one asked for as well; never without `passed`
+    candidate: str | None = None  # the part of the reply that was compared, where there is one
+    reason: str | None = None  # why it failed, where that is not the check's own reason
 
 
 Check = Callable[[str, Any, Row], "Grade | bool"]
 
 
 def grade(name: str, reply: str, wanted: Any, row: Row) -> Grade:
-    """What the check of this name says; its `reason` is set where it fails.
-
-    Raises:
-        UserError: there is no such check.
-    """
+    """What the check of this name says; its `reason` is set where it fails. UserError: there is no such check."""
     check, reason = CHECKS.get(name) or (_load(name, "picochat.checks", "check"), name)
     found = check(reply, wanted, row)
     found = found if isinstance(found, Grade) else Grade(bool(found))
@@ -75,8 +64,8 @@ def _exact(reply: str, wanted: Any, row: Row) -> Grade:
     return _compare(reply, wanted, row, partial(same_text, case=case))
 
 
-def _answer(said: str, answer: str, alone: bool) -> bool:
-    return same_text(said, answer, alone) or same_number(said, answer, alone)
+def _answer(reply: str, wanted: Any, row: Row) -> Grade:
+    return _compare(reply, wanted, row, lambda *texts: same_text(*texts) or same_number(*texts))
 
 
 def _compare(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
@@ -142,7 +131,7 @@ def _python(reply: str, wanted: str, row: Row) -> bool:
 
 CHECKS: Mapping[str, tuple[Check, str]] = {  # name → function, and the reason that it gives
     # the number where the answer is one ("$42.00", "#### 42", "\\boxed{42}", "The answer is 42."), or the text
-    "answer": (lambda reply, wanted, row: _compare(reply, wanted, row, _answer), "wrong_answer"),
+    "answer": (_answer, "wrong_answer"),
     # the text, but for typography; {case: true} minds capitals
     "exact": (_exact, "wrong_answer"),
     "number": (lambda reply, wanted, row: _compare(reply, wanted, row, same_number), "wrong_answer"),

@@ -48,10 +48,8 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Gain:
-    """What the peak gained over the start's rate, and the shares that A and B kept; None where no gain was shown.
-
-    `kept_a` is None also where A is the peak.
-    """
+    """What the peak gained over the start's rate, and what A and B kept of it; None where no gain was shown, and for A
+    where it is the peak."""
 
     before: float
     change: ClusteredDifference
@@ -63,43 +61,24 @@ class Gain:
 class Difference:
     """One lane.
 
-    Attributes:
-        a, b: rates over all runs, with intervals over problems; `rates_a` and `rates_b` are of each run.
-        change: B minus A, over problems, and over runs where `noise` is known.
-        lost, gained: rows; several runs an arm make them fractions.
-        p_corrected: None where `noise` is unknown: a claim about two models is none about recipes.
-        visible: the smallest difference that the lane would have shown with 80 % power; None where it has no interval.
-        finding: "equal" where the whole interval lies within the margin; "different" where the corrected test says so,
-            of a difference that the rows could be expected to show; "suggested", which is no claim, where the test
-            before correction says so; "undecided" elsewhere.
+    `finding` is "equal" where the whole interval lies within the margin; "different" where the corrected test says so,
+    of a difference that the rows could be expected to show; "suggested", which is no claim, where the test before
+    correction says so; else "undecided".
     """
 
-    a: ClusteredRate
+    a: ClusteredRate  # over all runs; the interval is over problems
     b: ClusteredRate
-    rates_a: list[float]
+    rates_a: list[float]  # of each run
     rates_b: list[float]
-    change: ClusteredDifference
+    change: ClusteredDifference  # B minus A, over problems, and over runs where `noise` is known
     noise: RunNoise | None
-    lost: float
+    lost: float  # rows; several runs an arm make them fractions
     gained: float
-    p_corrected: float | None
+    p_corrected: float | None  # None where `noise` is unknown: a claim about two models is none about recipes
     declared: bool
-    visible: float | None
+    visible: float | None  # the smallest difference that is shown with 80 % power; None without an interval
     finding: str
     gain: Gain | None
-
-
-class _Lane(NamedTuple):
-    """Places of the rows that are compared; several names may stand for the same rows."""
-
-    rows: list[int]
-    clusters: list[str]
-    noise: RunNoise | None
-    tests: int  # how many lanes are declared, if it is one of them; 0: it is explored
-
-    def change(self, one: Arm, other: Arm) -> ClusteredDifference:
-        """`other` minus `one`."""
-        return clustered_difference(one.scores[:, self.rows], other.scores[:, self.rows], self.clusters, self.noise)
 
 
 @dataclass(frozen=True)
@@ -109,8 +88,6 @@ class Flip:
     direction: str  # "gained" or "lost", from A to B
     a: Prediction
     b: Prediction
-    share_a: float
-    share_b: float
 
 
 @dataclass(frozen=True)
@@ -132,6 +109,19 @@ class Comparison:
     def arms(self) -> list[Arm]:
         """All arms that there are."""
         return [arm for arm in (self.a, self.b, self.before, self.peak) if arm]
+
+
+class _Lane(NamedTuple):
+    """Places of the rows that are compared; several names may stand for the same rows."""
+
+    rows: list[int]
+    clusters: list[str]
+    noise: RunNoise | None
+    tests: int  # how many lanes are declared, if it is one of them; 0: it is explored
+
+    def change(self, one: Arm, other: Arm) -> ClusteredDifference:
+        """`other` minus `one`."""
+        return clustered_difference(one.scores[:, self.rows], other.scores[:, self.rows], self.clusters, self.noise)
 
 
 def compare_runs(
@@ -156,9 +146,6 @@ def compare_runs(
         margin: arms whose whole interval lies within ± this share are called equal.
         noise, noise_from: how much runs differ (`arms.read_noise`) and its source, in place of these runs' own spread.
         declared: skills or categories that the comparison was made for; every skill by default.
-
-    Raises:
-        UserError: folders that are no arms on the same rows, a margin out of range, or an unknown declared lane.
     """
     if peak and not before:
         raise UserError("--peak needs --before: a gain has a start")
@@ -172,10 +159,10 @@ def compare_runs(
         noise, noise_from = noise_between(list(different.values())), "these runs"
     places = places_of(a.rows)
     lanes = _lanes(a.rows, places, noise, declared)
-    gains = _gains(list(lanes.values()), start, top or a, a, b) if start else [None] * len(lanes)
     changes = _changes(list(lanes.values()), a, b)
-    every = zip(lanes.values(), changes, gains, strict=True)
-    found = dict(zip(lanes, [_difference(*one, a, b, margin) for one in every], strict=True))
+    gains = _gains(list(lanes.values()), start, top or a, a, b) if start else [None] * len(lanes)
+    every = zip(lanes.items(), changes, gains, strict=True)
+    found = {own: _difference(lane, *change, gain, a, b, margin) for (own, lane), change, gain in every}
     groupings = {
         grouping: {name: found[own] for (other, name), own in places.items() if other == grouping}
         for grouping in GROUPINGS
@@ -191,7 +178,7 @@ def _lanes(
     skills = [key for key in places if key[0] == "by_skill"]
     named = [key if (key := ("by_skill", name)) in places else ("by_category", name) for name in declared] or skills
     for _, name in (key for key in named if key not in places):
-        known = dict.fromkeys(name for _, name in [*skills, *(key for key in places if key[0] == "by_category")])
+        known = dict.fromkeys(name for grouping, name in places if grouping in ("by_skill", "by_category"))
         raise UserError(f"--declare {name}: these rows have no such skill or category, but {', '.join(known)}")
     tests = len({places[key] for key in named})
     lanes: dict[tuple[int, ...], _Lane] = {}
@@ -210,9 +197,9 @@ def _changes(lanes: Sequence[_Lane], one: Arm, other: Arm) -> list[tuple[Cluster
 
 
 def _difference(
-    lane: _Lane, found: tuple[ClusteredDifference, float], gain: Gain | None, a: Arm, b: Arm, margin: float
+    lane: _Lane, change: ClusteredDifference, p_value: float, gain: Gain | None, a: Arm, b: Arm, margin: float
 ) -> Difference:
-    (change, p_value), (own_a, own_b) = found, (arm.scores[:, lane.rows] for arm in (a, b))
+    own_a, own_b = (arm.scores[:, lane.rows] for arm in (a, b))
     share_a, share_b = own_a.mean(0), own_b.mean(0)
     visible = smallest_visible(change.error, change.freedom, lane.tests or 1) if change.interval else None
     finding = "suggested" if change.p_value < SIGNIFICANT else "undecided"
@@ -259,13 +246,12 @@ def _gains(lanes: Sequence[_Lane], start: Arm, top: Arm, a: Arm, b: Arm) -> list
 
 
 def _flips(a: Arm, b: Arm) -> list[Flip]:
+    def reply(arm: Arm, row: int, passed: bool) -> Prediction:
+        return next(run.predictions[row] for run in arm.runs if run.predictions[row].passed == passed)
+
     flips = []
-    for index, (share_a, share_b) in enumerate(zip(a.scores.mean(0).tolist(), b.scores.mean(0).tolist(), strict=True)):
-        if abs(share_a - share_b) >= 0.5:
-            gained = share_b > share_a
-            reply_a, reply_b = (
-                next(reply for run in arm.runs if (reply := run.predictions[index]).passed == passed)
-                for arm, passed in ((a, not gained), (b, gained))
-            )
-            flips.append(Flip("gained" if gained else "lost", reply_a, reply_b, share_a, share_b))
+    for row, change in enumerate(b.scores.mean(0) - a.scores.mean(0)):
+        if abs(change) >= 0.5:
+            gained = bool(change > 0)
+            flips.append(Flip("gained" if gained else "lost", reply(a, row, not gained), reply(b, row, gained)))
     return flips

@@ -1,12 +1,14 @@
 """From answers to evidence. In: eval rows and an `Answerer`, or a folder of `eval chat`. Out: an `Evaluation`.
 
-    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, gates, claims
+    rows ─► Answerer.reply / .choice_scores ─► scoring ─► [Prediction, …] ─► Evaluation ─► lanes, claims
 
+Claims follow from gates, gates from lanes that have rows. What a mixture calls "diagnostic" is that whatever they show.
 Read back, replies are counted again; such as were cut, edited or swapped are refused. Next: eval_report, arms.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,19 +18,13 @@ from typing import Any
 import picochat
 from picochat.errors import UserError
 from picochat.evidence.answering import Answerer
-from picochat.evidence.gates import Claim, Gate, check_gates, claims
-from picochat.evidence.lanes import Lane, Prediction, count, grouped, tags_of
+from picochat.evidence.clusters import ClusteredRate
+from picochat.evidence.lanes import Lane, Prediction, count, grouped, lane_of, rate_of
 from picochat.evidence.scoring import SIGNALS_ONLY, Policy, Verdict, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
-from picochat.packs.formats import Tally, read_rows
-from picochat.packs.rows import Row, cluster_of, prompt_text
+from picochat.packs.profiles import DIAGNOSTIC
+from picochat.packs.rows import TAGS, Row, cluster_of, prompt_text
 from picochat.strict_json import read_json_object
-
-_READ: dict[str, type] = {  # what is read of a report, and its type; Python's bool is no int here
-    **dict.fromkeys(("predictions_sha256", "pack.path", "pack.sha256", "model.folder", "model.sha256", "overlap"), str),
-    **dict.fromkeys(("model.provenance", "settings", "limits", "says"), dict),
-    "pack.rows": int,
-}
 
 
 @dataclass(frozen=True)
@@ -39,18 +35,12 @@ class RowFile:
     sha256: str
     rows: int
 
-    @staticmethod
-    def of(path: str | Path, rows: int) -> "RowFile":
-        """The file as it is now."""
-        return RowFile(str(path), sha256_file(path), rows)
-
 
 @dataclass(frozen=True)
 class Model:
-    """What answered, as reports name it: fingerprint of the weights, and where they came from.
+    """What answered, as reports name it, and where its weights came from.
 
-    The fingerprint is the sha256 of model.safetensors, of the shards' names and sha256 where there are several, of a
-    file of replies, or of the name where there is no file.
+    sha256 is that of model.safetensors, of the shards' names and sha256, of a file of replies, or of the name.
     """
 
     folder: str
@@ -68,17 +58,42 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A limit, of echoes from above and else from below, and what was measured.
+
+    "met" where the whole interval is on the right side, "point estimate only" where the rate is and the interval is not
+    (or there is none, for lack of problems), else "missed".
+    """
+
+    benchmark_profile: str
+    name: str
+    measured: ClusteredRate
+    limit: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of one benchmark profile, and the gates that it rests on."""
+
+    benchmark_profile: str
+    status: str  # "claimed", "point estimate only", "failed its gate", "diagnostic", "not tested", "no gate"
+    words: str  # the mixture's, where it is claimed
+    n: int
+    gates: list[Gate]
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """The replies of one model to the rows of a pack, in their order; lanes, gates and claims follow from them."""
+    """The replies of one model to the rows of a pack, in their order; lanes and claims follow from them."""
 
     pack: RowFile
     model: Model
     settings: Mapping[str, Any]
     predictions: Sequence[Prediction]
-    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as scoring.Policy.gates
-    says: Mapping[str, str] = field(default_factory=dict)  # as scoring.Policy.claims
+    policy: Policy = field(default_factory=Policy)
     overlap: str = ""  # with the training rows of the model
-    folder: str = field(default="", compare=False)  # that it was read from
+    folder: str = ""  # that it was read from
     picochat: str = picochat.__version__
 
     @cached_property
@@ -91,23 +106,9 @@ class Evaluation:
         return {name: count(rows) for name, rows in grouped(self.predictions, grouping).items()}
 
     @cached_property
-    def gates(self) -> list[Gate]:
-        """Every gate that the rows can decide."""
-        return check_gates(self.predictions, self.limits)
-
-    @cached_property
     def claims(self) -> list[Claim]:
         """What may be said of each benchmark profile."""
-        return claims(self.predictions, self.gates, self.says)
-
-
-def load_eval_rows(path: str | Path, tally: Tally | None = None) -> list[Row]:
-    """Read an eval file whose every check can be applied.
-
-    Raises:
-        UserError: no such file, no rows, or a bad row, named by file and line.
-    """
-    return read_rows(path, "eval", tally=tally)
+        return claims(self.predictions, self.policy)
 
 
 def answer_rows(rows: Sequence[Row], answerer: Answerer, policy: Policy | None = None) -> list[Prediction]:
@@ -136,61 +137,67 @@ def _prediction(
     index: int, row: Row, verdict: Verdict, reply: str, raw: str | None, scores: dict[str, float] | None
 ) -> Prediction:
     expected = row.get("answer") or row.get("correct_choice") or row.get("reference")
-    more: dict[str, Any] = {"answerable": row.get("answerable"), "choice_scores": scores, "tags": tags_of(row)}
+    tags = {field: row[field] for field in TAGS if row.get(field)}
+    more: dict[str, Any] = {"answerable": row.get("answerable"), "choice_scores": scores, "tags": tags}
     more |= {"id": row.get("id"), "key": row.get("key"), "cluster": cluster_of(row), "prompt": prompt_text(row)}
     return Prediction(index, reply=reply, raw_reply=raw, expected=expected, **vars(verdict), **more)
 
 
+def check_gates(profile: str, predictions: Sequence[Prediction], limits: Mapping[str, float]) -> list[Gate]:
+    """The gates that the rows of a benchmark profile can decide."""
+    gates = []
+    for name, limit in sorted(limits.items(), key=lambda gate: (gate[0] == "echo", gate[0])):
+        if name == "echo":
+            rows, sign, worst = [p for p in predictions if p.choice_scores is None], -1, 1
+            measured = rate_of(rows, ["prompt_echo" in p.reasons for p in rows])
+        else:
+            own = [p for p in predictions if name in (lane_of(p.tags, "by_skill"), lane_of(p.tags, "by_category"))]
+            rows, sign, worst = [p for p in own if p.judged], 1, 0
+            measured = rate_of(rows, [p.passed for p in rows])
+        if measured:
+            ends = measured.interval or (-math.inf, math.inf)
+            right = sum(sign * end >= sign * limit for end in (measured.rate, ends[worst]))
+            gates.append(Gate(profile, name, measured, limit, ("missed", "point estimate only", "met")[right]))
+    return gates
+
+
+def claims(predictions: Sequence[Prediction], policy: Policy) -> list[Claim]:
+    """What may be said of each benchmark profile, those of the mixtures first."""
+    tested = grouped(predictions, "by_benchmark_profile")
+    made = []
+    for profile in dict.fromkeys([*policy.claims, *tested]):
+        rows, words = tested.get(profile, []), policy.claims.get(profile, "")
+        gates = check_gates(profile, rows, policy.gates.get(profile, {}))
+        verdicts = {gate.verdict for gate in gates}
+        if not rows:
+            status = "not tested"
+        elif words == DIAGNOSTIC:
+            status = "diagnostic"
+        elif all(gate.name == "echo" for gate in gates):
+            status = "no gate"
+        elif "missed" in verdicts:
+            status = "failed its gate"
+        else:
+            status = "claimed" if verdicts == {"met"} else "point estimate only"
+        words = words if status in ("claimed", "point estimate only") else ""
+        made.append(Claim(profile, status, words, len(rows), gates))
+    return made
+
+
 def read_eval(folder: str | Path) -> Evaluation:
-    """Read back what `eval chat` wrote into a folder.
-
-    Raises:
-        UserError: the folder holds no evaluation, or a damaged one.
-    """
+    """Read back what `eval chat` wrote into a folder, without its claims; UserError where it is none, or damaged."""
+    path, predictions_path = Path(folder) / "eval_report.json", Path(folder) / "predictions.jsonl"
+    report = read_json_object(path)
     try:
-        return _read(Path(folder) / "eval_report.json", Path(folder) / "predictions.jsonl")
-    except (UserError, OSError) as error:
-        fault = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        fault = fault.removeprefix("cannot read ")
-        raise UserError(f"cannot read {fault}; run it again with `picochat eval chat`") from error
-
-
-def _read(report_path: Path, predictions_path: Path) -> Evaluation:
-    report = read_json_object(report_path)
-    if report.get("kind") != "eval chat":
-        raise UserError(f"{report_path}: kind is {str(report.get('kind'))[:60]!r}, not 'eval chat'")
-    for name, kind in _READ.items():
-        part, _, field = name.rpartition(".")
-        section = report.get(part) if part else report
-        value = section.get(field) if isinstance(section, dict) else None
-        if type(value) is not kind:
-            raise UserError(f"{report_path}: {name} is {'missing' if value is None else 'of another kind'}")
-    content = predictions_path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
-        raise UserError(f"{predictions_path}: does not hold the replies that {report_path.name} was made of")
-    try:
+        content = predictions_path.read_bytes()
+        if report["kind"] != "eval chat" or hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
+            raise ValueError(f"{predictions_path.name} does not hold the replies that it was made of")
         predictions = [
             Prediction(**{**line, "reasons": tuple(line["reasons"]), "signals": tuple(line["signals"])})
             for line in map(json.loads, content.decode().split("\n")[:-1])
         ]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{predictions_path}: was written by another version of picochat") from error
-    pack, model = report["pack"], report["model"]
-    return Evaluation(
-        RowFile(pack["path"], pack["sha256"], pack["rows"]),
-        Model(model["folder"], model["sha256"], model["provenance"]),
-        predictions=predictions,
-        **{name: report[name] for name in ("settings", "limits", "says", "overlap")},
-    )
-
-
-def read_before(folder: str | Path, input_path: str | Path) -> Evaluation:
-    """An earlier evaluation, which must be on the same rows as `input_path`."""
-    evaluation = read_eval(folder)
-    own, other = sha256_file(input_path), evaluation.pack.sha256
-    if own != other:
-        raise UserError(
-            f"--before {folder} was measured on other rows (sha256 {other[:12]}) than {input_path} ({own[:12]}); "
-            "run `eval chat` on the same file for both"
-        )
-    return evaluation
+        pack, model, settings = RowFile(**report["pack"]), Model(**report["model"]), dict(report["settings"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        fault = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: is no whole report of `eval chat` ({fault}); evaluate again") from error
+    return Evaluation(pack, model, settings, predictions, folder=str(folder))

@@ -105,10 +105,7 @@ def refuses(reply: str) -> bool:
 
 
 def opens_with_refusal(reply: str, prompt: str = "") -> bool:
-    """Whether the reply *starts* as a refusal: "I am Picochat; I cannot browse" does not, "Sorry, I can't" does.
-
-    Where the prompt asks about the speaker, "I don't have …" is an answer, and only "I don't know" by itself is none.
-    """
+    """Whether the reply *starts* as a refusal; of a speaker who is asked about itself only "I don't know" is one."""
     text = plain(reply)
     inability, opening, alone = (rule(name).search(text) for name in ("inability", "opening", "alone"))
     if inability is None or inability.start() > (opening.end() if opening else 0):

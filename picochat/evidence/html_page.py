@@ -14,7 +14,7 @@ import csv
 import hashlib
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -30,10 +30,8 @@ from picochat.errors import UserError
 
 Curves = dict[str, list[tuple[float, float]]]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_FIRST = 3  # replies of each kind that are shown before a filter is chosen, and that are printed
 _WIDTH, _HEIGHT = 480, 240
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 12, 24, 8
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")
 _POINTS = 300  # of a curve that are drawn; more cannot be seen at this width
 _DOTTED = 25  # curves of fewer points show each of them
 
@@ -62,7 +60,7 @@ def environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"first": _FIRST, "chart_width": _WIDTH, "chart_height": _HEIGHT}
+    environment.globals |= {"chart_width": _WIDTH, "chart_height": _HEIGHT}
     environment.globals |= {"style": Markup(_file("report.css")), "script": Markup(_file("report.js"))}
     environment.filters |= {
         "kind": lambda block: type(block).__name__,
@@ -72,7 +70,6 @@ def environment(*packages: str) -> Environment:
         "human": lambda tag: _clean(tag).removeprefix("bench_").replace("_", " "),
         "draw": draw,
         "choices": _choices,
-        "later": _later,
     }
     return environment
 
@@ -102,36 +99,15 @@ def _choices(replies: Replies) -> dict[str, list[str]]:
     return {name: sorted({value for reply in replies.shown for value in reply.fields.get(name, ())}) for name in names}
 
 
-def _later(replies: Replies) -> list[bool]:
-    """Whether each reply waits for a filter, because as many of its kind (all fields but the reason) came before it."""
-    seen: Counter[Any] = Counter()
-    waits = []
-    for reply in replies.shown:
-        kind = tuple(value for name, values in reply.fields.items() if name != "reason" for value in values)
-        waits.append(seen[kind] >= _FIRST)
-        seen[kind] += 1
-    return waits
-
-
-def find_metrics(checkpoint: str | Path) -> Path | None:
-    """The metrics.csv of the run that a model folder lies in (RUN/best_checkpoint → RUN/metrics.csv), or None."""
-    path = Path(checkpoint).resolve().parent / "metrics.csv"
-    return path if path.is_file() else None
-
-
 def read_curves(path: str | Path) -> Curves:
-    """Every numeric column of Lightning's metrics.csv over `step`; cells that are empty or hold no number are skipped.
-
-    Raises:
-        UserError: the file cannot be read or has no column `step`.
-    """
-    curves: Curves = defaultdict(list)
+    """The columns of a metrics.csv over its step column (UserError: it has none); only numbers are kept."""
+    curves: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            reader: csv.DictReader[Any] = csv.DictReader(file)
-            if "step" not in (reader.fieldnames or []):
-                raise UserError(f"{path} has no column 'step'; a metrics.csv of a training run is expected")
-            for line in reader:
+            table = csv.DictReader(file)
+            if "step" not in (table.fieldnames or ()):
+                raise UserError(f"{path} has no column named step; metrics.csv of a training run has one")
+            for line in table:
                 for name in [name for name in line if name not in ("step", "epoch", None)]:
                     with suppress(TypeError, ValueError):
                         point = float(line["step"]), float(line[name])
@@ -165,7 +141,7 @@ def charts(curves: Curves) -> list[Chart]:
 
 
 def draw(chart: Chart) -> dict[str, Any] | None:
-    """Title, ticks as (place, label), and of each line corners, dots, values and look; None where nothing can be drawn.
+    """Title, ticks as (place, label), and of each line corners, dots and values; None where nothing can be drawn.
 
     "log" is drawn on a linear scale where values are not positive or span less than a factor of thirty.
     """
@@ -174,7 +150,7 @@ def draw(chart: Chart) -> dict[str, Any] | None:
         return None
     steps, heights = zip(*(point for curve in curves.values() for point in curve), strict=True)
     lowest, highest = min(heights), max(heights)
-    log = chart.scale == "log" and lowest >= 1e-300 and highest / lowest >= 30
+    log = chart.scale == "log" and lowest > 1e-9 and highest / lowest >= 30
     x_low, x_high = _range(min(steps), max(steps))
     if chart.scale == "share":
         y_ticks = [0, 0.25, 0.5, 0.75, 1]
@@ -195,9 +171,9 @@ def draw(chart: Chart) -> dict[str, Any] | None:
     for number, (name, curve) in enumerate(curves.items()):
         corners = [(across(step), down(value)) for step, value in curve]
         dots = corners if len(corners) < _DOTTED else []
-        look = {"colour": _COLOURS[number % len(_COLOURS)], "dashed": number >= len(_COLOURS)}
+        colour = f"hsl({(220 + 137.5 * number) % 360:g} 65% 45%)"  # the golden angle keeps neighbours far apart
         said = [f"{value:.4g} at step {step:g}" for step, value in curve]
-        lines.append({"name": name, "corners": corners, "dots": dots, "said": said, **look})
+        lines.append({"name": name, "corners": corners, "dots": dots, "said": said, "colour": colour})
     bottom = [(across(tick), f"{tick:.6g}") for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
     left = [(down(tick), f"{tick:.0%}" if chart.scale == "share" else f"{tick:.4g}") for tick in y_ticks]
     title = f"{chart.title}{' (logarithmic)' if log else ''}"
@@ -205,17 +181,15 @@ def draw(chart: Chart) -> dict[str, Any] | None:
 
 
 def _drawable(curve: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most `_POINTS` points, none of nan or so large that their span would be infinite."""
-    known = [point for point in curve if all(abs(number) < 1e300 for number in point)]
-    step = (len(known) - 1) / (_POINTS - 1)
-    return [known[round(number * step)] for number in range(_POINTS)] if step > 1 else known
+    """About `_POINTS` points with the last one; nan, and numbers too large for ticks between them, are left out."""
+    known = [point for point in curve if all(abs(number) < 1e12 for number in point)]
+    return known[:: -max(1, len(known) // _POINTS)][::-1]
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
-    """Both ends, moved apart where they are too near for ticks between them: 1e17 + 0.5 is 1e17."""
-    size = max(abs(low), abs(high), 1e-280)
-    room = max(0.5, size / 1000)
-    return (low, high) if high - low > size / 1e9 else (low - room, high + room)
+    """Both ends, moved apart where they are too near for ticks between them."""
+    room = max(0.5, abs(high) / 1000)
+    return (low, high) if high - low > 1e-9 * max(1e-3, high, -low) else (low - room, high + room)
 
 
 def _ticks(low: float, high: float) -> list[float]:

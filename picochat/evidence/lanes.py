@@ -1,4 +1,4 @@
-"""Verdicts counted by lane. In: predictions. Out: `Lane`s. Next: evidence.gates, evidence.evaluation.
+"""Verdicts counted by lane. In: predictions. Out: `Lane`s. Next: evidence.evaluation.
 
 A *lane* is a named part of the mixture that rows carry as a tag and reports break down by. Each of `GROUPINGS` puts
 every prediction into exactly one lane: by_category into bench_math_addition, identity, …; by_skill into math, identity.
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from picochat.evidence.clusters import ClusteredRate, Interval, clustered_rate
 from picochat.evidence.runs import FEW, visible_difference
 from picochat.evidence.scoring import REASONS
-from picochat.packs.rows import TAGS, Row, cluster_of
+from picochat.packs.rows import Row, cluster_of
 
 UNTAGGED = "(untagged)"
 _TAG_OF = {
@@ -35,41 +35,27 @@ P = TypeVar("P", bound="Prediction")
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row's reply and verdict; one line of predictions.jsonl.
+    """One row's reply and verdict; one line of predictions.jsonl."""
 
-    Attributes:
-        index: position of the row in its file, from 0.
-        id, key, answerable, tags: the row's own.
-        cluster: what it was held out with (`rows.cluster_of`): rows of one cluster are one piece of evidence.
-        prompt: the last user turn.
-        reply: the visible reply; the chosen label of a choice row.
-        raw_reply: the continuation with special tokens, None for a choice row.
-        expected: the row's answer, correct label or reference, for reading.
-        passed, reasons, candidate, steps_correct, strict, signals: the verdict (`scoring.Verdict`).
-        choice_scores: log-likelihood of each label, None for a generated reply.
-        judge_passed: what a judge model says, None where none was asked or it said neither.
-        nll: nats a token of the row's reference reply; None where it has none, or it was not measured.
-    """
-
-    index: int
+    index: int  # of the row in its file, from 0
     id: str | None
     key: str | None
-    cluster: str
-    prompt: str
-    reply: str
-    raw_reply: str | None
-    expected: str | None
-    passed: bool
+    cluster: str  # what the row was held out with: rows of one cluster are one piece of evidence
+    prompt: str  # the last user turn
+    reply: str  # the visible one; the chosen label of a choice row
+    raw_reply: str | None  # with special tokens; None for a choice row
+    expected: str | None  # the row's answer, correct label or reference, for reading
+    passed: bool  # this, reasons, candidate, steps_correct, strict and signals are those of `scoring.Verdict`
     reasons: tuple[str, ...]
     candidate: str | None
     steps_correct: float | None
     strict: bool
     signals: tuple[str, ...]
     answerable: bool | None
-    choice_scores: dict[str, float] | None
+    choice_scores: dict[str, float] | None  # log-likelihood of each label; None for a generated reply
     tags: dict[str, str]
-    judge_passed: bool | None = None
-    nll: float | None = None
+    judge_passed: bool | None = None  # what a judge model says; None where none was asked or it said neither
+    nll: float | None = None  # nats a token of the row's reference reply; None where there is none, or it is unknown
 
     @property
     def judged(self) -> bool:
@@ -82,60 +68,33 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Scratchpads (chain-of-thought): mean share of right lines, and share of scratchpads right in every line."""
-
-    n: int
-    lines: float
-    all: float
-    ci95: Interval | None
-
-
-@dataclass(frozen=True)
 class Choice:
-    """Multiple choice by likelihood.
-
-    Attributes:
-        chance: the mean of 1 / labels.
-        rate: the label's log-likelihood decides (lm-eval's acc).
-        adjusted: the rate scaled to 0 at chance and 1 at all right.
-        per_byte: the rate where the log-likelihood per byte of the label decides (lm-eval's acc_norm).
-    """
+    """Multiple choice by likelihood."""
 
     n: int
-    chance: float
-    rate: float
-    adjusted: float
-    per_byte: float
+    chance: float  # the mean of 1 / labels
+    rate: float  # the label's log-likelihood decides (lm-eval's acc)
+    adjusted: float  # the rate scaled to 0 at chance and 1 at all right
+    per_byte: float  # the rate where the log-likelihood per byte of the label decides (lm-eval's acc_norm)
 
 
 @dataclass(frozen=True)
 class Lane:
-    """The counts of one lane of `n` rows, without the `not_judged` ones, whose replies the text rules do not read.
-
-    `ci95` is None where they are of fewer than ten problems. `strict` is the share that also has the very form of the
-    answer. `prompt_echo` and `unsupported_claims` are shares of all generated replies, `over_refusal` of those to rows
-    that are not marked unanswerable.
-    """
+    """The counts of one lane of `n` rows, without the `not_judged` ones, whose replies the text rules do not read."""
 
     n: int
     problems: int
     passed: int
     rate: float
-    ci95: Interval | None
-    strict: float
+    ci95: Interval | None  # None where there are fewer than ten problems
+    strict: float  # the share that also has the very form of the answer
     not_judged: int
-    prompt_echo: float | None
+    prompt_echo: float | None  # a share of all generated replies, as is the next
     unsupported_claims: float | None
-    over_refusal: float | None
+    over_refusal: float | None  # a share of the generated replies to rows that are not marked unanswerable
     reasons: dict[str, int]
-    steps_correct: Steps | None
+    steps_correct: float | None  # mean share of right lines of scratchpads (chain-of-thought)
     choice: Choice | None
-
-
-def tags_of(row: Row) -> dict[str, str]:
-    """The tags that a row has."""
-    return {field: row[field] for field in TAGS if row.get(field)}
 
 
 def lane_of(tags: Mapping[str, Any], grouping: str) -> str:
@@ -161,10 +120,7 @@ def grouped(rows: Iterable[P], grouping: str) -> dict[str, list[P]]:
 
 
 def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], Lane]:
-    """Each profile, each component in it, each category in that; keys are paths of 1 to 3 names.
-
-    ("weak_skills",), ("weak_skills", "weak_skills"), ("weak_skills", "weak_skills", "bench_math_addition"), …
-    """
+    """Each profile, each component in it, each category in that; keys are paths of 1 to 3 names."""
     lanes: dict[tuple[str, ...], list[Prediction]] = {}
     for prediction in predictions:
         path = tuple(lane_of(prediction.tags, grouping) for grouping in _NESTING)
@@ -176,7 +132,7 @@ def nested(predictions: Iterable[Prediction]) -> dict[tuple[str, ...], Lane]:
 def visible_by_skill(rows: Iterable[Row], runs: Sequence[int]) -> list[dict[str, Any]]:
     """For each skill of these eval rows its rows, problems, and the differences visible with so many `runs` an arm.
 
-    All skills count as declared, as in `eval compare`; lanes of too few problems show nothing (None).
+    All skills count as declared; lanes of too few problems show nothing (None).
     """
     found, skills = [], group_by(rows, lambda row: lane_of(row, "by_skill"))
     for name, own in skills.items():
@@ -198,6 +154,7 @@ def count(predictions: Sequence[Prediction]) -> Lane:
     share = clustered_rate([p.passed and p.judged for p in measured], [p.cluster for p in measured])
     generated = [p for p in predictions if p.choice_scores is None]
     counts = Counter(reason for prediction in predictions for reason in prediction.reasons)
+    steps = [p.steps_correct for p in predictions if p.steps_correct is not None]
     return Lane(
         n=share.rows,
         problems=share.clusters,
@@ -210,19 +167,13 @@ def count(predictions: Sequence[Prediction]) -> Lane:
         unsupported_claims=_share(generated, "unsupported_claim"),
         over_refusal=_share([p for p in generated if p.answerable is not False], "over_refusal"),
         reasons={name: counts[name] for name in dict.fromkeys([*REASONS, *sorted(counts)]) if counts[name]},
-        steps_correct=_steps([p for p in predictions if p.steps_correct is not None]),
+        steps_correct=sum(steps) / len(steps) if steps else None,
         choice=_choice([p for p in predictions if p.choice_scores is not None]),
     )
 
 
 def _share(predictions: Sequence[Prediction], reason: str) -> float | None:
     return sum(reason in (*p.reasons, *p.signals) for p in predictions) / len(predictions) if predictions else None
-
-
-def _steps(predictions: Sequence[Prediction]) -> Steps | None:
-    lines = [prediction.steps_correct or 0.0 for prediction in predictions]
-    whole = rate_of(predictions, [share == 1.0 for share in lines])
-    return Steps(whole.rows, sum(lines) / whole.rows, whole.rate, whole.interval) if whole else None
 
 
 def _choice(predictions: Sequence[Prediction]) -> Choice | None:

@@ -4,10 +4,10 @@ Next: html_page.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import picochat
 from picochat.blocks import (
@@ -36,9 +36,7 @@ from picochat.files import write_files
 from picochat.packs.quotas import spread_evenly
 
 _FOLDED = 12  # tables of more rows are folded away on a page
-_SHOWN = 12  # rows of each lane and outcome on a page; predictions.jsonl and comparison.json have all
-_FOUND_COLUMNS = ("difference", "95 % interval", "visible", "lost", "gained")
-T = TypeVar("T")
+_SHOWN = 5  # rows of each lane and outcome on a page; predictions.jsonl and comparison.json have all
 
 
 def write_report(folder: str | Path, name: str, report: Report, data: Any, rows: Iterable[Any] | None = None) -> None:
@@ -63,16 +61,16 @@ def origin_json(source: Evaluation | Fit) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("picochat", "pack", "model", "settings")}
 
 
-def origin(source: Evaluation | Fit, more: Mapping[str, Any] | None = None) -> Table:
+def origin(source: Evaluation | Fit) -> Table:
     """Fingerprints and settings: where a report comes from."""
+    files = {"rows": source.pack, "held-out rows": source.held_out if isinstance(source, Fit) else None}
     return facts(
         {
             "picochat": source.picochat,
-            "eval rows": f"{source.pack.path} (sha256 {source.pack.sha256})",
+            **{what: f"{file.path} (sha256 {file.sha256})" for what, file in files.items() if file},
             "model": f"{source.model.folder} (sha256 {source.model.sha256})",
             **{f"model: {key}": value for key, value in source.model.provenance.items()},
             **{f"setting: {key}": value for key, value in source.settings.items()},
-            **(more or {}),
         }
     )
 
@@ -92,11 +90,10 @@ def mixtures(models: Mapping[str, Model]) -> Bars:
     return Bars(shares, list(models) if len(models) > 1 else (), title="Mixture, in shares of the training examples")
 
 
-def replies(
-    title: str, rows: Sequence[T], lane: Callable[[T], tuple[str, ...]], shown: Callable[[T], Reply]
-) -> Replies:
-    """Some rows of each lane and outcome (`lane` tells both), evenly spaced, as `shown` makes them."""
-    some = [shown(row) for own in group_by(rows, lane).values() for row in spread_evenly(own, _SHOWN)]
+def replies(title: str, rows: Sequence[Reply]) -> Replies:
+    """Some rows of each lane and outcome (all fields but the reason), evenly spaced."""
+    kinds = group_by(rows, lambda row: tuple(str(own) for name, own in row.fields.items() if name != "reason"))
+    some = [row for own in kinds.values() for row in spread_evenly(own, _SHOWN)]
     note = f"{len(some)} of {len(rows)} rows: at most {_SHOWN} of each lane and outcome, evenly spaced."
     return Replies(some, note, title=title)
 
@@ -115,15 +112,14 @@ def breakdown(
     """A table by one of `lanes.GROUPINGS`, each row a lane's name and cells; none where no row carries the tag."""
     if all(row[0] in (UNTAGGED, "overall") for row in rows):
         return []
-    name = {"by_style": "answer style"}.get(grouping, grouping.removeprefix("by_").replace("_", " "))
+    name = grouping.removeprefix("by_").replace("_", " ")
     return [Table((name, *columns), rows, title=f"By {name}", media=media, folded=len(rows) > _FOLDED)]
 
 
 def run_name(folder: str | Path) -> str:
-    """What a model is called: RUN/best_checkpoint and RUN/last_checkpoint after their run, others after themselves."""
+    """What a model is called: RUN/best_checkpoint after its run, others after themselves."""
     path = Path(folder)
-    inner = path.name in ("best_checkpoint", "last_checkpoint") and path.parent.name
-    return path.parent.name if inner else path.name or str(folder)
+    return (path.name in ("best_checkpoint", "last_checkpoint") and path.parent.name) or path.name or str(folder)
 
 
 def compare_json(comparison: Comparison) -> dict[str, Any]:
@@ -143,36 +139,29 @@ def compare_json(comparison: Comparison) -> dict[str, Any]:
         "overall": comparison.overall,
         **comparison.lanes,
         "summary": words.summary(comparison),
-        "readings": words.readings(comparison),
         "notes": words.notes(comparison),
         "flips": comparison.flips,
     }
 
 
 def compare_report(comparison: Comparison) -> Report:
-    """The comparison as blocks."""
+    """The comparison as blocks; on a page the result comes first, in a terminal it is best seen at the end."""
     a, b, pack = comparison.a, comparison.b, comparison.pack
-    others = [arm.name for arm in (comparison.before, comparison.peak) if arm]
-    tested = ["corrected p"] if comparison.overall.noise else []
-    kept = ["gain kept"] if comparison.before else []
-    columns = ("rows", "problems", *others, a.name, b.name, *_FOUND_COLUMNS, *tested, *kept)
-    categories = comparison.lanes["by_category"]
-    bars = {name: [(arm.rate, arm.interval) for arm in (lane.b, lane.a)] for name, lane in categories.items()}
+    categories, result = comparison.lanes["by_category"], [words.summary(comparison)]
     changes = {}
     for name, lane in sorted(categories.items(), key=lambda item: -item[1].change.value):
         single = [rate - lane.a.rate for rate in lane.rates_b] if len(lane.rates_b) > 1 else []
         changes[name] = (lane.change.value, lane.change.interval, single)
-    lead, *readings = _result(comparison, WRITTEN)
     blocks: list[Block] = [
-        lead,
+        Text(result, "lead", media=WRITTEN),
         Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
-        *readings,
-        Bars(bars, (b.name, a.name), title="Rates, with 95 % intervals over problems"),
     ]
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
         lanes = {**comparison.lanes[grouping], "overall": comparison.overall}
-        rows = [(name, *_compare_cells(lane, comparison)) for name, lane in lanes.items()]
-        blocks += breakdown(grouping, columns, rows, EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN)
+        cells = {name: _compare_cells(lane, comparison) for name, lane in lanes.items()}
+        rows = [(name, *own.values()) for name, own in cells.items()]
+        media = EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN
+        blocks += breakdown(grouping, [*cells["overall"]], rows, media)
     origin = {
         "picochat": picochat.__version__,
         "eval rows": f"{pack.path} (sha256 {pack.sha256})",
@@ -183,47 +172,46 @@ def compare_report(comparison: Comparison) -> Report:
             model = f"{run.model.folder} (sha256 {run.model.sha256})"
             origin[f"{arm.name}: {run.folder}"] = f"{model}, {percent(run.overall.rate)}"
     blocks += [
+        Text(words.notes(comparison), "soft"),
         mixtures({arm.name: arm.runs[0].model for arm in (b, a)}),
-        replies("Rows that flipped", comparison.flips, _flip_kind, lambda flip: _flip_reply(flip, comparison)),
+        replies("Rows that flipped", [_flip_reply(flip, comparison) for flip in comparison.flips]),
         facts(origin),
-        *reversed(_result(comparison, ("terminal",))),
+        Text(result, "lead", media=("terminal",)),
     ]
     under = f"{pack.rows} eval rows of {pack.path}; differences are in points, {b.name} minus {a.name}"
     return Report(f"Comparison of {a.name} and {b.name}", under, blocks)
 
 
-def _result(comparison: Comparison, media: Sequence[Medium]) -> list[Block]:
-    """On a page the result comes first; in a terminal it is best seen at the end."""
-    lead, lines = Text([words.summary(comparison)], "lead", media=media), words.readings(comparison)
-    return [lead, Text(lines, "list", media=media), Text(words.notes(comparison), "soft", media=media)]
-
-
-def _compare_cells(lane: Difference, comparison: Comparison) -> list[str]:
-    gain, change = lane.gain, lane.change
-    others = [gain.before, gain.before + gain.change.value][: 1 + bool(comparison.peak)] if gain else []
-    kept = [f"{round(100 * gain.kept_b.share)} %" if gain.kept_b else "–"] if gain else []
-    p_value = "–" if lane.p_corrected is None else words.p_text(lane.p_corrected)
-    return [
-        str(change.rows),
-        str(change.clusters),
-        *map(percent, (*others, lane.a.rate, lane.b.rate)),
-        words.points(change.value),
-        words.to(change.interval),
-        words.visible(lane),
-        *(f"{flips:.1f}".removesuffix(".0") for flips in (lane.lost, lane.gained)),
-        *([p_value] if comparison.overall.noise else []),
-        *kept,
-    ]
-
-
-def _flip_kind(flip: Flip) -> tuple[str, str]:
-    return flip.a.tag("category"), flip.direction
+def _compare_cells(lane: Difference, comparison: Comparison) -> dict[str, str]:
+    """Column → cell."""
+    change, gain, a, b = lane.change, lane.gain, comparison.a.name, comparison.b.name
+    cells = {"rows": str(change.rows), "problems": str(change.clusters)}
+    if gain and comparison.before:
+        cells[comparison.before.name] = percent(gain.before)
+    if gain and comparison.peak:
+        cells[comparison.peak.name] = percent(gain.before + gain.change.value)
+    cells |= {
+        a: percent(lane.a.rate),
+        b: percent(lane.b.rate),
+        "difference": words.points(change.value),
+        "95 % interval": words.to(change.interval),
+        "visible": "–" if lane.visible is None else f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100",
+        "lost": f"{lane.lost:.1f}".removesuffix(".0"),
+        "gained": f"{lane.gained:.1f}".removesuffix(".0"),
+    }
+    if comparison.overall.noise:
+        cells["corrected p"] = "–" if lane.p_corrected is None else words.p_text(lane.p_corrected)
+    shares = {b: gain.kept_b, **({a: gain.kept_a} if comparison.peak else {})} if gain else {}
+    for name, kept in shares.items():
+        low, high = kept.ci95 if kept else (0, 0)
+        cells[f"gain kept by {name}"] = f"{kept.share:.0%} ({low:.0%} to {high:.0%})" if kept else "–"
+    return cells
 
 
 def _flip_reply(flip: Flip, comparison: Comparison) -> Reply:
-    lane, verdict = _flip_kind(flip)
-    arms = {comparison.a.name: flip.a, comparison.b.name: flip.b}
-    head = (lane, verdict, *(f"{name}: {', '.join(own.reasons) or 'passed'}" for name, own in arms.items()))
+    lane, arms = flip.a.tag("category"), {comparison.a.name: flip.a, comparison.b.name: flip.b}
+    head = (lane, flip.direction, *(f"{name}: {', '.join(own.reasons) or 'passed'}" for name, own in arms.items()))
     said = {f"reply of {name}": own.reply for name, own in arms.items()}
     parts, reasons = {"prompt": flip.a.prompt, **said, "expected": flip.a.expected}, [*flip.a.reasons, *flip.b.reasons]
-    return reply(flip.a, head, parts, verdict == "lost", lane=[lane], verdict=[verdict], reason=reasons)
+    fields = {"lane": [lane], "verdict": [flip.direction], "reason": reasons}
+    return reply(flip.a, head, parts, flip.direction == "lost", **fields)

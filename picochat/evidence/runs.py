@@ -17,26 +17,22 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import polygamma, psi, stdtrit
 
-from picochat.blocks import Block, Table, Text, percent
 from picochat.errors import UserError
 
 Array = NDArray[np.float64]
 FEW = 10  # clusters; below that there is no interval, except where every row is its own cluster
+POOLED = 4  # lanes that tell together how much runs differ, counted as if they were independent
 OWN = 0.3  # of the variance of a problem's difficulty: the arm's own; the rest is shared, and cancels
 
 
 @dataclass(frozen=True)
 class RunNoise:
-    """Variance of a run's mean score on one lane around what its arm expects, and its degrees of freedom.
-
-    `cell` is the part that comes from the rows: luck of this run with this cluster. `residuals` are the run means that
-    it was made of, less what the arms explain.
-    """
+    """Variance of a run's mean score on one lane around what its arm expects, and its degrees of freedom."""
 
     variance: float
-    cell: float
+    cell: float  # the part that comes from the rows: luck of this run with this cluster
     freedom: float
-    residuals: tuple[float, ...] = ()
+    residuals: tuple[float, ...] = ()  # the run means that it was made of, less what the arms explain
 
 
 def cluster_variance(sums: Array, sizes: Array) -> float:
@@ -49,9 +45,8 @@ def cluster_variance(sums: Array, sizes: Array) -> float:
 def run_noise(cells: Array, sizes: Array, design: ArrayLike) -> RunNoise | None:
     """The noise of one lane's runs; None where the arms explain everything, as with one run an arm.
 
-    Args:
-        cells, sizes: scores summed by run and cluster, (R, G), and rows of each cluster, (G,).
-        design: what the arms may explain, (R, p): a column of ones an arm, say.
+    `cells` are scores summed by run and cluster, (R, G), `sizes` the rows of each cluster, (G,), and `design` what the
+    arms may explain, (R, p): a column of ones an arm, say.
     """
     x = np.asarray(design, dtype=float)
     freedom = len(x) - int(np.linalg.matrix_rank(x))
@@ -108,12 +103,9 @@ def crossed_variance(sums: Array, sizes: Array, weight: float, noise: RunNoise |
     """Variance of an estimate over new runs and new clusters, and its degrees of freedom (Satterthwaite).
 
     Never below either part alone: a variance component that comes out negative is 0. Where runs differ by no more than
-    their rows make them, the rows' variance stands in, with the degrees of freedom of all cells.
-
-    Args:
-        sums, sizes: Σ_r w_r Y[r, k], (G,), and rows of each cluster, (G,).
-        weight: Σ_r w_r².
-        noise: of the runs; None leaves their variation out, and the estimate speaks of these runs only.
+    their rows make them, the rows' variance stands in, with the degrees of freedom of all cells. `sums` are
+    Σ_r w_r Y[r, k], (G,), `sizes` the rows of each cluster, and `weight` is Σ_r w_r². Without `noise` the estimate
+    speaks of these runs only.
     """
     clusters, freedom = cluster_variance(sums, sizes), float(max(len(sizes) - 1, 1))
     if noise is None:
@@ -161,11 +153,8 @@ def visible_difference(
     icc: float = 0.3,
     run_sd: float = 2.0,
     tests: int = 1,
-    pooled_lanes: int = 4,
 ) -> float:
     """The difference, as a share, that a comparison shows with 80 % power.
-
-    More rows of the same problems change nothing but a run's own luck, which `run_sd` contains.
 
     Args:
         rows: eval rows of the lane.
@@ -175,35 +164,14 @@ def visible_difference(
         icc: intraclass correlation of replies to rows of one problem.
         run_sd: standard deviation between runs of one recipe, in points.
         tests: lanes that are declared, over which p-values are corrected.
-        pooled_lanes: lanes that tell together how much runs differ, counted as if they were independent.
-
-    Raises:
-        UserError: a number out of its range.
     """
-    if not (rows >= problems >= FEW and min(runs, tests, pooled_lanes) >= 1):
-        raise UserError(f"power needs --rows >= --problems >= {FEW}, and --runs, --tests, --pooled-lanes from 1 on")
+    if not (rows >= problems >= FEW and min(runs, tests) >= 1):
+        raise UserError(f"power needs --rows >= --problems >= {FEW}, and --runs and --tests from 1 on")
     if not (0 < rate < 1 and 0 <= icc <= 1 and 0 <= run_sd <= 100):
         raise UserError("power needs a --rate between 0 and 1, an --icc from 0 to 1, and a --run-sd from 0 to 100")
     spread = rate * (1 - rate)
     own = 2 / runs * max((run_sd / 100) ** 2, spread * (1 - icc) / rows)  # at least the luck of its rows
     shared = 2 * spread * OWN * icc / problems
-    freedom = 2 * (runs - 1) * pooled_lanes or math.inf  # of one run an arm: as well known as can be
+    freedom = 2 * (runs - 1) * POOLED or math.inf  # of one run an arm: as well known as can be
     together = (own + shared) ** 2 / (own**2 / freedom + shared**2 / (problems - 1) + 1e-30)
     return smallest_visible(math.sqrt(own + shared), together, tests)
-
-
-def power_report(rows: int, problems: int, runs: int = 1, **more: float) -> list[Block]:
-    """The answer in words, and what more runs or more problems would change; parameters as above."""
-
-    def seen(each: int, times: int = 1) -> str:
-        return f"{100 * visible_difference(times * rows, times * problems, each, **more):.1f}"  # type: ignore[arg-type]
-
-    arms = "a single run an arm, whose variation is known" if runs == 1 else f"{runs} runs an arm"
-    lane = f"{rows} rows of {problems} problems, {arms}, at a rate of {percent(more.get('rate', 0.9))}"
-    answer = f"{lane}: differences from {seen(runs)} points on are shown with 80 % power. A smaller one is no claim."
-    table = [(str(each), *(seen(each, times) for times in (1, 2, 4))) for each in sorted({1, 2, 3, 5, 10, runs})]
-    head = ("runs an arm", *(f"{times * problems} problems" for times in (1, 2, 4)))
-    return [
-        Text([answer], "lead"),
-        Table(head, table, title="Smallest difference, in points, at these rows a problem"),
-    ]

@@ -31,22 +31,13 @@ from picochat.packs.profiles import built_in_profiles
 from picochat.packs.rows import Row, prompt_text
 from picochat.strict_json import parse_json
 
-REASONS = {
-    "wrong_answer": "the answer is not the expected one",
-    "missing_required": "a required word or phrase is missing",
-    "forbidden_phrase": "a forbidden word or phrase occurs",
-    "wrong_identity": "the speaker is somebody else, or makes no sentence",
-    "wrong_form": "not the form that was asked for",
-    "prompt_echo": "a role token, a new user turn, or the prompt repeated",
-    "unsupported_claim": "an unanswerable question was answered, or an ability was asserted that is not there",
-    "not_judged": "a refusal was expected, and the rules do not read the reply's language",
-    "over_refusal": "an answerable question was refused",
-    "length": "too many words, or cut off before its end",
-    "no_final_answer": "a scratchpad without a 'Final answer:' line",
-    "repetition": "stuck in a loop",
-    "empty": "nothing was said",
-    "wrong_choice": "another choice was more likely",
-}
+REASONS = (
+    *("wrong_answer", "missing_required", "forbidden_phrase"),
+    *("wrong_identity", "wrong_form"),  # the speaker is somebody else, or makes no sentence; another form was asked for
+    *("prompt_echo", "unsupported_claim", "not_judged"),  # the last: the rules do not read the reply's language
+    *("over_refusal", "length", "no_final_answer"),  # too many words, or cut off; a scratchpad without its last line
+    *("repetition", "empty", "wrong_choice"),
+)
 READ = 100_000  # characters of a reply that the rules about habits read: its beginning and its end
 _CHECKS = {
     "must_include": "includes",
@@ -89,16 +80,14 @@ class Policy:
         and claims of those that the rows have.
         """
         tags = [(row.get("mixture_profile"), row.get("mixture_benchmark_profile")) for row in rows]
-        names = dict.fromkeys(name for name, _ in tags if name)
-        whole = _built_in() if names.keys() & _mixtures().keys() else Policy()
-        reported = {}
+        names = {name: None for name, _ in tags if name}
+        mixtures = _built_in() if names.keys() & _built_in().keys() else {}
+        whole = _read(mixtures)
         for name in names if path else ():
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of a pack lies there
                 report = parse_json((Path(path or "").parent / f"task_mixture_{name}.json").read_bytes())
-                _read({name: report["mixture"]["components"]})
-                reported[name] = report["mixture"]["components"]
-        if reported:
-            whole = _read({**(_mixtures() if whole.rules else {}), **reported})
+                both = {**mixtures, name: report["mixture"]["components"]}
+                whole, mixtures = _read(both), both
         own = {profile for _, profile in tags}
         gates = {profile: gates for profile, gates in whole.gates.items() if profile in own}
         claims = {profile: claim if profile in own else "" for profile, claim in whole.claims.items()}
@@ -111,12 +100,7 @@ class Policy:
 
 
 @cache
-def _built_in() -> Policy:
-    return _read(_mixtures())
-
-
-@cache
-def _mixtures() -> dict[str, Any]:
+def _built_in() -> dict[str, Any]:
     return {name: profile.described()["components"] for name, profile in built_in_profiles().items()}
 
 
@@ -140,33 +124,22 @@ def _read(mixtures: Mapping[str, Sequence[Mapping[str, Any]]]) -> Policy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one reply is worth.
+    """What one reply is worth; a wrong step with a right result passes."""
 
-    Attributes:
-        passed: no reason speaks against it.
-        reasons: keys of `REASONS`, in that order, after them the names of users' checks.
-        candidate: the text that was compared with the answer (or the chosen label), None where nothing was.
-        steps_correct: share of the scratchpad's lines that are right, None where the row lists no steps. A wrong step
-            with a right result passes.
-        strict: passed, and in the very form of the answer.
-        signals: reasons that the row's mixture does not judge.
-    """
-
-    passed: bool
-    reasons: tuple[str, ...]
-    candidate: str | None = None
-    steps_correct: float | None = None
-    strict: bool = False
-    signals: tuple[str, ...] = ()
+    passed: bool  # no reason speaks against it
+    reasons: tuple[str, ...]  # of `REASONS`, in that order, after them the names of users' checks
+    candidate: str | None = None  # what was compared with the answer (or the chosen label), None where nothing was
+    steps_correct: float | None = None  # share of the scratchpad's lines; None where the row lists no steps
+    strict: bool = False  # passed, and in the very form of the answer
+    signals: tuple[str, ...] = ()  # reasons that the row's mixture does not judge
 
 
 def score(
     row: Row, reply: str, *, raw: str | None = None, finished: bool = True, rules: Rules | None = None
 ) -> Verdict:
-    """Judge one generated reply.
+    """Judge one generated reply to a validated eval row.
 
     Args:
-        row: a validated eval row.
         reply: the visible text.
         raw: the continuation with its special tokens, on which echo is judged; the reply where it is None.
         finished: whether the model ended its turn by itself; a reply cut off at the limit fails by `length`.
@@ -241,4 +214,4 @@ def _habits(
 
 
 def _sorted(reasons: set[str]) -> tuple[str, ...]:
-    return (*(reason for reason in REASONS if reason in reasons), *sorted(reasons - REASONS.keys()))
+    return (*(reason for reason in REASONS if reason in reasons), *sorted(reasons - set(REASONS)))

@@ -14,7 +14,7 @@ Both sides are sampled alike: as many rows of each category as `max_rows` allows
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -24,20 +24,18 @@ import picochat
 from picochat.errors import UserError
 from picochat.evidence.answering import Answerer, ModelAnswerer
 from picochat.evidence.clusters import ClusteredRate, Interval, difference_of_sets
-from picochat.evidence.evaluation import Model, RowFile, answer_rows, load_eval_rows
+from picochat.evidence.evaluation import Model, RowFile, answer_rows
 from picochat.evidence.lanes import Prediction, group_by, grouped, lane_of, rate_of
 from picochat.evidence.scoring import Policy
 from picochat.files import sha256_file
-from picochat.packs.dataset_pack import load_dataset_pack
+from picochat.model.engine import Decoding, Precision, load_model
 from picochat.packs.formats import Tally, read_rows
 from picochat.packs.rows import Message, Row, check_row, conversation, has_check, learns
 
 if TYPE_CHECKING:
-    from picochat.model.engine import Decoding, Precision
     from picochat.model.likelihood import Forced
 
 SIDES = ("train", "held_out")
-FIT_GROUPINGS = ("by_benchmark_profile", "by_component", "by_category", "by_stage", "by_phrasing")
 MARGIN = 0.10  # a lane transfers where the interval rules out a gap of this share
 
 Forcer = Callable[[Sequence[Sequence[Message]]], Sequence["Forced"]]
@@ -45,15 +43,12 @@ Forcer = Callable[[Sequence[Sequence[Message]]], Sequence["Forced"]]
 
 @dataclass(frozen=True, kw_only=True)
 class FitRow(Prediction):
-    """One row as it was measured; one line of predictions.jsonl.
-
-    What compares with a reference is None where the row has none, `correct` where no check of it could fail.
-    """
+    """One row as it was measured; one line of predictions.jsonl."""
 
     side: str
     reference: str | None
-    exact: bool | None
-    correct: bool | None
+    exact: bool | None  # None without a reference
+    correct: bool | None  # None where no check of the row could fail
     tokens: int | None
     tokens_right: int | None
 
@@ -72,45 +67,35 @@ class Side:
 
 @dataclass(frozen=True)
 class LaneFit:
-    """Both sides of one lane; a side without rows is None.
-
-    `gap` is train minus held-out in correct answers, None where a side has none to check: then `verdict` is "unknown",
-    elsewhere "transfers", "memorised", "not learnt" or "undecided".
-    """
+    """Both sides of one lane; a side without rows is None."""
 
     train: Side | None
     held_out: Side | None
-    gap: float | None
+    gap: float | None  # train minus held-out in correct answers; None where a side has none to check
     ci95: Interval | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Sampled(RowFile):
-    """A file of rows of which some were measured."""
-
-    measured: int
+    verdict: str  # "unknown" where there is no gap; "transfers", "memorised", "not learnt" or "undecided"
 
 
 @dataclass(frozen=True)
 class Fit:
     """How well a model fits its training rows, and how well that carries over to held-out rows."""
 
-    pack: Sampled
-    held_out: Sampled | None
+    pack: RowFile
+    held_out: RowFile | None
     model: Model
     settings: dict[str, Any]
     rows: list[FitRow]
     picochat: str = picochat.__version__
 
     @property
+    def lanes(self) -> dict[str, LaneFit]:
+        """Each category."""
+        return {name: compare_sides(rows) for name, rows in grouped(self.rows, "by_category").items()}
+
+    @property
     def overall(self) -> LaneFit:
         """All rows."""
         return compare_sides(self.rows)
-
-    def lanes(self, grouping: str) -> dict[str, LaneFit]:
-        """The lanes of one of `FIT_GROUPINGS`."""
-        return {name: compare_sides(rows) for name, rows in grouped(self.rows, grouping).items()}
 
 
 def measure_fit(
@@ -120,61 +105,43 @@ def measure_fit(
     eval_input: str | Path | None = None,
     max_rows: int = 512,
     tokenizer: str | Path | None = None,
-    decoding: "Decoding | None" = None,
+    decoding: Decoding | None = None,
     device: str = "auto",
-    precision: "Precision" = "auto",
+    precision: Precision = "auto",
     tally: Tally | None = None,
     progress: bool = False,
 ) -> Fit:
     """Measure both sides.
 
     Args:
-        input_path: the chat rows of the training.
+        input_path: the chat rows of the training, read as `tally` says.
         checkpoint: a model folder, loaded with `tokenizer`, `device` and `precision`.
-        eval_input: held-out rows; None looks for the eval file that belongs to the input (`held_out_beside`).
+        eval_input: held-out rows; None takes the eval file beside the input: eval_X.jsonl for chat_X.jsonl.
         max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
-        tally: how the chat rows are read, as the training did, and what is to be said of them.
-
-    Raises:
-        UserError: unreadable input or checkpoint, or `max_rows` below 1.
     """
-    from picochat.model.engine import Decoding, load_model
     from picochat.model.likelihood import teacher_forced
 
     if max_rows < 1:
         raise UserError(f"--max-rows must be at least 1, not {max_rows}")
     decoding = decoding or Decoding()
-    trained = [
-        row
-        for row in read_rows(input_path, "chat", check_row, tally)
-        if row["messages"][-1]["role"] == "assistant" and learns(row["messages"])
-    ]
-    sides = [("train", Path(input_path), trained)]
-    if held_out := Path(eval_input) if eval_input else held_out_beside(input_path):
-        sides.append(("held_out", held_out, load_eval_rows(held_out)))
+    rows = read_rows(input_path, "chat", check_row, tally)
+    taught = [row for row in rows if row["messages"][-1]["role"] == "assistant" and learns(row["messages"])]
+    sides = [("train", Path(input_path), taught)]
+    beside = Path(input_path).with_name("eval_" + Path(input_path).name.removeprefix("chat_"))
+    if eval_input or beside.is_file():
+        held_out = Path(eval_input or beside)
+        sides.append(("held_out", held_out, read_rows(held_out, "eval")))
     loaded = load_model(checkpoint, tokenizer=tokenizer, device=device, precision=precision)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=progress)
     forcer = partial(teacher_forced, loaded.decoder, loaded.tokenizer, batch_size=decoding.batch_size)
-    measured, files = list[FitRow](), dict[str, Sampled]()
+    measured, files = list[FitRow](), dict[str, RowFile]()
     for side, path, rows in sides:
         picked = pick_rows(rows, max_rows, decoding.seed)
-        measured += measure_rows(side, rows, picked, answerer, forcer, Policy.of(rows, path))
-        files[side] = Sampled(str(path), sha256_file(path), len(rows), len(picked))
+        own = measure_rows(side, [rows[index] for index in picked], answerer, forcer, Policy.of(rows, path))
+        measured += [replace(row, index=index) for row, index in zip(own, picked, strict=True)]
+        files[side] = RowFile(str(path), sha256_file(path), len(rows))
     settings = {**asdict(decoding), "max_rows": max_rows, "device": device, "precision": precision}
     return Fit(files["train"], files.get("held_out"), Model.of(checkpoint, loaded.provenance), settings, measured)
-
-
-def held_out_beside(input_path: str | Path) -> Path | None:
-    """The eval file of the same pack, or None: the name with eval_ for chat_, else what dataset_pack.json says."""
-    path = Path(input_path)
-    twin = path.with_name("eval_" + path.name.removeprefix("chat_"))
-    if path.name.startswith("chat_") and twin.is_file():
-        return twin
-    if not (path.parent / "dataset_pack.json").is_file():
-        return None
-    pack = load_dataset_pack(path.parent)
-    own = pack.chat_path and pack.chat_path.resolve() == path.resolve()
-    return pack.eval_path if own and pack.eval_path and pack.eval_path.is_file() else None
 
 
 def pick_rows(rows: Sequence[Row], max_rows: int, seed: int) -> list[int]:
@@ -185,20 +152,17 @@ def pick_rows(rows: Sequence[Row], max_rows: int, seed: int) -> list[int]:
     return sorted(dealt[:max_rows])
 
 
-def measure_rows(
-    side: str, rows: Sequence[Row], picked: Sequence[int], answerer: Answerer, forcer: Forcer, policy: Policy
-) -> list[FitRow]:
-    """Answer and teacher-force the picked rows of one side; replies are judged as `eval chat` judges them."""
-    full = [conversation(rows[index]) for index in picked]
-    forced = iter(forcer([messages for messages in full if messages]) if picked else ())
-    replies = answer_rows([_question(rows[index]) for index in picked], answerer, policy)
+def measure_rows(side: str, rows: Sequence[Row], answerer: Answerer, forcer: Forcer, policy: Policy) -> list[FitRow]:
+    """Answer and teacher-force the rows of one side; replies are judged as `eval chat` judges them."""
+    full = list(map(conversation, rows))
+    forced = iter(forcer([messages for messages in full if messages]) if rows else ())
     measured = []
-    for index, messages, said in zip(picked, full, replies, strict=True):
+    for row, messages, said in zip(rows, full, answer_rows(list(map(_question, rows)), answerer, policy), strict=True):
         reference = messages[-1]["content"] if messages else None
         exact = None if reference is None else said.reply.strip() == reference.strip() and "length" not in said.reasons
         nll, tokens, right = next(forced) if messages else (0.0, None, None)
-        own: dict[str, Any] = {**vars(said), "index": index, "nll": nll / tokens if tokens else None}
-        own |= {"correct": said.passed if has_check(rows[index]) else None, "tokens": tokens, "tokens_right": right}
+        own: dict[str, Any] = {**vars(said), "nll": nll / tokens if tokens else None}
+        own |= {"correct": said.passed if has_check(row) else None, "tokens": tokens, "tokens_right": right}
         measured.append(FitRow(**own, side=side, reference=reference, exact=exact))
     return measured
 
@@ -235,15 +199,12 @@ def _side(rows: Sequence[FitRow]) -> Side | None:
     if not rows:
         return None
     tokens = sum(row.tokens or 0 for row in rows)
+    exact, correct = ([row for row in rows if getattr(row, name) is not None] for name in ("exact", "correct"))
     return Side(
         n=len(rows),
-        exact=_rate([(row, row.exact) for row in rows if row.exact is not None]),
-        correct=_rate([(row, row.correct) for row in rows if row.correct is not None]),
+        exact=rate_of(exact, [bool(row.exact) for row in exact]),
+        correct=rate_of(correct, [bool(row.correct) for row in correct]),
         tokens=tokens,
         token_accuracy=sum(row.tokens_right or 0 for row in rows) / tokens if tokens else None,
         nll=sum((row.nll or 0.0) * (row.tokens or 0) for row in rows) / tokens if tokens else None,
     )
-
-
-def _rate(outcomes: Sequence[tuple[FitRow, bool]]) -> ClusteredRate | None:
-    return rate_of([row for row, _ in outcomes], [passed for _, passed in outcomes])

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 
 from picochat.blocks import interval, percent
+from picochat.evidence.answering import Agreement
 from picochat.evidence.clusters import Z95, Interval
-from picochat.evidence.compare import Comparison, Difference, Gain
-from picochat.evidence.gates import Claim, Gate
+from picochat.evidence.compare import Comparison, Difference
+from picochat.evidence.evaluation import Claim, Gate
 from picochat.evidence.lanes import Choice, Lane
 from picochat.evidence.runs import FEW, smallest_visible
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
@@ -19,8 +20,7 @@ _FIT_VERDICTS = {
     "not learnt": "not learnt yet",
     "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
 }
-_SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "precision")
-FEW_RUNS = 2  # degrees of freedom of the runs' variation, below which intervals are wide for that alone
+_SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p")
 UNKNOWN = "run-to-run variation unknown: not a claim about recipes"
 NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said about transfer (use --eval-input)."
 
@@ -28,13 +28,6 @@ NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said abo
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: 0.123 → "+12.3"."""
     return f"{100 * share:+z.1f}"
-
-
-def visible(lane: Difference) -> str:
-    """The smallest difference that a lane would have shown, in points."""
-    if lane.visible is None:
-        return "–"
-    return f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100"
 
 
 def to(ends: Interval | None) -> str:
@@ -47,12 +40,6 @@ def p_text(p_value: float) -> str:
     return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
 
 
-def result(overall: Lane) -> str:
-    """The whole evaluation in one sentence."""
-    measured = f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed"
-    return f"{measured}, {between(overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
-
-
 def of_problems(rows: int, problems: int) -> str:
     """246 rows of 13 problems → "246 rows, 13 problems"; problems are not told where every row is one of its own."""
     return f"{rows} rows" if rows == problems else f"{rows} rows, {problems} problems"
@@ -61,6 +48,12 @@ def of_problems(rows: int, problems: int) -> str:
 def between(ends: Interval | None, shown: Callable[[Interval], str] = interval) -> str:
     """A 95 % interval in words."""
     return f"95 % interval {shown(ends)}" if ends else f"no interval: fewer than {FEW} problems"
+
+
+def result(overall: Lane) -> str:
+    """The whole evaluation in one sentence."""
+    measured = f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed"
+    return f"{measured}, {between(overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
 
 
 def choice_sentence(choice: Choice) -> str:
@@ -72,15 +65,18 @@ def choice_sentence(choice: Choice) -> str:
     )
 
 
+def agreement_sentence(found: Agreement) -> str:
+    """Rules and judge model beside each other."""
+    kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
+    return (
+        f"Of the replies that both judged {found.both} pass by both, {found.rules_alone} by the rules alone, "
+        f"{found.judge_alone} by the judge model alone, {found.neither} by neither; Cohen's kappa {kappa}"
+    )
+
+
 def gate_name(gate: Gate) -> str:
     """What a gate measures."""
     return "prompt echo" if gate.name == "echo" else gate.name
-
-
-def gate_sentence(gate: Gate) -> str:
-    """A gate with its evidence."""
-    measured = f"{percent(gate.rate, gate.limit)} of {of_problems(gate.n, gate.problems)} ({between(gate.ci95)})"
-    return f"{gate_name(gate)}: {measured}, gate {gate.direction} {percent(gate.limit)}: {gate.verdict}"
 
 
 def claim_cells(claim: Claim) -> tuple[str, ...]:
@@ -89,9 +85,20 @@ def claim_cells(claim: Claim) -> tuple[str, ...]:
     return claim.benchmark_profile, _status(claim), missed or "–", str(claim.n)
 
 
+def of_gate(gate: Gate) -> str:
+    """What a gate measured; rounding never makes a rate the limit that it misses."""
+    measured = gate.measured
+    return f"{percent(measured.rate, gate.limit)} of {of_problems(measured.rows, measured.clusters)}"
+
+
 def claim_line(claim: Claim) -> str:
     """A claim with the evidence of all its gates."""
-    return "; ".join([f"{claim.benchmark_profile}: {_status(claim)}", *map(gate_sentence, claim.gates)])
+    parts = [f"{claim.benchmark_profile}: {_status(claim)}"]
+    for gate in claim.gates:
+        limit = f"gate at {'most' if gate.name == 'echo' else 'least'} {percent(gate.limit)}"
+        measured = f"{of_gate(gate)} ({between(gate.measured.interval)})"
+        parts.append(f"{gate_name(gate)}: {measured}, {limit}: {gate.verdict}")
+    return "; ".join(parts)
 
 
 def _status(claim: Claim) -> str:
@@ -100,12 +107,11 @@ def _status(claim: Claim) -> str:
 
 def fit_reading(name: str, lane: LaneFit) -> str:
     """One category of a fit; generalisation is told from memorisation only by answers checked on both sides."""
-    sides = {name: getattr(lane, side) for side, name in SIDE_NAMES.items()}
+    sides = {shown: side for field, shown in SIDE_NAMES.items() if (side := getattr(lane, field))}
     if lane.gap is None:
-        lacking = next(side for side, own in sides.items() if not (own and own.correct))
-        forced = [f"{side} {percent(own.token_accuracy)}" for side, own in sides.items() if own and own.tokens]
-        more = f"; likeliest token right by teacher forcing: {', '.join(forced)}" if forced else ""
-        return f"{name}: no answers to check on the {lacking} side{more}"
+        forced = ", ".join(f"{side} {percent(own.token_accuracy)}" for side, own in sides.items() if own.tokens)
+        more = f"; likeliest token right by teacher forcing: {forced}" if forced else ""
+        return f"{name}: not both sides have answers to check{more}"
     rates = ", ".join(
         f"{side} {percent(own.correct.rate)} of {of_problems(own.correct.rows, own.correct.clusters)}"
         for side, own in sides.items()
@@ -139,27 +145,6 @@ def summary(comparison: Comparison) -> str:
     return f"{comparison.b.name} against {comparison.a.name}: {'; '.join(parts)}{unknown}"
 
 
-def readings(comparison: Comparison) -> list[str]:
-    """Each declared lane in words, with every number that it rests on."""
-    said, b = [], comparison.b.name
-    for name, lane in _declared(comparison).items():
-        change, p = lane.change, lane.p_corrected
-        p_value = UNKNOWN if p is None else f"corrected p = {p_text(p)}".replace("= <", "<")
-        seen = f"; visible {visible(lane)} points" if change.interval else ""
-        measured = f"{between(change.interval, to)}, {of_problems(change.rows, change.clusters)}, {p_value}{seen}"
-        direction = "higher" if change.value > 0 else "lower"
-        size = f"{direction} than {comparison.a.name} by {abs(100 * change.value):.1f} points"
-        inside = f"within ±{100 * comparison.margin:g} points ({points(change.value)} points, {measured})"
-        words = {
-            "equal": f"equal {inside}",
-            "different": f"{b} is {size} ({measured})",
-            "suggested": f"{b} is perhaps {size}, which is no claim ({measured})",
-            "undecided": f"no difference shown, and too few problems or runs to call them equal {inside}",
-        }[lane.finding]
-        said.append(f"{name}: {words}" + (_retained(lane.gain, comparison) if lane.gain and lane.gain.kept_b else ""))
-    return said
-
-
 def notes(comparison: Comparison) -> list[str]:
     """What the intervals include, and what may disturb the comparison."""
     lines = [
@@ -168,20 +153,18 @@ def notes(comparison: Comparison) -> list[str]:
         else "Intervals and tests cover the variation between problems, not between training runs: another seed may "
         "give another result. Give several runs an arm (--a … --b …), or how much runs differ (--noise)."
     ]
-    if (noise := comparison.overall.noise) and noise.freedom < FEW_RUNS:
-        lines.append("Two runs tell next to nothing of how much runs differ: one more makes intervals much narrower.")
     if left_out := comparison.pack.rows - len(comparison.a.rows):
         lines.append(f"Left out: {left_out} rows to which some run replied in a language that the rules do not read.")
     for field in _SAME_DECODING:
-        values = [run.settings.get(field) for arm in comparison.arms for run in arm.runs]
-        shown = list(dict.fromkeys("float32" if value == "auto" else str(value) for value in values))
-        if len(shown) > 1:
-            lines.append(f"The runs were decoded differently: {field} is {' and '.join(shown)}.")
+        values = dict.fromkeys(str(run.settings.get(field)) for arm in comparison.arms for run in arm.runs)
+        if len(values) > 1:
+            lines.append(f"The runs were decoded differently: {field} is {' and '.join(values)}.")
     return [
         *lines,
         f"Declared: {', '.join(_declared(comparison))} (p corrected by Holm's method). All other lanes are explored: "
         "leads, no claims (Benjamini and Hochberg).",
-        "Visible is the smallest difference that a lane shows with 80 % power; none below it is claimed.",
+        'Visible is the smallest difference that a lane shows with 80 % power; none below it is claimed. "Perhaps" is '
+        "no claim.",
     ]
 
 
@@ -192,17 +175,3 @@ def _declared(comparison: Comparison) -> dict[str, Difference]:
         if lane.declared and all(lane is not other for other in found.values()):
             found[name] = lane
     return found
-
-
-def _retained(gain: Gain, comparison: Comparison) -> str:
-    kept = []
-    for arm, own in ((comparison.b, gain.kept_b), (comparison.a, gain.kept_a)):
-        if own:
-            share, low, high = (round(100 * part) for part in (own.share, *own.ci95))
-            verb = "kept " if arm is comparison.b else ""
-            kept.append(f"{arm.name} {verb}{share} % (95 % interval {low} to {high} %)")
-    top, start = comparison.peak or comparison.a, comparison.before
-    return (
-        f"; of the {100 * gain.change.value:.1f} points that {top.name} ({percent(gain.before + gain.change.value)}) "
-        f"gained over {start.name if start else ''} ({percent(gain.before)}), {', '.join(kept)}"
-    )

@@ -7,8 +7,7 @@ import torch
 from tqdm import tqdm
 
 from picochat.errors import UserError, one_line
-from picochat.model.engine import DTYPES, Decoding, Precision, pick_device
-from picochat.model.generation import Reply
+from picochat.model.engine import DTYPES, Decoding, Precision, Reply, pick_device
 from picochat.packs.rows import Message
 
 

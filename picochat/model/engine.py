@@ -52,6 +52,16 @@ class Decoding:
             raise UserError(f"{name} ({flag}) is {getattr(self, name)}; it must be {range_of_values}")
 
 
+@dataclass(frozen=True)
+class Reply:
+    """One continuation."""
+
+    ids: list[int]  # everything generated, the stop token included; of replies made elsewhere unknown, and empty
+    text: str  # without control tokens
+    raw_text: str  # with them, so that a role token that began another turn can be seen
+    finished: bool  # by itself rather than at the limit of tokens
+
+
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 DTYPES = {"auto": "float32", "float32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names in torch
 

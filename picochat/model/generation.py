@@ -7,7 +7,6 @@ beside it. It ends with the end of its turn or any other control token.
 """
 
 from collections.abc import Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
-from picochat.model.engine import Decoding
+from picochat.model.engine import Decoding, Reply
 from picochat.model.inference import Session, Weights
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Message
@@ -28,16 +27,6 @@ NON_FINITE = (
 _LOOK_EVERY = 4  # steps between looks at which rows have ended: each look waits for the device
 _KEEP_ABOVE = 0.75  # rows that have ended leave the batch once fewer than this share of it goes on
 _INCOMPLETE = "\ufffd"  # what a character whose last bytes are still to come decodes to
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One continuation."""
-
-    ids: list[int]  # everything generated, the stop token included
-    text: str  # without control tokens
-    raw_text: str  # with them, so that a role token that began another turn can be seen
-    finished: bool  # by itself rather than at the limit of tokens
 
 
 def generate(

@@ -17,12 +17,10 @@ from picochat.errors import UserError
 from picochat.evidence.eval_report import eval_json, eval_report
 from picochat.evidence.evaluation import read_eval
 from picochat.evidence.report import write_report
-from picochat.files import sha256_text
 
 EVAL = "eval chat --input rows.jsonl --checkpoint model --device cpu --max-new-tokens 4"
 COMPARE = ["eval", "compare", "one", "two", "--out-dir", "out"]
 BEFORE = [*EVAL.split(), "--before", "two", "--out-dir", "out"]
-AGAIN = "; run it again with `picochat eval chat`"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def two(whole: Path, tmp_path: Path, refused: Refused) -> Path:
 def is_refused(says: str) -> None:
     with pytest.raises(UserError) as found:
         read_eval("two")
-    assert re.fullmatch(f"cannot read two/.*{says}.*{AGAIN}", str(found.value)), found.value
+    assert re.search(says, str(found.value)), found.value
 
 
 def test_a_reply_that_holds_nul_is_compared(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,39 +69,30 @@ def test_each_command_refuses_a_damaged_evaluation_before_it_does_anything(
     words: list[str], two: Path, refused: Refused
 ) -> None:
     (two / "eval_report.json").write_bytes(b'{"kind":\n')
-    refused(*words, says=f"eval_report.json:2: is not JSON.*{AGAIN}")
+    refused(*words, says="eval_report.json:2: is not JSON")
 
 
-REPORTS: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "eval_report.json:1: is not JSON"),
-    "a list": (b"[]", "eval_report.json: holds a list; an object is expected"),
-    "Latin-1": (b'{"kind": "\xe9"}', "eval_report.json:1: is not UTF-8"),
-    "nothing": (b"{}", "eval_report.json: kind is 'None', not 'eval chat'"),
-}
-
-
-@pytest.mark.parametrize("case", REPORTS)
-def test_a_report_that_is_none_is_refused(case: str, two: Path) -> None:
-    content, says = REPORTS[case]
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "eval_report.json:1: is not JSON"),
+        (b"[]", "eval_report.json: holds a list; an object is expected"),
+        (b'{"kind": "\xe9"}', "eval_report.json:1: is not UTF-8"),
+        (b"{}", "is no whole report of `eval chat`"),
+    ],
+)
+def test_a_report_that_is_none_is_refused(content: bytes, says: str, two: Path) -> None:
     (two / "eval_report.json").write_bytes(content)
     is_refused(says)
 
 
-PLACES = ["kind", "pack", "pack.path", "pack.sha256", "pack.rows", "model", "model.folder", "model.sha256",
-          "model.provenance", "predictions_sha256", "settings", "limits", "says", "overlap"]  # fmt: skip
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_report_with_a_field_gone_or_of_another_kind_is_refused(place: str, two: Path) -> None:
-    good = (two / "eval_report.json").read_text()
+@pytest.mark.parametrize("place", ["kind", "pack", "pack.sha256", "model", "predictions_sha256", "settings"])
+def test_a_report_with_a_field_gone_is_refused(place: str, two: Path) -> None:
+    report = json.loads((two / "eval_report.json").read_text())
     *path, name = place.split(".")
-    for other in (None, [], [True, True], {"x": 1}, True):
-        if place in ("model.provenance", "settings", "limits", "says") and other == {"x": 1}:
-            continue
-        report = json.loads(good)
-        (report[path[0]] if path else report)[name] = other
-        (two / "eval_report.json").write_text(json.dumps(report))
-        is_refused(rf"eval_report.json: .*{path[0] if path else name}")
+    del (report[path[0]] if path else report)[name]
+    (two / "eval_report.json").write_text(json.dumps(report))
+    is_refused(f"is no whole report of `eval chat` .*{name}")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +102,6 @@ def test_a_report_with_a_field_gone_or_of_another_kind_is_refused(place: str, tw
         lambda first, second: second + first,
         lambda first, second: first + second[:-9],
         lambda first, second: first + second.replace(b'"passed": false', b'"passed": true'),
-        lambda first, second: first + second + b"\n",
         lambda first, second: b"",
         lambda first, second: b"\xe9\x00",
     ],
@@ -123,25 +111,15 @@ def test_replies_that_are_not_those_of_the_report_are_refused(
 ) -> None:
     path = two / "predictions.jsonl"
     path.write_bytes(damage(*path.read_bytes().splitlines(keepends=True)))
-    is_refused("predictions.jsonl: does not hold the replies that eval_report.json was made of")
+    is_refused("predictions.jsonl does not hold the replies that it was made of")
 
 
-def test_replies_of_another_version_are_refused(two: Path) -> None:
-    content = (two / "predictions.jsonl").read_text().replace('"answerable"', '"answered"')
-    (two / "predictions.jsonl").write_text(content)
-    report = json.loads((two / "eval_report.json").read_text()) | {"predictions_sha256": sha256_text(content)}
-    (two / "eval_report.json").write_text(json.dumps(report))
-    is_refused("predictions.jsonl: was written by another version of picochat")
-
-
-@pytest.mark.parametrize("name", ["eval_report.json", "predictions.jsonl"])
-def test_a_missing_file_or_a_folder_in_its_place_is_refused(name: str, two: Path) -> None:
-    (two / name).unlink()
-    is_refused(f"{name}: No such file or directory")
-    (two / name).mkdir()
-    is_refused(f"{name}: Is a directory")
-    shutil.rmtree(two)
-    is_refused("eval_report.json: ")
+def test_a_missing_file_or_a_folder_in_its_place_is_refused(two: Path) -> None:
+    for name in ("predictions.jsonl", "eval_report.json"):
+        (two / name).unlink()
+        is_refused("No such file or directory")
+        (two / name).mkdir()
+        is_refused("Is a directory")
 
 
 def test_rows_that_are_gone_are_refused_before_anything_is_compared_with_them(two: Path, refused: Refused) -> None:

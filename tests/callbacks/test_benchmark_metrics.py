@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,21 +14,16 @@ from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, LastCheckpoint, RunLogger
 from picochat.errors import UserError
+from picochat.model.engine import Reply
 from picochat.packs.rows import Message, Row
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    raw_text: str
-    finished: bool = True
 
 
 class Student:
     """Knows every sum below ten; says what the time is, which it cannot know; refuses to say who it is."""
 
-    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[Said]:
-        return [Said(text, f"{text}<|end|>") for text in (self._say(turns[-1]["content"]) for turns in conversations)]
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
+        texts = [self._say(turns[-1]["content"]) for turns in conversations]
+        return [Reply([], text, f"{text}<|end|>", True) for text in texts]
 
     def choice_scores(
         self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]

@@ -89,7 +89,7 @@ def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Pa
     learnt, base = report_of(evaluated / "best_checkpoint"), report_of(evaluated / "base")
     assert learnt["overall"]["passed"] == learnt["overall"]["n"] == 8
     assert base["by_category"]["bench_math_addition"]["passed"] == 0
-    assert learnt["by_category"]["bench_math_addition"]["steps_correct"]["all"] == 1.0
+    assert learnt["by_category"]["bench_math_addition"]["steps_correct"] == 1.0
     assert learnt["by_category"]["bench_choice_language"]["choice"]["chance"] == 0.5
     assert [claim["status"] for claim in learnt["claims"]] == [*["point estimate only"] * 2, "not tested"]
     assert learnt["model"]["provenance"]["stage"] == "sft"
@@ -122,17 +122,17 @@ def test_a_metrics_file_without_curves_is_passed_over_with_a_note(
     assert 'class="chart"' not in (tmp_path / "out" / "eval_report.html").read_text()
 
 
-def test_before_gates_and_model_card(
+def test_before_and_model_card(
     run_folder: Path, evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
     checkpoint = str(tmp_path / "run" / "best_checkpoint")
-    words = ["--before", str(evaluated / "base"), "--model-card", "--gate", "math=1", "--checkpoint", checkpoint]
+    words = ["--before", str(evaluated / "base"), "--model-card", "--checkpoint", checkpoint]
     words += ["--out-dir", str(tmp_path / "out"), "--tokenizer", f"{checkpoint}/tokenizer.json"]  # its own
     main(["eval", "chat", *inputs(run_folder)[:2], *words])
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +4 +100.0 %", shown)
-    assert re.search(r"weak_skills: math +≥ 100.0 % +100.0 % .* point estimate only", shown)
+    assert re.search(r"weak_skills: math +≥ 30.0 % +100.0 % .* met", shown)
     assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
@@ -145,18 +145,16 @@ def test_a_readme_of_somebody_else_is_kept(run_folder: Path, tmp_path: Path, ref
     shutil.copytree(run_folder / "best_checkpoint", checkpoint)
     (checkpoint / "README.md").write_text("# Mine\n")
     words = [*inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--out-dir", str(tmp_path / "out")]
-    refused("eval", "chat", *words, "--model-card", says="README.md is not a card of ours; move it away")
-    for _ in range(2):  # the second time over a card of ours
-        main(["eval", "chat", *words, "--model-card", "--force"])
+    refused("eval", "chat", *words, "--model-card", says="README.md exists already; add --force")
+    main(["eval", "chat", *words, "--model-card", "--force"])
     assert "# run\n" in (checkpoint / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--gate", "maths=0.5"], "--gate maths=0.5 is not NAME=SHARE"),
         (["--device", "abacus"], "--device abacus is not available"),
-        (["--before", "nowhere"], "cannot read nowhere/eval_report.json: No such file or directory; run it again with"),
+        (["--before", "nowhere"], "cannot read nowhere/eval_report.json: No such file or directory"),
         (["--judge", "http://localhost:1"], "--judge needs --judge-model"),
         (["--model", "small"], "--model has no effect without --server"),
         (["--replies", "x.jsonl"], "argument --replies: not allowed with argument --checkpoint"),
@@ -190,18 +188,18 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_a_row_that_fills_the_context_is_named_by_its_words(run_folder: Path, tmp_path: Path, refused: Refused) -> None:
+def test_a_row_that_fills_the_context_is_named(run_folder: Path, tmp_path: Path, refused: Refused) -> None:
     long = {"messages": [{"role": "user", "content": "Once upon a time " * 40}], "answer": "1"}
     write_rows(tmp_path / "long.jsonl", [ROWS[0], long])
     words = [*inputs(run_folder), "--input", "long.jsonl", "--out-dir", "out"]
-    refused("eval", "chat", *words, says="the row that asks 'Once upon a time.*context of 128")
+    refused("eval", "chat", *words, says="prompt 2 has .* fills the model's context of 128")
 
 
 def test_sft_fit_shows_what_was_learnt_by_heart(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["eval", "sft-fit", *inputs(run_folder, rows="chat_rows.jsonl"), "--out-dir", str(tmp_path / "learnt")])
-    assert "identity: no answers to check on the train side" in capsys.readouterr().out
+    assert "identity: not both sides have answers to check" in capsys.readouterr().out
     main(["eval", "sft-fit", *inputs(run_folder, "base", "chat_rows.jsonl"), "--out-dir", str(tmp_path / "base")])
     learnt, base = report_of(tmp_path / "learnt"), report_of(tmp_path / "base")
     assert learnt["overall"]["train"]["exact"]["rate"] == 1.0
@@ -213,7 +211,7 @@ def test_sft_fit_shows_what_was_learnt_by_heart(
     assert learnt["by_category"]["bench_math_addition"]["held_out"]["correct"]["passed"] == 4
     words = [*inputs(run_folder, rows="chat_rows.jsonl"), "--eval-input", str(run_folder / "eval_rows.jsonl")]
     main(["eval", "sft-fit", *words, "--max-rows", "3", "--out-dir", str(tmp_path / "few")])
-    assert report_of(tmp_path / "few")["pack"]["measured"] == 3
+    assert report_of(tmp_path / "few")["overall"]["train"]["n"] == 3
 
 
 def test_compare_reads_the_outputs_of_eval_chat(
@@ -230,9 +228,9 @@ def test_compare_reads_the_outputs_of_eval_chat(
     main(["eval", "compare", "--a", a, "--b", b, "--before", a, "--peak", b])
     shown = capsys.readouterr().out
     assert "best_checkpoint against base: " in shown  # called after their folders
-    assert "gained over" not in shown  # four sums are too few to speak of a gain
+    assert "of its gain kept" not in shown  # four sums are too few to speak of a gain
     main(["eval", "power", "--rows", "246", "--problems", "95", "--runs", "3"])
-    assert capsys.readouterr().out.startswith("246 rows of 95 problems, 3 runs an arm, at a rate of 90.0 %: diff")
+    assert re.fullmatch(r"differences from \d\.\d points on are shown .*\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_plain_goes_on_with_the_text_and_opens_no_turn(
         (["--prompt", "x", "--device", "cpu:foo"], "--device cpu:foo is not available on this machine"),
         (["--input", "bad.jsonl"], "bad.jsonl:2: a row to answer must end with the user"),
         (["--prompt", "x", "--plain", "--system", "y"], "leave --system out"),
-        (["--prompt", "x " * 400], "leaves no room for a reply in the model's context of 128"),
+        (["--prompt", "x " * 400], "fills the model's context of 128"),
         (["--prompt", "x", "--out", "bad.jsonl"], "bad.jsonl exists already; add --force"),
     ],
 )

@@ -58,21 +58,20 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     assert "left out: 1 rows with choices of which one begins another" in said
     assert "left out: 1 rows with a system message or several turns" in said
     assert f"--include_path {out} --tasks picochat_capability " in said
-    names = ["bench_math_addition", "choice", "clock", "names"]
+    names = ["bench_math_addition_scratchpad", "choice_choice", "clock_either", "names_direct"]
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["README.md", "picochat_capability.yaml"]
+        ["picochat_capability.yaml"]
         + [f"picochat_capability_{name}.{kind}" for name in names for kind in ("yaml", "jsonl")]
     )
     group = yaml.safe_load((out / "picochat_capability.yaml").read_text())
     assert group["task"] == [f"picochat_capability_{name}" for name in names]
-    task = yaml.safe_load((out / "picochat_capability_bench_math_addition.yaml").read_text())
+    task = yaml.safe_load((out / "picochat_capability_bench_math_addition_scratchpad.yaml").read_text())
     assert task["dataset_kwargs"] == {
-        "data_files": {"test": str(out / "picochat_capability_bench_math_addition.jsonl")}
+        "data_files": {"test": str(out / "picochat_capability_bench_math_addition_scratchpad.jsonl")}
     }
     assert task["generation_kwargs"]["max_gen_toks"] == len("“I have  no clock”".encode()) + 1
-    lines = (out / "picochat_capability_choice.jsonl").read_text().splitlines()
+    lines = (out / "picochat_capability_choice_choice.jsonl").read_text().splitlines()
     assert [json.loads(line)["target"] for line in lines] == [1, 0]
-    assert "eval chat\\` judges them" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -93,8 +92,8 @@ def test_the_yaml_takes_the_candidate_that_scoring_takes(
     """lm-eval's `regex` filter and `exact_match`, as its documentation describes them, done by hand."""
     row = ask("?", answer="4", **({} if style == "either" else {"answer_style": style}))
     write_rows(tmp_path / "eval.jsonl", [row])
-    export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out", name="x")
-    task = yaml.safe_load((tmp_path / "out" / "picochat_x_rows.yaml").read_text())
+    export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out")
+    task = yaml.safe_load((tmp_path / "out" / f"picochat_capability_rows_{style}.yaml").read_text())
     candidate: str | None = reply
     for step in task["filter_list"][0]["filter"]:
         if step["function"] == "regex":
@@ -111,14 +110,6 @@ def test_the_yaml_takes_the_candidate_that_scoring_takes(
     assert candidate == (None if ours is None else normalise(ours))
 
 
-def test_a_category_of_two_styles_becomes_two_tasks(tmp_path: Path) -> None:
-    rows = [ask("?", category="a", answer="1", answer_style=style) for style in ("direct", "scratchpad", "direct")]
-    write_rows(tmp_path / "eval.jsonl", rows)
-    done = export_lm_eval(tmp_path / "eval.jsonl", tmp_path / "out", name="N", max_new_tokens=7)
-    assert (done.group, done.max_gen_toks) == ("picochat_n", 7)
-    assert done.tasks == {"picochat_n_a_direct": 2, "picochat_n_a_scratchpad": 1}
-
-
 def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_path: Path, refused: Refused) -> None:
     write_rows(tmp_path / "eval.jsonl", ROWS[-3:-1])
     words = ["data", "export-lm-eval", "--input", "eval.jsonl", "--out-dir", "out"]
@@ -128,7 +119,7 @@ def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_pat
     (tmp_path / "out").mkdir()
     refused(*words, says="exists already; add --force")
     main([*words, "--force"])
-    assert (tmp_path / "out" / "README.md").exists()
+    assert (tmp_path / "out" / "picochat_capability.yaml").exists()
 
 
 @pytest.mark.slow
@@ -155,9 +146,9 @@ def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, 
     (file,) = (tmp_path / "theirs").rglob("results_*.json")
     theirs = json.loads(file.read_text())["results"]
     ours = json.loads((tmp_path / "ours" / "eval_report.json").read_text())["by_category"]
-    rates = {"bench_math_addition": 4 / 6, "names": 1 / 2, "clock": 1, "choice": 1 / 2}
-    for category, rate in rates.items():
-        found = theirs[f"picochat_capability_{category}"]
+    rates = {"bench_math_addition_scratchpad": 4 / 6, "names_direct": 1 / 2, "clock_either": 1, "choice_choice": 1 / 2}
+    for task, rate in rates.items():
+        found, category = theirs[f"picochat_capability_{task}"], task.rpartition("_")[0]
         counted = found["acc,none" if category == "choice" else "exact_match,answer"]
         assert counted == pytest.approx(rate), category
         assert ours[category]["rate"] == pytest.approx(rate), category

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
 from picochat.evidence.scoring import Policy
+from picochat.model.engine import Reply
 from picochat.packs.rows import Message, Row
 
 HOSTILE = [
@@ -22,21 +23,14 @@ HOSTILE = [
 
 
 @dataclass(frozen=True)
-class SpokenReply:
-    text: str
-    raw_text: str
-    finished: bool = True
-
-
-@dataclass(frozen=True)
 class Parrot:
     """Says what `speak` makes of the last user turn; likes the first label best."""
 
     speak: Callable[[str], str]
 
-    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[SpokenReply]:
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
         texts = [self.speak(messages[-1]["content"]) for messages in conversations]
-        return [SpokenReply(text, f"{text}<|end|>") for text in texts]
+        return [Reply([], text, f"{text}<|end|>", True) for text in texts]
 
     def choice_scores(
         self, conversations: Sequence[Sequence[Message]], labels: Sequence[Sequence[str]]
@@ -74,5 +68,4 @@ def complete(predictions: Sequence[Prediction], folder: str = "runs/x/best_check
     provenance = {"stage": "sft", "inputs": {"chat": "ef"}}
     source = RowFile("eval.jsonl", "ab" * 32, len(predictions))
     policy = Policy.of([one.tags for one in predictions])
-    model = Model(folder, "cd" * 32, provenance)
-    return Evaluation(source, model, settings, predictions, limits=policy.gates, says=policy.claims)
+    return Evaluation(source, Model(folder, "cd" * 32, provenance), settings, predictions, policy)

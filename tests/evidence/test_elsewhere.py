@@ -44,10 +44,10 @@ def test_replies_of_a_file_are_judged_in_order_or_by_id(tmp_path: Path) -> None:
     rows: list[Row] = [*SUMS, CHOICE, SUMS[0]]  # one conversation twice
     lines = [{"reply": str(n + 1)} for n in range(6)]
     lines[3] = {"reply": "4", "finished": False}
-    ordered = write(tmp_path / "a.jsonl", *lines, {"choice_scores": {"A": -3.0, "B": -1.0}}, {"reply": "7"})
+    ordered = write(tmp_path / "a.jsonl", *lines, {"reply": "B"}, {"reply": "7"})
     found = answer_rows(rows, FileAnswerer(ordered, rows))
     assert [one.passed for one in found] == [True, True, True, False, True, True, True, False]
-    assert (found[3].reasons, found[6].choice_scores) == (("length",), {"A": -3.0, "B": -1.0})
+    assert (found[3].reasons, found[6].choice_scores) == (("length",), None)
     named = [{"id": row["id"], "reply": row.get("answer", "(B)")} for row in rows[:7]]
     by_id = answer_rows(rows[:7], FileAnswerer(write(tmp_path / "b.jsonl", *reversed(named)), rows[:7]))
     assert all(one.passed for one in by_id)

@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 from students import Parrot, complete, eval_row, perfect
 
-from picochat.errors import UserError
-from picochat.evidence.evaluation import Evaluation, answer_rows
-from picochat.evidence.gates import check_gates, limits_with
+from picochat.evidence.evaluation import Claim, Evaluation, answer_rows, check_gates
 from picochat.evidence.lanes import count, nested
-from picochat.evidence.words import claim_line, gate_sentence
+from picochat.evidence.words import claim_line
 from picochat.packs.rows import Row
 
 
@@ -35,7 +33,7 @@ def test_a_perfect_student_passes_every_lane(rows: list[Row], student: Parrot) -
     assert {name.rpartition(", ")[2] for name in both} == {"known", "new"}
     assert sum(lane.n for lane in both.values()) == 10
     steps = found.lanes("by_category")["bench_math_addition"].steps_correct
-    assert steps is not None and (steps.n, steps.all) == (4, 1.0)
+    assert steps == 1.0
 
 
 def test_predictions_come_in_the_order_of_the_rows_though_choices_are_scored_apart(
@@ -100,7 +98,8 @@ def test_rows_without_tags_are_counted_in_an_untagged_lane(student: Parrot) -> N
 
 def test_gates_are_met_and_missed_per_benchmark_profile(rows: list[Row]) -> None:
     found = evaluated(rows, Parrot(lambda prompt: "no" if prompt in ("cat", "dog") else perfect(prompt)))
-    assert {(gate.benchmark_profile, gate.name): gate.verdict for gate in found.gates} == {
+    gates = [gate for claim in found.claims for gate in claim.gates]
+    assert {(gate.benchmark_profile, gate.name): gate.verdict for gate in gates} == {
         ("release_behavior", "identity"): "point estimate only",  # 2 of 2
         ("release_behavior", "refusal"): "point estimate only",
         ("release_behavior", "echo"): "point estimate only",
@@ -134,23 +133,6 @@ def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_on
 def test_rounding_never_shows_a_rate_as_the_limit_that_it_misses(student: Parrot) -> None:
     (one,) = answer_rows([eval_row("Who?", "identity", "x", must_include=["Picochat"])], student)
     replies = [replace(one, passed=n >= 100, cluster=str(n)) for n in range(9600)]  # 98.958 %
-    (gate,) = check_gates(replies, {"x": {"identity": 0.99}})
-    assert gate_sentence(gate).startswith("identity: 98.96 % of 9600 rows (")
-    assert gate_sentence(gate).endswith("gate at least 99.0 %: missed")
-
-
-def test_gates_can_be_set(rows: list[Row], student: Parrot) -> None:
-    limits = limits_with(["bench_math_addition=1", "echo=0"], {"weak_skills": {"math": 1.01, "echo": 0.05}}, rows)
-    assert limits["release_behavior"] == {"bench_math_addition": 1.0, "echo": 0.0}
-    gates = check_gates(answer_rows(rows, student), {"weak_skills": limits["weak_skills"]})
-    assert [(gate.name, gate.limit, gate.verdict) for gate in gates] == [
-        ("bench_math_addition", 1.0, "point estimate only"),
-        ("math", 1.01, "missed"),
-        ("echo", 0.0, "point estimate only"),
-    ]
-
-
-@pytest.mark.parametrize("change", ["maths=0.5", "math=2", "math=nan", "math", "math=half"])
-def test_a_gate_that_is_none_is_refused(change: str, rows: list[Row]) -> None:
-    with pytest.raises(UserError, match=f"--gate {change} is not NAME=SHARE"):
-        limits_with([change], {}, rows)
+    said = claim_line(Claim("x", "failed its gate", "", 9600, check_gates("x", replies, {"identity": 0.99})))
+    assert said.startswith("x: failed its gate; identity: 98.96 % of 9600 rows (")
+    assert said.endswith("gate at least 99.0 %: missed")

@@ -1,6 +1,5 @@
 """Training rows against held-out rows: what was learnt by heart and what transfers."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,20 +12,10 @@ from students import Parrot
 from picochat.blocks import markdown_page, terminal
 from picochat.errors import UserError
 from picochat.evidence.eval_report import fit_json, fit_report
-from picochat.evidence.evaluation import Model
+from picochat.evidence.evaluation import Model, RowFile
 from picochat.evidence.html_page import page
 from picochat.evidence.scoring import Policy
-from picochat.evidence.sft_fit import (
-    Fit,
-    FitRow,
-    LaneFit,
-    Sampled,
-    compare_sides,
-    held_out_beside,
-    measure_fit,
-    measure_rows,
-    pick_rows,
-)
+from picochat.evidence.sft_fit import Fit, FitRow, LaneFit, compare_sides, measure_fit, measure_rows, pick_rows
 from picochat.evidence.words import fit_reading
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
@@ -64,7 +53,7 @@ def by_heart(prompt: str) -> str:
 
 
 def measure(side: str, rows: list[Row], student: Parrot) -> list[FitRow]:
-    return measure_rows(side, rows, range(len(rows)), student, fixed, Policy.of(rows))
+    return measure_rows(side, rows, student, fixed, Policy.of(rows))
 
 
 def measured(student: Parrot) -> list[FitRow]:
@@ -140,7 +129,7 @@ def test_a_row_is_judged_by_what_it_has(
     assert (one.exact, one.correct, one.nll) == (exact, correct, nll)
     if row is TAUGHT:
         assert fit_reading("stories", compare_sides([one])) == (
-            "stories: no answers to check on the train side; likeliest token right by teacher forcing: train 90.0 %"
+            "stories: not both sides have answers to check; likeliest token right by teacher forcing: train 90.0 %"
         )
 
 
@@ -152,19 +141,6 @@ def test_rows_are_picked_evenly_over_categories_and_the_same_each_time() -> None
     assert [sum(rows[index]["category"] == name for index in picked) for name in "abc"] == [2, 20, 20]
     assert picked != pick_rows(rows, 42, seed=2)
     assert pick_rows(rows, 1_000, seed=1) == list(range(102))
-
-
-def test_the_eval_file_of_the_pack_is_found_beside_the_input(tmp_path: Path) -> None:
-    chat, twin, other = (tmp_path / name for name in ("chat_x.jsonl", "eval_x.jsonl", "held.jsonl"))
-    assert held_out_beside(chat) is None
-    other.touch()
-    (tmp_path / "dataset_pack.json").write_text(
-        json.dumps({"name": "p", "corpus": "c.jsonl", "chat": "chat_x.jsonl", "eval": "held.jsonl"})
-    )
-    assert held_out_beside(chat) == other
-    assert held_out_beside(tmp_path / "chat_y.jsonl") is None  # the pack's eval belongs to another chat file
-    twin.touch()
-    assert held_out_beside(chat) == twin
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +184,15 @@ def test_max_rows_must_be_positive(tmp_path: Path) -> None:
 
 
 def test_the_three_forms_tell_the_same() -> None:
-    rows = measured(Parrot(lambda prompt: "<script>" if prompt.startswith("7") else by_heart(prompt)))
-    fit = Fit(Sampled("chat.jsonl", "ab", 40, 40), None, Model("runs/x", "cd", {}), {"max_rows": 40}, rows)
+    rows = measured(Parrot(by_heart))
+    fit = Fit(RowFile("chat.jsonl", "ab", 40), None, Model("runs/x", "cd", {}), {"max_rows": 40}, rows)
     report = fit_report(fit)
     shown, written, html = terminal(*report.blocks), markdown_page(report), page(report)
     line = "bench_math_addition held-out 40 12.5 % 12.5 % 5.5 – 26.1 % 90.0 % 0.2000"
     assert line in re.sub(" +", " ", shown)
-    assert "| bench_math_addition | train | 40 | 97.5 % | 97.5 % |" in written
-    said = "memorised beyond what transfers (train 97.5 % of 40 rows, held-out 12.5 % of 40 rows, gap +85.0 points"
+    assert "| bench_math_addition | train | 40 | 100.0 % | 100.0 % |" in written
+    said = "memorised beyond what transfers (train 100.0 % of 40 rows, held-out 12.5 % of 40 rows, gap +87.5 points"
     for form in (shown, written, html.replace("&nbsp;", " ")):
         assert said in form
         assert "No held-out rows were found" in form
-    assert ("<script>" in written, html.count("<script>"), "&lt;script&gt;" in html) == (False, 1, True)
     assert fit_json(fit)["by_category"]["bench_math_addition"].verdict == "memorised"

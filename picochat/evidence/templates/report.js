@@ -6,17 +6,15 @@ for (const section of document.querySelectorAll("[data-filtered]")) {
   const count = section.querySelector("[data-count]");
   const update = () => {
     let shown = 0;
-    const unasked = fields.every((field) => field.value === "");
     for (const item of items) {
-      item.hidden = unasked ? item.classList.contains("more") : !fields.every((field) => {
+      item.hidden = !fields.every((field) => {
         if (field.value === "") return true;
         if (field.dataset.field === "text") return item.textContent.toLowerCase().includes(field.value.toLowerCase());
         return item.getAttribute("data-" + field.dataset.field).split("\n").includes(field.value);
       });
       if (!item.hidden) shown += 1;
     }
-    const hint = unasked && shown < items.length ? "; choose a filter to see more" : "";
-    count.textContent = shown + " of " + items.length + " shown" + hint;
+    count.textContent = shown + " of " + items.length + " shown";
   };
   for (const field of fields) field.addEventListener("input", update);
   update();
