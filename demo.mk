@@ -34,17 +34,18 @@ go_on = $(if $(wildcard $1/last.ckpt),--resume-from $1/last.ckpt,--force)
 
 COMPARED := $(RUN)/comparison
 
-STAGES := $(DATA) $(SKILL_CHAT) $(TOK) $(RELEASE_CHAT) \
-    $(foreach run,base capability release-from-base release-from-capability,$(RUN)/$(run)/done) \
-    $(foreach run,base capability release-from-base release-from-capability,$(EVAL)/capability-rows/$(run)/eval_report.json) \
-    $(foreach run,release-from-base release-from-capability,$(EVAL)/release-rows/$(run)/eval_report.json) \
-    $(foreach table,capability release kept,$(COMPARED)/$(table)/table.txt)
+TRAINED := $(DATA) $(SKILL_CHAT) $(TOK) $(RELEASE_CHAT) \
+    $(foreach run,base capability release-from-base release-from-capability,$(RUN)/$(run)/done)
+ANSWERED := $(foreach run,base capability release-from-base release-from-capability,$(EVAL)/capability-rows/$(run)/eval_report.json) \
+    $(foreach run,release-from-base release-from-capability,$(EVAL)/release-rows/$(run)/eval_report.json)
+TABLES := $(foreach table,capability release kept,$(COMPARED)/$(table)/table.txt)
+STAGES := $(TRAINED) $(ANSWERED) $(TABLES)
 STEPS = $(shell echo $$(($(BASE_STEPS) + $(SKILL_STEPS) + 2 * $(RELEASE_STEPS))))
 REPLIES = $(shell echo $$((4 * $(SKILL_ROWS) + 2 * $(RELEASE_ROWS))))
 # $(call stage,what it does): its number among STAGES, which are built in this order
 stage = @printf '\n== stage %d of $(words $(STAGES)): $1\n' $$(printf '%s\n' $(STAGES) | grep -nxF $@ | cut -d: -f1)
 
-demo: expected $(STAGES)
+demo: expected $(TRAINED) answered $(TABLES)
 	@echo && echo 'What the capability stage taught (capability rows, held-out problems):'
 	@cat $(COMPARED)/capability/table.txt
 	@echo && echo 'Two ways to a release, on release rows:'
@@ -53,7 +54,12 @@ demo: expected $(STAGES)
 	@cat $(COMPARED)/kept/table.txt
 	@echo && echo 'One run of each. `make study-release` repeats both ways with three seeds, with intervals over seeds and problems.'
 
-.PHONY: demo expected study study-release
+# two evaluations at a time, each with half the cores: the second imports and scores while the first computes
+answered: | $(TRAINED)
+	@OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )) \
+	    $(MAKE) --no-print-directory --file demo.mk --jobs 2 --output-sync=target $(ANSWERED)
+
+.PHONY: demo expected answered study study-release
 expected:
 	@-.venv/bin/python benchmarks/expect.py --steps $(STEPS) --replies $(REPLIES) --commands $(words $(STAGES))
 
