@@ -1,9 +1,10 @@
 """How long `make demo` will take on this machine, measured on a few steps; demo.mk prints it at its start.
 
-    python benchmarks/expect.py --steps 1950 --replies 6000 --commands 17
+    python benchmarks/expect.py --steps 2050 --replies 6000 --commands 17
 
 Measured: the imports of a command, a training step of the demo's size with Muon, and a batch of replies. A training
-step of Lightning takes about a tenth more than its arithmetic, a reply about 60 tokens.
+step of Lightning takes about a tenth more than its arithmetic, a reply about 60 tokens; two evaluations side by side
+take two thirds of the time of one after the other.
 """
 
 import statistics
@@ -26,7 +27,7 @@ IMPORTS = time.perf_counter() - START
 DEMO = DecoderConfig(vocab_size=768, num_hidden_layers=6, intermediate_size=192)  # what base.yaml trains
 ROWS, CONTEXT, DOCUMENT, MEASURED = 8, 256, 64, 8
 REPLIES, NEW = 192, 32
-LIGHTNING, REPLY_TOKENS, BEYOND_IMPORTS = 1.1, 60, 1.3
+LIGHTNING, REPLY_TOKENS, PAIRED, BEYOND_IMPORTS = 1.1, 60, 0.65, 1.3
 
 
 def step_seconds(decoder_config: DecoderConfig) -> float:
@@ -54,7 +55,7 @@ def main() -> None:
     args = flags(__doc__, **{name: (None, text) for name, text in numbers.items()}).parse_args()
     torch.manual_seed(0)
     step, token = step_seconds(DEMO) * LIGHTNING, token_seconds(Decoder(DEMO))
-    train, answer = args.steps * step, args.replies * REPLY_TOKENS * token
+    train, answer = args.steps * step, args.replies * REPLY_TOKENS * token * PAIRED
     start = args.commands * IMPORTS * BEYOND_IMPORTS
     formats = str(preferred_dtype("cpu")).removeprefix("torch.")
     print(
