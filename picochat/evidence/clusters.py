@@ -11,6 +11,7 @@ Wilson's and Tango's on *effective rows*:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class ClusteredRate:
 class ClusteredDifference:
     """Second arm minus first on the same rows, with standard error and degrees of freedom.
 
-    `interval` excludes 0 exactly where `p_value` is below 0.05. Fewer than `FEW` clusters show nothing: None and 1.
+    `interval` excludes 0 exactly where `p_value` is below 0.05; it is None where there are fewer than `FEW` clusters.
     """
 
     value: float
@@ -153,12 +154,25 @@ def clustered_difference(
     effect = max(variance / plain, 0.25) if variance > 0 else n / count
     share = (Z95 / float(stdtrit(freedom, 0.975))) ** 2 / effect
     statistic = abs(wins - losses) / math.sqrt((wins + losses) * effect) if wins + losses else 0.0
-    p_value, interval = 1.0, None
+    p_value, interval = 2 * float(stdtr(freedom, -statistic)), None
     if count >= min(FEW, n):
-        p_value = 2 * float(stdtr(freedom, -statistic))
         low, high = (_lower_end(x * share, y * share, n * share) for x, y in ((wins, losses), (losses, wins)))
         interval = Interval(low, -high)
+    elif noise is None:
+        p_value = sign_flip_test(sums)
     return ClusteredDifference(value, interval, p_value, math.sqrt(plain * effect), freedom, n, count)
+
+
+def sign_flip_test(sums: ArrayLike) -> float:
+    """p-value of "the arms could be swapped in any cluster": how many of all signs give a sum as far from 0 as seen.
+
+    Source: Fisher (1935), The Design of Experiments, section 21.
+
+        d = (3, 1)  ─►  |±3 ±1| = 4 2 2 4  ─►  p = 2/4
+    """
+    moved = np.asarray(sums, dtype=float)
+    signs = np.array(list(product((1, -1), repeat=len(moved))))
+    return float((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).mean())
 
 
 def _lower_end(wins: float, losses: float, n: float) -> float:

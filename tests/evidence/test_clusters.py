@@ -18,6 +18,7 @@ from picochat.evidence.clusters import (
     design_effect,
     difference_of_sets,
     share_of_gain,
+    sign_flip_test,
     wilson,
 )
 from picochat.evidence.runs import RunNoise
@@ -47,11 +48,12 @@ def test_the_design_effect_is_the_posterior_mean_of_a_beta_binomial_model() -> N
     assert design_effect(np.array(passed, float), np.array(sizes, float)) == pytest.approx(expected, rel=3e-3)
 
 
-def test_fewer_than_ten_problems_have_no_interval_and_show_no_difference() -> None:
+def test_fewer_than_ten_problems_have_no_interval_and_their_difference_is_tested_by_sign_flips() -> None:
     problems = [row // 5 for row in range(45)]  # 9
     assert clustered_rate([1] * 45, problems).interval is None
     found = clustered_difference([0] * 45, [1] * 30 + [0] * 15, problems)
-    assert (found.interval, found.p_value) == (None, 1.0)
+    assert found.interval is None
+    assert found.p_value == 2 / 2**6  # six problems gained, none lost
     ten = [row // 5 for row in range(50)]
     assert clustered_rate([1] * 50, ten).interval is not None
     assert clustered_difference([0] * 50, [1] * 50, ten).interval is not None
@@ -137,6 +139,11 @@ def test_runs_of_an_arm_are_averaged_and_their_noise_widens_the_interval() -> No
     assert rows.interval is not None
     assert both.interval is not None
     assert both.interval.low < rows.interval.low < both.value < rows.interval.high < both.interval.high
+
+
+def test_sign_flips_by_hand() -> None:
+    # |±3 ±1| = 4 2 2 4; |2 1 1 -1| is 3, and with +2 the others give 5 3 3 3 1 1 1 1: four of eight reach 3
+    assert [sign_flip_test(sums) for sums in ([3, 1], [5, -5], [], [2, 1, 1, -1])] == [0.5, 1, 1, 0.5]
 
 
 def test_wilson_gives_the_published_intervals() -> None:
