@@ -41,29 +41,30 @@ def parse_json(content: bytes | str, *, nul: bool = False, nan: Callable[[], Non
     """
     text = decode_utf8(content) if isinstance(content, bytes) else content
     try:
-        value, end = parse_json_at(text, len(text) - len(text.lstrip(_SPACE)), nan)
+        value, end = parse_json_at(text, len(text) - len(text.lstrip(_SPACE)), nan, nul)
         if rest := text[end:].lstrip(_SPACE):
             raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
     except json.JSONDecodeError as error:
         if text.startswith("\ufeff"):
             raise JSONFaultError("is not JSON: it begins with a byte order mark, which only a file may") from None
         raise JSONFaultError(f"is not JSON: {error.msg} at column {error.colno}", error.lineno) from None
-    if "\\u" in text:  # the only way to write what is refused here
-        refuse_unwritable(value, nul)
     return value
 
 
-def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None) -> tuple[Any, int]:
-    """The JSON value that begins at `start`, and where it ends; what its texts hold is not looked at.
+def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None, nul: bool = False) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, and where it ends.
 
     Raises:
         json.JSONDecodeError: there is none, or it goes on beyond the text.
         JSONFaultError: a value that is JSON, and refused.
     """
     try:
-        return _decoder(nan).raw_decode(text, start)
+        value, end = _decoder(nan).raw_decode(text, start)
     except RecursionError:
         raise JSONFaultError("is nested too deeply") from None
+    if "\\u" in text[start:end]:  # the only way to write what is refused here
+        _refuse_unwritable(value, nul)
+    return value, end
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _decoder(nan: Callable[[], None] | None) -> json.JSONDecoder:
     return json.JSONDecoder(object_pairs_hook=_no_duplicate_keys, **hooks)
 
 
-def refuse_unwritable(value: Any, nul: bool = False) -> None:
+def _refuse_unwritable(value: Any, nul: bool) -> None:
     """Look for NUL and halves of surrogate pairs in all keys and texts, without recursion."""
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:

@@ -69,9 +69,9 @@ def import_rows(args: Namespace) -> None:
     from picochat.packs.formats import Reading, import_rows
 
     done = import_rows(args.files, args.out, args.force, Reading(**arguments_of(args, READING)))
-    for path, (rows, tally) in done.items():
-        print("\n    ".join((f"{path}: {rows:,} rows", *tally.said())))
-    print(f"wrote {args.out}: {sum(rows for rows, _ in done.values()):,} rows")
+    for path, tally in done.items():
+        print("\n    ".join((f"{path}: {tally.rows:,} rows", *tally.said())))
+    print(f"wrote {args.out}: {sum(tally.rows for tally in done.values()):,} rows")
 
 
 def task_pack(args: Namespace) -> None:
@@ -109,7 +109,7 @@ def inspect(args: Namespace) -> None:
         raise UserError(
             f"{args.file}: {len(found.bad)} of {found.tally.lines} lines are bad, the first is line {line}: {reason}"
         )
-    if not found.rows:
+    if not found.tally.rows:
         raise no_rows(args.file)
 
 

@@ -49,7 +49,7 @@ _CHECKS = {
 
 @dataclass(frozen=True)
 class Rules:
-    """How a lane is judged: which of `profiles.HABITS` fail a reply, what checks its rows get beside their own."""
+    """How a lane is judged: which of `profiles.Habit` fail a reply, what checks its rows get beside their own."""
 
     judge: frozenset[str] = frozenset(("echo", "loops", "claims", "over_refusal"))
     check: Mapping[str, Any] = field(default_factory=dict)
@@ -113,10 +113,9 @@ def _read(mixtures: Mapping[str, Sequence[Mapping[str, Any]]]) -> Policy:
         for part in components:
             own = gates.setdefault(part["benchmark_profile"], {})
             own |= part.get("gate", {})
-            own |= {name: lane["gate"] for name, lane in part["lanes"].items() if "gate" in lane}
             claims[part["benchmark_profile"]] = part.get("claim", "")
+            judge = frozenset(part.get("judge", ()))
             for name, lane in part["lanes"].items():
-                judge = frozenset(lane.get("judge", part.get("judge", ())))
                 rules[profile, part["name"], name] = Rules(judge, lane.get("check", {}))
         rules[profile,] = Rules(frozenset(habit for part in components for habit in part.get("judge", ())))
     return Policy(gates, claims, rules)

@@ -6,17 +6,13 @@
     near copies  questions whose 3-word shingles overlap by 80 % (Jaccard)
     corpus       the same 8-grams in the base corpus
 
-Rows made from templates share long runs of words by design ("how many times does the letter"). Such a run counts only
-if it holds what makes the problem this problem: both operands, the word to be spelled. Rows from elsewhere have no
-template: there every run counts. A question that is shorter than eight words with its answer ("Spell wig backwards.")
-is not looked for in the corpus.
-
-Files of rows that were not made together are compared by `Overlap`: the same `key`, or the same question if only
-somewhere in a conversation; and nearly the same, unless both rows have a key, which says that these are two problems.
+Rows made from templates share long runs of words by design ("how many times does the letter"): such a run counts only
+if it holds what makes the problem this problem, both operands or the word to be spelled. Rows from elsewhere have no
+template: there every run counts. Files of rows that were not made together are compared by `Overlap`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -28,9 +24,8 @@ from picochat.packs.pack_report import in_one_pack
 from picochat.packs.rows import ASKED, Row, normalised, questions, words_of
 from picochat.strict_json import read_json_object
 
-N = 8  # words in a row
-SHINGLE = 3  # words
-NEAR = 0.8  # Jaccard similarity of the shingles
+_RUN, _SHINGLE = 8, 3  # words
+_NEAR = 0.8  # Jaccard similarity of the shingles
 _EXAMPLES = 5
 Gram = tuple[str, ...]
 _NO_ROW: Row = {}
@@ -54,8 +49,6 @@ class Contamination:
     """Numbers of eval rows that were met on the other side; `corpus_ngrams` is None where there was no corpus."""
 
     status: str  # ready: nothing was met, or blocked
-    eval_rows: int
-    train_rows: int
     shared_keys: int
     shared_prompts: int
     train_ngrams: int
@@ -63,8 +56,6 @@ class Contamination:
     corpus_ngrams: int | None
     corpus: str
     examples: tuple[str, ...]
-    ngram_words: int = N
-    near_duplicate_jaccard: float = NEAR
 
 
 def check(
@@ -79,7 +70,8 @@ def check(
     examples: list[str] = []
     for entry in train:
         asked = words_of(entry.prompt)
-        runs, near = screen.runs(asked + words_of(entry.reply)) - in_runs - free, screen.questions.pop(asked)
+        runs, near = screen.runs(asked + words_of(entry.reply)) - in_runs - free, screen.near.find(asked)
+        screen.near.forget(near)
         for row in sorted(runs | near)[: _EXAMPLES - len(examples)]:
             examples.append(f"eval '{evaluation[row].prompt}' against training '{entry.prompt}'")
         in_runs |= runs
@@ -94,7 +86,7 @@ def check(
         "corpus_ngrams": None if corpus is None else len(in_corpus),
     }
     status, shown = "blocked" if any(met.values()) else "ready", tuple(examples[:_EXAMPLES])
-    return Contamination(status, len(evaluation), len(train), **met, corpus=corpus_note, examples=shown)
+    return Contamination(status, **met, corpus=corpus_note, examples=shown)
 
 
 class Screen:
@@ -105,10 +97,10 @@ class Screen:
         asked = [words_of(entry.prompt) for entry in entries]
         self._prompts = {normalised(entry.prompt) for entry in entries}
         wanted = [None if entry.taught else words for entry, words in zip(entries, asked, strict=True)]
-        self.questions = NearIndex(wanted, contents)
+        self.near = NearIndex(wanted, contents)
         self._grams: dict[Gram, list[int]] = defaultdict(list)
         for row, entry in enumerate(entries):
-            for gram in () if entry.taught else _ngrams(asked[row] + words_of(entry.reply), N):
+            for gram in () if entry.taught else _ngrams(asked[row] + words_of(entry.reply), _RUN):
                 if _holds(gram, contents[row]):
                     self._grams[gram].append(row)
         words = Counter(word for gram in self._grams for word in gram)
@@ -118,75 +110,51 @@ class Screen:
         """Whether some eval row asks one of these, or nearly asks the last, or shares a run of words with the reply."""
         words = words_of(questions[-1])
         same = any(normalised(question) in self._prompts for question in questions)
-        return (
-            same or bool(reply and self.runs(words + words_of(reply))) or any(True for _ in self.questions.near(words))
-        )
+        return bool(same or (reply and self.runs(words + words_of(reply))) or self.near.find(words))
 
     def runs(self, words: list[str]) -> set[int]:
         """Eval rows that share a run of eight words with a text."""
         if self._rare_words.isdisjoint(words):
             return set()  # each run has a rare word; most texts hold none of those
-        return {row for gram in self._grams.keys() & _ngrams(words, N) for row in self._grams[gram]}
+        return {row for gram in self._grams.keys() & _ngrams(words, _RUN) for row in self._grams[gram]}
 
 
 class NearIndex:
     """Questions in words (None is near nothing), to find those that a text is near without comparing all of them.
 
-    Prefix filtering, as in Bayardo et al. 2007, "All pairs": two sets of n and m shingles with Jaccard >= t share at
-    least t·n and t·m of them. Sort both by how rare their shingles are on the indexed side; then they share one among
-    the first n - ⌈t·n⌉ + 1 of the one and the first m - ⌈t·m⌉ + 1 of the other. Only those are indexed, and only those
-    are looked up. The rare ones hold the operands or the word, so the lists behind them are short. Equal questions are
-    indexed once. `contents` are words that a text must hold as often as they stand there to be near a question.
+    Prefix filtering, as in Bayardo et al. 2007, "All pairs": a set that has Jaccard >= t with one of n shingles holds
+    t·n of them at least, and so one of any n - ⌈t·n⌉ + 1. Only so many are indexed of each question, the rarest ones:
+    they hold the operands or the word. `contents` are words that a text must hold, as often, to be near a question.
     """
 
     def __init__(self, questions: Sequence[list[str] | None], contents: Sequence[Mapping[str, int]]) -> None:
-        groups: dict[tuple[frozenset[Gram], frozenset[tuple[str, int]]], list[int]] = defaultdict(list)
-        for row, (words, content) in enumerate(zip(questions, contents, strict=True)):
-            if words is not None:
-                groups[_shingles(words), frozenset(content.items())].append(row)
-        self._sets = [shingles for shingles, _ in groups]
-        self._contents = [dict(content) for _, content in groups]
-        self._rows = list(groups.values())
-        spread = Counter(word for content in self._contents for word in content)
-        self._marks = [min(own, key=lambda word: (spread[word], word), default=None) for own in self._contents]
-        self._frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
-        self._rare: dict[Gram, set[int]] = defaultdict(set)  # shingle → the sets that it is one of the first of
-        for group, shingles in enumerate(self._sets):
-            for shingle in self._first(shingles, _prefix(len(shingles))):
-                self._rare[shingle].add(group)
+        self._sets = [frozenset() if words is None else _shingles(words) for words in questions]
+        self._contents = contents
+        frequency = Counter(shingle for shingles in self._sets for shingle in shingles)
+        self._rare: dict[Gram, set[int]] = defaultdict(set)  # shingle → the questions that it is one of the rarest of
+        self._prefixes = []
+        for row, own in enumerate(self._sets):
+            size = len(own) - ceil(_NEAR * len(own) - 1e-9) + 1  # (0.8 * 35 must not become 28.000000000000004)
+            prefix = sorted(own, key=lambda shingle: (frequency[shingle], shingle))[:size]
+            self._prefixes.append(prefix)
+            for shingle in prefix:
+                self._rare[shingle].add(row)
 
-    def near(self, words: list[str]) -> Iterator[int]:
+    def find(self, words: list[str]) -> set[int]:
         """The rows whose question is near a text."""
-        return (row for group in self._groups(words) for row in self._rows[group])
-
-    def pop(self, words: list[str]) -> set[int]:
-        """The same, and forget these rows: a thousand copies of one question then cost what one costs."""
-        found = list(self._groups(words))
-        for group in found:
-            for shingle in self._first(self._sets[group], _prefix(len(self._sets[group]))):
-                self._rare[shingle].discard(group)
-        return {row for group in found for row in self._rows[group]}
-
-    def _groups(self, words: list[str]) -> Iterator[int]:
         shingles = _shingles(words)
-        size = len(shingles)
-        if self._rare.keys().isdisjoint(shingles):
-            return  # most questions end here
-        known = self._frequency.keys() & shingles  # the others are the rarest
-        first = self._first(known, max(_prefix(size) - (size - len(known)), 0))
-        present = {*words, None}
-        marks, sets = self._marks, self._sets  # one look-up of a mark spares most groups the comparison of sets
-        for group in set[int]().union(*(self._rare[shingle] for shingle in first if shingle in self._rare)):
-            if (
-                marks[group] in present
-                and (shared := len(shingles & sets[group])) >= NEAR * (size + len(sets[group]) - shared)
-                and _holds(words, self._contents[group])
-            ):
-                yield group
+        return {
+            row
+            for row in set[int]().union(*(self._rare[shingle] for shingle in self._rare.keys() & shingles))
+            if (shared := len(shingles & self._sets[row])) >= _NEAR * (len(shingles) + len(self._sets[row]) - shared)
+            and _holds(words, self._contents[row])
+        }
 
-    def _first(self, shingles: Iterable[Gram], number: int) -> list[Gram]:
-        frequency = self._frequency
-        return sorted(shingles, key=lambda shingle: (frequency[shingle], shingle))[:number]
+    def forget(self, rows: Iterable[int]) -> None:
+        """Find these no more: a thousand copies of one question then cost what one costs."""
+        for row in rows:
+            for shingle in self._prefixes[row]:
+                self._rare[shingle].discard(row)
 
 
 def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
@@ -194,7 +162,7 @@ def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
 
 
 def _shingles(words: list[str]) -> frozenset[Gram]:
-    return frozenset(_ngrams(words, SHINGLE)) or frozenset((tuple(words),))
+    return frozenset(_ngrams(words, _SHINGLE)) or frozenset((tuple(words),))
 
 
 def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:
@@ -202,24 +170,22 @@ def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:
     return all(words.count(word) >= times for word, times in content.items())
 
 
-def _prefix(size: int) -> int:
-    return size - ceil(NEAR * size - 1e-9) + 1  # (0.8 * 35 must not become 28.000000000000004, hence 29)
-
-
 class Overlap:
-    """The eval rows of a file, each with its line, and which of them training asks."""
+    """The eval rows of a file, each with its line, and which of them training asks.
+
+    Two rows ask the same if they have the same `key`, or one asks the other's question anywhere in its conversation;
+    nearly the same if their last questions are near, unless both have a key: then these are two problems.
+    """
 
     def __init__(self, path: str | Path, rows: Iterable[tuple[int, Row]]) -> None:
         asked = [(line, _key(row), questions(row)[-1]) for line, row in rows]
-        self.path, self.lines, self.compared = path, [line for line, _, _ in asked], 0  # … training rows so far
+        self.path, self.compared = path, 0  # … training rows so far
+        self.lines, self._keys = [line for line, _, _ in asked], [key for _, key, _ in asked]
         self._names: dict[str, list[int]] = defaultdict(list)
         for index, (_, key, question) in enumerate(asked):
             for name in {key, normalised(question)} - {""}:
                 self._names[name].append(index)
-        self._near = [  # the rows without a key, and those with one
-            NearIndex([words_of(text) if bool(key) == keyed else None for _, key, text in asked], [{}] * len(asked))
-            for keyed in (False, True)
-        ]
+        self._near = NearIndex([words_of(question) for _, _, question in asked], [{}] * len(asked))
         self._same_at: dict[int, str] = {}
         self._near_at: dict[int, str] = {}
 
@@ -229,8 +195,9 @@ class Overlap:
         key, asked = _key(row), questions(row)
         for name in {key, *map(normalised, asked)} & self._names.keys():
             self._same_at |= dict.fromkeys(self._names.pop(name), place)
-        for near in self._near[:1] if key else self._near:
-            self._near_at |= dict.fromkeys(near.pop(words_of(asked[-1])), place)
+        near = [index for index in self._near.find(words_of(asked[-1])) if not (key and self._keys[index])]
+        self._near.forget(near)
+        self._near_at |= dict.fromkeys(near, place)
 
     def said(self) -> str:
         """What was met in one line, "" where nothing was."""

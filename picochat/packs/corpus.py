@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,12 +22,11 @@ from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing, sha256_file, write_files
 from picochat.packs.dataset_pack import FILE_NAME, DatasetPack, dataset_pack_text, load_dataset_pack
 from picochat.packs.documents import Document, corpus_files, iter_documents
-from picochat.packs.hub import HubCorpus
+from picochat.packs.hub import fetched, revision_of, split_files
 from picochat.packs.records import file_kind
 from picochat.packs.stories import story
 
-CORPUS_NAME = "corpus.jsonl"
-DEFAULT_STORIES = 20_000
+_CORPUS, _STORIES = "corpus.jsonl", 20_000
 
 
 def import_corpus(
@@ -44,7 +44,7 @@ def import_corpus(
 
     Args:
         source: stories; or files and folders (.txt, .md, .jsonl, .json, .parquet, also .gz and .zst); or hub:OWNER/NAME
-            (hub:OWNER/NAME:CONFIG, hub:./FOLDER).
+            (hub:OWNER/NAME:CONFIG).
         out_dir: gets corpus.jsonl and dataset_pack.json; other files in it are left alone.
         documents: take the first N; null takes 20,000 stories, or all of the files.
         seed: which stories are told; files are taken as they are.
@@ -70,52 +70,55 @@ def import_corpus(
         raise UserError("--hub-dir is for hub: sources only; leave it out, or name a source such as hub:OWNER/NAME")
     if text_field is not None and all(one == "stories" or file_kind(one) in (".txt", ".md") for one in sources):
         raise UserError("--text-field is for rows and tables; stories and .txt files have no fields: leave it out")
-    corpus, pack = Path(out_dir) / CORPUS_NAME, Path(out_dir) / FILE_NAME
+    corpus, pack = Path(out_dir) / _CORPUS, Path(out_dir) / FILE_NAME
     refuse_existing([corpus, pack], force=force)
-    hub = {
-        one: HubCorpus(one, corpus.with_name(f".{CORPUS_NAME}.shards-{number}"), text_field, shards, hub_dir)
-        for number, one in enumerate(sources)
-        if one.startswith("hub:")
-    }
-    inputs = []
+    inputs: list[dict[str, Any]] = []
+    files: dict[str, list[str]] = {}  # source → its files; stories have none
     for one in sources:
-        if one in hub:
-            inputs.append(hub[one].record)
+        if one.startswith("hub:"):
+            files[one] = _hub_files(one, shards, hub_dir)
+            inputs.append({"source": one, "revision": revision_of(files[one][0]), "shards": shards})
         elif one == "stories":
             inputs.append({"source": one})
         else:
-            inputs += [{"source": file.as_posix(), "sha256": sha256_file(file)} for file in corpus_files(one)]
-    limit = DEFAULT_STORIES if documents is None and sources == ["stories"] else documents
+            files[one] = [file.as_posix() for file in corpus_files(one)]
+            inputs += [{"source": file, "sha256": sha256_file(file)} for file in files[one]]
     skipped: Counter[str] = Counter()
-    with contextlib.closing(_all_documents(sources, seed, text_field, hub, skipped)) as found:
-        counts = {**_write(corpus, found, limit), **{f"{name}_skipped": count for name, count in skipped.items()}}
+
+    def read() -> Generator[Document, None, None]:
+        if not files:
+            yield from (Document(story(seed, index), "stories") for index in count())
+        for one, places in files.items():
+            for place in places:
+                for document in iter_documents(fetched(place), text_field=text_field, skipped=skipped):
+                    yield document._replace(source=one) if one.startswith("hub:") else document
+
+    with contextlib.closing(read()) as found:
+        counts = _write(corpus, found, _STORIES if documents is None and not files else documents)
     provenance = {
         "made_by": f"picochat {__version__} data import",
         "seed": seed,
         **counts,
+        **{f"{name}_skipped": number for name, number in skipped.items()},
         "corpus_sha256": sha256_file(corpus),
         "sources": inputs,
     }
     description = f"{counts['documents']} documents from {', '.join(sources)}"
-    description += "".join(f", {count} {name} skipped" for name, count in skipped.items())
+    description += "".join(f", {number} {name} skipped" for name, number in skipped.items())
     name = Path(out_dir).resolve().name
-    text = dataset_pack_text(name=name, description=description, corpus=CORPUS_NAME, provenance=provenance)
+    text = dataset_pack_text(name=name, description=description, corpus=_CORPUS, provenance=provenance)
     write_files({pack: text})
-    for read in hub.values():
-        read.forget()
     return load_dataset_pack(pack)
 
 
-def _all_documents(
-    sources: Sequence[str], seed: int, text_field: str | None, hub: Mapping[str, HubCorpus], skipped: Counter[str]
-) -> Generator[Document, None, None]:
-    for source in sources:
-        if source == "stories":
-            yield from (Document(story(seed, index), "stories") for index in count())  # the caller stops
-        elif source in hub:
-            yield from hub[source].documents()
-        else:
-            yield from iter_documents(source, text_field=text_field, skipped=skipped)
+def _hub_files(source: str, shards: int | None, hub_dir: str | Path | None) -> list[str]:
+    try:
+        files = split_files(source.removeprefix("hub:"), "train", Path(hub_dir) if hub_dir is not None else None)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    if shards is not None and shards > len(files):
+        raise UserError(f"{source}: has {len(files)} shards, {shards} were asked for")
+    return files[:shards]
 
 
 def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> dict[str, int]:
@@ -128,7 +131,7 @@ def _write(corpus: Path, documents: Iterator[Document], limit: int | None) -> di
                 counts["duplicates_dropped"] += 1
                 continue
             seen.add(digest)
-            file.write(json.dumps({"text": document.text, "source": document.source}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(document._asdict(), ensure_ascii=False) + "\n")
             counts["documents"] += 1
             counts["characters"] += len(document.text)
             bar.update()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from picochat.errors import UserError
-from picochat.strict_json import json_kind, read_json_object
+from picochat.strict_json import read_json_object
 
 FILE_NAME = "dataset_pack.json"
 _LONGEST_NAME = 255  # bytes of a file's name on every usual file system; longer ones make the system's calls fail
@@ -25,30 +25,25 @@ _ALIASES = {"chat": ("chat", "chat_input"), "eval": ("eval", "eval_input")}
 
 @dataclass(frozen=True)
 class DatasetPack:
-    """A validated dataset_pack.json: where it lies and what it says, unknown keys included."""
+    """A validated dataset_pack.json: where it lies, and what it says; a path that it does not name is None."""
 
     path: Path
     data: dict[str, Any]
 
     @property
-    def name(self) -> str:
-        """The name it gives itself, or else the name of its folder."""
-        return str(self.data.get("name") or self.path.absolute().parent.name)
-
-    @property
     def corpus_path(self) -> Path | None:
-        """The corpus file or folder; None where the pack names none, or only a recipe for one."""
+        """The corpus file or folder; None also where there is only a recipe for one."""
         corpus = self.data.get("corpus")
         return self._resolve(corpus.get("input") if isinstance(corpus, dict) else corpus)
 
     @property
     def chat_path(self) -> Path | None:
-        """The chat rows, or None."""
+        """The chat rows."""
         return self._resolve(self.data.get(self.key("chat")))
 
     @property
     def eval_path(self) -> Path | None:
-        """The eval rows, or None."""
+        """The eval rows."""
         return self._resolve(self.data.get(self.key("eval")))
 
     def key(self, name: str) -> str:
@@ -92,27 +87,18 @@ def seen_from(file: Path, folder: Path) -> str:
 
 def _fault(data: dict[str, Any]) -> str | None:
     """What is wrong with the keys that picochat knows."""
-    for key in ("name", "description"):
-        if data.get(key) is not None and not isinstance(data[key], str):
-            return f"'{key}' must be a string, not {json_kind(data[key])}"
     for name, alias in _ALIASES.values():
         if name in data and alias in data:
             return f"has both '{name}' and '{alias}'; keep one of them"
-    corpus = data.get("corpus")
-    paths = {key: data.get(key) for names in _ALIASES.values() for key in names}
-    if isinstance(corpus, dict):
-        given = [key for key in ("input", "recipe") if corpus.get(key) is not None]
-        if len(given) != 1:
-            return f"'corpus' needs exactly one of 'input' and 'recipe'; it has {'both' if given else 'neither'}"
-        paths["corpus.input"] = corpus.get("input")
-    else:
-        paths["corpus"] = corpus
+    paths = {key: data.get(key) for key in ("corpus", *(key for names in _ALIASES.values() for key in names))}
+    if isinstance(corpus := data.get("corpus"), dict):
+        if (corpus.get("input") is None) == (corpus.get("recipe") is None):
+            return "'corpus' needs exactly one of 'input' and 'recipe'"
+        paths |= {"corpus": None, "corpus.input": corpus.get("input")}
     for key, value in paths.items():
-        if value is None:
-            continue
-        if not isinstance(value, str) or not value.strip():
+        if value is not None and (not isinstance(value, str) or not value.strip()):
             otherwise = " or an object with one of 'input' and 'recipe'" if key == "corpus" else ""
             return f"'{key}' must be a path{otherwise}, not {json.dumps(value)[:60]}"
-        if any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
+        if value and any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
             return f"'{key}' must be a path; a name in it has more than {_LONGEST_NAME} bytes"
     return None

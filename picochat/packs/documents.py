@@ -12,30 +12,26 @@ formats do so after a million. A text is also cut where it holds ``<|endoftext|>
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from picochat.errors import UserError
 from picochat.packs.records import file_kind, iter_records, parse_lines
 from picochat.packs.shapes import FORMS
 from picochat.strict_json import decode_utf8, json_kind, text_fault
 
-TEXT_DOCUMENT = 8_000  # characters after which a text file goes on in a new document at the next blank line
-LONGEST_DOCUMENT = 1_000_000  # characters after which any document does, at a line's end: tokenising takes 200 x that
-LARGEST_RECORD = 1 << 23  # bytes of the line, list item or parquet row that holds a document: books are below it
+_TEXT_DOCUMENT = 8_000  # characters after which a text file goes on in a new document at the next blank line
+_LONGEST_DOCUMENT = 1_000_000  # characters after which any document does, at a line's end: tokenising takes 200 x that
+_LARGEST_RECORD = 1 << 23  # bytes of the line, list item or parquet row that holds a document: books are below it
 _SHOWN = 12  # fields named when the text is in none that was expected
-_OTHER_FIELD = "`picochat data import --text-field NAME` reads another"
-_TEXT_COLUMNS = ("text", "content", "story", "document", "article", "body")
+_FIELDS = ("text", "content", "story", "document", "article", "body")  # where a text is looked for
 _SEPARATOR = re.compile(r"<\|(?:end_?of_?(?:text|document|doc)|eos|eod)\|>")
 _TEXTS = (".txt", ".md")
 _IN_FOLDERS = (*_TEXTS, ".jsonl", ".parquet")
-_NAMED = ".jsonl, .json, .txt, .md, .csv or .parquet file"
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One document and where it came from (a file's path, a hub data set, "stories")."""
 
     text: str
@@ -47,14 +43,14 @@ def iter_documents(
 ) -> Iterator[Document]:
     """Yield the documents of a file, or of all such files in a folder by name; a bad line is a UserError.
 
-    `text_field` or column holds the text; None finds it by a usual name (text, content, …), in .parquet files also as
-    the only column of texts. `skipped` gets the number of "empty" documents, which are left out.
+    `text_field` or column holds the text; None finds it by a usual name (text, content, …). `skipped` gets the number
+    of "empty" documents, which are left out.
     """
     for file in corpus_files(path):
         for place, text in _read_text(file) if file_kind(file) in _TEXTS else _read_records(file, text_field):
             if skipped is not None and not text.strip():
                 skipped["empty"] += 1
-            yield from clean_documents(text, file.as_posix(), place)
+            yield from (Document(piece, file.as_posix()) for piece in _pieces(text, place))
 
 
 def corpus_files(path: str | Path) -> list[Path]:
@@ -71,7 +67,8 @@ def corpus_files(path: str | Path) -> list[Path]:
     if not place.is_file():
         raise UserError(f"{path}: is a device or a pipe; name a file or a folder")  # it might never end
     if file_kind(place) not in (*_IN_FOLDERS, ".json", ".csv", ".tsv"):
-        raise UserError(f"{path}: is not a {_NAMED}, or one packed as .gz or .zst; convert it, or rename it")
+        kinds = ".jsonl, .json, .txt, .md, .csv or .parquet file"
+        raise UserError(f"{path}: is not a {kinds}, or one packed as .gz or .zst; convert it, or rename it")
     return [place]
 
 
@@ -89,13 +86,7 @@ def _is_row(record: Any) -> bool:
 
 def _read_records(file: Path, text_field: str | None) -> Iterator[tuple[str, str]]:
     """(place, text) of each record."""
-
-    def choose(names: list[str]) -> list[str]:
-        nonlocal text_field
-        text_field = text_column(str(file), names, text_field)
-        return [text_field]
-
-    for number, record in iter_records(file, largest=LARGEST_RECORD, choose=choose):
+    for number, record in iter_records(file, largest=_LARGEST_RECORD):
         try:
             yield f"{file}:{number}", _text_of(record, text_field)
         except ValueError as error:
@@ -109,12 +100,12 @@ def _text_of(record: Any, text_field: str | None) -> str:
         return record
     if not isinstance(record, dict):
         raise ValueError(f"holds {json_kind(record)}; an object with the field '{text_field or 'text'}' is expected")
-    field = text_field or next((name for name in _TEXT_COLUMNS if name in record), "text")
+    field = text_field or next((name for name in _FIELDS if name in record), "text")
     if text_field is None and _is_row(record):
         raise ValueError("holds a chat or eval row and no document; `picochat train sft --input` learns chat rows")
     if field not in record or not isinstance(record[field], str | None):
-        found = ", ".join(list(record)[:_SHOWN]) + (", …" if len(record) > _SHOWN else "")
-        raise ValueError(f"has no text in '{field}'; {_OTHER_FIELD} ({found})")
+        shown = ", ".join(list(record)[:_SHOWN]) + (", …" if len(record) > _SHOWN else "")
+        raise ValueError(f"has no text in '{field}'; `picochat data import --text-field NAME` reads another ({shown})")
     return record[field] or ""
 
 
@@ -123,7 +114,7 @@ def _read_text(file: Path) -> Iterator[tuple[str, str]]:
     length = 0
     for number, line in parse_lines(file, decode_utf8, blank=True):
         # At a blank line once the document is long enough; where there is none, at any line end of twice that length.
-        if length >= TEXT_DOCUMENT and (not line.strip() or length >= 2 * TEXT_DOCUMENT):
+        if length >= _TEXT_DOCUMENT and (not line.strip() or length >= 2 * _TEXT_DOCUMENT):
             yield f"{file}:{number}", "".join(pending)
             pending, length = [], 0
         pending.append(line[:-2] + "\n" if line.endswith("\r\n") else line)
@@ -135,30 +126,16 @@ def _read_text(file: Path) -> Iterator[tuple[str, str]]:
         yield str(file), "".join(pending)
 
 
-def clean_documents(text: str, source: str, place: str) -> Iterator[Document]:
-    """Yield the document, or the several that separators make of it; UserError, with `place`, where it is no text."""
+def _pieces(text: str, place: str) -> Iterator[str]:
+    """The document, or the several that it is to become; UserError, with `place`, where it is no text."""
     for part in map(str.strip, _SEPARATOR.split(text) if "<|" in text else [text]):
         if fault := text_fault(part):
             raise UserError(f"{place}: {fault}; is this a text?")
         start = 0
         while start < len(part):
-            end = start + LONGEST_DOCUMENT
+            end = start + _LONGEST_DOCUMENT
             if end < len(part):
                 end = part.rfind("\n", start, end) + 1 or end
             if piece := part[start:end].strip():
-                yield Document(piece, source)
+                yield piece
             start = end
-
-
-def text_column(place: str, columns: Sequence[str], wanted: str | None) -> str:
-    """The column to read: the one that is wanted, or has a usual name, or is the only one of texts."""
-    if wanted is not None:
-        found = [wanted] if wanted in columns else []
-    else:
-        found = [name for name in _TEXT_COLUMNS if name in columns][:1] or list(columns)
-    if len(found) != 1:
-        raise UserError(
-            f"{place}: {'no column of texts is called ' + wanted if wanted else 'which column holds the text?'}; "
-            f"{_OTHER_FIELD} ({', '.join(columns) or 'there is none'})"
-        )
-    return found[0]

@@ -67,16 +67,15 @@ class Tally:
     bad: list[tuple[int, str]] | None = None  # gets (line, fault) of each row that is refused; None: a UserError is
     counts: Counter[str] = field(default_factory=Counter)  # sentence → how many rows, or values, it is true of
     control: Counter[str] = field(default_factory=Counter)  # control tokens of other tools in the texts
-    first_bad: str = ""  # the first row that was left out because it was not in order
-    lines: int = 0  # where the last row stood
+    rows: int = 0  # that were read
+    lines: int = 0  # where the last of them stood
 
     def refuse(self, path: str | Path, line: int, fault: ValueError) -> None:
         """Leave a row out and count it, where that was asked; else raise or collect its fault."""
-        name = fault.name if isinstance(fault, UnsupportedError) else ""
-        asked = self.reading.on_unsupported if name else self.reading.on_bad
+        name = fault.name if isinstance(fault, UnsupportedError) else "not in order"
+        asked = self.reading.on_unsupported if isinstance(fault, UnsupportedError) else self.reading.on_bad
         if asked == "drop" and not isinstance(fault, BrokenError):
-            self.counts[f"rows dropped, {name or 'not in order'}"] += 1
-            self.first_bad = self.first_bad or ("" if name else f"line {line}: {fault}"[:200])
+            self.counts[f"rows dropped, {name}"] += 1
         elif self.bad is None:
             raise UserError(f"{path}:{line}: {fault}") from fault
         else:
@@ -86,11 +85,8 @@ class Tally:
         """Sentences, none where nothing is to be said."""
         tokens = ", ".join(f"{token} {count:,}" for token, count in self.control.most_common(6))
         read = "taken out" if self.reading.strip_control else "read as text; strip_control takes them out"
-        return [
-            *(f"{sentence}: {count:,}" for sentence, count in self.counts.items() if count),
-            *([f"the first that was not in order: {self.first_bad}"] if self.first_bad else []),
-            *([f"control tokens of other tools: {tokens} ({read})"] if tokens else []),
-        ]
+        said = [f"{sentence}: {count:,}" for sentence, count in self.counts.items()]
+        return [*said, f"control tokens of other tools: {tokens} ({read})"] if tokens else said
 
 
 def read_rows(path: str | Path, kind: Kind, check: Check | None = None, tally: Tally | None = None) -> list[Row]:
@@ -109,8 +105,8 @@ def no_rows(path: str | Path, said: Sequence[str] = ()) -> UserError:
 
 def import_rows(
     files: Sequence[str | Path], out: str | Path, force: bool = False, reading: Reading = AS_IT_IS
-) -> dict[str, tuple[int, Tally]]:
-    """Write the rows of files in our form, as JSONL; of each file how many it has, and what is to be said of them.
+) -> dict[str, Tally]:
+    """Write the rows of files in our form, as JSONL; what is to be said of each file.
 
     Args:
         files: files of rows, anybody's.
@@ -119,27 +115,20 @@ def import_rows(
         reading: how they are read.
     """
     refuse_existing([Path(out)], force=force)
-    done = {}
+    tallies = {str(path): Tally(reading) for path in files}
     with atomic_file(out) as writing:
-        for path in files:
-            rows, tally = 0, Tally(reading)
+        for path, tally in tallies.items():
             for _, row in iter_rows(path, None, tally):
                 writing.write(dump_rows([row]))
-                rows += 1
-            if not rows:
+            if not tally.rows:
                 raise no_rows(path, tally.said())
-            done[str(path)] = (rows, tally)
-    return done
+    return tallies
 
 
 def iter_rows(
-    path: str | Path,
-    kind: Kind | None,
-    tally: Tally | None = None,
-    check: Check | None = None,
-    records: Numbered | None = None,
+    path: str | Path, kind: Kind | None, tally: Tally | None = None, check: Check | None = None
 ) -> Iterator[tuple[int, Row]]:
-    """Yield (line from 1, row) of a file, or of the `records` of another source; a row that is refused is a UserError.
+    """Yield (line from 1, row) of a file; a row that is refused is a UserError.
 
     `kind` None takes rows that end with the assistant, and those to be answered. `tally` says how they are read, and
     gets what is to be said of them; `check` may refuse one.
@@ -151,29 +140,33 @@ def iter_rows(
     def nan() -> None:
         tally.counts["NaN, read as null"] += 1
 
+    records = iter_records(path, nan)
     if form == "text":
         texts = ({"prompt": "", "completion": one.text} for one in iter_documents(path))
         form, records = None, enumerate(texts, start=1)
-    for line, record in _with_trees(records or iter_records(path, nan)):
+    for line, record in _with_trees(records):
         tally.lines = line
         try:
-            if isinstance(record, ValueError):
-                raise record
             if names and isinstance(record, dict):
                 met |= names.keys() & record.keys()
-                for theirs, ours in names.items():
-                    if theirs in record and ours in record.keys() - names.keys():
-                        raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
-                record = {names.get(name, name): value for name, value in record.items()}
+                record = _renamed(record, names)
             for row in rows_of(record, form):
                 row = _finished(row, kind, tally)
                 if check:
                     check(row)
+                tally.rows += 1
                 yield line, row
         except ValueError as error:
             tally.refuse(path, line, error)
     if missing := names.keys() - met:
         raise UserError(f"{path}: no row has the field '{min(missing)}' that map names")
+
+
+def _renamed(record: Row, names: dict[str, str]) -> Row:
+    for theirs, ours in names.items():
+        if theirs in record and ours in record.keys() - names.keys():
+            raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
+    return {names.get(name, name): value for name, value in record.items()}
 
 
 def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:

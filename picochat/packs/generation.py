@@ -17,7 +17,7 @@ from picochat.packs.pools import Pool
 from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side
 from picochat.packs.rows import Row, questions
-from picochat.packs.sources import HubSource, SourceReader
+from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import add_typo
 
@@ -77,22 +77,17 @@ class RowBuilder:
         return train, [asked._replace(taught=asked.fact in facts) for asked in evaluation]
 
     def _side(self, side: Side, total: int, screen: Screen | None) -> list[Entry]:
-        rows: list[Entry] = []
         asked, total = total, self.planner.possible(total, side)
         if total < asked:
             short = ", ".join(self.planner.short(total + 1, side))
             outcome = f"{total:,} of the {asked:,} rows that were asked for; more are too many for {short}"
             self.outcomes.append({"name": f"{side} rows", "outcome": outcome})
+        rows: list[Entry] = []
         for component, lane, count in self.planner.lanes(total, side):
             if pool := self.pools.get((component.name, lane)):
                 draw = Draw(self.seed, "rows", side, component.name, lane)
                 rows += [self._given(side, row, component, lane, pool.name) for row in pool.deal(side, count, draw)]
-        taken: Counter[tuple[str, str]] = Counter()
-        for component, source, problem in self._public(side, total, screen):
-            taken[component.name, source.skill] += 1
-            key = f"hub:{source.dataset}:{sha256_text(problem.prompt)[:16]}"
-            tags = self._tags(component, source.dataset, category=source.category, stage="hub", phrasing="known")
-            rows.append(self._row(side, (key, key), problem, component, tags))
+        public, taken = self._public(side, total, screen)
         quotas = self.planner.quotas(total, side, taken)
         need, samplers = needed(quotas), dict[tuple[str, str], ProblemSampler]()
         for name, stage in dict.fromkeys(stage for stage, _ in need):
@@ -101,6 +96,7 @@ class RowBuilder:
             samplers[name, stage] = ProblemSampler(self.tasks[name], stage, side, rounds, values, draw)
         capacity = {(stage, phrasing): samplers[stage].capacity(phrasing) for stage, phrasing in need}
         self.planner.refuse_impossible(side, total, quotas, capacity)
+        rows += public
         for quota in quotas:
             rows += self._generated(side, quota, samplers[quota.task, quota.stage])
         shuffled = Draw(self.seed, "order", side).shuffled(rows)
@@ -108,27 +104,29 @@ class RowBuilder:
             made.row["id"] = f"{self.profile.name}-{side}-{number:06d}"
         return shuffled
 
-    def _public(self, side: Side, total: int, screen: Screen | None) -> Iterator[tuple[Component, HubSource, Problem]]:
-        """Problems of public data sets, for the components that leave their source open."""
+    def _public(self, side: Side, total: int, screen: Screen | None) -> tuple[list[Entry], Counter[tuple[str, str]]]:
+        """Rows of public data sets, for components that leave their source open, and how many by (component, skill)."""
+        rows, taken = list[Entry](), Counter[tuple[str, str]]()
+        if self.reader is None:
+            return rows, taken
 
         def is_fresh(problem: Problem) -> bool:
             met = screen is not None and screen.asks([problem.prompt], problem.scratchpad)
-            if met or problem.prompt in self._prompts:
-                return False
-            self._prompts.add(problem.prompt)
-            return True
+            fresh = not met and problem.prompt not in self._prompts
+            self._prompts.update([problem.prompt] if fresh else ())
+            return fresh
 
-        if self.reader is None:
-            return
-        skills: dict[str, Counter[str]] = {}
-        for part, lane, rows in self.planner.lanes(total, side):
-            if skill := self.planner.skill(part, lane):
-                skills.setdefault(part.name, Counter())[skill] += rows
-        for part in self.profile.components:
-            if part.source == "asked" and part.name in skills:
-                draw = Draw(self.seed, "hub", side, part.name)
-                for source, problem in self.reader.rows(side, skills[part.name], draw, is_fresh):
-                    yield part, source, problem
+        for component in self.profile.components:
+            skills = Counter[str]()
+            for part, lane, count in self.planner.lanes(total, side):
+                skills[self.planner.skill(part, lane)] += count if part is component and part.source == "asked" else 0
+            draw = Draw(self.seed, "hub", side, component.name)
+            for source, problem in self.reader.rows(side, +skills, draw, is_fresh):
+                taken[component.name, source.skill] += 1
+                key = f"hub:{source.dataset}:{sha256_text(problem.prompt)[:16]}"
+                tags = self._tags(component, source.dataset, category=source.category, stage="hub", phrasing="known")
+                rows.append(self._row(side, (key, key), problem, component, tags))
+        return rows, taken
 
     def _generated(self, side: Side, quota: LevelQuota, sampler: ProblemSampler) -> Iterator[Entry]:
         component, task, stage = quota.component, self.tasks[quota.task], quota.stage

@@ -3,7 +3,7 @@
 The file is read row by row, and nothing in it, however broken, raises anything but a line in the list of bad ones.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ from picochat.blocks import Table, Text, clip, terminal
 from picochat.packs.formats import AS_IT_IS, Reading, Tally, iter_rows
 from picochat.packs.rows import LANE_FIELDS, Message, Row, conversation, validate_row
 
-SHOWN = 20  # bad lines that are listed; all are counted
-SAMPLES = 2  # rows that are shown
+_SHOWN = 20  # bad lines that are listed; all are counted
+_SAMPLES = 2  # rows that are shown
 
 
 @dataclass
@@ -23,10 +23,8 @@ class Inspection:
 
     path: Path
     tally: Tally  # what the reader has to say
-    rows: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=dict)  # of kinds, roles and each tag: label → rows
-    lengths: dict[str, list[int]] = field(default_factory=dict)  # of each text, in characters and words
-    repeated: int = 0  # rows whose messages stood in an earlier line
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # of kind, role and each tag
+    lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # of each text, in characters
     samples: list[str] = field(default_factory=list)  # the first rows, as they are read
 
     @property
@@ -36,12 +34,7 @@ class Inspection:
 
     def summary(self) -> str:
         """What `picochat data inspect` prints."""
-        lines = [
-            f"{self.path}: {self.rows} rows in {self.tally.lines} lines, {len(self.bad)} bad",
-            *self.tally.said(),
-        ]
-        if self.repeated:
-            lines.append(f"{self.repeated} rows have the messages of an earlier row")
+        rows = f"{self.path}: {self.tally.rows} rows in {self.tally.lines} lines, {len(self.bad)} bad"
         sizes = []
         for name, found in self.lengths.items():
             ordered, last = sorted(found), len(found) - 1
@@ -51,11 +44,11 @@ class Inspection:
             Table((name, "number"), [(clip(label), str(found[label])) for label in sorted(found)])
             for name, found in self.counts.items()
         ]
-        bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:SHOWN]]
-        if len(self.bad) > SHOWN:
-            bad.append(f"… and {len(self.bad) - SHOWN} more")
+        bad = [f"{self.path}:{number}: {clip(reason, 2_000)}" for number, reason in self.bad[:_SHOWN]]
+        if len(self.bad) > _SHOWN:
+            bad.append(f"… and {len(self.bad) - _SHOWN} more")
         head = ("length", "least", "median", "95 %", "most", "sum")
-        return terminal(Text(lines), Table(head, sizes), *tables, Text(self.samples), Text(bad))
+        return terminal(Text([rows, *self.tally.said()]), Table(head, sizes), *tables, Text(self.samples), Text(bad))
 
 
 def inspect_rows(
@@ -69,35 +62,26 @@ def inspect_rows(
         render: makes of messages their ``ids`` and which of them are ``supervised``, to be counted.
     """
     found = Inspection(Path(path), Tally(reading, bad=[]))
-    seen: set[int] = set()
 
     def checked(row: Row) -> None:
         if row["messages"][-1]["role"] == "user":
             validate_row(row, "eval")
 
-    def measure(name: str, length: int) -> None:
-        found.lengths.setdefault(name, []).append(length)
-
     for line, row in iter_rows(path, None, found.tally, checked):
-        found.rows += 1
         messages = row["messages"]
-        kind = "eval" if messages[-1]["role"] == "user" else "chat"
-        tags = [(name, row[name]) for name in (*LANE_FIELDS, "source_dataset", "knowledge") if row.get(name)]
-        for name, label in [("kind", kind), *(("role", _role(message)) for message in messages), *tags]:
-            if isinstance(label, str):
-                found.counts.setdefault(name, Counter())[label] += 1
+        found.counts["kind"]["eval" if messages[-1]["role"] == "user" else "chat"] += 1
+        for name in (*LANE_FIELDS, "source_dataset", "knowledge"):
+            if row.get(name) and isinstance(row[name], str):
+                found.counts[name][row[name]] += 1
         for message in messages:
+            found.counts["role"][_role(message)] += 1
             if message["role"] != "system":
-                measure(f"{message['role']} characters", len(message["content"]))
-                measure(f"{message['role']} words", len(message["content"].split()))
+                found.lengths[f"{message['role']} characters"].append(len(message["content"]))
         if render and (whole := conversation(row)):
             rendered = render(whole)
-            measure("tokens", len(rendered.ids))
-            measure("tokens learnt", sum(rendered.supervised))
-        same = hash(tuple((message["role"], message["content"]) for message in messages))
-        found.repeated += same in seen
-        seen.add(same)
-        if found.rows <= SAMPLES:
+            found.lengths["tokens"].append(len(rendered.ids))
+            found.lengths["tokens learnt"].append(sum(rendered.supervised))
+        if found.tally.rows <= _SAMPLES:
             shown = (f"    {_role(message)}: {clip(message['content'], 200)}" for message in messages)
             found.samples += [f"line {line}", *shown]
     return found

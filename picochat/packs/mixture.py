@@ -30,8 +30,6 @@ from picochat.packs.tasks.registry import load_task
 
 Source = Literal["offline", "auto", "hub", "hf"]
 
-MIN_SFT_ROWS, MIN_EVAL_ROWS = 32, 16
-
 
 def build_task_pack(
     dataset_pack: str | Path,
@@ -77,11 +75,8 @@ def build_task_pack(
     Raises:
         UserError: bad input, existing outputs without ``force``, or more rows than there are; nothing was written.
     """
-    if sft_rows < MIN_SFT_ROWS or eval_rows < MIN_EVAL_ROWS:
-        raise UserError(
-            f"--sft-rows must be at least {MIN_SFT_ROWS} and --eval-rows at least {MIN_EVAL_ROWS}, "
-            f"not {sft_rows} and {eval_rows}"
-        )
+    if sft_rows < 32 or eval_rows < 16:
+        raise UserError(f"--sft-rows must be at least 32 and --eval-rows at least 16, not {sft_rows} and {eval_rows}")
     if sealed and split_salt:
         raise UserError("--sealed draws a salt of its own; leave --split-salt out")
     source = "hub" if source == "hf" else source
@@ -99,13 +94,9 @@ def build_task_pack(
     if word_list is not None and not any((lane.task or "").startswith("bench_spelling_") for lane in lanes):
         raise UserError(f"--word-list is for profiles that ask for spelling, not {mixture.name}; leave it out")
     if source == "hub" and not public:
-        raise UserError(
-            f"--source hub is for profiles that take rows from public data, not {mixture.name}; leave it out"
-        )
+        raise UserError(f"--source hub is for profiles that take rows of public data, not {mixture.name}; leave it out")
     if hub_dir is not None and not public and not any(lane.hub for lane in lanes):
-        raise UserError(
-            "--hub-dir is for --source auto or hub, and a profile that takes rows from public data; leave it out"
-        )
+        raise UserError("--hub-dir is for --source auto or hub, and profiles that take rows of public data")
 
     words = load_words(word_list) if word_list is not None else None
     salt = secrets.token_hex(8) if sealed else split_salt
@@ -121,8 +112,7 @@ def build_task_pack(
     train_rows, asked_rows = ([made.row for made in side] for side in (train, evaluation))
     texts = {chat_path: dump_rows(train_rows), eval_path: dump_rows(asked_rows)}
     generated = [[made.row for made in side if not made.boilerplate] for side in (train, evaluation)]
-    corpus, note = _corpus(pack)
-    contamination = check(train, evaluation, corpus, note)
+    contamination = check(train, evaluation, *_corpus(pack))
     blocked = contamination.status == "blocked"
     data = {
         "profile": mixture.name,

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from picochat.blocks import EVERYWHERE, WRITTEN, Block, Report, Table, Text, markdown_page, percent, terminal
+from picochat.blocks import WRITTEN, Block, Report, Table, Text, markdown_page, percent, terminal
 from picochat.files import sha256_file
 from picochat.packs.rows import Row, cluster_of, prompt_text, words_of
 from picochat.strict_json import parse_json
 
 ICC = 0.3  # of replies to rows of one problem, where a design effect is told before there are replies
 _HEAD = ("train", "eval", "problems in train", "problems in eval", "rows a problem", f"design effect (ICC {ICC})")
-_CLOSE = ("words from nearest", "one word", "Jaccard", "replies met", "steps met")
+_CLOSE = ("words from nearest", "Jaccard", "replies met")
 _COUNTED = {  # what reports call it → field of a row
     "component": "mixture_component",
     **{name: name for name in ("category", "stage", "phrasing")},
@@ -88,18 +88,14 @@ def _table(data: Mapping[str, Any], name: str) -> list[tuple[str, ...]]:
 
 
 def _held_out(found: Mapping[str, Any]) -> list[Block]:
-    """How close eval rows are to training, by category and by stage."""
-    tables = []
-    for name, media in (("category", EVERYWHERE), ("stage", WRITTEN)):
-        rows = []
-        for lane, own in found[f"by_{name}"].items():
-            near = (f"{own['words_apart']:g}", percent(own["one_word_apart"]), f"{own['jaccard']:.2f}")
-            rows.append((lane, *near, percent(own["replies_met"]), percent(own["steps_met"])))
-        title = f"Eval rows against their nearest training row, by {name}"
-        tables.append(Table((name, *_CLOSE), rows, title=title, media=media))
-    known = [lane for lane, own in found["by_stage"].items() if own["replies_met"] == 1 and own["steps_met"] is None]
-    said = "known replies to new questions (each reference reply stands in training word for word)"
-    return [*tables, Text([f"{', '.join(known)}: {said}"] if known else [])]
+    """How close eval rows are to training."""
+    rows = [
+        (lane, f"{own['words_apart']:g}", f"{own['jaccard']:.2f}", percent(own["replies_met"]))
+        for lane, own in found.items()
+    ]
+    said = "Replies met: the reference reply stands in training word for word; such a row asks for a known reply."
+    table = Table(("category", *_CLOSE), rows, title="Eval rows against their nearest training row")
+    return [table, Text([said] if rows else [], media=WRITTEN)]
 
 
 def report_of(rows: str | Path) -> dict[str, Any] | None:
@@ -144,42 +140,27 @@ def counts(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
-    """How close the eval rows of each category and stage are to the training rows of their category.
+def closeness(train: Sequence[Row], evaluation: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """How close the eval rows of each category are to the training rows of it.
 
     words_apart      median of the words to change, add or drop: 1 from "What is 27 + 15?" to "What is 27 + 14?"
-    one_word_apart   share of rows for which that is one word
     jaccard          median of the largest share of words in common, words / all words of both
     replies_met      share of rows whose reference reply is some training row's reply
-    steps_met        mean share of the working's lines ("7+5=12, carry 1") that some training row's working holds
     """
     replies = {row["messages"][-1]["content"] for row in train}
-    lines = {line for reply in replies for line in reply.splitlines()}
     prompts: dict[str, list[str]] = defaultdict(list)
     for row in train:
         prompts[row["category"]].append(prompt_text(row))
     nearest = {category: _Nearest(texts) for category, texts in prompts.items()}
-    lanes: dict[str, dict[str, list[tuple[int, float, bool, float | None]]]] = {"by_category": {}, "by_stage": {}}
+    lanes: dict[str, list[tuple[int, float, bool]]] = defaultdict(list)
     for row in evaluation:
-        apart, jaccard = nearest.get(row["category"], _Nearest(())).find(prompt_text(row))
-        steps = [line in lines for line in row.get("steps", ())]
-        found = (apart, jaccard, row.get("reference") in replies, mean(steps) if steps else None)
-        lanes["by_category"].setdefault(row["category"], []).append(found)
-        lanes["by_stage"].setdefault(f"{row['category']}/{row['stage']}", []).append(found)
-    return {name: {lane: _summed(rows) for lane, rows in sorted(own.items())} for name, own in lanes.items()}
-
-
-def _summed(rows: Sequence[tuple[int, float, bool, float | None]]) -> dict[str, Any]:
-    apart, jaccard, met, steps = zip(*rows, strict=True)
-    worked = [share for share in steps if share is not None]
-    return {
-        "rows": len(rows),
-        "words_apart": median(apart),
-        "one_word_apart": mean(words <= 1 for words in apart),
-        "jaccard": round(median(jaccard), 4),
-        "replies_met": mean(met),
-        "steps_met": round(mean(worked), 4) if worked else None,
-    }
+        found = nearest.get(row["category"], _Nearest(())).find(prompt_text(row))
+        lanes[row["category"]].append((*found, row.get("reference") in replies))
+    summed = {}
+    for lane, rows in sorted(lanes.items()):
+        apart, jaccard, met = zip(*rows, strict=True)
+        summed[lane] = {"words_apart": median(apart), "jaccard": round(median(jaccard), 4), "replies_met": mean(met)}
+    return summed
 
 
 class _Nearest:

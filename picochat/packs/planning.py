@@ -7,7 +7,8 @@ problems of each stage. Next: generation.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
@@ -15,7 +16,7 @@ from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side, largest_remainder
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Task, members
 
-NEW_PHRASING = 4  # every fourth eval row of a component asks in held-out phrasings, where the task has some
+_NEW_PHRASING = 4  # every fourth eval row of a component asks in held-out phrasings, where the task has some
 _NAMED = 5  # stages that a refusal names
 _LIST_UP_TO = 16  # list a stage's side when it holds fewer than this many values for each one needed
 Stage = tuple[str, str]  # a task's name and one of its stages (levels of difficulty)
@@ -43,7 +44,7 @@ class Planner(NamedTuple):
     def lanes(self, total: int, side: Side) -> list[tuple[Component, str, int]]:
         """(component, lane, rows), by largest remainder on both levels; a lane that can give no row has no part."""
         shares = {
-            part.name: {name: one.share for name, one in part.lanes.items() if self._limit(side, part, name) != 0}
+            part.name: {name: one.share for name, one in part.lanes.items() if self._limit(side, part, name)}
             for part in self.profile.components
         }
         parts = [part for part in self.profile.components if shares[part.name]]
@@ -62,24 +63,18 @@ class Planner(NamedTuple):
 
     def possible(self, total: int, side: Side) -> int:
         """The largest size up to ``total`` for which no file or data set is too short."""
-        return bisect_left(range(total + 1), True, key=lambda size: bool(self.short(size, side))) - 1
+        return _largest(total, lambda size: bool(self.short(size, side)))
 
     def short(self, total: int, side: Side) -> list[str]:
         """The lanes that cannot give the rows of a size, as COMPONENT/LANE."""
-        return [
-            f"{part.name}/{lane}"
-            for part, lane, rows in self.lanes(total, side)
-            if (limit := self._limit(side, part, lane)) is not None and rows > limit
-        ]
+        lanes = self.lanes(total, side)
+        return [f"{part.name}/{lane}" for part, lane, rows in lanes if rows > self._limit(side, part, lane)]
 
-    def _limit(self, side: Side, component: Component, lane: str) -> int | None:
-        return self.limits.get((side, component.name, lane))
+    def _limit(self, side: Side, component: Component, lane: str) -> float:
+        return self.limits.get((side, component.name, lane), inf)
 
     def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int]) -> list[LevelQuota]:
-        """Rows per stage of each task, by largest remainder; stages without rows are left out.
-
-        Of the rows that others supply, `taken` by (component, skill), the skill's tasks share what is left.
-        """
+        """Rows per stage of each task; the tasks of a skill share what `taken` leaves, by (component, skill)."""
         lanes = [one for one in self.lanes(total, side) if one[0].lanes[one[1]].task]
         rows = {(part.name, lane): count for part, lane, count in lanes}
         for supplied, gone in taken.items():
@@ -92,36 +87,35 @@ class Planner(NamedTuple):
             left_out = task.train_only if side == "eval" else task.eval_only
             shares = {stage: share for stage, share in task.stages.items() if stage not in left_out}
             for stage, count in largest_remainder(rows[part.name, lane], shares).items():
-                new = (asked[part.name] + count) // NEW_PHRASING - asked[part.name] // NEW_PHRASING
-                asked[part.name] += count
-                if side == "train" or (name, stage) not in self.with_new:
-                    new = 0
+                before, asked[part.name] = asked[part.name], asked[part.name] + count
+                new = asked[part.name] // _NEW_PHRASING - before // _NEW_PHRASING
+                can_be_new = side == "eval" and (name, stage) in self.with_new
                 if count:
-                    quotas.append(LevelQuota(part, lane, name, stage, count, new))
+                    quotas.append(LevelQuota(part, lane, name, stage, count, new if can_be_new else 0))
         return quotas
 
     def refuse_impossible(
-        self,
-        side: Side,
-        total: int,
-        quotas: Iterable[LevelQuota],
-        capacity: Mapping[tuple[Stage, Phrasing], int | None],
+        self, side: Side, total: int, quotas: Iterable[LevelQuota], capacity: Mapping[tuple[Stage, Phrasing], float]
     ) -> None:
         """Raise UserError, with the largest possible size, if a stage holds fewer rows than asked for."""
 
         def faults(some: Iterable[LevelQuota]) -> list[str]:
             return [
-                f"{self.tasks[task].category}/{stage} can give {limit:,} different rows, not {rows:,}"
+                f"{self.tasks[task].category}/{stage} can give {capacity[(task, stage), phrasing]:,} different rows, "
+                f"not {rows:,}"
                 for ((task, stage), phrasing), rows in needed(some).items()
-                if (limit := capacity.get(((task, stage), phrasing))) is not None and rows > limit
+                if rows > capacity.get(((task, stage), phrasing), inf)
             ]
 
         if found := faults(quotas):
             option = "--sft-rows" if side == "train" else "--eval-rows"
-            most = bisect_left(range(total), True, key=lambda size: bool(faults(self.quotas(size, side, {})))) - 1
-            more = f"; {len(found) - _NAMED} others lack rows too" if len(found) > _NAMED else ""
-            named = "; ".join(found[:_NAMED]) + more
+            most = _largest(total, lambda size: bool(faults(self.quotas(size, side, {}))))
+            named = "; ".join(found[:_NAMED])
             raise UserError(f"{option} {total} is too many: {named}. The largest {option} here is {most}")
+
+
+def _largest(total: int, too_large: Callable[[int], bool]) -> int:
+    return bisect_left(range(total + 1), True, key=too_large) - 1
 
 
 def needed(quotas: Iterable[LevelQuota]) -> Counter[tuple[Stage, Phrasing]]:
@@ -136,14 +130,13 @@ def needed(quotas: Iterable[LevelQuota]) -> Counter[tuple[Stage, Phrasing]]:
 class ProblemSampler:
     """Hands out one stage's (value, template) pairs on one side; all components of a pack share it, so no pair repeats.
 
-    The values of a side are shuffled once and handed out in rounds; a value comes back, in other words, only after all
-    the others came. For the 54 products of the training side and 100 rows:
+    The values of a side are shuffled once and handed out in rounds. For the 54 products of training and 100 rows:
 
         round 1   3x8 "What is 3 x 8?"    7x12 "Multiply 12 by 7."   …   (54 rows)
         round 2   3x8 "Calculate 8 x 3."  7x12 "7 x 12 = ?"          …   (46 rows)
 
     Long stages (405,450 sums of three digits) are not listed: their values are drawn as they are needed, by rejection,
-    which is just as uniform over the values of the side. `need` says how many pairs will be asked for.
+    which is just as uniform. `need` says how many pairs will be asked for.
     """
 
     def __init__(self, task: Task, stage: str, side: Side, need: int, values: Sequence[Any], draw: Draw) -> None:
@@ -157,10 +150,10 @@ class ProblemSampler:
         self._used: set[tuple[int, str]] = set()  # (place in the order, template)
         self._spent: set[tuple[int, Phrasing]] = set()
 
-    def capacity(self, phrasing: Phrasing) -> int | None:
-        """How many pairs there are; None: far more than needed."""
+    def capacity(self, phrasing: Phrasing) -> float:
+        """How many pairs there are; infinite: far more than needed."""
         if not self._listed:
-            return None
+            return inf
         sizes: dict[int, tuple[Sequence[Family], int]] = {}  # most tasks hand out the same families for every value
         total = 0
         for value in self._order:

@@ -8,14 +8,14 @@ A row keeps its own fields; its own category becomes its stage, the level below 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.packs.formats import Reading, Tally, iter_rows, no_rows
-from picochat.packs.hub import INSTEAD, read_records, why_unreachable
-from picochat.packs.profiles import CHECKS, Lane, Profile
+from picochat.packs.hub import fetched, split_files
+from picochat.packs.profiles import Lane, Profile
 from picochat.packs.quotas import EVAL_SHARE, Side, split_of
 from picochat.packs.rows import ASKED, Row, cluster_of, conversation, has_check, learns, normalised, questions
 from picochat.packs.tasks.base import Draw
@@ -70,30 +70,27 @@ def read_pools(profile: Profile, hub_dir: Path | None, salt: str) -> dict[tuple[
 def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | None, salt: str) -> Pool:
     pool = Pool(lane.file or f"hub:{lane.hub}", lane.repeat)
 
-    def read(source: str, split: str | None = None, most: int | None = lane.rows) -> list[Row]:
-        place, tally, records = profile.file(source), Tally(Reading(**lane.reading or {})), None
-        if split:
-            place, (dataset, _, config) = Path(f"hub:{source}, split {split}"), source.partition(":")
-            try:
-                if hub_dir is None and (why := why_unreachable()):
-                    raise UserError(f"{why}; {INSTEAD}")
-                records = enumerate(read_records(hub_dir, dataset, config or None, split, most), start=1)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from error
-        rows = [row for _, row in islice(iter_rows(place, None, tally=tally, records=records), most)]
+    def read(file: str | None, split: str = "train", most: int | None = lane.rows) -> list[Row]:
+        tally = Tally(Reading(**lane.reading or {}))
+        try:
+            files = [profile.file(file)] if file else map(fetched, split_files(lane.hub or "", split, hub_dir))
+            found = chain.from_iterable(iter_rows(one, None, tally) for one in files)
+            rows = [row for _, row in islice(found, most)]
+        except UserError as error:
+            raise error if file else UserError(f"hub:{lane.hub}, split {split}: {error}") from error
         for row in rows:  # a key, and other names where the lane gives its own
             row["key"] = row.get("key") or f"{ASKED}{sha256_text(cluster_of(row))[:16]}"
             moved = {"source_id": row.get("id"), "stage": row.get("stage") or row.get("category")}
             row |= {name: value for name, value in moved.items() if value}
         if not rows:
-            raise no_rows(place, tally.said())
+            raise no_rows(profile.file(file) if file else pool.name, tally.said())
         pool.said += tally.said()
         return rows
 
     splits = lane.split if isinstance(lane.split, Mapping) else {"train": lane.split or "train"}
-    rows, held_out = read(lane.hub or lane.file or "", splits["train"] if lane.hub else None), list[Row]()
+    rows, held_out = read(lane.file, splits["train"]), list[Row]()
     if "eval" in splits and lane.hub:
-        held_out = read(lane.hub, splits["eval"])
+        held_out = read(None, splits["eval"])
     elif "eval" in splits:
         rows, held_out = ([row for row in rows if row.get("split") == splits[side]] for side in ("train", "eval"))
     elif lane.eval_file:
@@ -109,9 +106,8 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
             pool.train.append({**row, "messages": messages})
     pool.evaluation += [asked for row in held_out if (asked := _as_eval(row, lane))]
     if (fixed or lane.hold_out) and not pool.evaluation:
-        key = "components.{}.lanes.{}".format(*name)
-        remedy = "give it `check:`, or hold more out"
-        raise UserError(f"{profile.label}: {key}: none of the rows that it holds out has a check; {remedy}")
+        place = f"{profile.label}: components.{name[0]}.lanes.{name[1]}"
+        raise UserError(f"{place}: none of the rows that it holds out has a check; give it `check:`, or hold more out")
     if fixed and len(held_out) > len(pool.evaluation):
         pool.said.append(f"{len(held_out) - len(pool.evaluation):,} held out without a check")
     return pool
@@ -125,10 +121,7 @@ def _as_eval(row: Row, lane: Lane) -> Row | None:
     elif messages[-1]["role"] != "user":
         return None
     if not has_check(row):
-        checks = {CHECKS[name]: value for name, value in (lane.check or {}).items() if name in CHECKS}
-        if named := {name: value for name, value in (lane.check or {}).items() if name not in CHECKS}:
-            checks["check"] = named
-        if checks.pop("answer", False) and row.get("reference"):
-            checks["answer"] = row["reference"]
-        row = {**row, **checks}
+        checks = dict(lane.check or {})
+        exact = {"answer": row["reference"]} if checks.pop("exact", False) and row.get("reference") else {}
+        row = {**row, **exact, **({"check": checks} if checks else {})}
     return row if has_check(row) else None

@@ -9,14 +9,10 @@
       - name: support
         weight: 0.5
         benchmark_profile: support
-        gate: {refunds: 0.7, echo: 0.05}
-        lanes:
-          refunds:   {share: 0.6, file: refunds.jsonl, check: {includes_any: [refund]}, hold_out: 0.1}
-          smalltalk: {share: 0.4, hub: HuggingFaceTB/smol-smoltalk, split: train, rows: 20000}
+        lanes: {refunds: {share: 1, file: refunds.jsonl, check: {includes_any: [refund]}, hold_out: 0.1}}
       - {name: anchor, weight: 0.5, benchmark_profile: release_behavior, lanes: {identity: 0.85, refusal: 0.15}}
 
-The keys are those of `Component` and `Lane`. release, capability, balanced and benchmark are such files, in
-configs/mixtures/. ``quotas.largest_remainder`` turns shares into whole rows on each level: what is asked for comes out.
+The keys are those of `Component` and `Lane`. The built-in profiles are such files, in configs/mixtures/.
 """
 
 import re
@@ -25,28 +21,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from picochat.errors import UserError, nearest
+from picochat.errors import UserError
 from picochat.files import sha256_file
 from picochat.packs.formats import Reading
 from picochat.packs.quotas import exact
-from picochat.packs.rows import CHECKS as NAMED
-from picochat.packs.rows import check_row, is_check
+from picochat.packs.rows import check_row
 from picochat.plugins import find_plugin, load_named
 from picochat.strict_yaml import check_value, read_yaml
 
-CHECKS = {  # name in `check:` → field of an eval row; others go into the row's `check`
-    "exact": "answer",  # true: the row's own reply is the answer
-    "includes": "must_include",
-    "includes_any": "must_include_any",
-    "excludes": "must_not_include",
-    "max_words": "max_words",
-    "answerable": "answerable",
-}
-HABITS = ("echo", "loops", "claims", "skill_claims", "over_refusal")
-"""What `judge` may name, faults beside the content; `skill_claims`: claims of arithmetic and spelling as well."""
+Habit = Literal["echo", "loops", "claims", "skill_claims", "over_refusal"]
+"""Faults of a reply beside its content; `skill_claims`: claims of arithmetic and spelling as well."""
 DIAGNOSTIC = "diagnostic"  # the `claim` of a component about which nothing is said in public
 _OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
 _ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
+_SHARE = "use a share from 0 to 1"
 _SHIPPED = Path(__file__).parents[1] / "configs" / "mixtures"
 _GROUP = "picochat.profiles"
 
@@ -66,10 +54,8 @@ class Lane:
         hold_out: the share of questions that is held out, by hash. None: 0.2 where rows have a check, else 0.
         split: of the data set; {"train": …, "eval": …} takes each side from one of its own (of a file: its field).
         eval_file: a second file, of the rows of the eval side.
-        check: name of a check → what it wants: for eval rows without one, and where generated rows are judged.
+        check: name of a check → what it wants, for eval rows without one; {"exact": true}: the row's own reply.
         repeat: how often a row may come in training.
-        gate: the share of the lane's rows that must pass before its component is claimed.
-        judge: those of `HABITS` that fail a reply. None: as the component says.
     """
 
     share: float
@@ -83,8 +69,6 @@ class Lane:
     eval_file: str | None = None
     check: Mapping[str, Any] | None = None
     repeat: int = 1
-    gate: float | None = None
-    judge: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +84,7 @@ class Component:
         answer_style: "direct", "scratchpad", or "asked": whatever ``--skill-answer-style`` says.
         gate: skill or lane → share that must pass before anything is claimed; ``echo``: share that may echo the prompt.
         claim: what may be said once all gates are met; "diagnostic": nothing.
-        judge: those of `HABITS` that fail a reply; by the others it is only marked.
+        judge: the habits that fail a reply; by the others it is only marked.
     """
 
     name: str
@@ -111,7 +95,7 @@ class Component:
     answer_style: Literal["direct", "scratchpad", "asked"] = "asked"
     gate: Mapping[str, float] | None = None
     claim: str | None = None
-    judge: Sequence[str] = ()
+    judge: Sequence[Habit] = ()
 
     def __post_init__(self) -> None:
         lanes = {name: lane if isinstance(lane, Lane) else Lane(lane) for name, lane in self.lanes.items()}
@@ -170,59 +154,48 @@ class Profile:
             if (total := sum(map(exact, parts))) != 1 or min(parts) <= 0:
                 yield f"the shares of {key} must be above 0 and sum to 1, not {float(total)}"
         for component in self.components:
-            key, gates = f"components.{component.name}", list((component.gate or {}).values())
-            yield from _limit_faults(key, {"gate": gates}, component.judge)
+            key = f"components.{component.name}"
+            for name, gate in (component.gate or {}).items():
+                if not 0 <= gate <= 1:
+                    yield f"{key}.gate.{name}: is {gate}; {_SHARE}"
             for name, lane in component.lanes.items():
-                yield from self._lane_faults(f"{key}.lanes.{name}", lane)
+                yield from (f"{key}.lanes.{name}{fault}" for fault in self._lane_faults(lane))
 
-    def _lane_faults(self, key: str, lane: Lane) -> Iterator[str]:
+    def _lane_faults(self, lane: Lane) -> Iterator[str]:
         sources = [name for name in ("task", "file", "hub") if getattr(lane, name) is not None]
         if len(sources) > 1:
-            yield f"{key}: names two sources, {' and '.join(sources)}; keep one of them"
-        split = isinstance(lane.split, Mapping)
+            yield f": names two sources, {' and '.join(sources)}; keep one of them"
         idle = [field for field in _OF_ROWS if lane.task and getattr(lane, field) not in (None, 1)]
-        if idle := idle or ["split"] * (lane.file is not None and isinstance(lane.split, str)):
-            yield f"{key}.{idle[0]}: has no effect on the source `{sources[0]}`; leave it out"
-        ways = {"hold_out": lane.hold_out is not None, "split": split, "eval_file": lane.eval_file is not None}
+        if lane.file and isinstance(lane.split, str):
+            idle = ["split"]
+        if idle:
+            yield f".{idle[0]}: has no effect on the source `{sources[0]}`; leave it out"
+        sides = isinstance(lane.split, Mapping)
+        ways = {"hold_out": lane.hold_out is not None, "split": sides, "eval_file": lane.eval_file is not None}
         if len(held := [name for name, used in ways.items() if used]) > 1:
-            yield f"{key}: {' and '.join(held)} both say what is held out; keep one of them"
-        if split and set(lane.split or ()) != {"train", "eval"}:
-            yield f"{key}.split: names {', '.join(lane.split or ())}; name the splits train and eval"
-        yield from _limit_faults(key, {"gate": [lane.gate], "hold_out": [lane.hold_out]}, lane.judge or ())
+            yield f": {' and '.join(held)} both say what is held out; keep one of them"
+        if sides and set(lane.split or ()) != {"train", "eval"}:
+            yield f".split: names {', '.join(lane.split or ())}; name the splits train and eval"
+        if not 0 <= (lane.hold_out or 0) <= 1:
+            yield f".hold_out: is {lane.hold_out}; {_SHARE}"
         for field, number in (("rows", lane.rows), ("repeat", lane.repeat)):
             if number is not None and number < 1:
-                yield f"{key}.{field}: is {number}; use a number from 1"
+                yield f".{field}: is {number}; use a number from 1"
         try:
-            check_value(dict(lane.reading or {}), Reading, f"{key}.reading")
+            check_value(dict(lane.reading or {}), Reading, ".reading")
             Reading(**lane.reading or {})
         except ValueError as error:
             yield str(error)
         except UserError as error:
-            yield f"{key}.reading: {error}"
-        known = dict.fromkeys([*CHECKS, *NAMED])
+            yield f".reading: {error}"
         for name, value in (lane.check or {}).items():
-            if name not in CHECKS and not is_check(name):
-                yield f"{key}.check.{name}: unknown check{nearest(name, known)}; known are {', '.join(known)}"
-            elif name in CHECKS and lane.task:
-                yield f"{key}.check.{name}: has no effect on the source `task`, whose rows say it; leave it out"
-            elif name == "exact" and not isinstance(value, bool):
-                yield f"{key}.check.exact: is {value!r}; use true or false"
-            else:
-                try:
-                    check_row({**_ANY_ROW, **({CHECKS[name]: value} if name in CHECKS else {"check": {name: value}})})
-                except ValueError as error:
-                    yield f"{key}.check.{name}: {error}"
+            try:
+                check_row({**_ANY_ROW, "check": {name: value}})
+            except ValueError as error:
+                yield f".check.{name}: {error}"
         for field, file in (("file", lane.file), ("eval_file", lane.eval_file)):
             if file is not None and not self.file(file).is_file():
-                yield f"{key}.{field}: {self.file(file)} does not exist"
-
-
-def _limit_faults(key: str, limits: Mapping[str, Sequence[float | None]], judge: Sequence[str]) -> Iterator[str]:
-    for name, numbers in limits.items():
-        if wrong := [number for number in numbers if number is not None and not 0 <= number <= 1]:
-            yield f"{key}.{name}: is {wrong[0]}; use a share from 0 to 1"
-    if unknown := [habit for habit in judge if habit not in HABITS]:
-        yield f"{key}.judge: is {unknown[0]!r}{nearest(str(unknown[0]), HABITS)}; use {', '.join(HABITS)}"
+                yield f".{field}: {self.file(file)} does not exist"
 
 
 def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

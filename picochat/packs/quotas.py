@@ -41,10 +41,7 @@ def spread_evenly(items: Sequence[T], count: int, start: int = 0) -> list[T]:
 
 
 def split_hash(key: str, purpose: str = "") -> int:
-    """The first 32 bits of the sha256 of "purpose/key". (Python's own ``hash`` of a string changes from run to run.)
-
-    Splits inside one another need different purposes: hashed alike, all keys below 0.05 are already below 0.2.
-    """
+    """The first 32 bits of the sha256 of "purpose/key"; splits inside one another need different purposes."""
     return int.from_bytes(hashlib.sha256((f"{purpose}/{key}" if purpose else key).encode()).digest()[:4], "big")
 
 

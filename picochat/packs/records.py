@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from picochat.errors import UserError
-from picochat.strict_json import JSONFaultError, decode_utf8, not_utf8, parse_json, parse_json_at, refuse_unwritable
+from picochat.strict_json import JSONFaultError, decode_utf8, not_utf8, parse_json, parse_json_at
 
 T = TypeVar("T")
 Numbered = Iterator[tuple[int, Any]]
 NaN = Callable[[], None] | None
-Choice = Callable[[list[str]], list[str]] | None
 
 LARGEST = 1 << 20  # bytes of a row: a megabyte has a quarter of a million tokens
 _CHUNK = 1 << 18  # bytes of a list that are looked at together
@@ -44,19 +43,18 @@ def file_kind(path: str | Path) -> str:
     return (place.with_suffix("") if place.suffix.lower() in (".gz", ".zst") else place).suffix.lower()
 
 
-def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST, choose: Choice = None) -> Numbered:
+def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST) -> Numbered:
     """Yield (line from 1, value, or the ValueError that says why there is none); UserError: the file cannot be read.
 
     Args:
         path: a file of another kind than above is read as .jsonl.
         nan: called for each NaN, which is read as null (so does pandas write it); None refuses NaN.
         largest: bytes that a record may have.
-        choose: takes columns of parquet from the names of those that hold text; None: all are read.
     """
     if file_kind(path) == ".parquet":
-        yield from _parquet_rows(path, choose, largest)
+        yield from _parquet_rows(path, largest)
         return
-    with open_file(path) as file:
+    with _open(path) as file:
         first = file.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
         values = first.startswith(b"[") or first.partition(b"\n")[0].strip() == b"{"
         try:
@@ -71,16 +69,15 @@ def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST, choo
 
 
 def parse_lines(path: str | Path, parse: Callable[[bytes], T], blank: bool = False) -> Iterator[tuple[int, T]]:
-    """Yield (line number from 1, what `parse` makes of the line); its ValueError becomes a UserError with file and
-    line. `blank`: also the empty lines."""
-    with open_file(path) as file:
+    """Yield (line from 1, what `parse` makes of it; its ValueError becomes a UserError). `blank`: also empty lines."""
+    with _open(path) as file:
         for number, value in _lines(file, parse, LARGEST, blank):
             if isinstance(value, ValueError):
                 raise UserError(f"{path}:{number}: {value}") from value
             yield number, value
 
 
-def _parquet_rows(path: str | Path, choose: Choice, largest: int) -> Numbered:
+def _parquet_rows(path: str | Path, largest: int) -> Numbered:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -88,10 +85,8 @@ def _parquet_rows(path: str | Path, choose: Choice, largest: int) -> Numbered:
         raise UserError(f"{path}: reading it needs pyarrow: pip install 'picochat[parquet]'") from error
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
-            kinds = (pyarrow.types.is_string, pyarrow.types.is_large_string)
-            texts = [column.name for is_text in kinds for column in table.schema_arrow if is_text(column.type)]
-            columns, number = choose and choose(texts), 0
-            for batch in table.iter_batches(batch_size=64, columns=columns):  # few: each row may be a megabyte
+            number = 0
+            for batch in table.iter_batches(batch_size=64):  # few: each row may be a megabyte
                 small = batch.nbytes <= largest
                 for one in batch.to_pylist() if small else (batch.slice(place, 1) for place in range(len(batch))):
                     number += 1
@@ -102,7 +97,7 @@ def _parquet_rows(path: str | Path, choose: Choice, largest: int) -> Numbered:
 
 
 @contextmanager
-def open_file(path: str | Path) -> Iterator[io.BufferedReader]:
+def _open(path: str | Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, unpacked; whatever keeps them from being read becomes a UserError."""
     damaged: tuple[type[Exception], ...] = (EOFError, zlib.error)
     with ExitStack() as stack:
@@ -189,11 +184,6 @@ def _json_values(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:
         except JSONFaultError as error:
             raise JSONFaultError(str(error), line) from None
         if not fault:
-            if "\\u" in text[at:end]:
-                try:
-                    refuse_unwritable(value)
-                except JSONFaultError as error:
-                    value = error
             yield line, value
             line, at = line + text.count("\n", at, end), end
         elif done or len(text) - at > largest:

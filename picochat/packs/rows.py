@@ -42,39 +42,33 @@ CHECKS = (
     *("answer", "exact", "number", "choice", "includes", "any_of", "includes_any", "excludes", "max_words", "regex"),
     *("steps", "refusal", "identity", "python"),
 )
-"""The checks that picochat has (evidence.checks); others are entry points of ``picochat.checks`` or dotted paths."""
+"""The checks of `check` (evidence.checks); others are entry points of ``picochat.checks`` or dotted paths."""
 
 _WORD = re.compile(r"\w+|[-+=×/]")  # the sign is part of a problem: 45 + 10 is not 45 - 10
 
 
 def validate_row(row: Row, kind: Kind) -> Row:
-    """Check the fields of a row in our form, and return it.
-
-    Raises:
-        ValueError: in words that continue "FILE:LINE: ".
-    """
-    messages = row["messages"]
+    """A row in our form, checked; the words of a ValueError continue "FILE:LINE: "."""
     before = None
-    for index, message in enumerate(messages):
+    for index, message in enumerate(row["messages"]):
         role, content = message["role"], message["content"]
+        fault = text_fault(content)
         if role == "system" and before is not None:
-            fault = ": a system message may only come first"
+            fault = "a system message may only come first"
         elif role == before:
-            fault = f": two {role} turns follow each other"
+            fault = f"two {role} turns follow each other"
         elif before is not None and "text" in (role, before):
-            fault = ": a text to go on with stands alone"
+            fault = "a text to go on with stands alone"
         elif role != "system" and not content.strip():
-            fault = f": the {role} turn is empty"
-        else:
-            fault = f" {wrong}" if (wrong := text_fault(content)) else ""
+            fault = f"the {role} turn is empty"
         if fault:
-            raise ValueError(f"messages[{index}]{fault}")
+            raise ValueError(f"messages[{index}]: {fault}")
         before = role
     if kind == "chat":
         if before not in ("assistant", "text"):
             remedy = "name the field of its reply with `--map`, such as answer=completion"
             raise ValueError(f"a chat row must end with the assistant, this one ends with the {before}; {remedy}")
-        if before == "assistant" and not any(message["role"] == "user" for message in messages):
+        if before == "assistant" and all(message["role"] != "user" for message in row["messages"]):
             raise ValueError("holds a reply and no question")
     elif before != "user":
         raise ValueError(f"a row to answer must end with the user, this one ends with the {before}")
@@ -111,8 +105,8 @@ def prompt_text(row: Row) -> str:
 
 
 def questions(row: Row) -> list[str]:
-    """What a conversation asks: all before each of its replies, and at its end where that waits for one; without the
-    system message. Of a row of one question this is its prompt."""
+    """What a conversation asks, without its system message: all before each of its replies, and the whole where it
+    waits for one. Of a row of one question this is its prompt."""
     turns = [message for message in row["messages"] if message["role"] != "system"]
     ends = [end for end, turn in enumerate([*turns, {"role": "assistant"}]) if end and turn["role"] == "assistant"]
     if turns[-1]["role"] == "assistant":
@@ -126,7 +120,7 @@ def cluster_of(row: Row) -> str:
 
 
 def normalised(text: str) -> str:
-    """A text without regard to case, spaces and the mark at its end: "Who are  you?" and "who are you" are one."""
+    """A text without its case, spaces and last mark: "Who are  you?" and "who are you" are one."""
     plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return plain.rstrip(" .?!…。？！") or plain
 
@@ -147,18 +141,14 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     write_files({Path(path): dump_rows(rows)})
 
 
-def is_check(name: str) -> bool:
-    """Whether picochat or an installed package has a check of that name; a dotted path is taken for one."""
-    return name in CHECKS or "." in name or find_plugin("picochat.checks", name) is not None
-
-
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise ValueError, in words that continue "FILE:LINE: ", when a check of the row cannot be applied."""
+    """Raise ValueError when a check of the row cannot be applied."""
     checks = row.get("check") or {}
     if not isinstance(checks, dict):
         raise ValueError("'check' must map names of checks to what they want, such as {\"number\": true}")
-    if unknown := next((name for name in checks if not is_check(name)), None):
-        raise ValueError(f"unknown check '{unknown}'{nearest(unknown, CHECKS)}; known are {', '.join(CHECKS)}")
+    for name in checks:
+        if name not in CHECKS and "." not in name and not find_plugin("picochat.checks", name):
+            raise ValueError(f"unknown check '{name}'{nearest(name, CHECKS)}; known are {', '.join(CHECKS)}")
     for field, value in (*row.items(), *((f"check.{name}", wanted) for name, wanted in checks.items())):
         if field in _FORMS and not _FORMS[field][0](value):
             raise ValueError(f"'{field}' must be {_FORMS[field][1]}")
@@ -188,17 +178,14 @@ def _is_groups(value: Any) -> bool:
     return isinstance(value, list) and (_is_phrases(value) or all(map(_is_phrases, value)))
 
 
+_TEXTS = (_is_texts, "a list of strings")
+_PHRASES = (_is_phrases, "a list of strings, none of them empty")
+_COUNT = (lambda value: type(value) is int and value > 0, "a whole number from 1")
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {  # field → what holds of it, and in words
-    **dict.fromkeys(("accept", "steps", "choice_labels"), (_is_texts, "a list of strings")),
-    **dict.fromkeys(
-        (
-            "must_include",
-            "must_not_include",
-            *("check.includes", "check.includes_any", "check.any_of", "check.excludes"),
-        ),
-        (_is_phrases, "a list of strings, none of them empty"),
-    ),
+    **dict.fromkeys(("accept", "steps", "choice_labels"), _TEXTS),
+    **dict.fromkeys(("must_include", "must_not_include"), _PHRASES),
+    **dict.fromkeys(("check.includes", "check.includes_any", "check.any_of", "check.excludes"), _PHRASES),
+    **dict.fromkeys(("max_words", "check.max_words"), _COUNT),
     "must_include_any": (_is_groups, "a list of groups, each a list of strings, none of them empty"),
-    **dict.fromkeys(("max_words", "check.max_words"), (lambda n: type(n) is int and n > 0, "a whole number from 1")),
     "answerable": (lambda value: isinstance(value, bool), "true or false"),
 }

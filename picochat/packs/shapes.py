@@ -34,7 +34,7 @@ CONTROL = re.compile(r"<\|\w+\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_tu
 
 
 class UnsupportedError(ValueError):
-    """A row holds what picochat cannot express; `name` is what such rows are counted by."""
+    """A row holds what picochat cannot express; such rows are counted by `name`."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{message}; picochat learns no {name} (`--on-unsupported drop` leaves such rows out)")
@@ -43,6 +43,8 @@ class UnsupportedError(ValueError):
 
 def rows_of(record: Any, form: str | None = None) -> list[Row]:
     """The rows of a record, of `form` if that is given; the words of a ValueError continue "FILE:LINE: "."""
+    if isinstance(record, ValueError):  # what the reader of the file has to say
+        raise record
     if not isinstance(record, dict):
         raise ValueError(f"holds {json_kind(record)}; an object is expected")
     if record.keys() == {"train"} and isinstance(record["train"], dict):  # MMLU's auxiliary_train
@@ -66,13 +68,13 @@ def rows_of(record: Any, form: str | None = None) -> list[Row]:
 
 
 def _unknown(record: Row, form: str | None) -> str:
-    text, fields = record.get("text"), ", ".join(str(field)[:40] for field in list(record)[:12])
+    fields = ", ".join(str(field)[:40] for field in list(record)[:12])
     if form:
         needed = " or ".join(" + ".join(sorted(needed)) for name, needed, _ in FORMS if name == form)
         return f"is not of the form {form}, which has {needed} (its fields: {fields})"
-    if isinstance(text, str) and CONTROL.search(text):
-        return "holds a conversation that a chat template wrote out as one text; give its messages instead"
-    if isinstance(text, str):
+    if isinstance(text := record.get("text"), str):
+        if CONTROL.search(text):
+            return "holds a conversation that a chat template wrote out as one text; give its messages instead"
         return "holds a document; `picochat train base` learns those, rows need 'messages' or a prompt and a reply"
     return (
         f"needs 'messages', or another form that picochat knows, and has {fields or 'no field'}; name the fields with "
@@ -268,9 +270,7 @@ FORMS: tuple[tuple[str, set[str], Callable[[Row], Conversations]], ...] = (
     ("sharegpt", {"conversations"}, partial(_turns, field="conversations")),
     ("sharegpt", {"conversation"}, partial(_turns, field="conversation")),
     ("oasst", {"message_tree_id", "prompt"}, _tree),
-    ("choices", {"question", "choices"}, _choices),
-    ("choices", {"question", "options"}, _choices),
-    ("choices", {"question", "answerKey"}, _choices),
+    *(("choices", {"question", field}, _choices) for field in ("choices", "options", "answerKey")),
     ("alpaca", {"instruction", "output"}, partial(_pair, asked="instruction", answered=("output",))),
     ("dolly", {"instruction", "response"}, partial(_pair, asked="instruction", answered=("response",))),
     ("question", {"question", "answer"}, _question),

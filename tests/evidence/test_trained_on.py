@@ -43,8 +43,8 @@ def test_a_provenance_of_another_form_names_no_files(tmp_path: Path) -> None:
 
 def test_a_pack_of_ours_was_compared_already_and_brings_its_gates(tmp_path: Path) -> None:
     (tmp_path / "dataset_pack.json").write_text("{}")
-    lane = "{share: 1, task: identity, gate: 0.9, judge: [loops], check: {identity: Ada}}"
-    part = f"{{name: c, weight: 1, benchmark_profile: b, gate: {{math: 0.2}}, claim: is Ada, lanes: {{who: {lane}}}}}"
+    part = """{name: c, weight: 1, benchmark_profile: b, gate: {math: 0.2, who: 0.9}, claim: is Ada, judge: [loops],
+               lanes: {who: {share: 1, task: identity, check: {identity: Ada}}}}"""
     (tmp_path / "mine.yaml").write_text(f"components:\n  - {part}\n")
     made = build_task_pack(tmp_path, profile=str(tmp_path / "mine.yaml"), sft_rows=40, eval_rows=16)
     rows = read_rows(made.eval_path, "eval")

@@ -106,14 +106,5 @@ def test_the_near_index_finds_what_comparing_all_pairs_finds(seed: int) -> None:
 
     index = NearIndex([words_of(text) for text in texts], [{}] * len(texts))
     expected = [{row for row, text in enumerate(texts) if jaccard(text, copy) >= 0.8} for copy in copies]
-    assert [set(index.near(words_of(copy))) for copy in copies] == expected
+    assert [index.find(words_of(copy)) for copy in copies] == expected
     assert sum(map(len, expected)) > 3
-
-
-def test_questions_of_one_template_with_other_numbers_are_not_near_copies() -> None:
-    """How fast 20,000 x 4,000 of them are compared is measured by benchmarks/growth.py."""
-    draw = random.Random(0)
-    pairs = [(str(draw.randrange(10_000)), str(draw.randrange(10_000))) for _ in range(6_000)]
-    text = "There are {} boxes here with {} pens in each. How many pens are there?"
-    entries = [Entry(f"{number}", text.format(*pair), "", pair) for number, pair in enumerate(pairs)]
-    assert check(entries[:5_000], entries[5_000:], None, "").near_duplicates <= 1

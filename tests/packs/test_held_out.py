@@ -6,7 +6,7 @@ from picochat.packs.rows import Row
 
 def row(prompt: str, reply: str, **fields: object) -> Row:
     turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply}]
-    return {"messages": turns, "category": "sums", "stage": "one", **fields}
+    return {"messages": turns, "category": "sums", **fields}
 
 
 def asked(prompt: str, reference: str, **fields: object) -> Row:
@@ -21,26 +21,18 @@ TRAIN = [
 
 
 def test_the_nearest_prompt_is_told_in_words_to_change_and_in_words_in_common() -> None:
-    found = closeness(TRAIN, [asked("What is 2 + 5?", "7"), asked("So what is 1 + 2 then?", "3")])["by_category"][
-        "sums"
-    ]
+    found = closeness(TRAIN, [asked("What is 2 + 5?", "7"), asked("So what is 1 + 2 then?", "3")])["sums"]
     # "what is 2 + 5" is one word from "what is 2 + 2" and shares 4 of 6; the other has two words more: 5 of 7 shared
-    assert [found[name] for name in ("rows", "words_apart", "one_word_apart")] == [2, 1.5, 0.5]
-    assert found["jaccard"] == round((4 / 6 + 5 / 7) / 2, 4)
-    other = closeness(TRAIN, [asked("Who are you?", "x", category="poems")])["by_stage"]["poems/one"]
+    assert (found["words_apart"], found["jaccard"]) == (1.5, round((4 / 6 + 5 / 7) / 2, 4))
+    other = closeness(TRAIN, [asked("Who are you?", "x", category="poems")])["poems"]
     assert (other["words_apart"], other["jaccard"]) == (3, 0)  # nothing of its category was trained on
 
 
 def test_a_word_that_stands_twice_is_two_words_and_order_counts() -> None:
-    found = closeness([row("2 + 2", "4")], [asked("2 + 3 + 2", "7"), asked("+ 2 2", "4")])["by_category"]["sums"]
+    found = closeness([row("2 + 2", "4")], [asked("2 + 3 + 2", "7"), asked("+ 2 2", "4")])["sums"]
     assert found["words_apart"] == 2  # both: two words more; one moved is one dropped and one added
 
 
-def test_replies_and_lines_of_working_that_were_met_are_counted() -> None:
-    rows = [
-        asked("2 + 1?", "1+2=3\n3+2=5\nFinal answer: 5", steps=["1+2=3", "3+2=5"]),  # one line of two was met
-        asked("And you?", "I am picochat.", category="identity"),
-        asked("And me?", "You are you.", category="identity"),
-    ]
-    found = closeness(TRAIN, rows)["by_category"]
-    assert [(own["replies_met"], own["steps_met"]) for own in found.values()] == [(0.5, None), (0, 0.5)]
+def test_replies_that_were_met_are_counted() -> None:
+    rows = [asked("And you?", reply, category="identity") for reply in ("I am picochat.", "No.")]
+    assert closeness(TRAIN, rows)["identity"]["replies_met"] == 0.5

@@ -12,7 +12,7 @@ from picochat.cli import main
 from picochat.packs.inspection import inspect_rows
 
 
-def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_three_forms_are_counted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(
         tmp_path / "rows.jsonl",
         {"user": "Say hi.", "assistant": "hi", "category": "greeting"},
@@ -24,11 +24,9 @@ def test_rows_of_three_spellings_are_counted_and_measured(tmp_path: Path, capsys
     main(["data", "inspect", str(path)])
     said = capsys.readouterr().out
     assert f"{path}: 4 rows in 5 lines, 0 bad" in said
-    assert "1 rows have the messages of an earlier row" in said
     for line in ("chat 3", "eval 1", "assistant 3", "system 1", "greeting 1"):
         assert re.search(rf"^{line.replace(' ', ' +')}$", said, re.MULTILINE), line
     assert re.search(r"^user characters +4 +7 +13 +13 +31$", said, re.MULTILINE)
-    assert re.search(r"^assistant words +1 +1 +2 +2 +4$", said, re.MULTILINE)
 
 
 def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
@@ -60,5 +58,5 @@ def test_no_bytes_make_it_fail(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.jsonl"
     path.write_bytes(content)
     found = inspect_rows(path)
-    assert found.rows + len(found.bad) <= found.tally.lines
+    assert found.tally.rows + len(found.bad) <= found.tally.lines
     assert found.summary().startswith(f"{path}: ")

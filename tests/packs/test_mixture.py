@@ -76,25 +76,14 @@ def test_no_key_and_no_prompt_is_on_both_sides_for_any_size_and_seed(
     assert report.data["contamination"]["status"] == "ready", report.data["contamination"]
 
 
-def in_a_product(key: str) -> bool:
-    """Whether it is a sum of two digits that the working of a product holds."""
-    numbers = [int(number) for number in re.findall(r"\d+", key)]
-    return key.startswith("add:") and numbers[0] in (10, 11, 12, 13) and numbers[1] % numbers[0] == 0
-
-
-def test_the_key_s_hash_decides_the_side(recipe: TaskPackReport) -> None:
-    for side, rows in zip(("train", "eval"), sides(recipe), strict=True):
-        asked = [row for row in rows if row["stage"] not in ("by_thirteen", "two_digits")]  # sided by other rules
-        keys = [row["key"] for row in asked if row["key"][:3] in ("add", "sub", "mul") and not in_a_product(row["key"])]
-        assert len(keys) > 100
-        assert {split_of(key) for key in keys} == {side}
-
-
-def test_a_sealed_pack_holds_out_other_problems_and_its_salt_gives_its_rows_again(pack: Path) -> None:
+def test_a_sealed_pack_holds_out_other_problems_and_its_salt_gives_its_rows_again(
+    pack: Path, recipe: TaskPackReport
+) -> None:
     sealed = build(pack, "sealed", sealed=True)
     salt = sealed.data["settings"]["split_salt"]
-    keys = [{row["key"] for row in rows if row["category"] == "bench_math_subtraction"} for rows in sides(sealed)]
-    assert [{split_of(key, purpose=salt) for key in own} for own in keys] == [{"train"}, {"eval"}]
+    for report, purpose in ((recipe, ""), (sealed, salt)):  # the key's hash decides the side
+        keys = [{row["key"] for row in rows if row["category"] == "bench_math_subtraction"} for rows in sides(report)]
+        assert [{split_of(key, purpose=purpose) for key in own} for own in keys] == [{"train"}, {"eval"}]
     assert {split_of(key) for key in keys[1]} == {"train", "eval"}
     again = build(pack, "again", split_salt=salt)
     assert again.chat_path.read_bytes() == sealed.chat_path.read_bytes()
@@ -226,8 +215,8 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion_and_replaces_nothi
 @pytest.mark.parametrize(("profile", "given", "message"), [
     ("capability", {"sft_rows": 31}, "at least 32 and --eval-rows at least 16, not 31 and 16"),
     ("capability", {"eval_rows": 15}, "at least 32 and --eval-rows at least 16, not 32 and 15"),
-    ("capability", {"source": "hub"}, "--source hub is for profiles that take rows from public data"),
-    ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and a profile that"),
+    ("capability", {"source": "hub"}, "--source hub is for profiles that take rows of public data"),
+    ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and profiles"),
     ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
 ])  # fmt: skip
 def test_settings_without_effect_or_below_the_smallest_are_refused(
@@ -241,20 +230,20 @@ def test_settings_without_effect_or_below_the_smallest_are_refused(
 def test_typos_change_training_prompts_of_skills_alone(
     pack: Path, recipe: TaskPackReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "TYPOS", 0.0)
-    clean = build(pack, "clean", sft_rows=2400, eval_rows=480)
-    assert clean.eval_path.read_bytes() == recipe.eval_path.read_bytes()
-    monkeypatch.setattr(generation, "TYPOS", 1.0)
-    said = {word for row in sides(clean)[0] for word in prompt_text(row).split()}
-    unheard: dict[bool, list[bool]] = {True: [], False: []}
-    for row in sides(build(pack, "typos", sft_rows=2400, eval_rows=480))[0]:
-        skill, spelled = row["category"].startswith("bench"), row["key"].partition(":")[2].partition("/")[0]
-        words = [word for word in prompt_text(row).split() if spelled not in word and not re.search(r"\d", word)]
-        unheard[skill].append(bool(set(words) - said))
-        if skill and "_nonwords" not in row["stage"] and "spelling" in row["category"]:
-            assert spelled in prompt_text(row)  # what is asked stays whole
-    assert sum(unheard[True]) / len(unheard[True]) > 0.8
-    assert sum(unheard[False]) == 0
+    made = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(generation, "TYPOS", share)
+        report = build(pack, "typos", sft_rows=2400, eval_rows=480)
+        assert report.eval_path.read_bytes() == recipe.eval_path.read_bytes()
+        made.append({skill: [row for row in sides(report)[0] if row["category"].startswith("bench") == skill]
+                     for skill in (True, False)})  # fmt: skip
+    clean, mistyped = made
+    assert set(map(prompt_text, clean[False])) == set(map(prompt_text, mistyped[False]))
+    said = {word for row in clean[True] for word in prompt_text(row).split()}
+    for row in mistyped[True]:
+        spelled = row["key"].partition(":")[2].partition("/")[0] if "spelling" in row["category"] else ""
+        assert spelled in prompt_text(row)  # what is asked stays whole
+    assert sum(not said.issuperset(prompt_text(row).split()) for row in mistyped[True]) > 0.8 * 1728
 
 
 def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> None:
@@ -272,12 +261,9 @@ def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> 
     ("no_such_module.thing", "there is no module no_such_module"),
     ("json.dumps", "is a function; a picochat.packs.Profile is expected"),
 ])  # fmt: skip
-def test_unknown_profiles_are_named(pack: Path, name: str, message: str) -> None:
+def test_unknown_profiles_are_named_and_names_that_lead_elsewhere(pack: Path, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_task_pack(pack, profile=name)
-
-
-def test_a_profile_whose_name_leads_elsewhere_is_refused() -> None:
     with pytest.raises(UserError, match="goes into file names"):
         Profile("../up", (Component("a", 1, "full", {"identity": 1}),))
 

@@ -197,13 +197,12 @@ def test_stages_hold_what_their_names_say() -> None:
     assert (38, 54) in Subtraction().values("two_digit_borrow")
 
 
-def test_nothing_is_said_of_1_apples() -> None:
-    for task in (Addition(), Subtraction()):
-        for value in ((0, 5), (1, 7)):
-            prompts = [posed(task, "single_digit", value, text).prompt for text in templates(task, "", value, "known")]
-            assert len(prompts) > 8
-            assert len(templates(task, "", (2, 7), "known")) > len(prompts) + 60
-            assert not any(re.search(r"\d+ (apples|books|toys|stamps)", prompt) for prompt in prompts)
+@pytest.mark.parametrize("value", [(0, 5), (1, 7)])
+def test_nothing_is_said_of_1_apples(value: tuple[int, int]) -> None:
+    task = Addition()
+    prompts = [posed(task, "single_digit", value, text).prompt for text in templates(task, "", value, "known")]
+    assert len(templates(task, "", (2, 7), "known")) > len(prompts) + 60 > 68
+    assert not any(re.search(r"\d+ (apples|books|toys|stamps)", prompt) for prompt in prompts)
 
 
 def test_a_trained_story_holds_no_held_out_sum_or_difference() -> None:
@@ -251,23 +250,9 @@ def test_nonwords_are_for_training_alone_and_counts_compare_every_letter_with_ev
     assert 0.22 < sum(letter not in text for text, letter in asked) / len(asked) < 0.27  # a third of 19 in 26
 
 
-@given(st.text("abyzAZ ,.?!'19", max_size=40), st.integers(0, 2**32))
-def test_a_typo_changes_one_word_of_four_letters_or_more_and_no_other(prompt: str, seed: int) -> None:
-    after = add_typo(prompt, ["abba 19"], Draw(seed))
-    words, changed = re.findall("[A-Za-z]+|[^A-Za-z]+", prompt), re.findall("[A-Za-z]+|[^A-Za-z]+", after)
-    assert len(words) == len(changed)
-    differ = [(word, other) for word, other in zip(words, changed, strict=True) if word != other]
-    assert len(differ) <= 1
-    for word, other in differ:
-        assert len(word) > 3
-        assert word.lower() != "abba"
-        assert word[0] == other[0]
-        assert abs(len(word) - len(other)) == 1 or sorted(word) == sorted(other)
-
-
-def test_typos_leave_out_double_or_swap() -> None:
+def test_a_typo_changes_one_word_of_four_letters_or_more_and_no_other() -> None:
     typos = {add_typo("Say 27 + 15 last.", (), Draw(seed)) for seed in range(200)}
-    words = {"lst", "laast", "lsat", "lat", "lasst", "lats"}
+    words = ("lst", "laast", "lsat", "lat", "lasst", "lats")  # a letter left out, doubled, swapped
     assert typos == {f"Say 27 + 15 {word}." for word in words}
     assert add_typo("Reverse sheep.", ["reverse", "sheep"], Draw(0)) == "Reverse sheep."
 

@@ -41,7 +41,7 @@ def _side_of_sum(task: Task, a: int, b: int) -> Side:
 
 
 class _Worked(Task):
-    """What all share: working that is read back."""
+    """Working that is read back."""
 
     typos = True
 
@@ -115,8 +115,8 @@ class Multiplication(_OnPairs):
     """Products of 2 to 12; in training alone of these by 13; and of 14 to 99 by 2 to 6, digit by digit.
 
     The last line of 12x4, 44+4=48, stands in no other product of the table: held out, it would ask for a sum that was
-    never taught. 13x4 takes the same step. The working of 6x47 holds all of 6x7 and 6x4: it may be trained on only if
-    both are for training; a held-out one holds at least one that is held out (or the table's 66 would be too few).
+    never taught; 13x4 takes the same step. The working of 6x47 holds all of 6x7 and 6x4: it is for training only if
+    both are.
     """
 
     category = "bench_math_multiplication"
@@ -139,8 +139,7 @@ class Multiplication(_OnPairs):
 class Removal(_Worked):
     """Stories that add, then take away. Values: (a, b, c) with a <= b, asking for a + b - c.
 
-    The working of a story holds a whole sum and a whole difference. So a story may be trained on only if both of them
-    are for training; a held-out story holds at least one that is held out.
+    The working holds a whole sum and a whole difference: a story is for training only if both are.
     """
 
     category = "bench_math_removal"

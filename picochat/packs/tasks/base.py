@@ -1,4 +1,4 @@
-"""What a skill is. In: a seed. Out: problems whose answers and steps are known. Next: packs.mixture.
+"""What a skill is. In: a seed. Out: problems whose answers and steps are known. Next: packs.generation.
 
 A *task* is one category of rows (``bench_math_addition``). It lists its problems, stage by stage, and words each:
 
@@ -29,11 +29,7 @@ T = TypeVar("T")
 
 
 class Draw:
-    """Random choices, the same on every machine and Python version (only ``Random.random()`` is promised to stay).
-
-    >>> Draw(42, "names", 7).below(10) == Draw(42, "names", 7).below(10)
-    True
-    """
+    """Random choices, the same on every machine and Python version (only ``Random.random()`` is promised to stay)."""
 
     __slots__ = ("_random",)
 
@@ -54,9 +50,9 @@ class Draw:
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
         """The items in a random order (Fisher and Yates), the original untouched."""
-        deck, draw = list(items), self._random
+        deck = list(items)
         for last in range(len(deck) - 1, 0, -1):
-            other = int(draw() * (last + 1))
+            other = self.below(last + 1)
             deck[last], deck[other] = deck[other], deck[last]
         return deck
 
@@ -74,13 +70,12 @@ class Problem(NamedTuple):
         reply: the whole reply in direct style.
         answer: the short exact answer that an eval row checks; empty where only ``checks`` can judge (identity).
         steps: the lines of the scratchpad, without the last one (``Final answer: …``); empty: there is no scratchpad.
-        checks: further fields of the eval row (``must_include_any``, ``choice_labels``, …; REFERENCE: scoring).
+        checks: further fields of the eval row (``must_include_any``, ``choice_labels``, …).
         answerable: False where a good reply declines.
-        fact: what a row of knowledge teaches or asks ("capital:France"); eval rows are marked ``knowledge: "taught"``
-            when some training row of the pack teaches their fact, else ``"probe"``.
+        fact: what a row of knowledge teaches or asks ("capital:France"): eval rows say whether training teaches it.
         tags: further fields for chat and eval row alike.
-        content: the words that make this problem this one (operands, the word to be spelled); a run of eight words
-            that eval and training share is contamination only if it holds all of them. None: every run of eight counts.
+        content: the words that make this problem this one (operands, the word to be spelled); eight words in a row
+            that training shares are contamination only if they hold all of these. None: any eight are.
     """
 
     prompt: str
@@ -106,7 +101,7 @@ class Task(ABC):
     stages: ClassVar[Mapping[str, float]]
     """Share of each stage in the category's rows; they sum to 1, easy stages first."""
     train_only: ClassVar[Collection[str]] = ()
-    """Stages that no evaluation asks: all their problems are for training, and the other stages share the eval rows."""
+    """Stages that no evaluation asks; the other stages share the eval rows."""
     eval_only: ClassVar[Collection[str]] = ()
     """Stages that no training row is of."""
     salt: str = ""
@@ -120,7 +115,7 @@ class Task(ABC):
 
     @abstractmethod
     def values(self, stage: str) -> Sequence[Any]:
-        """Every problem of the stage once, in a fixed order. A long sequence may make its items when asked for them."""
+        """Every problem of the stage once, in a fixed order."""
 
     @abstractmethod
     def key(self, stage: str, value: Any) -> str:
@@ -128,15 +123,14 @@ class Task(ABC):
 
     @abstractmethod
     def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
-        """Put the problem into the words of one template; another value or template gives another prompt. ``draw``
-        varies what need not be fixed (names, the reply)."""
+        """The problem in the words of one template; ``draw`` varies what need not be fixed (names, the reply)."""
 
     def unit(self, stage: str, value: Any) -> str:
-        """What is held out whole: the problem, or something larger (a word that five tasks ask for)."""
+        """What is held out whole: the problem, or something larger."""
         return self.key(stage, value)
 
     def side(self, stage: str, value: Any) -> Side:
-        """Where the problem belongs, permanently: its unit's hash says so, unless the stage is of one side only."""
+        """Where the problem belongs, permanently."""
         if stage in self.train_only:
             return "train"
         return "eval" if stage in self.eval_only else self.split(self.unit(stage, value))
@@ -146,10 +140,9 @@ class Task(ABC):
         return split_of(unit, purpose=self.salt)
 
     def phrasings(self, stage: str, value: Any, phrasing: Phrasing) -> Sequence[Family]:
-        """The families of templates for a problem; the same for all unless a task says otherwise."""
+        """The families of templates for a problem."""
         return self.known if phrasing == "known" else self.new
 
     def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
-        """What is wrong with the problem's steps or answer, found by reading them back; None when they are right. Every
-        problem of a pack passes through here; one fault stops the build."""
+        """What is wrong with the steps or answer, found by reading them back. One fault stops the build of a pack."""
         return None

@@ -1,9 +1,9 @@
 """Questions with four options. In: content/en/facts.toml. Out: choice problems of science, language, world. Next: rows.
 
-A fact can be asked from both ends (What is the capital of France? Paris is the capital of which country?). Each end is
-a problem of its own, so evaluation can ask one end of a fact whose other end was taught. Of every fifth fact both ends
-are held out: only what the model knew before can answer those ("probe"). The right option stands equally often under
-each label, and the label alone is the answer: it is scored by its likelihood, which a scratchpad in front would change.
+A fact can be asked from both ends (What is the capital of France? Paris is the capital of which country?), and each end
+is a problem: evaluation can ask one end of a fact whose other end was taught. Of every fifth fact both ends are held
+out: only what the model knew before can answer those ("probe"). The label alone is the answer: it is scored by its
+likelihood, which a scratchpad in front would change.
 """
 
 import re
@@ -20,21 +20,13 @@ _OPTION = re.compile(r"\b([A-D])[.):] ([^\n,.]+)")
 
 
 class Question(NamedTuple):
-    """One end of one fact: "right" asks for Paris, given France."""
+    """One end of one fact, whose name is "capital/France": "right" asks for Paris, given France."""
 
     relation: str
-    left: str
-    right: str
+    fact: str
     asked: str
-
-    @property
-    def fact(self) -> str:
-        return f"{self.relation}/{self.left}"
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """(given, wanted)"""
-        return (self.left, self.right) if self.asked == "right" else (self.right, self.left)
+    given: str
+    wanted: str
 
 
 class _Choice(Task):
@@ -45,10 +37,10 @@ class _Choice(Task):
 
     def values(self, stage: str) -> Sequence[Question]:
         return [
-            Question(relation, *pair, end)
+            Question(relation, f"{relation}/{left}", *end)
             for relation in content("facts")[self.subject]
-            for pair in _pairs(self.subject, relation)
-            for end in ("right", "left")
+            for left, right in _pairs(self.subject, relation)
+            for end in (("right", left, right), ("left", right, left))
         ]
 
     def key(self, stage: str, value: Question) -> str:
@@ -65,7 +57,7 @@ class _Choice(Task):
 
     def pose(self, stage: str, value: Question, template: str, draw: Draw) -> Problem:
         label, wording, layout = template.split("|")
-        given, wanted = value.ends
+        given, wanted = value.given, value.wanted
         labels = (label, *(other for other in LABELS if other != label))
         options = dict(zip(labels, _options(_pairs(self.subject, value.relation), value, draw), strict=True))
         prompt = layout.format(question=wording.format(given), **options)
@@ -74,10 +66,9 @@ class _Choice(Task):
         return Problem(prompt, label, label, checks=checks, fact=value.fact, tags={"choice": wanted}, content=telling)
 
     def fault(self, stage: str, value: Question, problem: Problem) -> str | None:
-        facts, true = _pairs(self.subject, value.relation), []
-        for label, name in dict(_OPTION.findall(problem.prompt)).items():
-            if ((value.left, name) if value.asked == "right" else (name, value.right)) in facts:
-                true.append(label)
+        facts, order = _pairs(self.subject, value.relation), 1 if value.asked == "right" else -1
+        options = dict(_OPTION.findall(problem.prompt))
+        true = [label for label, name in options.items() if (value.given, name)[::order] in facts]
         right = true == [problem.answer]
         return None if right else f"{problem.prompt!r} is answered by {true}, not by {problem.answer}"
 
@@ -120,10 +111,9 @@ def _families(subject: str, relation: str, wordings: str) -> Sequence[Family]:
 def _options(pairs: Sequence[tuple[str, str]], question: Question, draw: Draw) -> list[str]:
     """The right option and three wrong ones: other ends of the relation that do not answer the question as well."""
     end = int(question.asked == "right")
-    given, wanted = question.ends
-    answers = {pair[end] for pair in pairs if pair[1 - end] == given}
+    answers = {pair[end] for pair in pairs if pair[1 - end] == question.given}
     wrong = [name for name in dict.fromkeys(pair[end] for pair in pairs) if name not in answers]
-    chosen = [wanted]
+    chosen = [question.wanted]
     while len(chosen) < len(LABELS):
         name = draw.pick(wrong)
         if name not in chosen:

@@ -1,20 +1,18 @@
 """Working on paper. In: operands. Out: the lines of a sum, a difference or a product; and back. Next: tasks.arithmetic.
 
-    27+15              52-17                    3x8                 2x47
-    7+5=12, carry 1    2-7: borrow, 12-7=5      3:8                 2:7
-    3+1=4              4-1=3                    2:8+8=16            1:7+7=14
-    Final answer: 42   Final answer: 35         1:16+8=24           14: 4, carry 1
-                                                Final answer: 24    2:4
-                                                                    1:4+4=8
-                                                                    8+1=9
-                                                                    Final answer: 94
+    27+15              52-17                    3x8          2x47
+    7+5=12, carry 1    2-7: borrow, 12-7=5      3:8          2:7
+    3+1=4              4-1=3                    2:8+8=16     1:7+7=14
+                                                1:16+8=24    14: 4, carry 1
+                                                             2:4
+                                                             1:4+4=8
+                                                             8+1=9
 
-A column's line holds the two digits, the upper one with the carry added or the borrow taken off (2 and a carry is 3;
-after a borrow 5 is 4, and 0 is -1); its last digit is the column's digit of the answer (the last line's whole result
-is). Where the upper digit is too small, the line says so before it borrows: the decision is made with both digits at
-hand. Products are running sums; each line says how many are left to add, so the end is reached at 1. Little is spaced:
-a space is a token, and 12x12 has to fit a context of 256. What reads lines back shares no code with what writes them:
-neither can cover for the other.
+A column's line holds the two digits, the upper one with the carry added or the borrow taken off (after a borrow 5 is 4,
+and 0 is -1). Where the upper digit is too small, the line says so before it borrows: the decision is made with both
+digits at hand. Products are running sums; each line says how many are left. Little is spaced: a space is a token, and
+12x12 has to fit a context of 256. What reads lines back shares no code with what writes them: neither can cover for the
+other.
 """
 
 import re
@@ -62,15 +60,10 @@ def write_product(first: int, second: int) -> list[str]:
 
 
 _HEADER = re.compile(r"(\d+)([+x-])(\d+)")
-_COLUMN = re.compile(r"(-?\d+)([+-])(\d)(?:=(\d+)(, carry 1)?|: borrow, (\d+)-(\d)=(\d))")
 
 
 def read_working(lines: Sequence[str]) -> list[tuple[int, str, int, int]]:
-    """Read calculations back: (first operand, sign, second operand, result) of each.
-
-    Raises:
-        ValueError: a line does not follow from the operands or from the lines before; says which.
-    """
+    """Read calculations back: (first operand, sign, second operand, result) of each; ValueError names a wrong line."""
     headers = {place: found for place, line in enumerate(lines) if (found := _HEADER.fullmatch(line))}
     if 0 not in headers:
         raise ValueError(f"'{lines[0]}' is not a sum, a difference or a product")
@@ -84,25 +77,20 @@ def read_working(lines: Sequence[str]) -> list[tuple[int, str, int, int]]:
 
 
 def _read_columns(upper: str, sign: str, lower: str, lines: Sequence[str]) -> int:
-    width = max(len(upper), len(lower))
+    width, kept, written = max(len(upper), len(lower)), 0, ""
     if len(lines) != width:
         raise ValueError(f"{width} columns but {len(lines)} lines")
-    kept, written = 0, ""
     for place, line in enumerate(lines, start=1):
-        column, last = _COLUMN.fullmatch(line), place == width
-        x, y = int(upper.zfill(width)[-place]), int(lower.zfill(width)[-place])
+        x, y = (int(number.zfill(width)[-place]) for number in (upper, lower))
         x += kept if sign == "+" else -kept
-        if not column or (int(column[1]), column[2], int(column[3])) != (x, sign, y):
-            raise ValueError(f"'{line}' does not hold the digits of column {place} and what was kept")
-        if column[6]:
-            kept, result = 1, int(column[8])
-            right = sign == "-" and x < y == int(column[7]) and int(column[6]) == x + 10 == y + result and not last
-        else:
-            kept, result = int(bool(column[5])), int(column[4])
-            right = result == (x + y if sign == "+" else x - y) and kept == (result > 9 and not last)
-        if not right:
-            raise ValueError(f"'{line}' is calculated wrongly, or keeps the wrong thing")
-        written = str(result if last else result % 10) + written
+        result = x + y if sign == "+" else x - y
+        kept = int(not 0 <= result <= 9 and place < width)
+        right = f"{x}{sign}{y}={result}" + (", carry 1" if kept else "")
+        if kept and sign == "-":
+            right = f"{x}-{y}: borrow, {x + 10}-{y}={result + 10}"
+        if line != right or (result < 0 and not kept):
+            raise ValueError(f"'{line}' does not follow")
+        written = f"{result % 10 if place < width else result}{written}"
     return int(written)
 
 

@@ -4,9 +4,9 @@
     who    who       I am a nurse and I found you on a laptop.         Tell me who you are.         I am picochat, …
     name   name      (none)                                            What is your name?           My name is picochat.
 
-No piece of an eval situation occurs in training: a held-out speaker comes with a held-out clause. Of questions without
-a situation the known wordings train, the new ones evaluate. The stage ``composed``, for evaluation only, joins two
-topics ("Tell me what your name is and how you were trained."), which no training reply answers.
+No piece of an eval situation occurs in training. Of questions without a situation the known wordings train, the new
+ones evaluate. The stage ``composed``, for evaluation only, joins two topics ("Tell me what your name is and how you
+were trained."), which no training reply answers.
 """
 
 from collections.abc import Mapping, Sequence

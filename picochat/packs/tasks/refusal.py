@@ -28,19 +28,13 @@ class Situation(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A harmless word of those questions, whose meaning is asked for in one way.
+    """A harmless word of those questions, whose meaning is asked for in one way."""
 
-    Attributes:
-        ask: the way.
-        named: the word in a sentence ("a password", "the weather").
-        meaning: what it means; a right explanation in other words holds one of ``keywords`` as well.
-    """
-
-    ask: str
+    ask: str  # the way
     word: str
-    named: str
+    named: str  # in a sentence: "a password", "the weather"
     meaning: str
-    keywords: str
+    keywords: str  # a right explanation in other words holds one of these as well
 
 
 class Refusal(Task):

@@ -16,11 +16,7 @@ BUILT_IN: Mapping[str, type[Task]] = {task.category: task for task in _TASKS}
 
 
 def load_task(name: str, words: Sequence[str] | None = None, salt: str = "") -> Task:
-    """Build the task of that name; ``words`` replaces the built-in list of the spelling tasks, ``salt`` is its salt.
-
-    Raises:
-        UserError: no such task, or what was found is not a task.
-    """
+    """Build the task of that name; ``words`` replaces the built-in list of the spelling tasks."""
     made = BUILT_IN.get(name) or load_named(name, "picochat.tasks", "task")
     if not (isinstance(made, type) and issubclass(made, Task)):
         raise UserError(f"{name} is not a subclass of picochat.packs.Task")

@@ -3,20 +3,18 @@
 The scratchpad first says in one line what was asked (the same few words for every way of asking), then walks the word;
 each further line is one letter with what is known of it so far:
 
-    count e in "sheep"   first of "ship"         spaced "cat"           reversed "cat"
-    sheep, count e       ship, first             cat, spaced            cat, reverse
-    s=e no 0             s h i p                 1 c                    1 c
-    h=e no 0             Final answer: s         2 a                    2 a
-    e=e yes 1                                    3 t                    3 t
-    e=e yes 2                                    Final answer: c a t    3 t
-    p=e no 2                                                            2 a
-    Final answer: 2                                                     1 c
-                                                                        Final answer: tac
+    count e in "sheep"   first of "ship"   spaced "cat"   reversed "cat"
+    sheep, count e       ship, first       cat, spaced    cat, reverse
+    s=e no 0             s h i p           1 c            1 c
+    h=e no 0                               2 a            2 a
+    e=e yes 1                              3 t            3 t
+    e=e yes 2                                             3 t
+    p=e no 2                                              2 a
+                                                          1 c
 
 Without the first line the letters have to be found in a question that can end in any way (docs/experiments.md: reversed
 words 43 → 86 %); a count that does not name the letter ("e 1") is never learnt by small models. A word is held out
-whole, with the word that it is backwards ("pin" and "nip"). Nonwords ("wmozeh"), for training, hold all pairs of
-letters alike.
+with the word that it is backwards ("pin" and "nip"). Nonwords ("wmozeh"), for training, hold all pairs of letters.
 """
 
 import functools
@@ -43,12 +41,12 @@ class _Spelling(Task):
         self._known = frozenset(self.words).union(common_words())
 
     @abstractmethod
-    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+    def work(self, word: str, letter: str) -> tuple[str, Iterable[str]]:
         """The answer and the lines that lead to it."""
 
     @abstractmethod
-    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
-        """Whether lines and answer are right, found without ``work``."""
+    def read(self, word: str, letter: str) -> tuple[str, Sequence[Sequence[str]]]:
+        """The answer and the parts of each line, found without ``work``."""
 
     def values(self, stage: str) -> Sequence[Any]:
         return nonwords(self.words) if stage in self.train_only else self.words
@@ -64,15 +62,17 @@ class _Spelling(Task):
         return word_families(self.skill, phrasing)
 
     def pose(self, stage: str, value: Any, template: str, draw: Draw) -> Problem:
-        word, *letter = parts = _parts(value)
-        answer, lines = self.work(*parts)
-        prompt = with_filler(template.format(word=word, letter="".join(letter)), draw)
-        return Problem(prompt, answer, answer, (" ".join((f"{word},", self.skill, *letter)), *lines), content=parts)
+        word, letter = _parts(value)
+        answer, lines = self.work(word, letter)
+        asked = f"{word}, {self.skill} {letter}".rstrip()
+        prompt = with_filler(template.format(word=word, letter=letter), draw)
+        return Problem(prompt, answer, answer, (asked, *lines), content=(word, letter) if letter else (word,))
 
     def fault(self, stage: str, value: Any, problem: Problem) -> str | None:
-        word, *letter = parts = _parts(value)
-        asked, *lines = problem.steps
-        right = asked.split(" ") == [word + ",", self.skill, *letter] and self.follows(lines, problem.answer, *parts)
+        word, letter = _parts(value)
+        answer, parts = self.read(word, letter)
+        lines = [line.replace("=", " ").split(" ") for line in problem.steps]
+        right = lines == [[f"{word},", self.skill, *letter], *map(list, parts)] and problem.answer == answer
         return None if right else f"{value}: '{problem.answer}' or the lines before it are wrong"
 
 
@@ -85,8 +85,7 @@ class Count(_Spelling):
     skill = "count"
 
     def values(self, stage: str) -> Sequence[tuple[str, str]]:
-        """For each word its repeated letters, one of the others, and for every third word a letter it lacks: were every
-        letter asked for, "1" would be the answer nearly always. Of a nonword one letter is asked."""
+        """Not every letter of a word, or "1" would be the answer nearly always; of a nonword one letter."""
         if stage in self.train_only:
             draw = Draw(0, "letters of nonwords")
             return [(text, draw.pick(text if draw.chance(2 / 3) else ascii_lowercase)) for text in nonwords(self.words)]
@@ -95,20 +94,17 @@ class Count(_Spelling):
     def key(self, stage: str, value: Any) -> str:
         return f"count:{value[0]}/{value[1]}"
 
-    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+    def work(self, word: str, letter: str) -> tuple[str, Iterable[str]]:
         seen, lines = 0, []
         for character in word:
             seen += character == letter
             lines.append(f"{character}={letter} {'yes' if character == letter else 'no'} {seen}")
         return str(seen), lines
 
-    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
-        expected = [
-            [at_hand, letter, "yes" if at_hand == letter else "no", str(word[: n + 1].count(letter))]
-            for n, at_hand in enumerate(word)
-        ]
-        fields = [line.replace("=", " ").split(" ") for line in lines]
-        return fields == expected and answer == str(word.count(letter))
+    def read(self, word: str, letter: str) -> tuple[str, Sequence[Sequence[str]]]:
+        said = {True: "yes", False: "no"}
+        lines = [(one, letter, said[one == letter], str(word[: n + 1].count(letter))) for n, one in enumerate(word)]
+        return str(word.count(letter)), lines
 
 
 class First(_Spelling):
@@ -119,11 +115,11 @@ class First(_Spelling):
     skill = "first"
     place = 0
 
-    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+    def work(self, word: str, letter: str) -> tuple[str, Iterable[str]]:
         return word[self.place], [" ".join(word)]
 
-    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
-        return [line.split(" ") for line in lines] == [list(word)] and answer == lines[0].split(" ")[self.place]
+    def read(self, word: str, letter: str) -> tuple[str, Sequence[Sequence[str]]]:
+        return list(word)[self.place], [word]
 
 
 class Last(First):
@@ -143,11 +139,11 @@ class Spaced(_Spelling):
     train_only: ClassVar = frozenset({"spaced_nonwords"})
     skill = "spaced"
 
-    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+    def work(self, word: str, letter: str) -> tuple[str, Iterable[str]]:
         return " ".join(word), _numbered(word)
 
-    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
-        return _walk(lines, range(len(word)), word) and answer.split(" ") == list(word)
+    def read(self, word: str, letter: str) -> tuple[str, Sequence[Sequence[str]]]:
+        return word.replace("", " ").strip(), [(str(n + 1), word[n]) for n in range(len(word))]
 
 
 class Reverse(_Spelling):
@@ -158,26 +154,22 @@ class Reverse(_Spelling):
     train_only: ClassVar = frozenset({"reverse_nonwords"})
     skill = "reverse"
 
-    def work(self, word: str, letter: str = "") -> tuple[str, Iterable[str]]:
+    def work(self, word: str, letter: str) -> tuple[str, Iterable[str]]:
         forth = _numbered(word)
         return word[::-1], [*forth, *reversed(forth)]
 
-    def follows(self, lines: Sequence[str], answer: str, word: str, letter: str = "") -> bool:
+    def read(self, word: str, letter: str) -> tuple[str, Sequence[Sequence[str]]]:
         there = range(len(word))
-        return _walk(lines, [*there, *reversed(there)], word) and answer == "".join(reversed(word))
+        return "".join(reversed(word)), [(str(n + 1), word[n]) for n in (*there, *reversed(there))]
 
 
-def _parts(value: str | tuple[str, str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
+def _parts(value: str | tuple[str, str]) -> tuple[str, str]:
+    """The word, and the letter to count in it."""
+    return (value, "") if isinstance(value, str) else value
 
 
 def _numbered(word: str) -> list[str]:
     return [f"{n} {letter}" for n, letter in enumerate(word, start=1)]
-
-
-def _walk(lines: Sequence[str], places: Sequence[int], word: str) -> bool:
-    """Whether the lines read "1 c", "2 a", …, the letters in these places of the word."""
-    return [line.split(" ") for line in lines] == [[str(place + 1), word[place]] for place in places]
 
 
 @functools.cache
@@ -189,6 +181,7 @@ def nonwords(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _letters_to_count(word: str) -> list[str]:
+    """The repeated letters, one of the others, and of every third word a letter it lacks."""
     present, number = sorted(set(word)), split_hash(word)
     repeated = [letter for letter in present if word.count(letter) > 1]
     once = [letter for letter in present if word.count(letter) == 1]

@@ -30,13 +30,8 @@ def word_families(skill: str, phrasing: Phrasing) -> Sequence[Family]:
 
 @cache
 def pair_families(skill: str, phrasing: Phrasing, both_orders: bool, counted: bool, double: bool) -> Sequence[Family]:
-    """The families of a skill of arithmetic.toml for one kind of pair.
-
-    Args:
-        both_orders: families that name the numbers alone have their operands in either order.
-        counted: things can be counted; "1 apples" cannot be said, so other pairs have no stories.
-        double: both operands are the same (5 + 5), so that both orders are one sentence.
-    """
+    """The families of a skill of arithmetic.toml for one kind of pair. `both_orders`: {a} and {b} may change places;
+    `counted`: there can be stories ("1 apples" cannot be said); `double`: both orders of 5 + 5 are one sentence."""
     families = _asked("arithmetic", skill, phrasing)
     if both_orders:
         families = [(*members(family), *map(_swapped, members(family))) for family in families]
@@ -73,13 +68,8 @@ def in_lower_case(prompt: str) -> str:
 
 
 def add_typo(prompt: str, kept: Iterable[str], draw: Draw) -> str:
-    """The prompt with a typo in one of its words: a letter left out, doubled, or swapped with the next one.
-
-    Args:
-        prompt: what the user says; returned as it is where it holds no word to change.
-        kept: texts whose words stay whole; shorter words than four letters do so, too.
-        draw: picks the word and the typo.
-    """
+    """The prompt with a typo in one of its words of four letters or more, if it has one that is not in the texts of
+    ``kept``: a letter left out, doubled, or swapped with the next one."""
     whole = {word.lower() for text in kept for word in _WORD.findall(text)}
     words = [match for match in _WORD.finditer(prompt) if len(match[0]) > 3 and match[0].lower() not in whole]
     if not words:
