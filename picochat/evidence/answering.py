@@ -65,14 +65,12 @@ class ModelAnswerer:
         self.decoder, self.tokenizer, self.decoding, self.progress = decoder, tokenizer, decoding, progress
 
     def reply(self, conversations: Conversations) -> Sequence[Reply]:
-        """Generate one reply for each conversation."""
         from picochat.model.generation import generate
 
         prompts = self._prompts(conversations)
         return generate(self.decoder, self.tokenizer, prompts, self.decoding, progress=self.progress)
 
     def choice_scores(self, conversations: Conversations, labels: Sequence[Sequence[str]]) -> Sequence[Sequence[float]]:
-        """Score each label as the reply to its conversation."""
         from picochat.model.likelihood import choice_scores
 
         prompts, choices = self._prompts(conversations), list(map(list, labels))
@@ -107,7 +105,6 @@ class FileAnswerer(_NoLikelihoods):
             self._replies[_key(row["messages"])].append(Reply([], text, text, finished))
 
     def reply(self, conversations: Conversations) -> list[Reply]:
-        """The reply to each conversation."""
         return [self._replies[_key(messages)].pop(0) for messages in conversations]
 
 

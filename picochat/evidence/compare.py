@@ -107,7 +107,6 @@ class Comparison:
 
     @property
     def arms(self) -> list[Arm]:
-        """All arms that there are."""
         return [arm for arm in (self.a, self.b, self.before, self.peak) if arm]
 
 

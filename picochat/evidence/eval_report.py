@@ -158,7 +158,6 @@ def fit_json(fit: Fit) -> dict[str, Any]:
 
 
 def fit_report(fit: Fit) -> Report:
-    """The fit as blocks."""
     bars = {
         name: [(own.correct.rate, own.correct.interval) for own in (lane.train, lane.held_out) if own and own.correct]
         for name, lane in fit.lanes.items()

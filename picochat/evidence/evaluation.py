@@ -98,7 +98,6 @@ class Evaluation:
 
     @cached_property
     def overall(self) -> Lane:
-        """All rows."""
         return count(self.predictions)
 
     def lanes(self, grouping: str) -> dict[str, Lane]:
@@ -107,7 +106,6 @@ class Evaluation:
 
     @cached_property
     def claims(self) -> list[Claim]:
-        """What may be said of each benchmark profile."""
         return claims(self.predictions, self.policy)
 
 

@@ -37,7 +37,6 @@ _DOTTED = 25  # curves of fewer points show each of them
 
 
 def page(report: Report) -> str:
-    """One HTML document."""
     blocks = [block for block in report.blocks if "page" in block.media and _has_content(block)]
     template = environment().get_template("report.html")
     return template.render(report=report, blocks=blocks, policy=Markup(script_policy()))

@@ -57,7 +57,6 @@ def jsonl(rows: Iterable[Any]) -> str:
 
 
 def origin_json(source: Evaluation | Fit) -> dict[str, Any]:
-    """Where a report comes from."""
     return {name: getattr(source, name) for name in ("picochat", "pack", "model", "settings")}
 
 

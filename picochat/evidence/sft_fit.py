@@ -89,12 +89,10 @@ class Fit:
 
     @property
     def lanes(self) -> dict[str, LaneFit]:
-        """Each category."""
         return {name: compare_sides(rows) for name, rows in grouped(self.rows, "by_category").items()}
 
     @property
     def overall(self) -> LaneFit:
-        """All rows."""
         return compare_sides(self.rows)
 
 

@@ -51,13 +51,11 @@ def between(ends: Interval | None, shown: Callable[[Interval], str] = interval) 
 
 
 def result(overall: Lane) -> str:
-    """The whole evaluation in one sentence."""
     measured = f"{percent(overall.rate)} of {of_problems(overall.n, overall.problems)} passed"
     return f"{measured}, {between(overall.ci95)}; prompt echo {percent(overall.prompt_echo)}"
 
 
 def choice_sentence(choice: Choice) -> str:
-    """Chance level and adjusted rate."""
     return (
         f"multiple choice: {percent(choice.rate)} of {choice.n} rows where chance gives "
         f"{percent(choice.chance)}; adjusted for chance {percent(choice.adjusted)}; by the likelihood per byte of a "
@@ -66,7 +64,6 @@ def choice_sentence(choice: Choice) -> str:
 
 
 def agreement_sentence(found: Agreement) -> str:
-    """Rules and judge model beside each other."""
     kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
     return (
         f"Of the replies that both judged {found.both} pass by both, {found.rules_alone} by the rules alone, "
@@ -75,7 +72,6 @@ def agreement_sentence(found: Agreement) -> str:
 
 
 def gate_name(gate: Gate) -> str:
-    """What a gate measures."""
     return "prompt echo" if gate.name == "echo" else gate.name
 
 
