@@ -14,10 +14,9 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
-from picochat.evidence import answers
-from picochat.evidence.answers import same_number, same_text, steps_correct
+from picochat.evidence import texts
 from picochat.evidence.habits import READ, declines, is_english, is_somebody_else, leaks_an_answer
-from picochat.evidence.texts import bare, fold, includes, normalise, units
+from picochat.evidence.texts import bare, fold, includes, normalise, same_number, same_text, steps_correct, units
 from picochat.packs.rows import Row, prompt_text
 from picochat.plugins import load_named
 
@@ -65,23 +64,23 @@ def _exact(reply: str, wanted: Any, row: Row) -> Grade:
 
 
 def _answer(reply: str, wanted: Any, row: Row) -> Grade:
-    return _compare(reply, wanted, row, lambda *texts: same_text(*texts) or same_number(*texts))
+    return _compare(reply, wanted, row, lambda *both: same_text(*both) or same_number(*both))
 
 
 def _compare(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool], bool]) -> Grade:
     """The one candidate of the reply, in the row's answer style, against the answers."""
     right = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else accepted(row)
-    style, exactly = row.get("answer_style"), answers.final_answer(reply)
+    style, exactly = row.get("answer_style"), texts.final_answer(reply)
     if style == "direct":  # nothing but the answer
         candidates, exactly = [reply], reply
     elif style == "scratchpad" or row.get("steps"):
-        said = answers.marked(reply, "last_mark")
+        said = texts.marked(reply, "last_mark")
         if said is None:
             return Grade(False, reason="no_final_answer")
         candidates = [said]
     else:  # the row does not say; any form is understood
-        said = answers.plain_answer(reply)
-        candidates, exactly = [said, *answers.other_readings(said, reply)], exactly or reply
+        said = texts.plain_answer(reply)
+        candidates, exactly = [said, *texts.other_readings(said, reply)], exactly or reply
     passed = any(same(one, answer, style == "direct") for one in candidates if one for answer in right)
     strict = exactly is not None and any(normalise(exactly) == normalise(answer) for answer in right)
     return Grade(passed, passed and strict, candidates[0] if exactly is None else exactly)
@@ -89,7 +88,7 @@ def _compare(reply: str, wanted: Any, row: Row, same: Callable[[str, str, bool],
 
 def _choice(reply: str, wanted: Any, row: Row) -> Grade:
     """The label of the right choice, and no other."""
-    said = fold(answers.plain_answer(reply).strip().partition("\n")[0])
+    said = fold(texts.plain_answer(reply).strip().partition("\n")[0])
     labels = "|".join(re.escape(fold(label)) for label in row["choice_labels"])
     wrapped = rf"(?:(?:option|choice) )?[*(\[<{{【\"' ]*({labels})(?:{_AFTER_LABEL})?"
     found = re.fullmatch(wrapped, said) or re.fullmatch(rf"({labels})", bare(said))

@@ -39,23 +39,14 @@ class Exported:
     command: str
 
 
-def export_lm_eval(
-    input_path: str | Path, out_dir: str | Path, *, max_new_tokens: int | None = None, force: bool = False
-) -> Exported:
+def export_lm_eval(input_path: str | Path, out_dir: str | Path, *, force: bool = False) -> Exported:
     """Write a folder of tasks, whole or not at all.
 
     Args:
         input_path: eval rows (JSONL).
         out_dir: the folder of tasks to write; its YAML files name their rows by absolute path: export again to move it.
-        max_new_tokens: limit of each reply. By default the bytes of the longest expected reply: a byte-level tokenizer
-            never needs more tokens. It must be well below the model's context, or lm-eval cuts prompts.
         force: replace an existing folder.
-
-    Raises:
-        UserError: unreadable rows, or none that lm-eval could check.
     """
-    if max_new_tokens is not None and max_new_tokens < 1:
-        raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
     rows, folder = read_rows(input_path, "eval"), Path(out_dir).resolve()
     refuse_existing([Path(out_dir)], force=force, folders=True)
     profiles = {row.get("mixture_profile") for row in rows}
@@ -72,7 +63,7 @@ def export_lm_eval(
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
     expected = [row.get("reference") or row.get("answer") or row["correct_choice"] for row in chain(*tasks.values())]
-    limit = max_new_tokens or max(len(text.encode()) for text in expected) + 1
+    limit = max(len(text.encode()) for text in expected) + 1  # a byte-level tokenizer never needs more tokens
     forms = yaml.safe_load((resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8"))
     names = sorted(tasks)
     checks = {"acc" if name.endswith("_choice") else "exact_match" for name in names}

@@ -23,10 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from picochat.evidence.answers import steps_correct
 from picochat.evidence.checks import Grade, accepted, grade
 from picochat.evidence.habits import claims_ability, echoes, is_looping, is_name, opens_with_refusal, refuses
-from picochat.evidence.texts import bare
+from picochat.evidence.texts import bare, steps_correct
 from picochat.packs.profiles import built_in_profiles
 from picochat.packs.rows import Row, prompt_text
 from picochat.strict_json import parse_json

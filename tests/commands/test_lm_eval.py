@@ -14,9 +14,8 @@ import yaml
 from refusing import Refused
 
 from picochat.cli import main
-from picochat.evidence.answers import final_answer
 from picochat.evidence.lm_eval_export import export_lm_eval
-from picochat.evidence.texts import normalise
+from picochat.evidence.texts import final_answer, normalise
 from picochat.packs.rows import Row, write_rows
 
 
@@ -26,9 +25,13 @@ def ask(prompt: str, **fields: Any) -> Row:
 
 def sums(*prompts: str) -> list[Row]:
     """Scratchpad rows of "a + 2?"."""
-    return [
-        ask(p, category="bench_math_addition", answer=str(int(p[0]) + 2), answer_style="scratchpad") for p in prompts
-    ]
+    rows = []
+    for prompt in prompts:
+        answer = str(int(prompt[0]) + 2)
+        reference = f"{prompt[:-1]} = {answer}\nFinal answer: {answer}"
+        row = {"category": "bench_math_addition", "answer_style": "scratchpad", "reference": reference}
+        rows.append(ask(prompt, answer=answer, **row))
+    return rows
 
 
 ROWS = [  # what the small model has learnt, and what it has not
@@ -69,7 +72,7 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     assert task["dataset_kwargs"] == {
         "data_files": {"test": str(out / "picochat_capability_bench_math_addition_scratchpad.jsonl")}
     }
-    assert task["generation_kwargs"]["max_gen_toks"] == len("“I have  no clock”".encode()) + 1
+    assert task["generation_kwargs"]["max_gen_toks"] == len("9 + 2 = 11\nFinal answer: 11") + 1
     lines = (out / "picochat_capability_choice_choice.jsonl").read_text().splitlines()
     assert [json.loads(line)["target"] for line in lines] == [1, 0]
 
@@ -114,7 +117,6 @@ def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_pat
     write_rows(tmp_path / "eval.jsonl", ROWS[-3:-1])
     words = ["data", "export-lm-eval", "--input", "eval.jsonl", "--out-dir", "out"]
     refused(*words, says=r"no row that lm-eval can check \(2 checked by phrases, boundaries or length\)")
-    refused(*words, "--max-new-tokens", "0", says="--max-new-tokens must be at least 1")
     write_rows(tmp_path / "eval.jsonl", ROWS)
     (tmp_path / "out").mkdir()
     refused(*words, says="exists already; add --force")
@@ -132,8 +134,7 @@ def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, 
     checkpoint = run_folder / "best_checkpoint"
     words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--device", "cpu"]
     main(["eval", "chat", *words, "--max-new-tokens", "40", "--out-dir", str(tmp_path / "ours")])
-    words = ["--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "tasks"), "--max-new-tokens", "40"]
-    main(["data", "export-lm-eval", *words])
+    main(["data", "export-lm-eval", "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(tmp_path / "tasks")])
     command = [
         *[sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--apply_chat_template", "--device", "cpu"],
         *["--model_args", f"pretrained={checkpoint},dtype=float32", "--batch_size", "4"],

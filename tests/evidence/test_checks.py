@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picochat.errors import UserError
-from picochat.evidence.answers import readings, value
 from picochat.evidence.checks import CHECKS, grade
 from picochat.evidence.scoring import score
+from picochat.evidence.texts import readings, value
 from picochat.packs import rows
 from picochat.packs.rows import Row, check_row, validate_row
 
