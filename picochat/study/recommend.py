@@ -13,7 +13,7 @@ half of a share at most. Where only one side is resolved, all others are the oth
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -32,7 +32,8 @@ _STEPS = np.linspace(0.05, 0.5, 10)  # of a lane's share
 _HEAD = ("lane", "share", "proposed", "points that 1 % of the draws adds, less the mean's")
 _DOUBTS = (
     "A hypothesis: it follows a simple surface beyond what was trained, and what was chosen for its gain gains less on "
-    "average. Its interval is over new seeds.",
+    "average. Its interval is over new seeds. The one proposal that was tested (docs/capability-study.md) kept its "
+    "direction, and a third of its size.",
     "It was chosen on these eval rows: publish its scores on others.",
 )
 
@@ -46,12 +47,14 @@ class Proposal:
         worth: of each lane: points of the mean score that a share of 1 would add, less the mean of all lanes.
         gain: predicted, over new seeds; None where none is resolved.
         seeds: runs of each mixture that would show such a gain with 80 % power, from 3 to 12.
+        rates: of each eval lane, by the surface: at the present shares and at the proposed ones.
     """
 
     shares: dict[str, float]
     worth: tuple[Effect, ...]
     gain: Effect | None = None
     seeds: int = 0
+    rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def propose(
@@ -103,7 +106,11 @@ def propose(
         return Proposal(dict(shares), worth)
     noise = runs.effect("", np.outer(full, slope)).error / np.linalg.norm(full)  # of a run's mean score
     enough = (n for n in range(3, 12) if smallest_visible(noise * (2 / n) ** 0.5, 2 * n - 2) <= abs(value))
-    return Proposal(dict(zip(shares, (share * parts).tolist(), strict=True)), worth, gain, next(enough, 12))
+    rates = expit(np.column_stack((full @ logits, (full + change) @ logits))).tolist()
+    proposed = dict(zip(shares, (share * parts).tolist(), strict=True))
+    return Proposal(
+        proposed, worth, gain, next(enough, 12), {lane: (a, b) for lane, (a, b) in zip(scores, rates, strict=True)}
+    )
 
 
 class Runs:
@@ -147,6 +154,9 @@ def proposal_blocks(shares: Mapping[str, float], found: Proposal, lanes: int, co
     return [
         Text([said, *_DOUBTS], title="Next mixture"),
         Table(_HEAD, rows),
+        Table(
+            ("eval lane", "now", "predicted"), [(lane, f"{a:.0%}", f"{b:.0%}") for lane, (a, b) in found.rates.items()]
+        ),
         Text([f"picochat study run {command}", f"picochat study report --recommend {command}"], "code"),
     ]
 

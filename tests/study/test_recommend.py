@@ -116,6 +116,7 @@ def test_one_step_by_hand() -> None:
     assert found.gain.value == pytest.approx(
         100 * (expit(1) - 0.5), abs=0.5
     )  # half a logit more, and half a logit less
+    assert found.rates["x"] == pytest.approx((0.5, expit(1)), abs=0.005)
     assert found.seeds == 3
 
 
