@@ -37,7 +37,7 @@ from picochat.model.attention import Attend, Backend, isolate
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, RMSNorm
 from picochat.model.loss import supervised_nll
-from picochat.model.optim import StackedMuon
+from picochat.model.optim import MuonAdamW
 
 CONFIG = DecoderConfig(vocab_size=320)
 ROWS, CONTEXT, DOCUMENT, TOKENS = 16, 256, 60, 4096
@@ -100,13 +100,13 @@ def head(vocabulary: int) -> Ways:
 def muons() -> Ways:
     """The optimizer's step over the matrices of the blocks."""
     made = []
-    for rule in (Muon, StackedMuon):
+    for rule, own in ((Muon, {}), (MuonAdamW, {"momentum": 0.95})):
         blocks = [
             weight for name, weight in Decoder(CONFIG).named_parameters() if "layers" in name and weight.ndim == 2
         ]
         for matrix in blocks:
             matrix.grad = torch.randn_like(matrix)
-        made.append(rule([{"params": blocks}], lr=0.0).step)
+        made.append(rule([{"params": blocks, **own}], lr=0.0).step)
     return made[0], made[1]
 
 

@@ -42,9 +42,7 @@ class AnyLM:
         """Generate one reply to each conversation."""
         own, prompts = self.decoding, self._prompts(conversations)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        sampling: dict[str, Any] = {"do_sample": own.temperature > 0}
-        if own.temperature > 0:
-            sampling |= {"temperature": own.temperature, "top_k": own.top_k or 0, "top_p": own.top_p or 1.0}
+        sampled = {"temperature": own.temperature, "top_k": own.top_k or 0, "top_p": own.top_p or 1.0}
         torch.manual_seed(own.seed)
         replies: dict[int, Reply] = {}
         for start in tqdm(range(0, len(order), own.batch_size), desc="answering"):
@@ -55,7 +53,8 @@ class AnyLM:
                 max_new_tokens=own.max_new_tokens,
                 eos_token_id=self._ends,
                 pad_token_id=self.tokenizer.pad_token_id,
-                **sampling,
+                do_sample=own.temperature > 0,
+                **(sampled if own.temperature > 0 else {}),
             )
             new = made[:, batch["input_ids"].shape[1] :].tolist()
             replies.update(zip(indices, map(self._reply, new), strict=True))

@@ -27,7 +27,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from typing import Any, Literal, cast
 
@@ -50,35 +50,29 @@ _ALIGN = 16  # lengths of segments are rounded up to a multiple of this, so that
 def rotary_table(position_ids: Tensor, config: DecoderConfig) -> Rotation:
     """(cos, sin) of position × frequency: [B, T, 1, head_dim / 2], float32 whatever the weights are (Su et al. 2021).
 
-    Scaling divides slow frequencies by ``factor`` and leaves fast ones; ``fast`` runs from 0 to 1 between. Llama 3
-    tells them apart by turns within the trained context, YaRN (Peng et al. 2023) by the number of the pair.
+    Scaling divides slow frequencies by ``factor`` and leaves fast ones: those of many turns within the trained context
+    (Llama 3), or of low number (YaRN, Peng et al. 2023).
     """
     pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=position_ids.device)
     frequencies = 1.0 / (config.rope_theta ** (pairs / config.head_dim))
-    rope = config.rope_scaling or {"rope_type": "default", "factor": 1.0}
-    factor, trained, scale = rope["factor"], rope.get("original_max_position_embeddings", 0), 1.0
-    fast: Tensor | float = 0.0
-    if rope["rope_type"] == "llama3":
-        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-        fast = ((trained * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
-    elif rope["rope_type"] == "yarn":
+    scale = 1.0
+    if rope := config.rope_scaling:
+        factor, trained = rope["factor"], rope["original_max_position_embeddings"]
+        if rope["rope_type"] == "llama3":
+            low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+            fast = ((trained * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
+        else:
 
-        def pair(turns: float) -> float:  # whose frequency makes so many turns within the trained context
-            return config.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+            def pair(turns: float) -> float:  # whose frequency makes so many turns within the trained context
+                return config.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
 
-        first, last = pair(rope.get("beta_fast") or 32), pair(rope.get("beta_slow") or 1)
-        if rope.get("truncate", True):
-            first, last = math.floor(first), math.ceil(last)
-        first, last = max(first, 0), min(last, config.head_dim - 1)
-        fast = 1 - ((pairs / 2 - first) / max(last - first, 0.001)).clamp(0, 1)
-
-        def growth(weight: float) -> float:
-            return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
-        over, under = rope.get("mscale"), rope.get("mscale_all_dim")
-        scale = rope.get("attention_factor") or (growth(over) / growth(under) if over and under else growth(1))
-    angles = (position_ids[..., None].float() * (frequencies * (fast + (1 - fast) / factor))).unsqueeze(-2)
-    return angles.cos() * float(scale), angles.sin() * float(scale)
+            first = max(math.floor(pair(rope.get("beta_fast", 32))), 0)
+            last = min(math.ceil(pair(rope.get("beta_slow", 1))), config.head_dim - 1)
+            fast = 1 - ((pairs / 2 - first) / max(last - first, 0.001)).clamp(0, 1)
+            scale = float(rope.get("attention_factor", 0.1 * math.log(max(factor, 1.0)) + 1.0))
+        frequencies = frequencies * (fast + (1 - fast) / factor)
+    angles = (position_ids[..., None].float() * frequencies).unsqueeze(-2)
+    return angles.cos() * scale, angles.sin() * scale
 
 
 def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -109,16 +103,6 @@ class _Rotate(torch.autograd.Function):
         return rotate(gradients[0], cos, -sin).to(ctx.dtype), None, None
 
 
-@dataclass(frozen=True)
-class MaskAttention:
-    """mask: [B, 1, T, T], True where a query sees a key; None: every row is one document."""
-
-    mask: Tensor | None
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return _attend(query, key, value, self.mask)
-
-
 class SegmentAttention:
     """Documents [B, T] cut out of their rows, padded to the length of their bucket, attended to, and put back.
 
@@ -127,8 +111,8 @@ class SegmentAttention:
         out      3 4 | 5 . | 0 1 2 .      for each place of the segments the position of the batch; . is unused
         back     4 5 6 0 1 2              for each position of the batch the place in the segments
 
-    Unused places stand at the end of a segment, where causal attention does not look. Padding is cut into segments too,
-    short ones, so that every position of the batch has a place, and each of the two moves is the other's gradient.
+    Unused places end a segment, where causal attention does not look. Padding is cut into short segments, so that every
+    position has a place, and each of the two moves is the other's gradient.
     """
 
     def __init__(self, document_ids: Tensor) -> None:
@@ -151,7 +135,7 @@ class SegmentAttention:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         buckets = zip(*map(self._cut, (query, key, value)), strict=True)
-        mixed = torch.cat([_attend(*bucket).flatten(0, 1) for bucket in buckets])
+        mixed = torch.cat([attend(*bucket).flatten(0, 1) for bucket in buckets])
         joined = _Move.apply(mixed, self.back, self.out, self.unused)  # type: ignore[no-untyped-call]
         return cast(Tensor, joined).view_as(query)
 
@@ -163,10 +147,8 @@ class SegmentAttention:
 
 
 class _Move(torch.autograd.Function):
-    """Rows of ``states`` in the order of ``places``; the gradient moves back along ``inverse``, and is 0 at ``unused``.
-
-    So it needs no scatter-add, which is slow on the CPU.
-    """
+    """Rows of ``states`` in the order of ``places``; the gradient moves back along ``inverse``, and is 0 at ``unused``:
+    no scatter-add, which is slow on the CPU."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, places: Tensor, inverse: Tensor, unused: Tensor | None) -> Tensor:
@@ -209,7 +191,7 @@ def backend(device: torch.device, dtype: torch.dtype, head_dim: int, *, compiled
 def isolate(document_ids: Tensor | None, choice: Backend, cu_seqlens: Tensor | None = None) -> Attend:
     """Attention for one batch, shared by all layers; for document_ids and cu_seqlens see `Batch`."""
     if document_ids is None:
-        return MaskAttention(None)
+        return attend
     if choice == "segments":
         return SegmentAttention(document_ids)
     if choice == "varlen":
@@ -219,7 +201,8 @@ def isolate(document_ids: Tensor | None, choice: Backend, cu_seqlens: Tensor | N
         return VarlenAttention(cu_seqlens)
     tokens = document_ids.shape[1]
     causal = torch.ones(tokens, tokens, dtype=torch.bool, device=document_ids.device).tril()
-    return MaskAttention(((document_ids[:, :, None] == document_ids[:, None, :]) & causal).unsqueeze(1))
+    same = document_ids[:, :, None] == document_ids[:, None, :]
+    return partial(attend, mask=(same & causal).unsqueeze(1))
 
 
 def _begins(document_ids: Tensor) -> Tensor:
@@ -238,8 +221,8 @@ def _has_varlen(device: torch.device) -> bool:
     return "enable_gqa" in signature(varlen_attn).parameters  # older releases take no grouped queries
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """[B, T, H, D] by torch's kernel, causal where there is no mask; in float32 at least on the CPU."""
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """[B, T, H, D] by torch's kernel, where ``mask`` [B, 1, T, T] is True or causal; in float32 at least on the CPU."""
     cpu = value.device.type == "cpu"
     working = torch.promote_types(value.dtype, torch.float32) if cpu else value.dtype
     q, k, v = (states.to(working).transpose(1, 2) for states in (query, key, value))

@@ -9,12 +9,10 @@ transformers reads it without code of ours (docs/howto/interop.md). Folders of a
 """
 
 import json
-import pickle
-import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -33,10 +31,13 @@ from picochat.strict_json import read_json_object
 _WEIGHTS, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PROVENANCE = "picochat.json"
-_CARD = "README.md"
 _NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_DAMAGED = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, UnpicklingError)
 _PEFT = "base_model.model."  # before peft's names of weights
-_BEYOND_LORA = ("use_dora", "fan_in_fan_out", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern")
+_BEYOND_LORA = (
+    *("use_dora", "use_rslora", "fan_in_fan_out"),
+    *("lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,27 @@ def save_checkpoint(
 ) -> None:
     """Write a model folder, of a decoder with LoRA an adapter's, whole or not at all; an older one is replaced.
 
-    Args:
-        folder: its name.
-        decoder: whose weights are kept.
-        tokenizer: the one of their training; with it come the files of the folder that it is from.
-        provenance: where the weights come from; JSON values. The tokenizer's sha256 and the version are added.
-        dtype: number format of the weights; None: as they are.
+    With the tokenizer come the files of the folder that it is from. To the provenance (JSON values) its sha256 and the
+    version are added. ``dtype`` is the number format of the weights; None: as they are.
     """
-    dtype = dtype or decoder.lm_head.weight.dtype
+    dtype, scale = dtype or decoder.lm_head.weight.dtype, lora_scale(decoder)
     file, state, files = _WEIGHTS, decoder.state_dict(), {}
-    if lora_scale(decoder):  # the thin matrices alone; they go with the base
+    if scale:  # the thin matrices alone; they go with the base
         file, dtype = _ADAPTER, torch.float32
         state = {f"{_PEFT}{name}.weight": value for name, value in state.items() if ".lora_" in name}
-        files[ADAPTER_CONFIG] = _adapter_config(min(next(iter(state.values())).shape), decoder, provenance)
+        rank, parent = min(next(iter(state.values())).shape), str(provenance["parent"])
+        files[ADAPTER_CONFIG] = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            # a folder, or a name of the hub
+            "base_model_name_or_path": str(Path(parent).resolve()) if Path(parent).exists() else parent,
+            "r": rank,
+            "lora_alpha": scale * rank,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "target_modules": list(LORA_TARGETS),
+            "inference_mode": True,
+        }
     elif decoder.config.tie_word_embeddings:
         del state["lm_head.weight"]  # the embedding under another name
     state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
@@ -103,16 +112,10 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     tokenizer: str | Path | None = None,
 ) -> Checkpoint:
-    """Read a model folder.
+    """Read a model folder; an adapter's (LoRA, as peft writes it) is merged with its base.
 
-    Args:
-        folder: its name; an adapter's folder (LoRA, as peft writes it) is merged with its base.
-        device: where the weights go.
-        dtype: number format of the weights; None keeps that of the files.
-        tokenizer: a tokenizer.json or a folder; None takes the one in the folder.
-
-    Raises:
-        UserError: no such folder, another architecture, damaged or missing weights.
+    Without ``dtype`` the weights keep their number format; without ``tokenizer`` (a tokenizer.json or a folder) it is
+    the folder's own. UserError: no such folder, another architecture, damaged or missing weights.
     """
     folder = find_model(folder)
     config, base = config_of(folder), adapter_base(folder)
@@ -120,7 +123,7 @@ def load_checkpoint(
     state = _read_weights(base or folder, device, dtype)
     _check_weights(base or folder, config, state)
     if base is not None:
-        thin, scale = _read_adapter(folder, _read_weights(folder, device, None, _ADAPTER))
+        thin, scale = _read_adapter(folder, device)
         state = merge_lora({**state, **thin}, scale)
         if tokenizer is None and not (folder / "tokenizer.json").is_file():
             tokenizer = base
@@ -129,18 +132,16 @@ def load_checkpoint(
 
 def check_tokenizer(folder: str | Path, tokenizer: ChatTokenizer) -> None:
     """Raise UserError where a folder has another tokenizer, or fewer rows in its embedding than this one has ids."""
-    file, rows = Path(folder) / "tokenizer.json", config_of(Path(folder)).vocab_size
-    given, recorded = tokenizer.fingerprint, _provenance(Path(folder)).get("tokenizer_sha256")
+    file, rows, given = Path(folder) / "tokenizer.json", config_of(Path(folder)).vocab_size, tokenizer.fingerprint
     own = sha256_file(file) if file.is_file() else given
+    recorded = _provenance(Path(folder)).get("tokenizer_sha256") or given
     if tokenizer.vocab_size > rows:
-        why = f"it knows {rows} tokens and the tokenizer has {tokenizer.vocab_size}; use --tokenizer {file}"
-    elif own != given:
-        why = f"sha256 {own[:12]}, and {given[:12]} was given; use --tokenizer {file}"
-    elif recorded not in (None, given):
-        why = f"{_PROVENANCE} names sha256 {str(recorded)[:12]}, and {given[:12]} was given; use the training's"
+        why = f"it knows {rows} tokens and the tokenizer has {tokenizer.vocab_size}"
+    elif {own, recorded} != {given}:
+        why = f"sha256 {str(recorded if own == given else own)[:12]}, and {given[:12]} was given"
     else:
         return
-    raise UserError(f"{folder} was trained with another tokenizer: {why}")
+    raise UserError(f"{folder} was trained with another tokenizer: {why}; use --tokenizer {file}, or the training's")
 
 
 def _read_weights(
@@ -173,8 +174,13 @@ def _read_weights(
 
 
 def _check_weights(folder: Path, config: DecoderConfig, state: dict[str, Tensor]) -> None:
+    def require(name: str) -> Tensor:
+        if name not in state:
+            raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
+        return state[name]
+
     for layer in range(config.num_hidden_layers):  # before a decoder is made: a million layers would take long
-        _require(folder, f"model.layers.{layer}.input_layernorm.weight", state)
+        require(f"model.layers.{layer}.input_layernorm.weight")
     try:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in Decoder(config).state_dict().items()}
@@ -184,53 +190,33 @@ def _check_weights(folder: Path, config: DecoderConfig, state: dict[str, Tensor]
         state.pop("lm_head.weight", None)
         del expected["lm_head.weight"]
     for name, shape in expected.items():
-        _require(folder, name, state)
-        if tuple(state[name].shape) != shape:
-            raise UserError(f"{folder}: {name} has the shape {tuple(state[name].shape)}, config.json asks for {shape}")
-        if not bool(state[name].isfinite().all()):
+        if (tensor := require(name)).shape != shape:
+            raise UserError(f"{folder}: {name} has the shape {tuple(tensor.shape)}, config.json asks for {shape}")
+        if not bool(tensor.isfinite().all()):
             raise UserError(f"{folder}: {name} holds NaN or infinity; take an earlier checkpoint, or train it again")
     if unknown := sorted(state.keys() - expected.keys()):
         raise UserError(f"{folder} holds the weight {unknown[0]}, which a model of its config.json does not have")
-
-
-def _require(folder: Path, name: str, state: dict[str, Tensor]) -> None:
-    if name not in state:
-        raise UserError(f"{folder} lacks the weight {name}, which its config.json asks for")
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}
 
 
-def _adapter_config(rank: int, decoder: Decoder, provenance: dict[str, Any]) -> dict[str, Any]:
-    parent = str(provenance["parent"])  # a folder, or a name of the hub
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(Path(parent).resolve()) if Path(parent).exists() else parent,
-        "r": rank,
-        "lora_alpha": lora_scale(decoder) * rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": list(LORA_TARGETS),
-        "inference_mode": True,
-    }
-
-
-def _read_adapter(folder: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+def _read_adapter(folder: Path, device: str | torch.device) -> tuple[dict[str, Tensor], float]:
     """The tensors of an adapter by our names, and their scale."""
     file = folder / ADAPTER_CONFIG
-    config = read_json_object(file)
-    other = [name for name in _BEYOND_LORA if config.get(name)] + ["bias"] * (config.get("bias", "none") != "none")
+    config = {"bias": "none", **read_json_object(file)}
+    other = [name for name in _BEYOND_LORA if config.get(name)] + ["bias"] * (config["bias"] != "none")
     if config.get("peft_type") != "LORA" or other:
         raise UserError(f"{file}: picochat reads plain LoRA only, not {', '.join(other) or config.get('peft_type')}")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
         raise UserError(f"{file} does not say r and lora_alpha as numbers")
+    state = _read_weights(folder, device, None, _ADAPTER)
     thin = {name.removeprefix(_PEFT).removesuffix(".weight"): tensor for name, tensor in state.items()}
     if unknown := [name for name in thin if not name.endswith((".lora_A", ".lora_B"))]:
         raise UserError(f"{folder} holds the weight {unknown[0]}, which is no thin matrix of a projection")
-    return thin, alpha / (sqrt(rank) if config.get("use_rslora") else rank)
+    return thin, alpha / rank
 
 
 def export_checkpoint(
@@ -241,16 +227,13 @@ def export_checkpoint(
 ) -> int:
     """Write a checkpoint as a model folder, whole or not at all, and return the bytes of its weights.
 
-    Its picochat.json keeps what the old one said and adds ``exported_from``; a model card comes along.
+    Its picochat.json keeps what the old one said and adds ``exported_from``.
 
     Args:
         checkpoint: model folder, of picochat or of another maker; or RUN/last.ckpt.
         out_dir: the folder to write; not the old one, nor one that holds it.
         dtype: number format of the weights; null takes that of the checkpoint.
         untie: write lm_head.weight by itself where it is shared with the embedding.
-
-    Raises:
-        UserError: no such checkpoint, a target that would replace it, or a weight too large for the number format.
     """
     source, target = find_model(checkpoint), Path(out_dir)
     if source.resolve().is_relative_to(target.resolve()):
@@ -274,8 +257,6 @@ def export_checkpoint(
     origin = {"exported_from": {"folder": str(source), "dtype": before, "sha256": weights}}
     with atomic_folder(target) as building:
         save_checkpoint(building, decoder, tokenizer, {**provenance, **origin})
-        if (source / _CARD).is_file():
-            shutil.copyfile(source / _CARD, building / _CARD)
         return sum(file.stat().st_size for file in building.glob("*.safetensors"))
 
 
@@ -283,15 +264,10 @@ def _read_run(file: Path) -> tuple[Decoder, ChatTokenizer, dict[str, Any]]:
     """Decoder, tokenizer and provenance of a last.ckpt."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        weights = {name[8:]: tensor for name, tensor in content["state_dict"].items() if name.startswith("decoder.")}
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        said, state = content["picochat"], content["state_dict"].items()
+        weights = {name[8:]: tensor for name, tensor in state if name.startswith("decoder.")}
+        decoder = Decoder.from_state(DecoderConfig(**said["decoder"]), merge_lora(weights, said["lora_scale"]))
+        tokenizer = ChatTokenizer(said["tokenizer"], str(file), said["tokenizer_files"])
+        return decoder.to(getattr(torch, said["dtype"])), tokenizer, dict(said["provenance"])
+    except _DAMAGED as error:
         raise UserError(f"{file} is damaged or not a last.ckpt of picochat; name another, or a model folder") from error
-    described = content.get("picochat")
-    try:
-        weights = merge_lora(weights, described.get("lora_scale", 0.0))
-        decoder = Decoder.from_state(DecoderConfig(**described["decoder"]), weights)
-        decoder.to(getattr(torch, described.get("dtype", "float32")))
-        tokenizer = ChatTokenizer(described["tokenizer"], str(file), described.get("tokenizer_files"))
-        return decoder, tokenizer, dict(described["provenance"])
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{file} has no valid model description; name a last.ckpt that picochat wrote") from error

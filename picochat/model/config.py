@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picochat.errors import UserError
-from picochat.strict_json import json_kind, read_json_object
+from picochat.strict_json import read_json_object
+from picochat.strict_yaml import check_value
 
 Family = Literal["qwen3", "qwen2", "llama", "mistral", "smollm3"]
 
@@ -37,17 +38,14 @@ _FIXED = {
     "partial_rotary_factor": 1.0,
     "quantization_config": None,
 }
-ADAPTER_CONFIG = "adapter_config.json"
-_HUB = re.compile(r"(?:hub:)?([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?")
-_FILES = ["*.json", "*.jinja", "*.safetensors"]  # what picochat reads; nothing that holds code or pickles
-_ROPES = {  # rope_type → numbers that it needs, and those that it may have
-    "linear": (("factor",), ()),
-    "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"), ()),
-    "yarn": (
-        ("factor", "original_max_position_embeddings"),
-        ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"),
-    ),
+_ROPES = {  # rope_type → numbers that it needs
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    "yarn": ("factor", "original_max_position_embeddings"),
 }
+_YARN_MAY = ("attention_factor", "beta_fast", "beta_slow")
+ADAPTER_CONFIG = "adapter_config.json"
+_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ["*.json", "*.jinja", "*.safetensors"]  # what picochat reads; nothing that holds code or pickles
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,8 @@ class DecoderConfig:
         tie_word_embeddings: the head shares the embedding's weights.
         initializer_range: standard deviation of fresh embeddings.
         model_type: family of models that the decoder computes as.
-        rope_scaling: stretched rotary positions of rope_type linear, llama3 or yarn, as a config.json has them; null
-            for plain ones.
+        rope_scaling: stretched rotary positions of rope_type llama3 or yarn, as a config.json has them.
         no_rope_layers: of smollm3, for each layer 1 where it has rotary positions and 0 where not; null is 1 for all.
-
-    Raises:
-        UserError: sizes that do not fit together.
     """
 
     vocab_size: int = 512
@@ -109,18 +103,15 @@ class DecoderConfig:
             raise UserError("no_rope_layers needs model_type smollm3 and a 1 or 0 for each of the num_hidden_layers")
 
     @property
-    def qk_norm(self) -> bool:
-        """Whether each head's queries and keys are normed."""
+    def qk_norm(self) -> bool:  # of each head's queries and keys
         return self.model_type == "qwen3"
 
     @property
     def qkv_bias(self) -> bool:
-        """Whether query, key and value projections have biases."""
         return self.model_type == "qwen2"
 
     @property
-    def rotary_layers(self) -> list[bool]:
-        """For each layer, whether it has rotary positions."""
+    def rotary_layers(self) -> list[bool]:  # for each layer, whether it has rotary positions
         return [bool(turned) for turned in self.no_rope_layers or [1] * self.num_hidden_layers]
 
     @property
@@ -141,8 +132,7 @@ class DecoderConfig:
         return {part: sum(ceil(r / ranks) * c * n for r, c, n in those) for part, those in self.tensors.items()}
 
     @property
-    def num_parameters(self) -> int:
-        """Parameters, a tied head counted once."""
+    def num_parameters(self) -> int:  # a tied head counted once
         return sum(self.parameters().values())
 
     def flops_per_token(self, tokens: float, *, supervised: float = 1.0) -> float:
@@ -168,37 +158,63 @@ def read_config(folder: str | Path) -> DecoderConfig:
     family = str(content.get("model_type", "unknown"))
     if family not in _FAMILIES:
         raise UserError(f"{folder} holds a model of type {family}; picochat reads {', '.join(_FAMILIES)}")
-    content = {**_FAMILIES[family][1], **content}
+    try:
+        return _computed({**_FAMILIES[family][1], **content})
+    except (UserError, ValueError) as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def _computed(content: dict[str, Any]) -> DecoderConfig:
     own = {name: content[name] for name in DecoderConfig.__dataclass_fields__ if content.get(name) is not None}
-    values = {**_DEFAULTS, **own, **_rope(file, content)}
-    heads, width = values.get("num_attention_heads"), values.get("hidden_size")
+    values = {**_DEFAULTS, **own, **_rope(content)}
+    heads, width, depth = (values.get(f) for f in ("num_attention_heads", "hidden_size", "num_hidden_layers"))
     values.setdefault("num_key_value_heads", heads)
     if isinstance(heads, int) and isinstance(width, int) and heads > 0:
         values.setdefault("head_dim", width // heads)
-    every, depth = content.get("no_rope_layer_interval", 4), values.get("num_hidden_layers")
-    if family != "smollm3":
+    every = content.get("no_rope_layer_interval", 4)
+    if content["model_type"] != "smollm3":
         values.pop("no_rope_layers", None)
     elif isinstance(depth, int) and isinstance(every, int) and every > 0:
         values.setdefault("no_rope_layers", [int(n % every != 0) for n in range(1, depth + 1)])
     if missing := {*_NUMBERS} - values.keys():
-        raise UserError(f"{file} does not say {', '.join(sorted(missing))}")
-    for name in ("tie_word_embeddings", *_NUMBERS):
-        wanted = DecoderConfig.__annotations__[name]
-        if isinstance(values[name], bool) != (wanted is bool) or not isinstance(values[name], int | wanted):
-            needed = {bool: "true or false", int: "a whole number", float: "a number"}[wanted]
-            raise UserError(f"{file}: {name} must be {needed}, not {json.dumps(values[name])[:60]}")
-    layers, window = content.get("layer_types") or [], content.get("sliding_window") if family == "mistral" else None
+        raise UserError(f"does not say {', '.join(sorted(missing))}")
+    check_value(values, DecoderConfig, "config")
+    layers, window = content.get("layer_types") or [], content.get("sliding_window")
     full = isinstance(layers, list) and all(layer == "full_attention" for layer in layers)
     wide = window is None or (isinstance(window, int) and window >= values["max_position_embeddings"])
     fixed = {name: (content.get(name) in (None, value), json.dumps(value)) for name, value in _FIXED.items()}
-    computed = {**fixed, "layer_types": (full, "full attention"), "sliding_window": (wide, "full attention")}
-    for name, (fits, only) in computed.items():
+    attention = {"layer_types": full, "sliding_window": wide or content["model_type"] != "mistral"}
+    for name, (fits, only) in (fixed | {name: (fits, "full attention") for name, fits in attention.items()}).items():
         if not fits:
-            raise UserError(f"{file}: {name} is {json.dumps(content[name])}; picochat computes {only} only")
-    try:
-        return DecoderConfig(**values)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from None
+            raise UserError(f"{name} is {json.dumps(content[name])}; picochat computes {only} only")
+    return DecoderConfig(**values)
+
+
+def _rope(content: dict[str, Any]) -> dict[str, Any]:
+    """rope_theta and rope_scaling: transformers 5 has both in rope_parameters, 4 had them side by side."""
+    rope: dict[str, Any] = {}
+    for name in ("rope_scaling", "rope_parameters"):
+        check_value(content.get(name), dict[str, Any] | None, name)
+        rope |= {key: value for key, value in (content.get(name) or {}).items() if value is not None}
+    if rope.get("partial_rotary_factor") == 1:
+        del rope["partial_rotary_factor"]
+    older = rope.pop("type", "default")
+    if rope.setdefault("rope_type", older) in ("llama3", "yarn"):
+        trained = content.get("original_max_position_embeddings", content.get("max_position_embeddings"))
+        rope.setdefault("original_max_position_embeddings", trained)
+    theta = rope.pop("rope_theta", content.get("rope_theta", _DEFAULTS["rope_theta"]))
+    return {"rope_theta": theta, "rope_scaling": None if rope == {"rope_type": "default"} else rope}
+
+
+def _check_rope(rope: dict[str, Any]) -> None:
+    kind = str(rope.get("rope_type"))
+    if kind not in _ROPES:
+        raise UserError(f"rope_type is {json.dumps(kind)}; picochat computes default, {', '.join(_ROPES)}")
+    known = (*_ROPES[kind], *(_YARN_MAY if kind == "yarn" else ()))
+    for name in {*_ROPES[kind], *rope} - {"rope_type"}:
+        value = rope.get(name)
+        if name not in known or not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"{name} of the rope_type {kind} is {json.dumps(value)}, which picochat does not compute")
 
 
 def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[str, Any]:
@@ -218,55 +234,22 @@ def config_json(config: DecoderConfig, dtype: str, ids: dict[str, int]) -> dict[
     }
 
 
-def _rope(file: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """rope_theta and rope_scaling: transformers 5 has both in rope_parameters, 4 had them side by side."""
-    rope: dict[str, Any] = {}
-    for name in ("rope_scaling", "rope_parameters"):
-        if not isinstance(content.get(name), dict | None):
-            raise UserError(f"{file}: {name} must be an object, not {json_kind(content[name])}")
-        rope |= content.get(name) or {}
-    rope = {name: value for name, value in rope.items() if value is not None}
-    if rope.get("partial_rotary_factor") == 1:
-        del rope["partial_rotary_factor"]
-    rope_type = rope.setdefault("rope_type", rope.pop("type", "default"))
-    rope.pop("type", None)
-    theta = rope.pop("rope_theta", content.get("rope_theta", _DEFAULTS["rope_theta"]))
-    if rope_type in ("llama3", "yarn"):
-        trained = content.get("original_max_position_embeddings", content.get("max_position_embeddings"))
-        rope.setdefault("original_max_position_embeddings", trained)
-    return {"rope_theta": theta, "rope_scaling": None if rope == {"rope_type": "default"} else rope}
-
-
-def _check_rope(rope: dict[str, Any]) -> None:
-    """Refuse positions that the decoder does not compute."""
-    kind = rope.get("rope_type")
-    needed, allowed = _ROPES.get(str(kind), ((), ()))
-    if not needed:
-        raise UserError(f"rope_type is {json.dumps(kind)}; picochat computes default, {', '.join(_ROPES)}")
-    for name in rope.keys() - {"rope_type"} | {*needed}:
-        value = rope.get(name)
-        if name not in (*needed, *allowed) or not isinstance(value, int | float) or (name in needed and not value > 0):
-            found = json.dumps(value) if name in rope else "missing"
-            raise UserError(f"{name} of the rope_type {kind} is {found}, which picochat does not compute")
-
-
 def find_model(name: str | Path) -> Path:
-    """The folder of a model; one of the Hugging Face hub (owner/name, owner/name@revision) is fetched."""
-    folder, match = Path(name), _HUB.fullmatch(str(name))
-    if folder.exists() or not match or Path(str(name).split("/")[0]).exists():
+    """The folder of a model; one of the Hugging Face hub (owner/name) is fetched."""
+    folder = Path(name)
+    if folder.exists() or not _HUB.fullmatch(str(name)) or folder.parent.exists():
         return folder
     try:
         from huggingface_hub import hf_hub_download, snapshot_download
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError:
         raise UserError(f"there is no folder {name}; for models of the hub: pip install 'picochat[hub]'") from None
-    place: dict[str, Any] = {"repo_id": match[1], "revision": match[2]}
     try:
         try:
-            read_config(Path(hf_hub_download(filename="config.json", **place)).parent)  # before gigabytes are fetched
+            read_config(Path(hf_hub_download(str(name), "config.json")).parent)  # before gigabytes are fetched
         except EntryNotFoundError:
-            hf_hub_download(filename=ADAPTER_CONFIG, **place)
-        return Path(snapshot_download(allow_patterns=_FILES, **place))
+            hf_hub_download(str(name), ADAPTER_CONFIG)
+        return Path(snapshot_download(str(name), allow_patterns=_FILES))
     except (OSError, ValueError) as error:  # the hub's own errors are OSErrors
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"there is no folder {name}, and the hub does not give it: {reason}") from error

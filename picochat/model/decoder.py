@@ -84,11 +84,8 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Hidden states [B, T, hidden_size] after the last norm; `logits` turns them into scores.
 
-        Args:
-            input_ids: [B, T].
-            position_ids: [B, T], restarting with every document; None: 0, 1, 2, …
-            document_ids: [B, T], which attention does not leave; None: every row is one document.
-            cu_seqlens: where they begin, as in `Batch`; None: found in document_ids.
+        For the arguments see `Batch`. Without position_ids they are 0, 1, 2, …, and without document_ids every row is
+        one document; cu_seqlens are found in document_ids where they are not given.
         """
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)

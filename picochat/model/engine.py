@@ -23,9 +23,6 @@ class Decoding:
         top_p: nucleus sampling: sample among the fewest most likely tokens that hold this share of the probability.
         seed: of the sampling.
         batch_size: prompts answered together; changes the speed, never a reply.
-
-    Raises:
-        UserError: a setting out of range, or `top_k` or `top_p` at temperature 0, where they would have no effect.
     """
 
     max_new_tokens: int = 256
@@ -36,20 +33,21 @@ class Decoding:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "batch_size", "top_k"):
-            value = getattr(self, name)
-            self._require(name, value is None or value >= 1, "at least 1")
-        self._require("temperature", 0 <= self.temperature < float("inf"), "0 (greedy) or above")
-        self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1")
-        self._require("seed", self.seed >= 0, "0 or above")
-        for name in ("top_k", "top_p"):
-            sampled = self.temperature > 0 or getattr(self, name) is None
-            self._require(name, sampled, "left out at temperature 0 (--temperature), which samples nothing")
-
-    def _require(self, name: str, fulfilled: bool, range_of_values: str) -> None:
-        if not fulfilled:
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{name} ({flag}) is {getattr(self, name)}; it must be {range_of_values}")
+        k, p, sampled = self.top_k, self.top_p, self.temperature > 0
+        ranges = (
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < float("inf"), "0 (greedy) or above"),
+            ("top_k", k is None or k >= 1, "at least 1"),
+            ("top_p", p is None or 0 < p <= 1, "above 0 and at most 1"),
+            ("seed", self.seed >= 0, "0 or above"),
+            ("top_k", k is None or sampled, "left out at temperature 0 (--temperature), which samples nothing"),
+            ("top_p", p is None or sampled, "left out at temperature 0 (--temperature), which samples nothing"),
+        )
+        for name, fits, wanted in ranges:
+            if not fits:
+                flag = name.replace("_", "-")
+                raise UserError(f"{name} (--{flag}) is {getattr(self, name)}; it must be {wanted}")
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,6 @@ def load_model(
         device: cpu, cuda, mps, or auto for the best there is.
         precision: auto is float32. Only float32 makes replies independent of the batch size: in half precision two
             tokens that are nearly as likely may change places with the rows beside them.
-
-    Raises:
-        UserError: an unreadable folder, another tokenizer, or a device or precision that there is not.
     """
     config_of(find_model(checkpoint))  # refused before torch is imported
     import torch
@@ -99,11 +94,10 @@ def pick_device(device: str) -> str:
     """Resolve "auto", and refuse a device that this machine does not have."""
     import torch
 
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if here[name])
-    if here.get(device.partition(":")[0], False):
-        with suppress(RuntimeError):  # cuda:7 of two, cpu:x: refused below
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    with suppress(RuntimeError, AssertionError):  # cuda:7 of two, cpu:x, a build without CUDA: refused below
+        if device.partition(":")[0] in ("cpu", "cuda", "mps"):
             torch.empty(0, device=device)
             return device
     raise UserError(f"--device {device} is not available on this machine; use --device auto")

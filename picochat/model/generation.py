@@ -37,13 +37,10 @@ def generate(
     *,
     progress: bool = False,
 ) -> list[Reply]:
-    """Continue every prompt; replies come in the order of the prompts.
+    """Continue every prompt (ids of `ChatTokenizer.render(…, add_generation_prompt=True)`), in their order.
 
-    Prompts are ids, as `ChatTokenizer.render(…, add_generation_prompt=True)` gives them. Float32 weights make replies
-    independent of the batch size but for exact ties.
-
-    Raises:
-        UserError: an empty prompt, one that fills the model's context, or non-finite scores.
+    Float32 weights make replies independent of the batch size but for exact ties. UserError: an empty prompt, one that
+    fills the model's context, or non-finite scores.
     """
     decoding = decoding or Decoding()
     check_prompts(decoder.config, prompts)

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.model.attention import isolate, rotary_table
-from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, lora_scale, merge_lora
 
 
@@ -46,29 +45,25 @@ class Weights:
         self.embedding = decoder.model.embed_tokens.weight
         self.norm = decoder.model.norm.weight
         self.head = decoder.lm_head.weight
-        named = merge_lora(dict(decoder.named_parameters()), lora_scale(decoder))
-        self.layers = [
-            _layer(named, f"model.layers.{number}.", config, rotary)
-            for number, rotary in enumerate(config.rotary_layers)
-        ]
-
-
-def _layer(named: dict[str, Tensor], at: str, config: DecoderConfig, rotary: bool) -> _Layer:
-    attention = [named[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"]
-    biases = [named[f"{at}self_attn.{name}_proj.bias"] for name in "qkv" if config.qkv_bias]
-    heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
-    norms = [named[f"{at}self_attn.{name}_norm.weight"].expand(n, -1) for name, n in heads.items() if config.qk_norm]
-    return _Layer(
-        norm=named[f"{at}input_layernorm.weight"],
-        qkv=torch.cat(attention),
-        bias=torch.cat(biases) if biases else None,
-        head_norm=torch.cat(norms) if norms else None,
-        rotary=rotary,
-        out=named[f"{at}self_attn.o_proj.weight"],
-        mlp_norm=named[f"{at}post_attention_layernorm.weight"],
-        gate_up=torch.cat([named[f"{at}mlp.gate_proj.weight"], named[f"{at}mlp.up_proj.weight"]]),
-        down=named[f"{at}mlp.down_proj.weight"],
-    )
+        heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
+        state = merge_lora(dict(decoder.named_parameters()), lora_scale(decoder))
+        self.layers = []
+        for number, rotary in enumerate(config.rotary_layers):
+            at = f"model.layers.{number}."
+            own = {name.removeprefix(at): weight for name, weight in state.items() if name.startswith(at)}
+            norms = [own[f"self_attn.{q}_norm.weight"].expand(n, -1) for q, n in heads.items() if config.qk_norm]
+            layer = _Layer(
+                norm=own["input_layernorm.weight"],
+                qkv=torch.cat([own[f"self_attn.{q}_proj.weight"] for q in "qkv"]),
+                bias=torch.cat([own[f"self_attn.{q}_proj.bias"] for q in "qkv"]) if config.qkv_bias else None,
+                head_norm=torch.cat(norms) if norms else None,
+                rotary=rotary,
+                out=own["self_attn.o_proj.weight"],
+                mlp_norm=own["post_attention_layernorm.weight"],
+                gate_up=torch.cat([own["mlp.gate_proj.weight"], own["mlp.up_proj.weight"]]),
+                down=own["mlp.down_proj.weight"],
+            )
+            self.layers.append(layer)
 
 
 class Session:

@@ -13,6 +13,7 @@ whose positions both continue the prompt's, a token sees:
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.nn.utils.rnn import pad_sequence
 
 from picochat.errors import UserError
-from picochat.model.attention import MaskAttention
+from picochat.model.attention import attend
 from picochat.model.decoder import Decoder
 from picochat.model.generation import NON_FINITE, check_prompts
 from picochat.model.tokenizer import ChatTokenizer
@@ -87,10 +88,8 @@ def choice_scores(
     """Log-likelihood, in nats, of each choice (a text) as the continuation of its prompt (ids).
 
     Where one choice begins as another does ("1" and "12"), each of that prompt's choices is followed by the end of the
-    turn: without it the longer one could never be the likelier.
-
-    Raises:
-        UserError: an empty prompt or choice, a prompt that fills the context, or non-finite scores.
+    turn: without it the longer one could never be the likelier. UserError: an empty prompt or choice, a prompt that
+    fills the context, or non-finite scores.
     """
     check_prompts(decoder.config, prompts)
     branches = []
@@ -124,7 +123,7 @@ def _branch_scores(decoder: Decoder, prompts: list[list[int]], branches: list[li
     earlier = torch.ones(part.shape[1], part.shape[1], dtype=torch.bool, device=device).tril()
     seen = ((part[:, :, None] == part[:, None, :]) | (part == 0)[:, None, :]) & earlier
     read, places = (pad_sequence(rows, True).to(device) for rows in (ids, positions))
-    hidden = decoder.model.forward(read, places, MaskAttention(seen[:, None]))  # not compiled: lengths differ
+    hidden = decoder.model.forward(read, places, partial(attend, mask=seen[:, None]))  # not compiled: lengths differ
     scores = []
     for row, (prompt, choices) in enumerate(zip(prompts, branches, strict=True)):
         begin, own = len(prompt), []

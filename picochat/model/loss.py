@@ -29,11 +29,8 @@ def supervised_nll(
 ) -> Tensor:
     """Negative log-likelihood [n], in nats, of every supervised position in row-major order; float32.
 
-    Args:
-        hidden: [B, T, hidden_size] of `Decoder.forward`.
-        labels: [B, T], already shifted; positions with `IGNORE_INDEX` are left out.
-        logits_at_once: entries of logits beyond which rows are taken in chunks.
-        supervised: [n] places of labels in the flattened batch; None: found in labels.
+    ``hidden`` [B, T, hidden_size] is that of `Decoder.forward`; ``labels`` [B, T] and ``supervised`` [n] (None: found
+    in the labels) are those of a `Batch`. More than ``logits_at_once`` entries of logits are taken in chunks.
     """
     flat = labels.flatten()
     if supervised is None:
@@ -56,12 +53,8 @@ def _nll(decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
 def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
     """The losses of the E examples of a batch, in its order, from the ``nll`` [n] of its supervised positions.
 
-        document_ids    1   1   1   2   2   0         nll   .5  .1  .3
-        labels       -100   b END   c END  -100   ►   {"nll": [.6, …], "tokens": [2, …], "lanes": [4, …]}
-
-    Returns:
-        nll [E] float32, the sum of each example in nats; tokens [E], its supervised tokens; lanes [E], index into the
-        datamodule's `lanes`.
+    document_ids    1   1   1   2   2   0         nll   .5  .1  .3 .2                sums in nats
+    labels       -100   b END   c END  -100   ►   {"nll": [.6, .5], "tokens": [2, 2], "lanes": [4, 0]}
     """
     row = torch.arange(len(batch.labels), device=nll.device)[:, None] * (batch.labels.shape[1] + 1)
     example, lane = (ids.flatten()[batch.supervised] for ids in (row + batch.document_ids, batch.lane_ids))
@@ -71,10 +64,7 @@ def by_example(nll: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 class LaneLoss(Metric):
-    """Negative log-likelihood per supervised token, in all and for each of the ``lanes`` that `lane_ids` index.
-
-    Sums (of this ``dtype``) are reduced over ranks, means are not.
-    """
+    """Negative log-likelihood per supervised token, in all and for each of the ``lanes`` that `lane_ids` index."""
 
     higher_is_better = False
     full_state_update = False
@@ -85,7 +75,7 @@ class LaneLoss(Metric):
         super().__init__()
         self.lanes = lanes
         for name in ("nll", "tokens"):
-            self.add_state(name, torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(len(lanes), dtype=dtype), dist_reduce_fx="sum")  # of all ranks
 
     def update(self, nll: Tensor, lane_ids: Tensor) -> None:
         """Add supervised positions: nll [n] in nats, lane_ids [n]."""

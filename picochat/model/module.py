@@ -53,9 +53,6 @@ class ChatModule(LightningModule):
         weights_dtype: number format of the model folders; null keeps the checkpoint's.
         lora_rank: train thin matrices of this rank beside the checkpoint's frozen ones (LoRA); null trains all weights.
         lora_alpha: scale of their product, times the rank; null is twice the rank.
-
-    Raises:
-        UserError: the checkpoint does not exist, or its tokenizer is not the data's.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class ChatModule(LightningModule):
             raise UserError(f"model.lora_rank is {lora_rank}; it needs a number from 1 and a model.checkpoint to adapt")
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
-        self._compiling_since = 0.0
+        self._began = 0.0
         self._folder = find_model(checkpoint) if checkpoint is not None else None
         if self._folder is not None:
             if not self._folder.is_dir():
@@ -101,9 +98,8 @@ class ChatModule(LightningModule):
         data = getattr(self._trainer, "datamodule", None)
         if data is None:
             raise UserError(
-                "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); with loaders alone "
-                "or under Fabric train picochat.model.decoder.Decoder, and load a last.ckpt's model folder (`picochat "
-                "export`)"
+                "ChatModule needs a datamodule: trainer.fit(module, datamodule=ChatDataModule(…)); without one train "
+                "picochat.model.decoder.Decoder, and load a last.ckpt's model folder (`picochat export`)"
             )
         return data
 
@@ -179,6 +175,7 @@ class ChatModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Say how large the model is, and before the first step whether the plan's bytes exceed the device's."""
+        self._began = time.perf_counter()
         trainer, strategy, config = self.trainer, self.trainer.strategy, self.decoder.config
         with strategy.precision_plugin.forward_context():  # autocast decides it too
             backend = self.decoder.attention_backend()
@@ -197,15 +194,11 @@ class ChatModule(LightningModule):
         if warning := memory_warning(config, setup, memory_of(strategy.root_device)):
             rank_zero_warn(warning)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        if self.compile_decoder and not self._compiling_since:
-            self._compiling_since = time.perf_counter()
-
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self._compiling_since > 0:
-            seconds = time.perf_counter() - self._compiling_since
-            rank_zero_info(f"model.compile: the first batch took {seconds:.0f} s, compilation included")
-            self._compiling_since = -1.0  # logged once
+        if self.compile_decoder and self._began:
+            seconds = time.perf_counter() - self._began
+            rank_zero_info(f"model.compile: the first batch came after {seconds:.0f} s, compilation included")
+        self._began = 0.0
 
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood [n] of the supervised positions, in row-major order, in nats."""

@@ -67,10 +67,8 @@ def shard_module(module: Any, strategy: ModelParallelStrategy) -> None:
 
 
 def shard(decoder: Decoder, mesh: DeviceMesh, *, half: bool) -> None:
-    """Shard a decoder in place over a one-dimensional mesh of all ranks.
-
-    With ``half`` blocks are gathered in bfloat16, as autocast would convert them anyway.
-    """
+    """Shard a decoder in place over a one-dimensional mesh of all ranks; ``half`` gathers blocks in bfloat16, to which
+    autocast would convert them anyway."""
     blocks = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )

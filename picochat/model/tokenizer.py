@@ -21,26 +21,15 @@ from tokenizers import Tokenizer
 
 from picochat.errors import UserError
 from picochat.files import sha256_text, write_files
-from picochat.model.turns import (
-    ROLES,
-    SPECIAL_TOKENS,
-    ChatTemplate,
-    default_template,
-    join,
-    own_template,
-    tokenizer_config,
-)
+from picochat.model.turns import ROLES, SPECIAL_TOKENS, ChatTemplate, join, own_template, saved_template
 from picochat.strict_json import read_json_object
 
 T = TypeVar("T")
 _ANCHOR = "\ue000"
 _TYPED = (" Ab  é🙂\n\tعمر 12", "<|im_start|>user\n<|im_end|> <|endoftext|>")  # what every tokenizer must give back
-_BESIDE = (  # files beside a tokenizer.json that belong to it; they are kept as they are
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
+_BESIDE = (  # files that belong to a tokenizer.json, and are kept as they are
+    *("tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"),
+    *("added_tokens.json", "generation_config.json"),
 )
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # the first that there is, else the eos_token
 _AT_ONCE, _CHARACTERS_AT_ONCE = 8192, 1 << 20  # encode_batch keeps every Encoding of a call alive, 200 bytes a token
@@ -79,14 +68,10 @@ class ChatTokenizer:
 
     Attributes:
         document_start: ids before a document of the base stage.
-        bos_id, pad_id: the ids that begin a text, for programs that ask for one, and that fill rows.
-        end_id: the id after every reply.
+        bos_id, pad_id, end_id: the ids that begin a text, fill rows, and end every reply.
         stop_ids: ids at which a reply ends: ``end_id`` and every other control token of turns.
         fingerprint: sha256 of ``content``; a checkpoint remembers it.
         chat_template: Jinja text that renders conversations as `render` does.
-
-    Raises:
-        UserError: not a tokenizer, or one whose turns picochat cannot write.
     """
 
     def __init__(
@@ -115,8 +100,7 @@ class ChatTokenizer:
             for name, value in settings.items()
             if value and name.endswith("_token")
         }
-        source = self.files.get("chat_template.jinja") or default_template(settings.get("chat_template"))
-        source = source or own_template(self._ids, origin)
+        source = self.files.get("chat_template.jinja") or saved_template(settings) or own_template(self._ids, origin)
         if thinking is not None:
             if "enable_thinking" not in source:
                 raise UserError(f"thinking is {thinking}, and the template of {origin} knows no thoughts; leave it out")
@@ -155,12 +139,8 @@ class ChatTokenizer:
         """Load a ``tokenizer.json``, or the one in a model folder, with the files that belong to it."""
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         try:
-            # newline="": the fingerprint is that of the file's bytes, whatever ends its lines
-            with file.open(encoding="utf-8", newline="") as opened:
-                content = opened.read()
-            files = {
-                name: (file.parent / name).read_text("utf-8") for name in _BESIDE if (file.parent / name).is_file()
-            }
+            content = file.read_bytes().decode()  # with the ends of its lines, for the fingerprint
+            files = {n: (file.parent / n).read_text("utf-8") for n in _BESIDE if (file.parent / n).is_file()}
         except OSError as error:
             remedy = "make one with `picochat tok train --dataset-pack PACK --vocab-size 512 --out tokenizer.json`"
             raise UserError(f"cannot read the tokenizer {file}: {error.strerror}; {remedy}") from error
@@ -182,15 +162,11 @@ class ChatTokenizer:
         return text
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> Rendered:
-        """Turn a conversation into ids and their loss mask.
+        """Turn a conversation into ids and their loss mask; UserError for roles that the template refuses.
 
-        Args:
-            messages: ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.
-                Replies are learnt, unless a message's ``weight`` (0 or 1) says otherwise. One "text" is a document.
-            add_generation_prompt: end with the opening of an assistant turn.
-
-        Raises:
-            UserError: an unknown role, a system message that is not the first, or roles that the template refuses.
+        Messages are ``{"role": "system" | "user" | "assistant", "content": text}``; a system message comes first.
+        Replies are learnt, unless a message's ``weight`` (0 or 1) says otherwise. One "text" is a document.
+        ``add_generation_prompt`` ends it with the opening of an assistant turn.
         """
         return self.render_batch([messages], add_generation_prompt)[0]
 
@@ -220,10 +196,20 @@ class ChatTokenizer:
         """Write ``tokenizer.json`` and the files beside it into a folder; another maker's as they were."""
         used = (self.bos_id, self.end_id, self.pad_id, *self.stop_ids)
         bos, end, pad, *stops = map(self._tokenizer.id_to_token, used)
-        anchor = join(self.turns.parts(("user",), True), [_ANCHOR]).rpartition(_ANCHOR)[2]
-        named = {"bos_token": bos, "eos_token": end, "pad_token": pad}
-        own = {"tokenizer_config.json": tokenizer_config(named, self.chat_template, anchor, stops)}
-        files = {**own, **self.files, "tokenizer.json": self.content}
+        opening = join(self.turns.parts(("user",), True), [_ANCHOR]).rpartition(_ANCHOR)[2]
+        reply = {"content": {"close": stops, "content": "text"}}
+        own = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": bos,
+            "eos_token": end,
+            "pad_token": pad,
+            "clean_up_tokenization_spaces": False,
+            "chat_template": self.chat_template,
+            # by which `transformers serve` finds a reply
+            "response_template": {"defaults": {"role": "assistant"}, "start_anchor": opening, "fields": reply},
+        }
+        config = json.dumps(own, indent=2, ensure_ascii=False) + "\n"
+        files = {"tokenizer_config.json": config, **self.files, "tokenizer.json": self.content}
         write_files({Path(folder) / name: text for name, text in files.items() if name != "generation_config.json"})
 
     def write(self, path: str | Path) -> None:

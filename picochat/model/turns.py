@@ -17,7 +17,7 @@ import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from operator import methodcaller
 from typing import Any, NamedTuple
 
@@ -65,29 +65,19 @@ class Part(NamedTuple):
 
 
 class ChatTemplate:
-    """A chat template in Jinja, and the parts that it writes.
+    """A chat template in Jinja, and the parts that it writes; UserError for what is none, or cannot be followed.
 
     ``named`` are the variables that it reads (bos_token, enable_thinking, …), ``origin`` is for error messages.
-
-    Raises:
-        UserError: not a template, or one that changes messages in a way that no mark shows.
     """
 
     def __init__(self, source: str, control: Collection[str], named: Mapping[str, Any], origin: str) -> None:
         self.source, self._named, self._origin = source, named, origin
         tokens = sorted(control, key=len, reverse=True)
         self._control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
-        self._parts: dict[tuple[tuple[str, ...], bool], list[Part]] = {}
+        self.parts = cache(self._cut)
         self._prove()
         asked, thought = ("user", "assistant"), ["", "a</think>b"]
         self.splits_thoughts = join(self.parts(asked, False), thought) != self.render(asked, thought, False)
-
-    def parts(self, roles: tuple[str, ...], add_generation_prompt: bool) -> list[Part]:
-        """The parts of a conversation of these roles."""
-        key = roles, add_generation_prompt
-        if key not in self._parts:
-            self._parts[key] = self._cut(roles, add_generation_prompt)
-        return self._parts[key]
 
     def render(self, roles: Sequence[str], contents: Sequence[str], add_generation_prompt: bool) -> str:
         """What the template itself makes of a conversation."""
@@ -124,6 +114,7 @@ class ChatTemplate:
         return UserError(f"the chat template of {self._origin} {why}")
 
     def _cut(self, roles: tuple[str, ...], prompt: bool) -> list[Part]:
+        """The parts of a conversation of these roles, with the generation prompt or without."""
         pieces, order = self._pieces(roles, prompt)
         parts: list[Part] = []
         for place, text in enumerate(pieces):
@@ -203,22 +194,20 @@ def _marks(roles: Sequence[str]) -> list[str]:
     return [_MARK.format(number) for number in range(len(roles))]
 
 
-def default_template(value: Any) -> str | None:
+def saved_template(settings: Mapping[str, Any]) -> str | None:
     """The chat_template of a tokenizer_config.json: one text, or several by name."""
+    value = settings.get("chat_template")
     if isinstance(value, list):
         value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
     return value if isinstance(value, str) else None
 
 
 def own_template(control: Collection[str], origin: str) -> str:
-    """The template that a tokenizer without one serves by its control tokens.
+    """The template that a tokenizer without one serves by its control tokens; UserError, naming ``origin``, for others.
 
-        picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
-        ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
-        Llama 3     <|begin_of_text|><|start_header_id|>user<|end_header_id|>\\n\\nWhat is 2 + 3?<|eot_id|>…
-
-    Raises:
-        UserError: none that picochat knows; ``origin`` names the tokenizer.
+    picochat    <|bos|><|user|>What is 2 + 3?<|end|><|assistant|>Final answer: 5<|end|>
+    ChatML      <|im_start|>user\\nWhat is 2 + 3?<|im_end|>\\n<|im_start|>assistant\\nFinal answer: 5<|im_end|>\\n
+    Llama 3     <|begin_of_text|><|start_header_id|>user<|end_header_id|>\\n\\nWhat is 2 + 3?<|eot_id|>…
     """
     for start, before, after, end, line in _OWN:
         tokens = {*re.findall(r"<\|\w+\|>", " ".join((start, *(before + role + after for role in ROLES), end)))}
@@ -234,21 +223,3 @@ def own_template(control: Collection[str], origin: str) -> str:
         f"{origin} has no chat template and no turn tokens that picochat knows ({' '.join(SPECIAL_TOKENS)}, those of "
         f"ChatML or of Llama 3); it has {found}. Put the template of its chat model beside it (chat_template.jinja)"
     )
-
-
-def tokenizer_config(named: Mapping[str, str], template: str, anchor: str, ends: Sequence[str]) -> str:
-    """The text of a tokenizer_config.json, by which transformers reads a tokenizer of ours.
-
-    Args:
-        named: bos_token, eos_token and pad_token by name.
-        anchor: what stands before a reply, and ``ends`` what may end it: so `transformers serve` finds it.
-    """
-    fields = {"content": {"close": list(ends), "content": "text"}}
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        **named,
-        "clean_up_tokenization_spaces": False,
-        "chat_template": template,
-        "response_template": {"defaults": {"role": "assistant"}, "start_anchor": anchor, "fields": fields},
-    }
-    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"

@@ -30,9 +30,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
     """Learn a byte-level vocabulary of exactly ``vocab_size`` tokens; ``texts`` are streamed, never held.
 
     Beside bytes and control tokens it has BPE's merges or, ``whole_words``, the words that spare the most tokens.
-
-    Raises:
-        UserError: ``vocab_size`` is below 262, or above what the texts can fill; the message names what can be reached.
+    UserError: ``vocab_size`` is below 262, or above what the texts can fill; it names what can be reached.
     """
     if vocab_size < SMALLEST:
         parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"

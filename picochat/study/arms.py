@@ -33,20 +33,13 @@ REST = "rest"  # rows of no lane of the study: in every run
 
 @dataclass(frozen=True)
 class Run:
-    """One training, from a checkpoint to evaluated replies.
+    """One training, from a checkpoint to evaluated replies."""
 
-    Attributes:
-        name: of its arm; runs of one arm differ by their seeds.
-        start: the model folder that it starts from.
-        stages: `picochat train` or `picochat fit` lines, without folders and starting checkpoints.
-        evaluate: the `picochat eval chat` line, without checkpoint and folder.
-    """
-
-    name: str
+    name: str  # of its arm; runs of one arm differ by their seeds
     seed: int
-    start: str
-    stages: tuple[tuple[str, ...], ...]
-    evaluate: tuple[str, ...]
+    start: str  # model folder
+    stages: tuple[tuple[str, ...], ...]  # `picochat train` or `fit` lines, without folders and starting checkpoints
+    evaluate: tuple[str, ...]  # the `picochat eval chat` line, without checkpoint and folder
 
 
 class LaneRows(NamedTuple):
@@ -64,7 +57,7 @@ def lane_of(tags: Mapping[str, str], lanes: Sequence[str]) -> str | None:
 
 
 def all_lanes(chat: Path) -> list[str]:
-    """The categories of chat rows, in the order in which they come."""
+    """The categories of chat rows, in their order."""
     found = dict.fromkeys(row.get("category") for _, row in iter_rows(chat, "chat"))
     if None in found:
         raise UserError(f"{chat} has rows without a category; name the study's lanes, or tag the rows")

@@ -36,39 +36,30 @@ _PRODUCTS = {3: (), 4: ("0123",), 5: ("01234",), 6: ("0123", "0145"), 7: ("0126"
 
 @dataclass(frozen=True)
 class Design:
-    """What to train: a row of `signs` a run, a column a lane (1 in, -1 out, 0 half of its rows).
-
-    Runs of one number in `seeds` share the order of data and the initial weights.
-    """
+    """What to train."""
 
     lanes: tuple[str, ...]
-    signs: tuple[tuple[int, ...], ...]
-    seeds: tuple[int, ...]
+    signs: tuple[tuple[int, ...], ...]  # a row a run, a column a lane: 1 in, -1 out, 0 half of its rows
+    seeds: tuple[int, ...]  # runs of one number share the order of data and the initial weights
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What a study will see, in the unit of σ: an effect's standard error, and effects seen with 80 % power."""
+    """What a study will see, in the unit of σ."""
 
-    error: float
+    error: float  # standard error of an effect
     freedom: float
-    one_test: float
-    holm: float
+    one_test: float  # the effect seen with 80 % power
+    holm: float  # the same, with all declared effects tested
 
 
 def make_design(
     lanes: Sequence[str], *, arms: int | None = None, interactions: bool = False, centre: int = 2, full: int = 2
 ) -> Design:
-    """A balanced array for these lanes, and replicates.
+    """A balanced array for these lanes in so many arms (the fewest that suffice by default), and replicates.
 
-    Args:
-        lanes: names, up to 16 (11 with `interactions`, in 128 arms).
-        arms: 8 (up to 4 lanes), 16 (8), 24 (12) or 32 (16); the fewest that suffice by default.
-        interactions: resolution V, which tells pairs of lanes apart: 8 arms for 3, 16 for 5, 32 for 6, 64 for 8.
-        centre, full: further runs with half of every lane, and with all of every lane.
-
-    Raises:
-        UserError: more lanes than the arms can tell apart.
+    With `interactions` it is of resolution V, which tells pairs of lanes apart. `centre` and `full` are further runs
+    with half of every lane, and with all of every lane. UserError: more lanes than the arms can tell apart.
     """
     sizes = {2**free: free + len(more) for free, more in _PRODUCTS.items()} if interactions else _FOLDED
     enough = [size for size, most in sizes.items() if 0 < len(lanes) <= most]
@@ -105,10 +96,8 @@ def noise_columns(signs: ArrayLike) -> Array:
 def contrasts(signs: ArrayLike, *, interactions: bool = False) -> Array:
     """Weights of the runs in each effect (effects, R): lanes, pairs, curvature; any set of arms, orthogonal or not.
 
-    Least squares over the arms, each of which counts once however many runs it has.
-
-    Raises:
-        UserError: the arms do not tell the effects apart.
+    Least squares over the arms, each of which counts once however many runs it has. UserError: they do not tell the
+    effects apart.
     """
     arms, arm, runs = np.unique(np.asarray(signs, dtype=float), axis=0, return_inverse=True, return_counts=True)
     columns = model_columns(arms, interactions=interactions)
@@ -122,10 +111,7 @@ def contrasts(signs: ArrayLike, *, interactions: bool = False) -> Array:
 def precision(design: Design, sigma: float, cells: int) -> Precision:
     """What the design will see, before it runs.
 
-    Args:
-        design: of `make_design`.
-        sigma: run-to-run standard deviation of a lane's score as it is measured, luck of rows included.
-        cells: how many effects are declared.
+    `sigma` is the run-to-run standard deviation of a lane's score, luck of rows included; `cells` effects are declared.
     """
     lanes, columns = len(design.lanes), noise_columns(design.signs)
     error = sigma * float(np.linalg.norm(contrasts(design.signs)[:lanes], axis=1).max())

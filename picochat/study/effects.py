@@ -43,42 +43,28 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Effect:
-    """What a lane does to an eval lane, on - off, in the unit of the scores.
+    """What a lane does to an eval lane, on - off, in the unit of the scores."""
 
-    Attributes:
-        lane: trained; "a × b" is half the difference that b makes to the effect of a, "curvature" centre - mean arm.
-        on: the eval lane.
-        corrected: `p_value` by Holm's method where `declared`, by Benjamini and Hochberg's elsewhere.
-        found: `corrected` is at most 0.05, or 0.10 where not declared.
-        smallest_visible: what it would have found with 80 % power; None where the interval excludes 0.
-    """
-
-    lane: str
-    on: str
+    lane: str  # trained; "a × b" is half the difference that b makes to the effect of a, "curvature" centre - mean arm
+    on: str  # the eval lane
     value: float
     interval: Interval
     error: float
     freedom: float
     p_value: float
     declared: bool = False
-    corrected: float = 1.0
-    found: bool = False
-    smallest_visible: float | None = None
+    corrected: float = 1.0  # p_value by Holm's method where declared, by Benjamini and Hochberg's elsewhere
+    found: bool = False  # corrected is at most 0.05, or 0.10 where not declared
+    smallest_visible: float | None = None  # with 80 % power; None where the interval excludes 0
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What a study found.
+    """What a study found."""
 
-    Attributes:
-        cells: lanes × eval lanes, then pairs of lanes × eval lanes, then curvature.
-        noise: of runs, by eval lane, moderated over lanes.
-        same_arm: comparisons of two runs of one arm (A/A), and how many of them a test at 5 % calls different: by rows
-            alone, as with one run an arm, and with the runs' noise.
-    """
-
-    cells: tuple[Effect, ...]
-    noise: dict[str, runs.RunNoise]
+    cells: tuple[Effect, ...]  # lanes × eval lanes, then pairs of lanes × eval lanes, then curvature
+    noise: dict[str, runs.RunNoise]  # by eval lane, moderated over lanes
+    # comparisons of two runs of one arm (A/A); those that a test at 5 % calls different by rows alone; by runs too
     same_arm: tuple[int, int, int]
 
 
@@ -90,17 +76,10 @@ def estimate(
     declared: Iterable[tuple[str, str]] = (),
     interactions: bool = False,
 ) -> Effects:
-    """All effects of a study.
+    """All effects of a study, of pairs of lanes too with `interactions`, which need arms of resolution V.
 
-    Args:
-        lanes: trained, one a column of `signs`.
-        signs: a row a run: 1 in, -1 out, 0 half (R, L).
-        scores: of each eval lane, a unit of `by_lane`.
-        declared: (lane, eval lane) named before the runs; a lane on the eval lane of its own name always is.
-        interactions: pairs of lanes too; needs arms of resolution V.
-
-    Raises:
-        UserError: arms that do not tell the lanes apart, no arm that ran twice, or an unknown declared effect.
+    `scores` are a unit of `by_lane`; `declared` holds (lane, eval lane) named before the runs, to which that of each
+    lane on its own name is added. UserError: arms that do not tell the lanes apart, or none that ran twice.
     """
     weights, columns = contrasts(signs, interactions=interactions), noise_columns(signs)
     raw = [found for sums in scores.values() if (found := runs.run_noise(*sums, columns))]
@@ -109,10 +88,7 @@ def estimate(
     noise = dict(zip(scores, runs.moderate(raw), strict=True))
     names = [*lanes, *(f"{a} × {b}" for a, b in combinations(lanes, 2) if interactions)]
     names += [CURVATURE] if (np.asarray(signs) == 0).all(1).any() else []
-    for lane, on in (named := set(declared)):
-        if lane not in names or on not in scores:
-            raise UserError(f"declared effect of {lane} on {on}: one of them is not in this study")
-    named |= {(lane, lane) for lane in lanes}
+    named = {*declared, *((lane, lane) for lane in lanes)}
     cells = [
         replace(_effect(name, on, row, sums, noise[on]), declared=(name, on) in named)
         for name, row in zip(names, weights, strict=True)
@@ -122,12 +98,9 @@ def estimate(
 
 
 def by_lane(results: Sequence[Iterable[Result]]) -> dict[str, dict[str, Sums]]:
-    """Unit → eval lane → scores by run and problem; a unit that no row has is empty.
+    """Unit → eval lane → scores by run and problem; a row that some run lacks a verdict of has no points.
 
-    A row that some run lacks a verdict of has no points.
-
-    Raises:
-        UserError: a run lacks a row, or every row lacks a verdict.
+    UserError: a run lacks a row, or every row lacks a verdict.
     """
     tables: dict[str, Any] = {unit: defaultdict(lambda: defaultdict(dict)) for unit in (POINTS, NATS)}
     scored = [list(rows) for rows in results]
@@ -166,7 +139,7 @@ def _effect(lane: str, on: str, weights: Array, sums: Sums, noise: runs.RunNoise
 
 
 def correct(cells: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The cells, each with its place among those that are corrected with it."""
+    """The cells, with p-values corrected for one another."""
     p_values = runs.corrected([cell.p_value for cell in cells], [cell.declared for cell in cells])
     tests, made = sum(cell.declared for cell in cells), []
     for cell, p_value in zip(cells, p_values, strict=True):

@@ -15,7 +15,6 @@ half of a share at most. Where only one side is resolved, all others are the oth
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,8 +22,6 @@ from scipy.special import expit
 
 from picochat.blocks import Block, Table, Text
 from picochat.evidence.runs import smallest_visible
-from picochat.packs.profiles import Profile
-from picochat.packs.quotas import largest_remainder
 from picochat.study.design import Array, contrasts, noise_columns
 from picochat.study.effects import Effect, Sums, correct, effect_of
 
@@ -40,21 +37,13 @@ _DOUBTS = (
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where to go from a mixture.
+    """Where to go from a mixture."""
 
-    Attributes:
-        shares: of the draws, by lane; the present ones where no gain is resolved.
-        worth: of each lane: points of the mean score that a share of 1 would add, less the mean of all lanes.
-        gain: predicted, over new seeds; None where none is resolved.
-        seeds: runs of each mixture that would show such a gain with 80 % power, from 3 to 12.
-        rates: of each eval lane, by the surface: at the present shares and at the proposed ones.
-    """
-
-    shares: dict[str, float]
-    worth: tuple[Effect, ...]
-    gain: Effect | None = None
-    seeds: int = 0
-    rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    shares: dict[str, float]  # of the draws, by lane; the present ones where no gain is resolved
+    worth: tuple[Effect, ...]  # of each lane: points of the mean score that a share of 1 adds, less the mean lane's
+    gain: Effect | None = None  # predicted, over new seeds; None where none is resolved
+    seeds: int = 0  # runs of each mixture that would show such a gain with 80 % power, from 3 to 12
+    rates: Mapping[str, list[float]] = field(default_factory=dict)  # of each eval lane by the surface: now, proposed
 
 
 def propose(
@@ -73,7 +62,7 @@ def propose(
     rows = np.array([sizes.sum() for _, sizes in scores.values()])
     logits = np.log((passed + 0.5) / (rows - passed + 0.5))  # the halves keep them finite
     luck = passed * (rows - passed) / rows * (1 / (passed + 0.5) + 1 / (rows - passed + 0.5)) ** 2
-    runs = Runs(logits, luck, signs)
+    runs = _Runs(logits, luck, signs)
     full = (np.asarray(signs) == 1).all(1) / (np.asarray(signs) == 1).all(1).sum()
     slope = _slope(full @ logits)
     pairs = [list(pair) for pair in combinations(range(len(share)), 2)] if interactions else []
@@ -106,20 +95,15 @@ def propose(
         return Proposal(dict(shares), worth)
     noise = runs.effect("", np.outer(full, slope)).error / np.linalg.norm(full)  # of a run's mean score
     enough = (n for n in range(3, 12) if smallest_visible(noise * (2 / n) ** 0.5, 2 * n - 2) <= abs(value))
-    rates = expit(np.column_stack((full @ logits, (full + change) @ logits))).tolist()
     proposed = dict(zip(shares, (share * parts).tolist(), strict=True))
-    return Proposal(
-        proposed, worth, gain, next(enough, 12), {lane: (a, b) for lane, (a, b) in zip(scores, rates, strict=True)}
-    )
+    rates = expit(np.column_stack((full @ logits, (full + change) @ logits))).tolist()
+    return Proposal(proposed, worth, gain, next(enough, 12), dict(zip(scores, rates, strict=True)))
 
 
-class Runs:
-    """How runs differ beyond their arms.
+class _Runs:
+    """How runs differ beyond their arms: values of each run and eval lane (R, J), with their variance from rows alone.
 
-    Args:
-        values: of each run and eval lane (R, J).
-        luck: their variance from rows alone (R, J); where it is above that of the runs that show the noise, it counts.
-        signs: a row a run.
+    Where that is above the variance of the runs that show the noise, it counts.
     """
 
     def __init__(self, values: Array, luck: Array, signs: ArrayLike) -> None:
@@ -161,31 +145,14 @@ def proposal_blocks(shares: Mapping[str, float], found: Proposal, lanes: int, co
     ]
 
 
-def verdict_blocks(compared_with: str, effects: Sequence[Effect], lanes: int) -> list[Block]:
-    """Whether arms are better than the first of them in the mean of the eval lanes."""
+def mean_blocks(first: str, arms: Sequence[str], signs: ArrayLike, scores: Mapping[str, Sums]) -> list[Block]:
+    """Whether arms are better than the first of them in the mean of the eval lanes, which a proposal is to raise."""
+    means = np.mean([cells.sum(1) / sizes.sum() for cells, sizes in scores.values()], axis=0)[:, None]
+    runs = _Runs(means, np.zeros(means.shape), signs)
+    effects = correct([runs.effect(arm, row[:, None]) for arm, row in zip(arms, contrasts(signs), strict=True)])
     said = [f"{one.lane}: {_points(one)} points{'' if one.found else ', not resolved'}" for one in effects]
-    return [Text(said, "list", title=f"In the mean of {lanes} eval lanes, less {compared_with}")]
-
-
-def scaled(mixture: Profile, parts: Mapping[str, float]) -> dict[str, Any]:
-    """The mixture file in which the share of each lane or component named in `parts` is so many times what it was."""
-    table = mixture.described()["components"]
-    for component in table:
-        for name, lane in component["lanes"].items():
-            times = parts.get(name, parts.get(component["name"], 1.0))
-            lane["share"] = component["weight"] * lane["share"] * times
-            lane |= {key: str(mixture.file(lane[key]).resolve()) for key in ("file", "eval_file") if key in lane}
-        component["weight"] = sum(lane["share"] for lane in component["lanes"].values())
-        for name, share in _rounded({name: lane["share"] for name, lane in component["lanes"].items()}).items():
-            component["lanes"][name]["share"] = share
-    for component, weight in zip(table, _rounded(dict(enumerate(c["weight"] for c in table))).values(), strict=True):
-        component["weight"] = weight
-    return {"components": table}
+    return [Text(said, "list", title=f"In the mean of {len(scores)} eval lanes, less {first}")]
 
 
 def _points(effect: Effect) -> str:
     return f"{effect.value:+.1f} ({effect.interval.low:+.1f} to {effect.interval.high:+.1f})"
-
-
-def _rounded(shares: Mapping[Any, float]) -> dict[Any, float]:
-    return {name: parts / 10**4 for name, parts in largest_remainder(10**4, shares).items()}

@@ -23,24 +23,16 @@ _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value",
 
 @dataclass(frozen=True)
 class Measured:
-    """All that a report is made of.
-
-    Attributes:
-        names: of the runs' arms, in the order of the design's runs.
-        scores: unit → eval lane → scores by run and problem.
-        planned: of each eval lane, in points; empty where nobody planned.
-        compared_with: the arm that others are compared with; None where lanes were in and out.
-        facts: sentences about plan and cost.
-    """
+    """All that a report is made of."""
 
     title: str
     design: Design
-    names: Sequence[str]
-    scores: Mapping[str, Mapping[str, Sums]]
+    names: Sequence[str]  # of the runs' arms, in the order of the design's runs
+    scores: Mapping[str, Mapping[str, Sums]]  # unit → eval lane → scores by run and problem
     declared: Sequence[tuple[str, str]] = ()
-    planned: Mapping[str, Precision] = field(default_factory=dict)
-    compared_with: str | None = None
-    facts: Sequence[str] = ()
+    planned: Mapping[str, Precision] = field(default_factory=dict)  # by eval lane, in points; none if nobody planned
+    compared_with: str | None = None  # the arm that others are compared with; None where lanes were in and out
+    facts: Sequence[str] = ()  # sentences about plan and cost
     interactions: bool = False
 
     @cached_property
@@ -97,14 +89,12 @@ def _sentences(study: Measured, unit: str, effects: Effects) -> list[str]:
     said = []
     for on, (cells, sizes) in study.scores[unit].items():
         own = [cell for cell in effects.cells if cell.on == on and cell.lane != CURVATURE]
-        own.sort(key=lambda cell: -abs(cell.value))
-        declared, others = ([cell for cell in own if cell.found and cell.declared is one] for one in (True, False))
-        hidden = [cell.smallest_visible for cell in own if cell.smallest_visible is not None]
-        parts = [_finding(cell, unit, study.compared_with) for cell in declared]
-        if others:
-            shown = [_finding(cell, unit, study.compared_with) for cell in others[:_NAMED]]
+        found = [cell for cell in sorted(own, key=lambda cell: -abs(cell.value)) if cell.found]
+        parts = [_finding(cell, unit, study.compared_with) for cell in found if cell.declared]
+        if others := [_finding(cell, unit, study.compared_with) for cell in found if not cell.declared]:
             more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
-            parts.append(f"exploratory: {', '.join(shown + more)}")
+            parts.append(f"exploratory: {', '.join(others[:_NAMED] + more)}")
+        hidden = [cell.smallest_visible for cell in own if cell.smallest_visible is not None]
         if parts:
             said.append(f"{on}: {'; '.join(parts)}")
         elif not any(cell.error for cell in own):

@@ -66,11 +66,10 @@ def _lm_eval(file: Path, task: str) -> Iterator[Result]:
     for line, record in iter_records(file):
         try:
             kept = kept or record.get("filter", "none")
-            name = next(iter(record.get("metrics") or [n for n in ("exact_match", "acc", "pass@1") if n in record]))
             if record.get("filter", "none") == kept:
                 row = str(record["doc_id"])
-                yield Result(task, str(record.get("doc_hash", row)), row, float(record[name]))
-        except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+                yield Result(task, str(record.get("doc_hash", row)), row, float(record[record["metrics"][0]]))
+        except (AttributeError, LookupError, TypeError, ValueError):
             raise UserError(f"{file}:{line}: is no sample of lm-eval with a metric that is a number") from None
 
 

@@ -64,10 +64,9 @@ def is_running(folder: Path) -> bool:
 
 
 def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Path) -> bool:
-    """Train and evaluate in a folder, or go on where that stopped; False where somebody else has claimed it.
+    """Train and evaluate in a folder, or go on where that stopped; False where others have claimed it, without `wait`.
 
-    With `wait` it waits for them. `plan` is the sha256 of the plan; `cwd` is where relative paths of the command lines
-    begin. It may run on another machine.
+    `plan` is the plan's sha256; relative paths of the command lines begin at `cwd`. It may run on another machine.
     """
     if not wait and is_running(folder):
         return False
@@ -98,10 +97,7 @@ def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Pa
 
 
 def expected_seconds(run: Run, folder: Path, threads: int) -> float:
-    """What a designed run takes here, by 10 and 30 steps of it and one evaluation; the folder is used and deleted.
-
-    A step before them makes the tokens of all files, which runs share.
-    """
+    """What a designed run takes here, by 10 and 30 steps of it and one evaluation; the folder is used and deleted."""
 
     def seconds(*words: str) -> float:
         began = time.monotonic()
@@ -111,6 +107,7 @@ def expected_seconds(run: Run, folder: Path, threads: int) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         (*line, steps, seed), short = run.stages[-1], f"--out-dir={folder}/run"
+        # one step first, which makes the tokens of all files: runs share them
         _, few, more = (seconds(*line, f"--steps={n}", seed, f"--checkpoint={run.start}", short) for n in (1, 10, 30))
         answered = seconds(*run.evaluate, f"--checkpoint={folder}/run/last_checkpoint", f"--out-dir={folder}/eval")
     finally:

@@ -6,11 +6,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self
 
-from picochat.errors import UserError, nearest
-from picochat.strict_yaml import read_yaml
+from picochat.errors import UserError
+from picochat.strict_yaml import check_value, read_yaml
 
 Budget = Literal["placebo", "rows", "pro_rata"]
 
@@ -84,24 +83,9 @@ class Settings:
         table = {} if file is None else read_yaml(Path(file))
         if not isinstance(table, dict):
             raise UserError(f"{file}: is not a study; write settings into it, such as `profile: capability`")
-        table, hints = {**table, **more}, get_type_hints(cls)
-        for name, value in table.items():
-            if name not in hints:
-                raise UserError(f"{file}: unknown key {name}{nearest(str(name), hints)}; known are {', '.join(hints)}")
-            if not _fits(value, hint := hints[name]):
-                shown = str(getattr(hint, "__name__", hint)).replace("typing.", "")
-                raise UserError(f"{file or 'study'}: {name} is {value!r}; {shown} is expected")
-        return cls(**{"out_dir": f"runs/study/{Path(file).stem}" if file else None, **table})
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a file is of a type: int | None, list[str], a Literal, …"""
-    kind, inner = get_origin(hint) or hint, get_args(hint)
-    if kind is UnionType:
-        return any(_fits(value, part) for part in inner)
-    if kind is Literal:
-        return value in inner
-    if isinstance(value, bool) or kind is Any:
-        return kind in (bool, Any)
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, (int, float) if kind is float else kind) and all(_fits(one, inner[-1]) for one in parts)
+        table = {"out_dir": file and f"runs/study/{Path(file).stem}", **table, **more}
+        try:
+            check_value(table, Settings, str(file or "study"))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        return cls(**table)

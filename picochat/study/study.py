@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from picochat.blocks import Block, Report
@@ -26,14 +25,14 @@ from picochat.files import sha256_file, sha256_text, write_files, write_json
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.formats import iter_rows
 from picochat.packs.mixture import build_task_pack
-from picochat.packs.profiles import Profile, load_profile
+from picochat.packs.profiles import load_profile
 from picochat.packs.rows import cluster_of
 from picochat.plugins import load_named
 from picochat.strict_json import read_json_object
 from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs, training
-from picochat.study.design import Design, Precision, contrasts, make_design, precision
-from picochat.study.effects import POINTS, Sums, by_lane, correct
-from picochat.study.recommend import Runs, proposal_blocks, propose, scaled, verdict_blocks
+from picochat.study.design import Design, Precision, make_design, precision
+from picochat.study.effects import POINTS, Sums, by_lane
+from picochat.study.recommend import mean_blocks, proposal_blocks, propose
 from picochat.study.report import Measured, write_study
 from picochat.study.results import read_design, read_results
 from picochat.study.runner import execute_all, expected_seconds, is_finished, is_running, run_key
@@ -63,21 +62,16 @@ class Study(Settings):
             if self.eval_input is None or not (self.chat_input or isinstance(self.arms, dict)):
                 raise UserError("a study needs `profile`, or eval_input and chat_input (or `arms` with command lines)")
             return Path(self.chat_input or ""), Path(self.eval_input)
-        mixture, pack = self._mixture, self.folder / "pack"
+        mixture = load_profile(self.profile if Path(self.profile).is_file() else self.profile.removesuffix(".yaml"))
         sizes: Any = {"sft_rows": self.sft_rows, "eval_rows": self.eval_rows}
+        places: Any = {"out_dir": self.folder / "pack", "promote": False, "force": True}
 
         def make() -> list[str]:
-            places: Any = {"out_dir": pack, "promote": False, "force": True}
             made = build_task_pack(self.dataset_pack, profile=mixture, **sizes, **places)
             return [made.chat_path.name, made.eval_path.name]
 
-        chat, evaluation = _kept(pack / "made.json", [sizes, mixture.described()], make)
-        return pack / chat, Path(self.eval_input or pack / evaluation)
-
-    @property
-    def _mixture(self) -> Profile:
-        name = self.profile or ""
-        return load_profile(name if Path(name).is_file() else name.removesuffix(".yaml"))
+        chat, evaluation = _kept(places["out_dir"] / "made.json", [sizes, mixture.described()], make)
+        return places["out_dir"] / chat, Path(self.eval_input or places["out_dir"] / evaluation)
 
     @cached_property
     def design(self) -> Design:
@@ -170,20 +164,17 @@ class Study(Settings):
         return ["finished" if is_finished(one) else "running" if is_running(one) else "waiting" for one in self.runs]
 
     def report(self, recommend: bool = False) -> Report:
-        """Read all runs back, estimate, and write study.html, .md, .json and effects.csv.
+        """Read all runs back, estimate, write study.html, .md, .json and effects.csv; UserError where runs are missing.
 
-        Args:
-            recommend: propose the next mixture too, and write the study that tests it to next.yaml, the mixture of a
-                profile to mixture.yaml; of arms of command lines, say how they compare in the mean of the eval lanes.
-
-        Raises:
-            UserError: a run is not finished, or its files are not as it left them.
+        With `recommend` propose the next mixture, too, and write the study that tests it to next.yaml; of arms of
+        command lines, say how they compare in the mean of the eval lanes.
         """
         if waiting := [folder for folder in self.runs if not is_finished(folder)]:
             others = sum(is_finished(one) for one in (self.folder / "runs").glob("*") if one not in self.runs)
             known = f" ({others} finished ones are of other settings, files or picochat code)" if others else ""
-            unfinished = f"{len(waiting)} of {len(self.runs)} runs are not finished{known}"
-            raise UserError(f"{unfinished}; `picochat study run` goes on")
+            raise UserError(
+                f"{len(waiting)} of {len(self.runs)} runs are not finished{known}; `picochat study run` goes on"
+            )
         measured = Measured(
             f"Study {self.folder.name}",
             self.design,
@@ -210,17 +201,13 @@ class Study(Settings):
         """What to train next, or which of the arms is better."""
         lanes, signs = self.design.lanes, self.design.signs
         if isinstance(self.arms, dict):
-            means = np.mean([cells.sum(1) / sizes.sum() for cells, sizes in scores.values()], axis=0)[:, None]
-            runs = Runs(means, np.zeros(means.shape), signs)
-            pairs = zip(lanes, contrasts(signs), strict=True)
-            effects = correct([runs.effect(arm, weights[:, None]) for arm, weights in pairs])
-            return verdict_blocks(next(iter(self.arms)), effects, len(scores))
+            return mean_blocks(next(iter(self.arms)), lanes, signs, scores)
         shares = {lane: self.lane_rows[lane].share for lane in lanes}
         found, file = propose(shares, signs, scores, interactions=self.interactions), self.folder / "next.yaml"
         if found.gain:
-            parts = {lane: found.shares[lane] / shares[lane] for lane in lanes}
             plain, rows = replace(self, budget="pro_rata"), (self.lane_rows, self.folder / "lanes")
-            arms = {"present": dict.fromkeys(lanes, 1.0), "proposed": {lane: 2 * parts[lane] - 1 for lane in lanes}}
+            proposed = {lane: 2 * found.shares[lane] / shares[lane] - 1 for lane in lanes}
+            arms = {"present": dict.fromkeys(lanes, 1.0), "proposed": proposed}
             kept = ("checkpoint", "evaluate", "sigma", "slots", "executor", "executor_args")
             test = {
                 **{name: getattr(self, name) for name in kept},
@@ -231,10 +218,7 @@ class Study(Settings):
                 "seed": self.seed + max(self.design.seeds) + 1,  # no run of this study had it
                 "arms": {name: [shlex.join(training(plain, on, *rows))] for name, on in arms.items()},
             }
-            written = {file: test}
-            if self.profile:
-                written[self.folder / "mixture.yaml"] = scaled(self._mixture, parts)
-            write_files({path: yaml.safe_dump(table, sort_keys=False, width=120) for path, table in written.items()})
+            write_files({file: yaml.safe_dump(test, sort_keys=False, width=120)})
         return proposal_blocks(shares, found, len(scores), str(file))
 
     @property

@@ -86,14 +86,17 @@ TOLD: dict[str, tuple[str, object]] = {  # what the entry `picochat` of a last.c
 def test_a_last_ckpt_that_speaks_wrongly_of_its_model_is_not_exported(case: str, place: Path, refused: Refused) -> None:
     tokenizer = (place / "model" / "tokenizer.json").read_text()
     state = {f"decoder.{name}": tensor for name, tensor in Decoder(SIZE).state_dict().items()}
-    told: dict[str, object] = {"decoder": asdict(SIZE), "tokenizer": tokenizer, "provenance": {}}
+    told: dict[str, object] = {"decoder": asdict(SIZE), "tokenizer": tokenizer, "tokenizer_files": {}}
+    told |= {"dtype": "float32", "lora_scale": 0.0, "provenance": {}}
     torch.save({"state_dict": state, "picochat": told}, place / "last.ckpt")
     assert export_checkpoint(place / "last.ckpt", place / "whole") > 0
     made = json.loads((place / "whole" / "picochat.json").read_text())["exported_from"]
     assert made["sha256"] == {"last.ckpt": sha256_file(place / "last.ckpt")}
     name, wrong = TOLD[case]
     torch.save({"state_dict": state, "picochat": {**told, name: wrong}}, place / "last.ckpt")
-    refused("export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt has no valid model description")
+    refused(
+        "export", "--checkpoint", "last.ckpt", "--out-dir", "new", says="last.ckpt is damaged or not a last.ckpt of"
+    )
 
 
 FULL = {  # what a library says, and what a user is told

@@ -15,7 +15,7 @@ from tiny import Line, loader, trainer, weights
 
 from picochat.callbacks import GradientClip, LastCheckpoint, LRSchedule
 from picochat.errors import UserError
-from picochat.model.optim import JoinedOptimizer
+from picochat.model.optim import MuonAdamW
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
 from spike_guard import SpikeGuard, is_spike
@@ -83,8 +83,8 @@ class TwoRules(Line):
     """Muon for the matrix, AdamW for the bias, behind one optimizer: what picochat trains with."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        muon = torch.optim.Muon([self.layer.weight], lr=0.02, momentum=0.95)
-        return JoinedOptimizer([muon, torch.optim.AdamW([self.layer.bias], lr=0.01)])
+        muon = {"params": [self.layer.weight], "lr": 0.02, "momentum": 0.95, "weight_decay": 0.1}
+        return MuonAdamW([muon, {"params": [self.layer.bias]}], lr=0.01)
 
 
 def test_a_spike_brings_back_the_snapshot_and_halves_the_rate(tmp_path: Path) -> None:

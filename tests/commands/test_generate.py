@@ -112,7 +112,6 @@ def test_export_casts_unties_and_says_where_it_comes_from(
 ) -> None:
     source = tmp_path / "run" / "best_checkpoint"
     shutil.copytree(run_folder / "best_checkpoint", source)
-    (source / "README.md").write_text("# a card\n")
     out = tmp_path / "out"
     main(["export", "--checkpoint", str(source), "--out-dir", str(out), "--dtype", dtype, "--untie"])
     before, after = load_file(source / "model.safetensors"), load_file(out / "model.safetensors")
@@ -129,7 +128,6 @@ def test_export_casts_unties_and_says_where_it_comes_from(
         "dtype": "float32",
         "sha256": {"model.safetensors": sha256_file(source / "model.safetensors")},
     }
-    assert (out / "README.md").read_text() == "# a card\n"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     size = (out / "model.safetensors").stat().st_size
     assert capsys.readouterr().out == f"wrote {out}: {size / 1e6:.1f} MB of weights\n"

@@ -101,13 +101,6 @@ def test_rotation_turns_pairs_by_position_times_frequency() -> None:
     assert turned[0, 1, 0].tolist() == pytest.approx(expected)
 
 
-def test_the_rotary_table_survives_half_precision() -> None:
-    decoder = Decoder(TINY).to(torch.bfloat16)
-    cos, _ = rotary_table(torch.tensor([[63]]), decoder.config)
-    assert cos.dtype == torch.float32
-    assert decoder(ids(1, 5)).dtype == torch.bfloat16
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

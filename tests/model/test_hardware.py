@@ -20,8 +20,7 @@ PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "scaled_dot_product")
 def test_no_product_is_in_a_format_that_would_be_emulated(
     half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    formats = frozenset({torch.float32, *([torch.bfloat16] if half else [])})
-    monkeypatch.setattr(hardware, "multiplies_in_hardware", lambda device_type: formats)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device_type: half)
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     seen: dict[str, set[torch.dtype]] = {}  # formats of the operands of every matrix product, attention included
@@ -35,14 +34,8 @@ def test_no_product_is_in_a_format_that_would_be_emulated(
         main([*FIT, "--trainer.default_root_dir=run", "--model.optimizer.name=muon", "--trainer.max_steps=2"])
     assert {"mm", "bmm", "baddbmm"} <= seen.keys()  # of the layers, of Muon
     assert any("scaled_dot_product" in name for name in seen)
-    assert set().union(*seen.values()) == formats
+    assert set().union(*seen.values()) == {torch.float32, *([torch.bfloat16] if half else [])}
     assert seen["baddbmm"] == {torch.bfloat16 if half else torch.float32}  # Muon's
-
-
-def test_every_device_multiplies_float32_and_an_unknown_one_nothing_else() -> None:
-    for device in ("cpu", "cuda", "mps"):
-        assert torch.float32 in hardware.multiplies_in_hardware(device)
-    assert hardware.multiplies_in_hardware("xpu") == {torch.float32}
 
 
 def test_the_c_library_is_asked_to_keep_freed_memory_where_it_has_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

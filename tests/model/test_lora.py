@@ -92,7 +92,7 @@ def test_peft_reads_our_adapter_and_we_read_that_of_peft(base: Path, tmp_path: P
     with torch.no_grad():
         assert (theirs(IDS).logits - logits(decoder)).abs().max() <= 1e-4
 
-    settings = peft.LoraConfig(r=3, lora_alpha=9, target_modules=["q_proj", "down_proj"], use_rslora=True)
+    settings = peft.LoraConfig(r=3, lora_alpha=9, target_modules=["q_proj", "down_proj"])
     other = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
     for name, parameter in other.named_parameters():
         if "lora_B" in name:
@@ -109,7 +109,7 @@ def test_peft_reads_our_adapter_and_we_read_that_of_peft(base: Path, tmp_path: P
     ("change", "said"),
     [
         ({"peft_type": "IA3"}, "picochat reads plain LoRA only, not IA3"),
-        ({"use_dora": True}, "not use_dora"),
+        ({"use_rslora": True}, "not use_rslora"),
         ({"base_model_name_or_path": "nowhere"}, "its base model nowhere is not here"),
         ({"r": None}, "does not say r and lora_alpha"),
     ],

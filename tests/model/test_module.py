@@ -76,4 +76,4 @@ def test_a_compiled_run_has_the_losses_of_an_eager_one_and_says_what_the_start_c
         fit(Run(str(root), data, steps=4, learning_rate=0.001, compile=compiled))
         found[compiled] = losses(root)
     assert len(found[True]) == 4 and found[True] == pytest.approx(found[False], rel=1e-4)
-    assert [r.getMessage() for r in caplog.records if "model.compile: the first batch took" in r.getMessage()]
+    assert [r.getMessage() for r in caplog.records if "model.compile: the first batch came" in r.getMessage()]

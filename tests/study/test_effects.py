@@ -181,5 +181,3 @@ def test_unfit_studies_are_refused() -> None:
         estimate(["a", "b"], SIGNS[:3], by_lane(toy(PASSES[:3]))[POINTS])
     with pytest.raises(UserError, match="do not tell 2 lanes apart"):
         estimate(["a", "b"], [[1, 1]] * 5, by_lane(toy())[POINTS])
-    with pytest.raises(UserError, match="declared effect of c on a"):
-        estimate(["a", "b"], SIGNS, by_lane(toy())[POINTS], declared=[("c", "a")])

@@ -1,4 +1,4 @@
-"""The next mixture: the right way in simulated studies whose truth is known, by hand, and as files that can be run."""
+"""The next mixture: the right way in simulated studies whose truth is known, by hand, and as a study to run."""
 
 import re
 from pathlib import Path
@@ -11,13 +11,12 @@ from world import world
 
 from picochat.cli import main
 from picochat.files import write_json
-from picochat.packs.profiles import load_profile, read_mixture
 from picochat.strict_json import read_json_object
 from picochat.study import Study
 from picochat.study import study as study_of_lanes
 from picochat.study.design import make_design
 from picochat.study.effects import Result
-from picochat.study.recommend import Proposal, propose, scaled
+from picochat.study.recommend import Proposal, propose
 
 EIGHT = np.eye(8)
 HALFWAY = np.full(8, 0.4)  # 60 % of the rows of each eval lane pass
@@ -120,22 +119,6 @@ def test_one_step_by_hand() -> None:
     assert found.seeds == 3
 
 
-def test_a_mixture_file_holds_the_proposed_shares_and_all_else_as_it_was(tmp_path: Path) -> None:
-    mixture, file = load_profile("capability"), tmp_path / "mixture.yaml"
-    file.write_text(yaml.safe_dump(scaled(mixture, {"bench_math_addition": 1.5, "behavior_anchor": 0.5})))
-    new = read_mixture(file)
-    of = lambda profile: {  # noqa: E731
-        name: part.weight * lane.share for part in profile.components for name, lane in part.lanes.items()
-    }
-    before, after = of(mixture), of(new)
-    total = 1 + 0.72 * 0.13 * 0.5 - 0.28 * 0.5
-    times = {"bench_math_addition": 1.5, "identity": 0.5, "refusal": 0.5}
-    assert after == pytest.approx({name: own * times.get(name, 1) / total for name, own in before.items()}, abs=2e-4)
-    assert [(part.gate, part.claim, part.judge) for part in new.components] == [
-        (part.gate, part.claim, part.judge) for part in mixture.components
-    ]
-
-
 MIXTURE = """
 components:
   - {name: skills, weight: 0.8, benchmark_profile: s, lanes: {bench_math_addition: 0.5, bench_spelling_spaced: 0.5}}
@@ -165,7 +148,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_proposal_is_a_mixture_and_a_study_that_tests_it_on_fresh_seeds(
+def test_the_proposal_is_a_study_that_tests_it_on_fresh_seeds(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main(["study", "report", "study.yaml"])
@@ -176,8 +159,6 @@ def test_the_proposal_is_a_mixture_and_a_study_that_tests_it_on_fresh_seeds(
     assert re.search(r"Predicted: \+\d+\.\d \(\+\d+\.\d to \+\d+\.\d\) points in the mean of 3 eval lanes", said)
     assert "A hypothesis: " in said
     assert Path("runs/study/study/study.md").read_text().startswith(plain.rstrip())
-    lanes = read_mixture(Path("runs/study/study/mixture.yaml")).lanes
-    assert lanes["skills", "bench_math_addition"].share > 0.55
     study, test = Study.read("study.yaml"), Study.read("runs/study/study/next.yaml")
     assert {run.name for run in test.runs.values()} == {"present", "proposed"}
     assert test.eval_lanes == study.eval_lanes
