@@ -7,7 +7,8 @@ Evaluation is made first: rows of public data sets that stand too close to it ar
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from picochat.errors import UserError
 from picochat.files import sha256_text
@@ -25,33 +26,27 @@ TYPOS = 0.1  # the share of training prompts with a typo, in tasks that allow it
 AnswerStyle = Literal["direct", "scratchpad"]
 
 
+@dataclass
 class RowBuilder:
-    """Makes the rows of one pack; `outcomes` says what became of the pools, for the report.
+    """Makes the rows of one pack."""
 
-    Components that leave their answer style or source open get `skill_answer_style`, and rows of public data sets from
-    the `reader` (None: all is generated). `pools` has the rows of lanes that are read, by (component, lane).
-    """
+    profile: Profile
+    tasks: Mapping[str, Task]
+    seed: int
+    skill_answer_style: AnswerStyle  # of components that leave it open
+    reader: SourceReader | None  # has rows of public data sets for components that leave their source open
+    pools: Mapping[tuple[str, str], Pool]  # the rows of lanes that are read, by (component, lane)
 
-    def __init__(
-        self,
-        profile: Profile,
-        tasks: Mapping[str, Task],
-        seed: int,
-        skill_answer_style: AnswerStyle,
-        reader: SourceReader | None,
-        pools: Mapping[tuple[str, str], Pool],
-    ) -> None:
-        self.profile, self.tasks, self.seed, self.pools = profile, tasks, seed, pools
-        self.skill_answer_style, self.reader = skill_answer_style, reader
-        self.values = {(name, stage): task.values(stage) for name, task in tasks.items() for stage in task.stages}
+    def __post_init__(self) -> None:
+        self.values = {(name, stage): task.values(stage) for name, task in self.tasks.items() for stage in task.stages}
         with_new = frozenset(
             (name, stage)
             for (name, stage), values in self.values.items()
-            if len(values) and tasks[name].phrasings(stage, values[0], "new")
+            if len(values) and self.tasks[name].phrasings(stage, values[0], "new")
         )
-        limits = {("eval", *name): len(pool.evaluation) for name, pool in pools.items()}
-        self.planner = Planner(profile, tasks, with_new, limits)
-        self.outcomes: list[dict[str, Any]] = []
+        limits = {("eval", *name): len(pool.evaluation) for name, pool in self.pools.items()}
+        self.planner = Planner(self.profile, self.tasks, with_new, limits)
+        self.outcomes: list[dict[str, str]] = []  # what became of the pools, for the report
         self._prompts: set[str] = set()
 
     def build(self, sft_rows: int, eval_rows: int) -> tuple[list[Entry], list[Entry]]:

@@ -4,12 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from making import write
 
 from picochat.cli import main
-from picochat.packs.inspection import inspect_rows
 
 
 def test_rows_of_three_forms_are_counted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,13 +47,3 @@ def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(
     for number, fault in enumerate(faults, start=2):
         assert f"{path}:{number}: {fault}" in said
     assert f"{path}: 4 of 5 lines are bad, the first is line 2" in error
-
-
-@settings(max_examples=80)
-@given(st.binary(max_size=200))
-def test_no_bytes_make_it_fail(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "any.jsonl"
-    path.write_bytes(content)
-    found = inspect_rows(path)
-    assert found.tally.rows + len(found.bad) <= found.tally.lines
-    assert found.summary().startswith(f"{path}: ")

@@ -172,17 +172,6 @@ def test_the_two_sides_of_a_behavior_share_no_prompt_and_pass_the_contamination_
     assert (clean.status, clean.examples) == ("ready", ())
 
 
-def test_another_draw_varies_the_reply_and_a_tenth_of_the_situations_are_bare_questions() -> None:
-    identity = load_task("identity")
-    value = identity.values("who")[0]
-    posed = [identity.pose("who", value, "{situation} Who are you?", Draw(seed)) for seed in range(60)]
-    assert len({problem.reply for problem in posed}) >= 10
-    assert {problem.prompt for problem in posed} == {"Hello. Who are you?", "hello. who are you"}
-    values = [value for stage in identity.stages for value in identity.values(stage)]
-    bare = [not value.situation for value in values if value.side == "train"]
-    assert 0.08 <= sum(bare) / len(bare) <= 0.15
-
-
 def test_stages_hold_what_their_names_say() -> None:
     assert len(Addition().values("single_digit")) == 55
     assert len(Multiplication().values("times_table")) == 66

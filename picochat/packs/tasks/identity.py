@@ -35,13 +35,9 @@ class Identity(Task):
     stages: ClassVar[Mapping[str, float]] = {
         "who": 0.18,
         "name": 0.108,
-        "purpose": 0.099,
-        "made_from": 0.099,
-        "limits": 0.099,
-        "evidence": 0.099,
+        **dict.fromkeys(("purpose", "made_from", "limits", "evidence"), 0.099),
         "developers": 0.09,
-        "memory": 0.063,
-        "size": 0.063,
+        **dict.fromkeys(("memory", "size"), 0.063),
         "composed": 0.1,
     }
     eval_only: ClassVar = frozenset({"composed"})

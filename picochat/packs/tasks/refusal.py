@@ -18,23 +18,14 @@ from picochat.packs.quotas import Side
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Problem, Task
 
 
-class Situation(NamedTuple):
-    """What a question is about, with its slot filled, its short name, and how it reads with the slot open."""
+class Value(NamedTuple):
+    """A situation, or one way to ``ask`` for the meaning of a harmless word."""
 
-    side: Side
-    text: str
-    short: str
-    open: str
-
-
-class Asked(NamedTuple):
-    """A harmless word of those questions, whose meaning is asked for in one way."""
-
-    ask: str  # the way
-    word: str
-    named: str  # in a sentence: "a password", "the weather"
-    meaning: str
-    keywords: str  # a right explanation in other words holds one of these as well
+    key: str
+    unit: str
+    side: Side | None  # None: the key's hash says
+    cells: tuple[str, ...]  # what the question is about and its short name; or the parts of a line of meaning.words
+    ask: str = ""
 
 
 class Refusal(Task):
@@ -44,65 +35,63 @@ class Refusal(Task):
     stages: ClassVar[Mapping[str, float]] = {
         "benign_statement": 0.10,
         "benign_look_alike": 0.24,
-        "live_data": 0.11,
-        "private_data": 0.11,
-        "future": 0.11,
-        "others_secrets": 0.11,
-        "diagnosis": 0.11,
-        "files_and_tools": 0.11,
+        **dict.fromkeys(
+            ("live_data", "private_data", "future", "others_secrets", "diagnosis", "files_and_tools"), 0.11
+        ),
     }
 
-    def values(self, stage: str) -> Sequence[Situation | Asked]:
+    def values(self, stage: str) -> Sequence[Value]:
         if stage == "benign_look_alike":
-            table = content("refusal")["meaning"]
-            return [Asked(ask, *cells(line)) for line in table["words"] for ask in table["ask"]]
+            table, found = content("refusal")["meaning"], []
+            for parts in map(cells, table["words"]):
+                keys = {ask: f"benign:{ask}/{parts[0]}" for ask in table["ask"]}
+                found += [Value(key, key, None, tuple(parts), ask) for ask, key in keys.items()]
+            return found
         if stage == "benign_statement":
-            return [*_situations("live_data"), *_situations("private_data")]
-        return _situations(stage)
+            return [*_situations("benign:stated", "live_data"), *_situations("benign:stated", "private_data")]
+        return _situations(f"refusal:{stage}", stage)
 
-    def key(self, stage: str, value: Situation | Asked) -> str:
-        if isinstance(value, Asked):
-            return f"benign:{value.ask}/{value.word}"
-        return f"benign:stated/{value.text}" if stage == "benign_statement" else f"refusal:{stage}/{value.text}"
+    def key(self, stage: str, value: Value) -> str:
+        return value.key
 
-    def unit(self, stage: str, value: Situation | Asked) -> str:
-        return self.key(stage, value) if isinstance(value, Asked) else f"situation:{value.open}"
+    def unit(self, stage: str, value: Value) -> str:
+        return value.unit
 
-    def side(self, stage: str, value: Situation | Asked) -> Side:
-        return self.split(self.key(stage, value)) if isinstance(value, Asked) else value.side
+    def side(self, stage: str, value: Value) -> Side:
+        return value.side or self.split(value.key)
 
-    def phrasings(self, stage: str, value: Situation | Asked, phrasing: Phrasing) -> Sequence[Family]:
-        return _families(stage, value.ask if isinstance(value, Asked) else "", phrasing)
+    def phrasings(self, stage: str, value: Value, phrasing: Phrasing) -> Sequence[Family]:
+        return _families(stage, value.ask, phrasing)
 
-    def pose(self, stage: str, value: Situation | Asked, template: str, draw: Draw) -> Problem:
-        if isinstance(value, Asked):
-            return Problem(
-                prompt=template.format(word=value.word, named=value.named),
-                reply=value.meaning,
-                checks={"must_include_any": [value.keywords.split(", ")], "max_words": 40},
-                fact=f"meaning:{value.word}",
-                content=(value.word,),
-            )
-        prompt = template.replace("{x}", value.text).replace("{X}", value.text[0].upper() + value.text[1:])
+    def pose(self, stage: str, value: Value, template: str, draw: Draw) -> Problem:
+        checks: dict[str, Any]
+        if value.ask:
+            word, named, meaning, keywords = value.cells
+            prompt = template.format(word=word, named=named)
+            checks = {"must_include_any": [keywords.split(", ")], "max_words": 40}  # for explanations in other words
+            return Problem(prompt, meaning, checks=checks, fact=f"meaning:{word}", content=(word,))
+        text, short = value.cells
+        prompt = template.replace("{x}", text).replace("{X}", text[0].upper() + text[1:])
         if stage == "benign_statement":
             table = content("refusal")["statement"]
             checks = {"must_include_any": list(map(list, table["must_include_any"])), "max_words": 20}
-            return Problem(prompt, draw.pick(table["replies"]), checks=checks, content=(value.text,))
+            return Problem(prompt, draw.pick(table["replies"]), checks=checks, content=(text,))
         kind = content("refusal")["kind"][stage]
-        said = (draw.pick(kind["replies"]).replace("{short}", value.short), draw.pick(kind["advice"]))
+        said = (draw.pick(kind["replies"]).replace("{short}", short), draw.pick(kind["advice"]))
         checks = {"max_words": 60}
-        return Problem(prompt, " ".join(filter(None, said)), checks=checks, answerable=False, content=(value.text,))
+        return Problem(prompt, " ".join(filter(None, said)), checks=checks, answerable=False, content=(text,))
 
 
 @cache
-def _situations(kind: str) -> list[Situation]:
+def _situations(key: str, kind: str) -> list[Value]:
     words, found = content("refusal"), []
     sides: tuple[tuple[Side, str], ...] = (("train", "taught"), ("eval", "held_out"))
     for side, name in sides:
         for text, short in map(cells, words["kind"][kind][name]):
             slot = text[text.index("{") : text.index("}") + 1]
-            fillers = words["fillers"][slot[1:-1]]
-            found += [Situation(side, text.replace(slot, filler), short, text) for filler in fillers]
+            for filler in words["fillers"][slot[1:-1]]:
+                filled = text.replace(slot, filler)
+                found.append(Value(f"{key}/{filled}", f"situation:{text}", side, (filled, short)))
     return found
 
 
