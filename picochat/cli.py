@@ -4,11 +4,11 @@ Nothing heavy is imported here; each command imports what it needs when it runs.
 """
 
 import os
-import select
 import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import groupby
 from pkgutil import resolve_name
 
 from picochat import __doc__ as purpose
@@ -18,36 +18,30 @@ from picochat.commands.settings import SUBCOMMANDS, add_trainer, class_help, tra
 from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.signals import PARENT, end_with_parent, ended_by
 
-GROUPS = {  # command group → (the module whose `add_GROUP` adds its commands, what it is for)
-    "data": ("picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
-    "tok": ("picochat.commands.data", "train a tokenizer"),
-    "train": ("picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
-    "eval": ("picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
-    "study": ("picochat.commands.study", "which lane of a mixture caused what: designed sets of runs"),
-    "new": ("picochat.commands.extend", "start a plug-in package of your own"),
+COMMANDS = {  # command → what a person wants, the module whose `add_COMMAND` adds it, what it is for
+    "data": ("make data", "picochat.commands.data", "import a corpus, generate task packs, inspect row files"),
+    "tok": ("make data", "picochat.commands.data", "train a tokenizer"),
+    "train": ("train", "picochat.commands.train", "pretrain the base or fine-tune it: short flags for fit"),
+    "fit": ("train", "picochat.commands.fit", SUBCOMMANDS["fit"]),
+    "plan": ("train", "picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs"),
+    "eval": ("measure", "picochat.commands.evaluate", "answer eval rows, measure SFT fit, compare runs"),
+    "study": ("measure", "picochat.commands.study", "which lane of a mixture caused what: designed sets of runs"),
+    "validate": ("measure", "picochat.commands.fit", SUBCOMMANDS["validate"]),
+    "test": ("measure", "picochat.commands.fit", SUBCOMMANDS["test"]),
+    "predict": ("measure", "picochat.commands.fit", SUBCOMMANDS["predict"]),
+    "board": ("use a model", "picochat.commands.generate", "a local page: live curves, reports, two checkpoints"),
+    "chat": ("use a model", "picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
+    "generate": ("use a model", "picochat.commands.generate", "answer one prompt, or a file of them"),
+    "export": ("use a model", "picochat.commands.generate", "write a checkpoint in another number format"),
+    "list": ("look up and extend", "picochat.commands.extend", "show tasks, profiles, datamodules, callbacks, configs"),
+    "new": ("look up and extend", "picochat.commands.extend", "start a plug-in package of your own"),
+    "completion": ("look up and extend", "picochat.cli", "print the script that completes commands in a shell"),
 }
-COMMANDS = {  # command that is not a group → the same
-    "list": ("picochat.commands.extend", "show tasks, profiles, datamodules, callbacks, configs, plug-ins included"),
-    "plan": ("picochat.commands.plan", "what a run needs, before it runs: memory, time, tokens, epochs, warnings"),
-    "chat": ("picochat.commands.chat", "talk to a checkpoint in the terminal, or through a pipe"),
-    "generate": ("picochat.commands.generate", "answer one prompt, or a file of them"),
-    "board": ("picochat.commands.generate", "a local page: live curves, reports, two checkpoints side by side"),
-    "export": ("picochat.commands.generate", "write a checkpoint in another number format, or with an untied head"),
-    "completion": ("picochat.cli", "print the script that completes commands and flags in bash, zsh or tcsh"),
-}
-PURPOSES = {  # what a person wants → the commands for it
-    "make data": ("data", "tok"),
-    "train": ("train", "fit", "plan"),
-    "measure": ("eval", "study", "validate", "test", "predict"),
-    "use a model": ("board", "chat", "generate", "export"),
-    "look up and extend": ("list", "new", "completion"),
-}
+GROUPS = ("data", "tok", "train", "eval", "study", "new")  # commands that have commands
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command line; `args` stands for sys.argv[1:].
-
-    Returns None always (a returned object would become exit status 1).
 
     Raises:
         SystemExit: 2 for bad input (one sentence on stderr), 130 after Ctrl-C, 143 after SIGTERM,
@@ -60,50 +54,42 @@ def main(args: Sequence[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if os.environ.get(PARENT) == str(os.getppid()):
         end_with_parent(grace=0.0)
-    status = 2
     try:
         with ended_by(signal.SIGTERM):
             _dispatch(words)
-        sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
-        return
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
+        sys.stdout.flush()  # here, where a closed pipe is caught
+    except BrokenPipeError:  # as in `picochat list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush would complain
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
-        said = f"error: {one_line(str(error))}"
+        _end(f"error: {one_line(str(error))}")
     except (MemoryError, RuntimeError) as error:
         if not (reason := out_of_memory(error)):
             raise
-        said = f"error: {reason}; lower --batch-size, or take a smaller input"
+        _end(f"error: {reason}; lower --batch-size, or take a smaller input")
     except OSError as error:
         if error.filename is None:
             raise
-        said = f"error: {one_line(f'cannot read or write {error.filename}: {error.strerror}')}"
+        _end(f"error: {one_line(f'cannot read or write {error.filename}: {error.strerror}')}")
     except KeyboardInterrupt:
-        said, status = "stopped by Ctrl-C", 130
+        _end("stopped by Ctrl-C", 130)
+
+
+def _end(said: str, status: int = 2) -> None:
     print(f"picochat: {said}", file=sys.stderr)
     raise SystemExit(status)
 
 
-def _reader_is_gone() -> bool:
-    """As in `picochat list | head -1`."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno())
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
 def _dispatch(words: list[str]) -> None:
-    known = [*SUBCOMMANDS, *GROUPS, *COMMANDS]
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] in ("-V", "--version"):
         print(f"picochat {__version__}")
     elif words[0] in SUBCOMMANDS:
         _run_trainer(words)
-    elif words[0] not in known:
-        raise UserError(f"unknown command '{words[0]}'{nearest(words[0], known)}; known commands: {', '.join(known)}")
+    elif words[0] not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise UserError(f"unknown command '{words[0]}'{nearest(words[0], COMMANDS)}; known commands: {known}")
     else:
         namespace = parse_command(words)
         namespace.run(namespace)
@@ -118,7 +104,7 @@ def parse_command(words: Sequence[str]) -> Namespace:
 
 
 def _run_trainer(words: list[str]) -> None:
-    from picochat.commands.configs import refuse_missing, resolve_names
+    from picochat.commands.configs import refuse_paths, resolve_names
 
     words = resolve_names(words)  # before the slow imports: a wrong name is reported at once
     if {"-h", "--help"} & set(words):
@@ -130,17 +116,16 @@ def _run_trainer(words: list[str]) -> None:
             return
         except LookupError:
             pass  # a class of somebody else's, which jsonargparse imports
-    refuse_missing(words)
+    refuse_paths(words)
     from picochat.commands.fit import run_trainer
 
     run_trainer(["--help" if word == "--help_all" else word for word in words])
 
 
 def _overview() -> str:
-    texts = SUBCOMMANDS | {name: text for name, (_, text) in {**GROUPS, **COMMANDS}.items()}
     lines = [purpose or "", "", "usage: picochat COMMAND …      each has --help"]
-    for title, names in PURPOSES.items():
-        lines += ["", f"{title}:", *(f"  {name:<11}{texts[name]}" for name in names)]
+    for title, names in groupby(COMMANDS, lambda name: COMMANDS[name][0]):
+        lines += ["", f"{title}:", *(f"  {name:<11}{COMMANDS[name][2]}" for name in names)]
     return "\n".join(
         [*lines, "", "example: picochat fit --config base.yaml    (makes what it needs, and trains a base)"]
     )
@@ -153,7 +138,7 @@ def build_parser(words: Sequence[str]) -> Parser:
         if name in SUBCOMMANDS:
             add_trainer(top, name)
         else:
-            module, text = {**GROUPS, **COMMANDS}[name]
+            _, module, text = COMMANDS[name]
             parent = top.add_command(name, None, f"{text[0].upper()}{text[1:]}.") if name in GROUPS else top
             resolve_name(f"{module}:add_{name}")(parent)
     return top
@@ -170,11 +155,6 @@ def _complete(args: Namespace) -> None:
     example: picochat completion bash
     in use:  eval "$(picochat completion bash)"
     """
-    print(completion_script(args.shell))
-
-
-def completion_script(shell: str) -> str:
-    """The script by which a shell completes commands, flags, choices and names of shipped configs."""
     import shtab
 
-    return str(shtab.complete(build_parser([*SUBCOMMANDS, *GROUPS, *COMMANDS]), shell))
+    print(shtab.complete(build_parser(list(COMMANDS)), args.shell))

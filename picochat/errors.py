@@ -6,20 +6,16 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What the user can put right: bad input, a bad setting, a missing file.
+    """What the user can put right: one sentence that names the file and line or the setting, and the remedy.
 
-    The message is one sentence (or two) that names the file and line or the setting, and the remedy. The command line
-    prints it on stderr as ``picochat: error: …`` and exits with status 2; nothing has been written by then.
+    The command line prints it on stderr as ``picochat: error: …`` and exits with status 2; nothing has been written.
     """
 
 
 def one_line(text: str) -> str:
     """Text from anywhere as one line for the terminal: what would move the cursor or colour it is spelt out."""
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + " …"
-
-
-_LONGEST = 2_000
+    return shown if len(shown) <= 2_000 else f"{shown[:2_000]} …"
 
 
 def out_of_memory(error: BaseException) -> str:

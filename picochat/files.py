@@ -39,7 +39,7 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_files(texts: Mapping[Path, str]) -> None:
     """Write several text files: all are complete on the disk before the first is renamed, in the order given.
 
-    UserError says that a folder or file cannot be written, or that the disk is full; no final name was touched.
+    UserError where one cannot be written; no final name was touched then.
     """
     with contextlib.ExitStack() as stack:
         for path, text in reversed(list(texts.items())):  # the stack ends the last one first
@@ -65,8 +65,7 @@ def atomic_file(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes the place of ``path``, which is as it was if the block fails.
 
-    An older folder of that name is moved aside as ``.name.old`` and deleted last. If a crash comes between the two
-    renames, the next write puts it back first, as `settle` does.
+    An older folder of that name is moved aside as ``.name.old`` and deleted last.
     """
     with _replacing(Path(path), folder=True) as temporary:
         yield temporary
@@ -86,8 +85,8 @@ def settle(folder: Path) -> None:
 def locked_folder(folder: str | Path, name: str = ".lock", *, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` against others that lock the same ``name`` in it: wait for them, or UserError if one holds it.
 
-    The folder is made if need be, and removed again if nothing came to lie in it. The lock ends with its process, is
-    not inherited by forked workers, and holds across machines on NFS.
+    The folder is made if need be, and removed again if nothing came to lie in it. The lock ends with its process, and
+    holds across machines on NFS.
     """
     path = Path(folder) / name
     with _removing_unused_parents(path):
@@ -105,8 +104,7 @@ def locked_folder(folder: str | Path, name: str = ".lock", *, wait: bool = False
 
 
 def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) -> None:
-    """UserError if one of ``paths`` exists without ``force``, holds the current directory, or is a folder where a file
-    is to be."""
+    """UserError if a path exists without ``force``, holds the current directory, or is a folder in place of a file."""
     for path in paths:
         if Path.cwd().is_relative_to(os.path.realpath(path)):
             raise UserError(f"{path} is the current folder, or holds it; name a file or folder inside it")
@@ -120,7 +118,7 @@ def refuse_existing(paths: list[Path], *, force: bool, folders: bool = False) ->
 def _replacing(final: Path, *, folder: bool) -> Iterator[Path]:
     """Yield the temporary file or folder, locked and empty; rename it when the block ends without an error.
 
-    The caller syncs it before, and the folder that holds it afterwards: a rename outlasts a power cut only then.
+    The caller syncs it before, and its parent afterwards: a rename outlasts a power cut only then.
     """
     temporary = final.with_name(f".{final.name}.tmp")
     with _removing_unused_parents(final), _one_sentence(final):
@@ -156,10 +154,8 @@ def _locked(
         except BlockingIOError:
             holder = os.read(handle, 200).decode() if path.name.endswith(".lock") else ""
             os.close(handle)
-            raise UserError(
-                f"{final} is being written by {holder or 'another process'}; wait until it has ended, or choose "
-                "another folder"
-            ) from None
+            wait_or = "wait until it has ended, or choose another folder"
+            raise UserError(f"{final} is being written by {holder or 'another process'}; {wait_or}") from None
         except FileNotFoundError:
             pass
         except OSError:

@@ -3,13 +3,13 @@
     [project.entry-points."picochat.datamodules"]         in the pyproject.toml of a package
     Roman = "picochat_roman.data:RomanDataModule"         --data Roman
 
-Reading the metadata imports nothing, so a broken plug-in harms only those who ask for it. A dotted path to anything
-importable (`my_tasks.Roman`, a module in the current folder) does wherever a name does.
+Reading the metadata imports nothing, so a broken plug-in harms only those who ask for it. Wherever a name does, a
+dotted path to anything importable does too: `my_tasks.Roman`, of a module in the current folder.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -30,6 +30,15 @@ class PlugIn(NamedTuple):
         """The target as a class path: "module.attribute"."""
         return self.target.replace(":", ".")
 
+    def file(self, name: str) -> Path:
+        """A file in the folder of the module that the target names; UserError where it is not there."""
+        with suppress(ImportError):
+            spec = find_spec(self.target)
+            for folder in (spec.submodule_search_locations if spec else None) or []:
+                if (path := Path(folder) / name).is_file():
+                    return path
+        raise UserError(f"{self.package} names {name} in {self.target}, but there is no such file")
+
     def load(self) -> Any:
         """Import it; UserError names it and its package where it is broken, in whatever way."""
         try:
@@ -39,15 +48,6 @@ class PlugIn(NamedTuple):
                 f"the plug-in {self.name} ({self.group}, from {self.package}) cannot be loaded: "
                 f"{type(error).__name__}: {error}; repair or uninstall {self.package.partition(' ')[0]}"
             ) from error
-
-    def file(self, name: str) -> Path | None:
-        """A file in the folder of the module that the target names, or None."""
-        try:
-            spec = importlib.util.find_spec(self.target)
-        except ImportError:
-            return None
-        folders = (spec.submodule_search_locations if spec else None) or []
-        return next((path for folder in folders if (path := Path(folder) / name).is_file()), None)
 
 
 def plugins(group: str) -> Iterator[PlugIn]:
@@ -69,21 +69,14 @@ def find_plugin(group: str, name: str) -> PlugIn | None:
 
 
 def load_named(name: str, group: str, what: str) -> Any:
-    """The object behind a name of `group`, or behind a dotted path; `what` is looked for, in the user's words.
-
-    Raises:
-        UserError: neither is there, or it cannot be imported.
-    """
+    """The object behind a name of `group`, or a dotted path; UserError, which calls it `what`, if there is none."""
     if plugin := find_plugin(group, name):
         return plugin.load()
-    module, _, attribute = name.rpartition(".")
-    if not module:
+    if "." not in name:
         registered = [plugin.name for plugin in plugins(group)]
         others = f"; installed packages add {', '.join(registered)}" if registered else ""
         raise UserError(f"there is no {what} named '{name}'{others}; a path like my_module.name works as well")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise UserError(f"cannot load {name}: there is no module {error.name}") from error
-    except AttributeError as error:
+        return resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"cannot load {name}: {error}") from error

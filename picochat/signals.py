@@ -40,7 +40,7 @@ PARENT = "PICOCHAT_PARENT"  # environment variable: the process that starts this
 def end_with_parent(grace: float = 20.0) -> None:
     """End this process with status 1 when the one that started it is gone, after `grace` seconds to end by itself.
 
-    For ranks that rank 0 started, which may wait in a collective for half an hour, and for runs of a study.
+    For ranks of rank 0, which may wait in a collective for half an hour, and for runs of a study.
     """
     parent = os.getppid()
 

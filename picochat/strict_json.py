@@ -19,7 +19,6 @@ from typing import Any
 
 from picochat.errors import UserError
 
-_MOST_DIGITS = 100
 _LARGEST = 1 << 26  # bytes of a file that is read whole; the largest tokenizers have half as many
 _SPACE = " \t\r\n"
 
@@ -54,9 +53,7 @@ def parse_json(content: bytes | str, *, nul: bool = False, nan: Callable[[], Non
 def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None, nul: bool = False) -> tuple[Any, int]:
     """The JSON value that begins at `start`, and where it ends.
 
-    Raises:
-        json.JSONDecodeError: there is none, or it goes on beyond the text.
-        JSONFaultError: a value that is JSON, and refused.
+    json.JSONDecodeError: there is none, or it goes on beyond the text; JSONFaultError: it is JSON, and refused.
     """
     try:
         value, end = _decoder(nan).raw_decode(text, start)
@@ -68,7 +65,7 @@ def parse_json_at(text: str, start: int, nan: Callable[[], None] | None = None, 
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
-    """The object that a JSON file holds, perhaps after a byte order mark; UserError where it is none or too large."""
+    """The object that a JSON file holds; UserError where it is none or too large."""
     try:
         if (size := Path(path).stat().st_size) > _LARGEST:
             raise UserError(f"{path}: has {size:,} bytes; {_LARGEST:,} are allowed, which no config or report needs")
@@ -91,17 +88,10 @@ def decode_utf8(content: bytes) -> str:
 
 
 def not_utf8(error: UnicodeDecodeError) -> JSONFaultError:
-    """The same in words: which byte, and what the text looks like."""
+    """The same in words."""
     content, start = error.object, error.start
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in content[:64]:
-        remedy = " (it looks like UTF-16: `iconv -f UTF-16 -t UTF-8 OLD > NEW`)"
-    elif content.startswith(b"\x1f\x8b"):
-        remedy = " (it looks like gzip: let its name end with .gz)"
-    else:
-        latin = min(content[:4096], default=9) >= 9  # no control signs: a text
-        remedy = " (it looks like Latin-1: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`)" if latin else ""
     place = start - content.rfind(b"\n", 0, start)
-    message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8{remedy}"
+    message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8"
     return JSONFaultError(message, content.count(b"\n", 0, start) + 1)
 
 
@@ -122,8 +112,8 @@ def json_kind(value: Any) -> str:
     """The kind of a value in JSON's own words: "a list", "null"."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    kinds = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds[type(value)]
+    kinds: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "a number")
 
 
 def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +131,7 @@ def _finite(digits: str) -> float:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
+    if len(digits) > 100:
         raise JSONFaultError(f"holds a number of {len(digits):,} digits")
     return int(digits)
 

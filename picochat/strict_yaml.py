@@ -4,7 +4,6 @@ PyYAML's own reader lets the second of two equal keys replace the first in silen
 Nine lists of nine aliases each are 300 million values for whoever walks through them: too many are a fault, too.
 """
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -13,9 +12,10 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from picochat.errors import UserError, nearest
+from picochat.strict_json import not_utf8
 
 _LARGEST = 1 << 20  # bytes; reading them takes a second
-_MOST_VALUES, _DEEPEST = 100_000, 100  # the shipped configs have 60 values
+_MOST_VALUES = 100_000  # the shipped configs have 60 values
 _WORDS = {str: "text", int: "a number", float: "a number", bool: "true or false", Sequence: "a list", list: "a list"}
 
 
@@ -28,11 +28,12 @@ def read_yaml(file: Path) -> Any:
             raise UserError(f"{file}: has {size:,} bytes; a config holds settings and nothing else")
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
-        _check(node, str(file))
+        if _count(node, {}, file) > _MOST_VALUES:
+            raise UserError(f"{file}: its aliases (*name) expand to more than {_MOST_VALUES:,} values; write them out")
         return None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}:{line}: is not UTF-8; save it as UTF-8") from None
+        fault = not_utf8(error)
+        raise UserError(f"{file}:{fault.line}: {fault}") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except RecursionError:
@@ -86,26 +87,7 @@ def _check_arguments(table: dict[Any, Any], kind: Any, place: str) -> None:
             raise ValueError(f"{place}: lacks the key {field.name}; add it")
 
 
-def refuse_bomb(text: str, place: str) -> None:
-    """Raise UserError for what would exhaust memory or the stack of libyaml; what is no YAML passes."""
-    import yaml
-
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # jsonargparse's; C takes tabs, too
-    depth = 0
-    with contextlib.suppress(yaml.YAMLError):
-        for event in yaml.parse(text, Loader=loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
-                raise UserError(f"{place}: is nested too deeply; a config holds settings and nothing else")
-        _check(loader(text).get_single_node(), place)
-
-
-def _check(root: Any, place: str) -> None:
-    if _count(root, {}, place) > _MOST_VALUES:
-        raise UserError(f"{place}: its aliases (*name) expand to more than {_MOST_VALUES:,} values; write them out")
-
-
-def _count(node: Any, known: dict[int, int], place: str) -> int:
+def _count(node: Any, known: dict[int, int], file: Path) -> int:
     """Nodes from this one on with every alias expanded: each is counted once, and taken as often as it is named."""
     if id(node) not in known:
         known[id(node)] = _MOST_VALUES + 1  # until it is counted: an alias may name what it is part of
@@ -113,8 +95,8 @@ def _count(node: Any, known: dict[int, int], place: str) -> int:
         keys = set[str]()
         for key, _ in (item for item in items if isinstance(item, tuple) and isinstance(item[0].value, str)):
             if key.value in keys:
-                raise UserError(f"{place}:{key.start_mark.line + 1}: has the key {key.value!r} twice; keep one of them")
+                raise UserError(f"{file}:{key.start_mark.line + 1}: has the key {key.value!r} twice; keep one of them")
             keys.add(key.value)
         parts = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-        known[id(node)] = 1 + sum(_count(part, known, place) for part in parts)
+        known[id(node)] = 1 + sum(_count(part, known, file) for part in parts)
     return known[id(node)]

@@ -67,14 +67,6 @@ def test_a_machine_narrowed_to_avx2_is_labelled_so_and_takes_float32(script: Any
     assert description["narrowed"] == "yes"
 
 
-def test_slopes_are_exponents_and_steeper_ones_than_n_log_n_are_seen(script: Any) -> None:
-    growth = script("growth")
-    sizes = [10**power for power in range(3, 7)]
-    assert growth.slope([(n, 7.0 * n) for n in sizes]) == pytest.approx(1)
-    assert growth.slope([(n, 1e-9 * n * n) for n in sizes]) == pytest.approx(2)
-    assert growth.slope([(n, n * len(str(n))) for n in sizes]) < growth.STEEPEST < 1.5
-
-
 def test_every_script_imports_what_exists_and_every_stage_of_growth_runs(script: Any) -> None:
     """So that an API that changes breaks a test, and not the next measurement."""
     for path in sorted(FOLDER.glob("*.py")):

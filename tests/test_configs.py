@@ -69,27 +69,7 @@ def test_every_row_of_the_shipped_number_of_rows_fits_the_shipped_context(
     assert data.dropped == {}
 
 
-def test_the_pilot_overlay_sets_the_recipes_scale_and_hyper_parameters(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    here = ["--trainer.accelerator=cpu", "--data.init_args.batch_size=1", "--trainer.limit_val_batches=1", *SHORT]
-    pilot = ["--config", "scale/h100-pilot.yaml"]
-    main(["fit", "--config", "base.yaml", *pilot, *here, "--trainer.default_root_dir=runs/pilot-base"])
-    fewer = ["--data.init_args.sft_rows=400", "--data.init_args.eval_rows=80", "--data.init_args.work_dir=runs/p"]
-    start = ["--model.checkpoint=runs/pilot-base/best_checkpoint", "--trainer.default_root_dir=runs/pilot"]
-    main(["fit", "--config", "capability.yaml", *pilot, *here, *fewer, *start])
-    config = yaml.safe_load((folder / "runs/pilot/config.yaml").read_text())
-    assert config["trainer"]["accumulate_grad_batches"] == 4
-    assert config["data"]["init_args"]["context_length"] == 512
-    optimizer = config["model"]["optimizer"]
-    assert (optimizer["name"], optimizer["learning_rate"]) == ("adamw", 1e-5)
-    assert optimizer["matrix_learning_rate"] is None
-    schedule = config["lr_schedule"]
-    assert (schedule["warmup_steps"], schedule["decay"], schedule["min_lr_ratio"]) == (20, "cosine", 0.1)
-
-
-def test_an_overlay_of_one_line_and_a_flag_change_one_setting_of_a_callback(
+def test_overlays_and_flags_change_what_they_name_and_the_pilot_has_the_recipes_hyper_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from picochat.commands.configs import resolve_names
@@ -97,10 +77,15 @@ def test_an_overlay_of_one_line_and_a_flag_change_one_setting_of_a_callback(
 
     monkeypatch.chdir(tmp_path)
     Path("over.yaml").write_text("lr_schedule: {min_lr_ratio: 0.5}\n")
-    words = ["fit", "--config", "capability.yaml", "--config", "over.yaml", "--lr_schedule.warmup_steps", "7"]
-    assert vars(parsed_config(resolve_names(words)).lr_schedule) == {
-        "warmup_steps": 7, "decay": "cosine", "min_lr_ratio": 0.5, "max_steps": None,
-    }  # fmt: skip
+    pilot = ["fit", "--config", "capability.yaml", "--config", "scale/h100-pilot.yaml"]
+    schedule = {"warmup_steps": 20, "decay": "cosine", "min_lr_ratio": 0.1, "max_steps": None}
+    config = parsed_config(resolve_names(pilot))
+    assert vars(config.lr_schedule) == schedule
+    assert (config.trainer.accumulate_grad_batches, config.data.init_args.context_length) == (4, 512)
+    optimizer = config.model.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.matrix_learning_rate) == ("adamw", 1e-5, None)
+    config = parsed_config(resolve_names([*pilot, "--config", "over.yaml", "--lr_schedule.warmup_steps", "7"]))
+    assert vars(config.lr_schedule) == {**schedule, "warmup_steps": 7, "min_lr_ratio": 0.5}
 
 
 def test_base_has_the_same_defaults_through_both_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

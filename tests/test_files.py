@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from picochat.errors import UserError
-from picochat.files import atomic_file, atomic_folder, locked_folder, refuse_existing, settle, write_files
+from picochat.files import atomic_file, atomic_folder, locked_folder, settle, write_files
 
 
 def fill(folder: Path, text: str) -> None:
@@ -111,13 +111,6 @@ def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -
     assert names(tmp_path) == {"blocked"}
 
 
-def test_a_leftover_folder_is_not_in_the_way_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / ".last.ckpt.tmp" / "slices").mkdir(parents=True)
-    with atomic_file(tmp_path / "last.ckpt", "wb") as file:
-        file.write(b"whole")
-    assert names(tmp_path) == {"last.ckpt"}
-
-
 def test_a_locked_folder_is_waited_for_and_left_as_it_was(tmp_path: Path) -> None:
     code = (
         "import sys; from picochat.files import locked_folder\n"
@@ -137,13 +130,3 @@ def test_a_locked_folder_is_waited_for_and_left_as_it_was(tmp_path: Path) -> Non
         raise AssertionError("two hold it")
     second.communicate()
     assert names(tmp_path) == set()
-
-
-def test_existing_files_are_refused_without_force(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    refuse_existing([path], force=False)
-    path.write_text("")
-    refuse_existing([path], force=True)
-    with pytest.raises(UserError, match="add --force"):
-        refuse_existing([path], force=False)
-    assert list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,7 @@
 """Help of every command: a purpose, and an example that parses; and the completion script, asked by a real bash."""
 
+import contextlib
+import io
 import shlex
 import shutil
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from picochat.cli import COMMANDS, GROUPS, PURPOSES, SUBCOMMANDS, build_parser, completion_script, main, parse_command
+from picochat.cli import COMMANDS, SUBCOMMANDS, build_parser, main, parse_command
 from picochat.commands.configs import shipped_configs
 from picochat.commands.parser import Parser
 
@@ -19,22 +21,25 @@ def walk(parser: Parser, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield from walk(command, (*path, name))
 
 
-ALL = dict(walk(build_parser([*GROUPS, *COMMANDS])))
-assert {path[0] for path in ALL} == {*GROUPS, *COMMANDS} and len(ALL) >= 18
+OWN = COMMANDS.keys() - SUBCOMMANDS.keys()
+ALL = dict(walk(build_parser(sorted(OWN))))
+assert {path[0] for path in ALL} == OWN and len(ALL) >= 18
 
 
 def test_the_overview_shows_every_command_once_under_what_a_person_wants(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     overview = capsys.readouterr().out.splitlines()
     shown = [line.split()[0] for line in overview if line.startswith("  ")]
-    assert sorted(shown) == sorted([*SUBCOMMANDS, *GROUPS, *COMMANDS])
-    assert [line.rstrip(":") for line in overview if line.endswith(":")] == list(PURPOSES)
+    assert sorted(shown) == sorted(COMMANDS)
+    assert [line.rstrip(":") for line in overview if line.endswith(":")] == list(
+        dict.fromkeys(title for title, _, _ in COMMANDS.values())
+    )
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_help_begins_with_the_purpose_and_ends_with_an_example_that_parses(path: tuple[str, ...]) -> None:
     parser = ALL[path]
-    purpose = (parser.description or "").splitlines()[0]
+    purpose = parser.purpose
     assert purpose[:1].isupper()
     assert purpose.endswith((".", ":"))
     text, _, example = parser.format_help().rpartition("\nexample")
@@ -84,10 +89,18 @@ def test_help_of_a_flag_of_train_is_that_of_its_setting_with_the_default_of_the_
     assert "packing: Literal['bos_bestfit', 'separate'] (default: 'bos_bestfit')" in text
 
 
-def offered(line: str, cwd: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def script() -> str:
+    """What completes in bash."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main(["completion", "bash"])
+    return printed.getvalue()
+
+
+def offered(script: str, line: str, cwd: Path) -> list[str]:
     """What bash offers at the end of a line."""
     words = [*line.split(), *([""] if line.endswith(" ") else [])]
-    code = f"{completion_script('bash')}\nCOMP_WORDS=({shlex.join(words)}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
+    code = f"{script}\nCOMP_WORDS=({shlex.join(words)}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
     code += 'COMP_LINE="${COMP_WORDS[*]}"; _shtab_picochat; printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, cwd=cwd)
     return done.stdout.split()
@@ -108,5 +121,7 @@ def offered(line: str, cwd: Path) -> list[str]:
         ("picochat fit --model.optimizer.n", ["--model.optimizer.name"]),
     ],
 )
-def test_bash_offers_commands_flags_choices_and_configs(tmp_path: Path, line: str, expected: list[str]) -> None:
-    assert sorted(offered(line, tmp_path)) == sorted(expected)
+def test_bash_offers_commands_flags_choices_and_configs(
+    script: str, tmp_path: Path, line: str, expected: list[str]
+) -> None:
+    assert sorted(offered(script, line, tmp_path)) == sorted(expected)

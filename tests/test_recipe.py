@@ -1,7 +1,6 @@
 """The recipe's commands, as printed, with only paths and the device replaced."""
 
 import json
-import re
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -74,12 +73,6 @@ def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
         settings = reduce(getitem, place.split("."), config)
         assert {name: settings[name] for name in expected} == expected
     assert (root / "short/best_checkpoint/model.safetensors").is_file()
-
-
-def test_rows_are_drawn_by_stage_where_that_is_asked_for(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    main([*SFT.format(root=root, run="stages", steps=1).split(), "--sampling-tag", "stage"])
-    assert "sampling by stage, category_sqrt" in caplog.text
-    assert re.search(r"\ntwo_digit_carry +\d", caplog.text)
 
 
 @pytest.mark.slow

@@ -22,15 +22,18 @@ for line in json.loads(sys.argv[1]):
 """
 HELP = [*(f"{' '.join(path)} --help" for path in ALL), "fit --help", "fit --data.help CapabilityDataModule",
         "--help", "--version", "completion bash", "list"]  # fmt: skip
+MODELS = ["fit --config sft.yaml", "plan --config sft.yaml --set"]
 REFUSED = {
     "evall": "did you mean eval",
     "data task-pack --dataset-pack nowhere.json": "nowhere.json",
     "data inspect nowhere.jsonl": "nowhere.jsonl",
     "generate --checkpoint x --input nowhere.jsonl": "nowhere.jsonl",
     "chat --checkpoint x --top-p 2": "top_p (--top-p) is 2.0",
-    "export --checkpoint x --out-dir . --dtype bf16": "did you mean bfloat16",
+    "export --checkpoint x --out-dir . --dtype bf16": "choose from 'float32', 'bfloat16'",
     "fit --config nowhere.yaml": "nowhere.yaml",
     "plan --config nowhere.yaml": "nowhere.yaml",
+    **{f"{line} model.checkpoint=gemma": "gemma holds a model of type gemma3_text; picochat reads" for line in MODELS},
+    "fit --config sft.yaml --model.checkpoint empty": "empty is not a model folder: it has no config.json",
 }
 WORK = [
     "data import --source stories --documents 50 --out-dir data",
@@ -55,6 +58,9 @@ def test_help_and_version_load_neither_torch_nor_lightning(tmp_path: Path) -> No
 
 
 def test_a_mistake_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    for name in ("gemma", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "gemma/config.json").write_text('{"model_type": "gemma3_text"}')
     found, said = probe(list(REFUSED), tmp_path)
     assert found == [f"{line}: 2 []" for line in REFUSED]
     for sentence, shown in zip(REFUSED.values(), (line for line in said if "error: " in line), strict=True):

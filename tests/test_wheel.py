@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -60,16 +59,6 @@ from picochat.cli import main
 main(["--version"])
 """
     assert python("-P", "-c", code, target, cwd=tmp_path).startswith("picochat ")
-
-
-def test_the_sdist_holds_the_sources_once(built: Path) -> None:
-    (found,) = built.glob("*.tar.gz")
-    with tarfile.open(found) as archive:
-        files = {member.name.partition("/")[2] for member in archive if member.isfile()}
-        links = [member.name for member in archive if member.issym() or member.islnk()]
-    assert {"pyproject.toml", "README.md", "LICENSE", "callbacks/lr_schedule.py", "configs/base.yaml"} <= files
-    assert links == []
-    assert not {name for name in files if name.startswith(("picochat/callbacks/", "picochat/configs/"))}
 
 
 def test_twine_finds_nothing_to_say(built: Path) -> None:

@@ -11,6 +11,9 @@ for replies, since they need a JSON body. All text is escaped by the templates.
 """
 
 import json
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,17 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from picochat.blocks import Charts
-from picochat.board.folder import Folder
-from picochat.board.talk import reply
+from picochat.board.folder import Folder, Found
+from picochat.errors import UserError
 from picochat.evidence.html_page import charts, environment, script_policy
+from picochat.evidence.scoring import SIGNALS_ONLY, Policy, score
+from picochat.files import sha256_file
+from picochat.model.engine import Decoding, load_model
+from picochat.packs.formats import read_rows
+from picochat.packs.rows import Row, prompt_text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:"
+_LOADING = threading.Lock()  # two replies begin at once
 
 
 class Board:
@@ -82,7 +91,7 @@ class Board:
                 raise ValueError("name a checkpoint of the folder and a prompt")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return JSONResponse({"error": str(error)}, 400)
-        pieces = reply(self.folder.base / asked["checkpoint"], prompt, temperature, reports)
+        pieces = _reply(self.folder.base / asked["checkpoint"], prompt, temperature, reports)
         return StreamingResponse((json.dumps(piece) + "\n" for piece in pieces), media_type="application/x-ndjson")
 
     def _page(self, template: str, **values: Any) -> Response:
@@ -96,3 +105,56 @@ def _known(request: Request, items: Any) -> str:
     if path not in [item.path for item in items]:
         raise HTTPException(404, "nothing of this name lies in the folder")
     return path
+
+
+def _reply(checkpoint: Path, prompt: str, temperature: float, reports: Sequence[Found]) -> Iterator[dict[str, Any]]:
+    """Stream {"text": piece} …, then {"finished": …} with the verdict of the prompt's lane, or {"error": sentence}."""
+    from picochat.model.generation import read_window, stream
+
+    try:
+        decoding = Decoding(temperature=temperature)
+        with _LOADING:
+            weights, tokenizer = _load(checkpoint, (checkpoint / "config.json").stat().st_mtime_ns)
+        context = weights.config.max_position_embeddings
+        room = min(decoding.max_new_tokens, context // 2)
+        ids, _ = read_window([{"role": "user", "content": prompt}], tokenizer, context - room)
+        pieces, text = stream(weights, tokenizer, ids, decoding), ""
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                yield {"finished": bool(end.value), **_verdict(prompt, text, bool(end.value), reports)}
+                return
+            text += piece
+            yield {"text": piece}
+    except (UserError, OSError) as error:
+        yield {"error": str(error)}
+
+
+def _verdict(prompt: str, text: str, finished: bool, reports: Sequence[Found]) -> dict[str, str]:
+    """{"lane": …, "verdict": "passed" or the reasons} where an evaluation in the folder asks this prompt."""
+    for path, sha256 in dict.fromkeys(report.rows for report in reports if report.rows[0]):
+        file = Path(path)
+        if file.is_file() and (row := _questions(file, sha256).get(prompt.strip())):
+            rules = Policy.of([row], file).rules_of(row) or SIGNALS_ONLY
+            judged = score(row, text, finished=finished, rules=rules)
+            lane = str(row.get("category") or "untagged")
+            return {"lane": lane, "verdict": "passed" if judged.passed else ", ".join(judged.reasons)}
+    return {}
+
+
+@lru_cache(2)
+def _load(checkpoint: Path, _stamp: int) -> tuple[Any, Any]:
+    from picochat.model.inference import Weights
+
+    model = load_model(checkpoint)
+    return Weights(model.decoder), model.tokenizer
+
+
+@lru_cache(8)
+def _questions(file: Path, sha256: str) -> dict[str, Row]:
+    """The rows of one question, by it; none where the file is no longer the one that was evaluated."""
+    if sha256_file(file) != sha256:
+        return {}
+    rows = [row for row in read_rows(file, "eval") if len(row["messages"]) == 1]
+    return {prompt_text(row).strip(): row for row in rows}

@@ -22,6 +22,7 @@ from picochat.strict_yaml import read_yaml
 KINDS = {"eval chat": "evaluation", "eval compare": "comparison", "eval sft-fit": "SFT fit", "study": "study"}
 _QUIET = 600.0  # seconds without a new row of its log after which a locked run counts as killed
 _SAMPLES = 24  # of the newest, that a run's page shows
+_UNREADABLE = (UserError, OSError, LookupError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,22 @@ class Folder:
             here, path = Path(place), Path(place).relative_to(self.base).as_posix()
             if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
                 checkpoints.append(path)
-            if "metrics.csv" in files and (changed := _changed(here / "metrics.csv")):
-                running = ".lock" in files and time.time() - changed < _QUIET
-                runs += [Run(path, *log, running, changed) for log in _log(here, changed)]
             for name in files:
-                if name.endswith(".json") and f"{name[:-5]}.html" in files:
-                    reports += _report(here / name, f"{path}/{name[:-5]}.html", _changed(here / name))
-        runs.sort(key=lambda run: -run.changed)
-        return runs, sorted(reports, key=lambda one: -one.changed), checkpoints
+                with suppress(*_UNREADABLE):
+                    if name == "metrics.csv":
+                        changed = (here / name).stat().st_mtime
+                        running = ".lock" in files and time.time() - changed < _QUIET
+                        runs.append(Run(path, *_log(here, changed), running, changed))
+                    elif name.endswith(".json") and f"{name[:-5]}.html" in files:
+                        changed = (here / name).stat().st_mtime
+                        reports.append(_report(here / name, f"{path}/{name[:-5]}.html", changed))
+        return sorted(runs, key=lambda one: -one.changed), sorted(reports, key=lambda one: -one.changed), checkpoints
 
     def curves(self, run: str) -> Curves:
         """The curves of a run; none while its log cannot be read."""
-        try:
+        with suppress(UserError):
             return read_curves(self.base / run / "metrics.csv")
-        except UserError:
-            return {}
+        return {}
 
     def samples(self, run: str) -> list[dict[str, str]]:
         """The newest sample replies of a run, newest first."""
@@ -90,43 +92,29 @@ class Folder:
         with suppress(OSError):
             lines = (self.base / run / "samples.jsonl").read_text("utf-8", errors="replace").splitlines()
             for line in lines[: -_SAMPLES - 1 : -1]:
-                with suppress(ValueError, KeyError, TypeError, RecursionError):
+                with suppress(*_UNREADABLE, RecursionError):
                     one = json.loads(line)
                     found.append({name: str(one[name] or "") for name in names})
         return found
 
 
-def _changed(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:  # gone since
-        return 0.0
-
-
 @lru_cache(4096)
-def _log(folder: Path, changed: float) -> list[tuple[int, int | None, dict[str, float]]]:
-    """Step, steps and losses of a run; none where its log cannot be read."""
-    try:
-        curves = read_curves(folder / "metrics.csv")
-        config: Any = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-        steps = config.get("trainer", {}).get("max_steps")
-    except (UserError, AttributeError, OSError):
-        return []
+def _log(folder: Path, _changed: float) -> tuple[int, int | None, dict[str, float]]:
+    """Step, steps and losses of a run."""
+    curves = read_curves(folder / "metrics.csv")
+    config: Any = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+    steps = config.get("trainer", {}).get("max_steps")
     losses = {name: curve[-1][1] for name, curve in curves.items() if name in ("train/loss", "val/loss")}
     last = max((curve[-1][0] for curve in curves.values()), default=0)
-    return [(int(last), steps if isinstance(steps, int) else None, losses)]
+    return int(last), steps if isinstance(steps, int) else None, losses
 
 
 @lru_cache(4096)
-def _report(file: Path, page: str, changed: float) -> list[Found]:
-    """One report of picochat, or none."""
-    try:
-        data = read_json_object(file)
-        kind = KINDS[data["kind"]]
-        if kind != "evaluation":
-            return [Found(page, kind, str(data.get("summary") or " · ".join(data.get("facts") or [])), changed)]
-        lanes = {str(name): (int(lane["n"]), float(lane["rate"])) for name, lane in data["by_category"].items()}
-        result = f"{data['overall']['rate']:.1%} of {data['overall']['n']} rows, {data['model']['folder']}"
-        return [Found(page, kind, result, changed, lanes, (str(data["pack"]["path"]), str(data["pack"]["sha256"])))]
-    except (UserError, KeyError, TypeError, ValueError, AttributeError, OSError):
-        return []
+def _report(file: Path, page: str, changed: float) -> Found:
+    data = read_json_object(file)
+    kind = KINDS[data["kind"]]
+    if kind != "evaluation":
+        return Found(page, kind, str(data.get("summary") or " · ".join(data.get("facts") or [])), changed)
+    lanes = {str(name): (int(lane["n"]), float(lane["rate"])) for name, lane in data["by_category"].items()}
+    result = f"{data['overall']['rate']:.1%} of {data['overall']['n']} rows, {data['model']['folder']}"
+    return Found(page, kind, result, changed, lanes, (str(data["pack"]["path"]), str(data["pack"]["sha256"])))

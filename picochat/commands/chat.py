@@ -23,8 +23,7 @@ HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
 /temperature X  0 is greedy; above, replies are drawn
 /help           this list
-/quit           end, as Ctrl-D does; Ctrl-C stops a reply
-//TEXT          say TEXT that begins with a slash"""
+/quit           end, as Ctrl-D does; Ctrl-C stops a reply"""
 _PAGE = f"""Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.
 
 {HELP}
@@ -48,8 +47,7 @@ def chat(args: Namespace) -> None:
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     lines: Iterator[str] = iter(sys.stdin)
     if sys.stdin.isatty():
-        # Ctrl-C is to stop a reply, not the program
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is to stop a reply, not the program
         print(f"{args.checkpoint}: /help lists the commands, Ctrl-D ends", file=sys.stderr)
         lines = _typed_lines()
     for line in lines:
@@ -70,24 +68,20 @@ class ChatSession:
 
         self.weights, self.tokenizer = Weights(model.decoder), model.tokenizer
         self.context = self.weights.config.max_position_embeddings
-        self._reset()
-
-    def _reset(self) -> None:
-        self.messages = list(self.system)
-        self.turns = 0  # answered; distinguishes the random numbers of one reply from the next's
-        self.dropped = 0
+        self.messages, self.turns = list(self.system), 0
 
     def take(self, line: str) -> bool:
         """Run a slash command or answer a turn; returns False after /quit. Mistakes go to stderr."""
         command, value = [*line.split(maxsplit=1), ""][:2]
-        commands = {"/save": self._save, "/temperature": self._set_temperature}
         try:
-            if not line.startswith("/") or line.startswith("//"):
-                self._answer(line.removeprefix("/"))
-            elif command in commands:
-                commands[command](value)
+            if not line.startswith("/"):
+                self._answer(line)
+            elif command == "/save":
+                self._save(value)
+            elif command == "/temperature":
+                self._set_temperature(value)
             elif command == "/reset":
-                self._reset()
+                self.messages, self.turns = list(self.system), 0
                 _note("forgotten")
             elif command == "/help":
                 print(HELP, file=sys.stderr)
@@ -98,7 +92,7 @@ class ChatSession:
         return command != "/quit"
 
     def _answer(self, text: str) -> None:
-        from picochat.model.generation import stream
+        from picochat.model.generation import read_window, stream
 
         question: Message = {"role": "user", "content": text}
         messages = [*(self.system if self.args.forget else self.messages), question]
@@ -106,9 +100,14 @@ class ChatSession:
             validate_row({"messages": messages, "answerable": True}, "eval")
         except ValueError as error:
             raise UserError(f"this is not a valid message: {error}") from error
-        prompt, reply, end = self._prompt(messages), "", "stopped"  # by Ctrl-C
+        # a reply may need as many tokens as were allowed, but the past is worth half of the context
+        room = min(self.decoding.max_new_tokens, self.context // 2)
+        prompt, dropped = read_window(messages, self.tokenizer, self.context - room)
+        if dropped:
+            _note(f"turns no longer read, since the context of {self.context} tokens is full: {dropped // 2}")
+        reply, end = "", "stopped"  # by Ctrl-C
         pieces = stream(self.weights, self.tokenizer, prompt, self.decoding, index=self.turns)
-        self.turns += 1
+        self.turns += 1  # distinguishes the random numbers of one reply from the next's
         with closing(pieces), suppress(KeyboardInterrupt):
             try:
                 while True:
@@ -125,21 +124,6 @@ class ChatSession:
             self.messages = [*messages, {"role": "assistant", "content": reply}]
         else:
             _note("no reply; the question is forgotten")
-
-    def _prompt(self, messages: list[Message]) -> list[int]:
-        """The part of a conversation that fits the context; says what no longer does."""
-        from picochat.model.generation import read_window
-
-        # a reply may need as many tokens as were allowed, but the past is worth half of the context
-        room = min(self.decoding.max_new_tokens, self.context // 2)
-        try:
-            ids, dropped = read_window(messages, self.tokenizer, self.context - room)
-        except UserError:
-            ids, dropped = read_window(messages, self.tokenizer, self.context - 1)  # a short reply is better than none
-        if dropped > self.dropped:
-            self.dropped = dropped
-            _note(f"turns no longer read, since the context of {self.context} tokens is full: {self.dropped // 2}")
-        return ids
 
     def _save(self, file: str) -> None:
         if not file:
@@ -174,11 +158,10 @@ def _typed_lines() -> Iterator[str]:
     while True:
         try:
             yield input("> ")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EOFError) as end:
             print(file=sys.stderr)
-        except EOFError:
-            print(file=sys.stderr)
-            return
+            if isinstance(end, EOFError):
+                return
 
 
 def _note(text: str) -> None:

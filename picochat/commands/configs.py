@@ -5,15 +5,15 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.resources import files
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from picochat.commands.parser import respell
 from picochat.errors import UserError, nearest
+from picochat.model.config import config_of, find_model
 from picochat.plugins import find_plugin, plugins
 from picochat.strict_yaml import read_yaml
 
@@ -21,6 +21,7 @@ CONFIGS = "picochat.configs"
 _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
 _GROUPS = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what its names mean
 _CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?")
+_MADE_FLAG = re.compile(r"--data\.(init_args\.)?(dataset_pack|tokenizer)")
 _SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
 
 
@@ -41,19 +42,14 @@ def resolve_names(words: list[str]) -> list[str]:
     """
     words = respell(words, _setting_flag, lambda word: word[:2] == "--" and "=" not in word and word not in _SWITCHES)
     result = list(words)
-    for index, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        place = index if equals else index + 1
-        if place == len(words):
-            break
-        value = value if equals else words[place]
+    for place, flag, value in _flags(words):
         if flag in ("--config", "-c"):
             value = _config_path(value)
         elif match := _CLASS_FLAG.fullmatch(flag):
             value = _class_path(value, _GROUPS[match[1].removeprefix("trainer.")])
         else:
             continue
-        result[place] = f"{flag}={value}" if equals else value
+        result[place] = f"{flag}={value}" if words[place].startswith(f"{flag}=") else value
     return result
 
 
@@ -61,16 +57,35 @@ def _setting_flag(name: str) -> str | None:
     return f"--{name.replace('-', '_')}" if re.fullmatch(r"[A-Za-z_][\w.+-]*", name) else None
 
 
-def refuse_missing(words: Sequence[str]) -> None:
-    """What a config names is made when it is missing; a path that somebody types must exist."""
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        if match := re.fullmatch(r"--data\.(?:init_args\.)?(dataset_pack|tokenizer)(?:=(.*))?", word):
-            path = following if match[2] is None else match[2]
-            if path != "null" and not Path(path).exists():
+def _flags(words: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """(place of the word that holds the value, flag, value) of `--flag=value` and of `--flag value`."""
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if equals:
+            yield place, flag, value
+        elif place + 1 < len(words):
+            yield place + 1, flag, words[place + 1]
+
+
+def refuse_paths(words: Sequence[str]) -> None:
+    """Refuse, before torch is imported, what is no config, a model that picochat does not read, and a typed path that
+    does not exist: what a config names is made when it is missing."""
+    checkpoint: Any = None
+    for _, flag, value in _flags(words):
+        if flag in ("--config", "-c"):
+            if not isinstance(config := read_yaml(Path(value)), dict):
                 raise UserError(
-                    f"--data.{match[1]}: {path} does not exist; correct it, or write it into a config, whose "
-                    "missing files are made"
+                    f"{value}: is not a config; write settings into it, such as `trainer: {{max_steps: 9}}`"
                 )
+            if isinstance(model := config.get("model"), dict):
+                checkpoint = model.get("checkpoint", checkpoint)
+        elif flag == "--model.checkpoint":
+            checkpoint = value
+        elif _MADE_FLAG.fullmatch(flag) and value != "null" and not Path(value).exists():
+            name, remedy = flag.replace("init_args.", ""), "or write it into a config, whose missing files are made"
+            raise UserError(f"{name}: {value} does not exist; correct it, {remedy}")
+    if isinstance(checkpoint, str) and checkpoint != "null" and (folder := find_model(checkpoint)).exists():
+        config_of(folder)
 
 
 def resolve_config_names(config: Any, group: str | None = None) -> Any:
@@ -98,31 +113,22 @@ def _class_path(name: str, *groups: str) -> str:
         if name in import_module(group).__all__:
             return f"{group}.{name}"
         if plugin := find_plugin(group, name):
-            if not isinstance(plugin.load(), type):
-                raise UserError(f"the plug-in {name} ({group}, from {plugin.package}) is not a class")
+            plugin.load()  # refused by name where it is broken
             return plugin.path
     if groups == (_DATA,):  # callbacks may be Lightning's own, which jsonargparse finds by name
         known = [*import_module(_DATA).__all__, *(plugin.name for plugin in plugins(_DATA))]
-        raise UserError(
-            f"unknown datamodule {name}{nearest(name, known)}; known are {', '.join(known)}, and class paths such as "
-            "my_module.MyDataModule"
-        )
+        others = f"{', '.join(known)}, and class paths such as my_module.MyDataModule"
+        raise UserError(f"unknown datamodule {name}{nearest(name, known)}; known are {others}")
     return name
 
 
 def _config_path(name: str) -> str:
     if Path(name).is_file():
-        if not isinstance(read_yaml(Path(name)), dict):
-            raise UserError(f"{name}: is not a config; write settings into it, such as `trainer: {{max_steps: 100}}`")
         return name
     shipped = shipped_configs()
     if name in shipped:
         return str(shipped[name])
-    plugin = find_plugin(CONFIGS, name)
-    if plugin is None:
-        known = [*shipped, *(plugin.name for plugin in plugins(CONFIGS))]
-        raise UserError(f"unknown config {name}{nearest(name, known)}; the installed ones are {', '.join(known)}")
-    path = plugin.file(name)
-    if path is None:
-        raise UserError(f"{plugin.package} names a config {name} in {plugin.target}, but there is no such file")
-    return str(path)
+    if plugin := find_plugin(CONFIGS, name):
+        return str(plugin.file(name))
+    known = [*shipped, *(plugin.name for plugin in plugins(CONFIGS))]
+    raise UserError(f"unknown config {name}{nearest(name, known)}; the installed ones are {', '.join(known)}")

@@ -37,10 +37,8 @@ def add_tok(group: Parser) -> None:
     parser = group.add_command("train", train_tokenizer)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset-pack", "--pack", metavar="FILE", help="dataset_pack.json whose corpus is read")
-    files = "files or folders: .jsonl (documents or chat rows), .txt or .parquet"
-    source.add_argument("--input", metavar="FILE", nargs="+", help=files)
-    size = "number of tokens, at least 262 (default: 512)"
-    parser.add_argument("--vocab-size", type=int, default=512, metavar="N", help=size)
+    source.add_argument("--input", metavar="FILE", nargs="+", help="documents or chat rows; files or folders")
+    parser.add_argument("--vocab-size", type=int, default=512, metavar="N", help="tokens, from 262 (default: 512)")
     words = "bytes and frequent whole words: all other words stay letters (llama.cpp cannot read it)"
     parser.add_argument("--whole-words", action="store_true", help=words)
     parser.add_argument("--out", required=True, metavar="FILE", help="the tokenizer.json to write")
@@ -105,10 +103,8 @@ def inspect(args: Namespace) -> None:
     found = inspect_rows(args.file, Reading(**arguments_of(args, READING)), render)
     print(found.summary())
     if found.bad:
-        line, reason = found.bad[0]
-        raise UserError(
-            f"{args.file}: {len(found.bad)} of {found.tally.lines} lines are bad, the first is line {line}: {reason}"
-        )
+        lines = f"{len(found.bad)} of {found.tally.lines} lines are bad, the first is line {found.bad[0][0]}"
+        raise UserError(f"{args.file}: {lines}: {found.bad[0][1]}")
     if not found.tally.rows:
         raise no_rows(args.file)
 
@@ -130,8 +126,6 @@ def export_lm_eval(args: Namespace) -> None:
 
 def train_tokenizer(args: Namespace) -> None:
     r"""Learn a byte-level BPE tokenizer (single digits, turn tokens, all bytes), or one of whole words.
-
-    It learns from a corpus or from chat rows.
 
     example: picochat tok train --dataset-pack runs/demo/dataset_pack.json --vocab-size 512 \
         --out runs/demo/tokenizer.json

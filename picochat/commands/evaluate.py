@@ -2,74 +2,80 @@
 
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picochat.blocks import Report, terminal
 from picochat.commands.parser import DECODING, LOADING, READING, Parser, arguments_of
-from picochat.errors import UserError, one_line
+from picochat.errors import UserError
 from picochat.files import refuse_existing, sha256_file, sha256_text, write_files
 from picochat.model.engine import Decoding, load_model
 from picochat.packs.formats import Reading, Tally, read_rows
 
 if TYPE_CHECKING:
     from picochat.evidence.answering import Answerer
-    from picochat.evidence.html_page import Curves
     from picochat.packs.rows import Row
 
+_FIT = "picochat.evidence.sft_fit.measure_fit"
 _POWER = "picochat.evidence.runs.visible_difference"
 
 
 def add_eval(group: Parser) -> None:
     parser = group.add_command("chat", chat)
     answers = parser.add_argument_group("what answers (one of these)").add_mutually_exclusive_group(required=True)
-    for flag, metavar, text in (
+    _add_texts(
+        answers,
         ("--checkpoint", "DIR", "a model folder, such as RUN/best_checkpoint"),
         ("--replies", "FILE", "replies made elsewhere: a line a row, with the row's id or in the order of the rows"),
         ("--server", "URL", "a server that speaks OpenAI's protocol, such as http://localhost:8000/v1; needs --model"),
         ("--hf", "NAME", "a chat model of transformers: a folder, or a name on the Hugging Face hub"),
-    ):
-        answers.add_argument(flag, metavar=metavar, help=text)
+    )
     _add_model_flags(parser, "eval rows, or chat rows with an answer: .jsonl, .json, .csv or .parquet; also .gz, .zst")
-    for flag, metavar, text in (
+    _add_texts(
+        parser,
         ("--model", "NAME", "what the server calls the model"),
         ("--judge", "URL", "a server whose model gives a second opinion on what text rules judge"),
         ("--judge-model", "NAME", "what that server calls its model"),
         ("--before", "DIR", "an earlier eval output on the same rows, drawn beside this one"),
-    ):
-        parser.add_argument(flag, metavar=metavar, help=text)
+    )
     parser.add_argument("--allow-overlap", action="store_true", help="evaluate rows that the model was trained on")
-    card = "write README.md, the model card, into the checkpoint"
-    parser.add_argument("--model-card", action="store_true", help=card)
+    parser.add_argument(
+        "--model-card", action="store_true", help="write the model card, README.md, into the checkpoint"
+    )
 
     parser = group.add_command("sft-fit", sft_fit)
     parser.add_parameters(LOADING, "checkpoint")
     _add_model_flags(parser, "the chat rows that were trained on", "learn")
-    held_out = "held-out rows (default: the eval file beside the input that belongs to it)"
-    parser.add_argument("--eval-input", metavar="FILE", help=held_out)
-    most = "rows of each side, spread over lanes (default: 512)"
-    parser.add_argument("--max-rows", type=int, default=512, metavar="N", help=most)
+    parser.add_parameters(_FIT, "eval_input", "max_rows")
 
     parser = group.add_command("compare", compare)
     parser.add_argument("runs", nargs="*", metavar="DIR", help="two folders that `eval chat` wrote: A B")
-    for flag, metavar, many, text in (
-        ("--a", "DIR", "+", "arm A, several runs (seeds)"),
-        ("--b", "DIR", "+", "arm B, several runs (seeds)"),
-        ("--before", "DIR", "+", "the model before any of this: shows the retained gain (what was not forgotten)"),
-        ("--peak", "DIR", "+", "the model whose gain over --before is meant (default: A)"),
-        ("--name-a", "NAME", None, "what arm A is called (default: after its folder)"),
-        ("--name-b", "NAME", None, "what arm B is called (default: after its folder)"),
-        ("--noise", "DIR", "+", "earlier runs of one recipe, which tell how much runs differ"),
-        ("--declare", "LANE", "+", "skills or categories that this comparison is made for (default: every skill)"),
-    ):
-        parser.add_argument(flag, nargs=many, default=[] if many else None, metavar=metavar, help=text)
+    _add_texts(
+        parser,
+        ("--a", "DIR …", "arm A, several runs (seeds)"),
+        ("--b", "DIR …", "arm B, several runs (seeds)"),
+        ("--before", "DIR …", "the model before any of this: shows the retained gain (what was not forgotten)"),
+        ("--peak", "DIR …", "the model whose gain over --before is meant (default: A)"),
+        ("--name-a", "NAME", "what arm A is called (default: after its folder)"),
+        ("--name-b", "NAME", "what arm B is called (default: after its folder)"),
+        ("--noise", "DIR …", "earlier runs of one recipe, which tell how much runs differ"),
+        ("--declare", "LANE …", "skills or categories that this comparison is made for (default: every skill)"),
+    )
     margin = "points within which arms are equal (default: 2)"
     parser.add_argument("--margin", type=float, default=2.0, metavar="X", help=margin)
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
 
     group.add_command("power", power).add_parameters(_POWER)
+
+
+def _add_texts(parser: Any, *flags: tuple[str, str, str]) -> None:
+    """Flags with a text each, or with several: "DIR …"."""
+    for flag, metavar, text in flags:
+        many: dict[str, Any] = {"nargs": "+", "default": []} if metavar.endswith(" …") else {}
+        parser.add_argument(flag, metavar=metavar.removesuffix(" …"), help=text, **many)
 
 
 def _add_model_flags(parser: Parser, rows: str, *more: str) -> None:
@@ -90,16 +96,18 @@ def chat(args: Namespace) -> None:
     from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
     from picochat.evidence.eval_report import eval_json, eval_report, model_card
     from picochat.evidence.evaluation import Evaluation, RowFile, answer_rows, read_eval
+    from picochat.evidence.html_page import read_curves
     from picochat.evidence.scoring import Policy
     from picochat.packs.rows import conversation
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
-    for flag, other in (("model", "server"), ("judge_model", "judge"), ("model_card", "checkpoint")):
-        if getattr(args, flag) and not getattr(args, other):
-            raise UserError(f"--{flag.replace('_', '-')} has no effect without --{other}")
-        if getattr(args, other) and not getattr(args, flag) and other != "checkpoint":
-            raise UserError(f"--{other} needs --{flag.replace('_', '-')}: what the server calls the model")
+    for flag, name in (("server", "model"), ("judge", "judge_model")):
+        if bool(getattr(args, flag)) != bool(getattr(args, name)):
+            name = name.replace("_", "-")
+            raise UserError(f"--{flag} and --{name}, what the server calls the model, need each other")
     card = Path(args.checkpoint or "", "README.md")
+    if args.model_card and not args.checkpoint:
+        raise UserError("--model-card has no effect without --checkpoint")
     if args.model_card:
         refuse_existing([card], force=args.force)
     tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
@@ -121,8 +129,12 @@ def chat(args: Namespace) -> None:
         thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
         judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
         predictions = ask_judge(predictions, rows, judge)
+    curves = None
+    if args.checkpoint and (metrics := Path(args.checkpoint).resolve().parent / "metrics.csv").is_file():
+        with suppress(UserError):  # a log without curves is no reason for no report
+            curves = read_curves(metrics)
     evaluation = Evaluation(pack, predictions=predictions, policy=policy, **origin)
-    report = eval_report(evaluation, _curves_beside(args.checkpoint), before)
+    report = eval_report(evaluation, curves, before)
     _finish(args, "eval_report", report, eval_json(evaluation), predictions, tally)
     if args.model_card:
         write_files({card: model_card(card.resolve().parent, evaluation)})
@@ -153,23 +165,10 @@ def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[
     if overlap and not args.allow_overlap:
         raise UserError(f"{overlap}; take them out, or add --allow-overlap to evaluate all the same")
     if gone:
-        changed = f"{', '.join(gone)} changed, or is gone"
-        print(f"(not compared with what the model was trained on: {changed})", file=sys.stderr)
+        print(f"(not compared with training rows that changed, or are gone: {', '.join(gone)})", file=sys.stderr)
     model = Model.of(args.checkpoint, loaded.provenance)
     answerer = ModelAnswerer(loaded.decoder, loaded.tokenizer, decoding, progress=True)
     return answerer, {"model": model, "settings": settings, "overlap": overlap}
-
-
-def _curves_beside(checkpoint: str | None) -> "Curves | None":
-    """The curves of the run that a checkpoint lies in; a file that holds none is skipped, with a note."""
-    from picochat.evidence.html_page import read_curves
-
-    metrics = Path(checkpoint).resolve().parent / "metrics.csv" if checkpoint else None
-    try:
-        return read_curves(metrics) if metrics and metrics.is_file() else None
-    except UserError as error:
-        print(f"({one_line(str(error))}; the report goes without curves)", file=sys.stderr)
-        return None
 
 
 def sft_fit(args: Namespace) -> None:
@@ -185,43 +184,33 @@ def sft_fit(args: Namespace) -> None:
 
     _refuse_existing(args, "eval_report", "predictions.jsonl")
     tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
-    settings = {"eval_input": args.eval_input, "max_rows": args.max_rows, **arguments_of(args, LOADING)}
-    fit = measure_fit(args.input, **settings, tally=tally, decoding=decoding, progress=True)
+    fit = measure_fit(args.input, **arguments_of(args, _FIT), tally=tally, decoding=decoding, progress=True)
     _finish(args, "eval_report", fit_report(fit), fit_json(fit), fit.rows, tally)
 
 
 def compare(args: Namespace) -> None:
-    r"""Compare two runs, or two arms of several runs, on the same eval rows.
+    """Compare two runs, or two arms of several runs, on the same eval rows.
 
     Paired, per lane: difference B - A, 95 % interval over problems and runs, corrected p-value, and the smallest
     difference that could have been seen.
 
     examples:
       picochat eval compare runs/eval/base runs/eval/capability --out-dir runs/comparison
-      several seeds an arm, so that the intervals include the variation between runs:
-        picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
-      both ways to a release, and how much of the capability stage's gain each retained:
-        picochat eval compare runs/eval/release-from-base runs/eval/release-from-capability \
-            --before runs/eval/base --peak runs/eval/capability
+      picochat eval compare --a runs/eval/old-s1 runs/eval/old-s2 --b runs/eval/new-s1 runs/eval/new-s2
     """
     from picochat.evidence.arms import arm_names, read_noise
     from picochat.evidence.compare import compare_runs
     from picochat.evidence.report import compare_json, compare_report
 
-    if args.runs and (args.a or args.b):
-        raise UserError("give either two folders, or --a and --b, not both")
-    if len(args.runs) not in (0, 2):
-        raise UserError(f"eval compare takes two folders, not {len(args.runs)}; several runs of an arm go to --a, --b")
-    arm_a, arm_b = ([args.runs[0]], [args.runs[1]]) if args.runs else (args.a, args.b)
-    if not arm_a or not arm_b:
-        raise UserError("eval compare needs two folders A B, or --a A1 A2 … --b B1 B2 …")
+    arm_a, arm_b = (args.runs[:1], args.runs[1:]) if args.runs else (args.a, args.b)
+    if not arm_a or not arm_b or len(args.runs) not in (0, 2) or (args.runs and args.a + args.b):
+        raise UserError("eval compare takes two folders A B, or --a A1 A2 … --b B1 B2 … for several runs of an arm")
     _refuse_existing(args, "comparison")
-    names = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
-    names = [args.name_a or names[0], args.name_b or names[1], *names[2:]]
-    noise = read_noise(args.noise) if args.noise else None
-    settings: dict[str, Any] = {"margin": args.margin / 100, "declared": args.declare}
-    settings |= {"before": args.before, "peak": args.peak, "noise": noise, "noise_from": ", ".join(args.noise)}
-    comparison = compare_runs(arm_a, arm_b, names=names, **settings)
+    own = arm_names([arm for arm in (arm_a, arm_b, args.before, args.peak) if arm])
+    names = [args.name_a or own[0], args.name_b or own[1], *own[2:]]
+    settings: dict[str, Any] = {"margin": args.margin / 100, "declared": args.declare, "names": names}
+    settings |= {"noise": read_noise(args.noise) if args.noise else None, "noise_from": ", ".join(args.noise)}
+    comparison = compare_runs(arm_a, arm_b, before=args.before, peak=args.peak, **settings)
     _finish(args, "comparison", compare_report(comparison), compare_json(comparison))
 
 

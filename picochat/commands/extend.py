@@ -1,7 +1,7 @@
 """`picochat list` and `picochat new plugin NAME`: what there is to name, where each comes from, and how to add to it.
 
-`list` reads picochat's own tables and the metadata of installed packages; it imports nothing, unless --check asks
-whether the plug-ins work. `new` copies the example that picochat ships (examples/picochat-roman) under another name.
+`list` reads picochat's own tables and the metadata of installed packages, and imports no plug-in. `new` copies the
+example that picochat ships (examples/picochat-roman) under another name.
 """
 
 import re
@@ -15,15 +15,13 @@ from pathlib import Path
 
 from picochat import __version__
 from picochat.blocks import aligned
-from picochat.commands.configs import CONFIGS, shipped_configs
-from picochat.commands.parser import Parser
+from picochat.commands.configs import shipped_configs
+from picochat.commands.parser import Parser, public_classes
 from picochat.commands.settings import CALLBACKS
-from picochat.commands.signatures import public_classes, read_signature
 from picochat.errors import UserError
 from picochat.files import atomic_folder
-from picochat.plugins import PlugIn, plugins
+from picochat.plugins import plugins
 
-OWN = f"picochat {__version__}"
 HOW = {  # kind → where its names go
     "tasks": "the lanes of a mixture file",
     "profiles": "picochat data task-pack --profile NAME",
@@ -32,13 +30,12 @@ HOW = {  # kind → where its names go
     "callbacks": "trainer.callbacks of a config: class_path: NAME; those of every run have keys (picochat fit --help)",
     "configs": "picochat fit --config NAME",
 }
-_CALLBACK_BASES = {"Callback", "Checkpoint", "EarlyStopping"}
+_NO_CALLBACKS = ("AtomicCheckpointIO", "RunLogger")  # of picochat.callbacks: a plugin and a logger of the Trainer
 
 
 def add_list(commands: Parser) -> None:
     parser = commands.add_command("list", show)
     parser.add_argument("kind", nargs="?", choices=tuple(HOW), metavar="KIND", help=f"only these: {', '.join(HOW)}")
-    parser.add_argument("--check", action="store_true", help="import every plug-in, and name those that are broken")
 
 
 def add_new(group: Parser) -> None:
@@ -52,69 +49,43 @@ def show(args: Namespace) -> None:
 
     example: picochat list datamodules
     """
-    broken: list[str] = []
     for kind in [args.kind] if args.kind else HOW:
-        added = list(plugins(f"picochat.{kind}"))
-        own = list(_own(kind))
-        entries = [*own, *((plugin.name, plugin.package, plugin.path) for plugin in added)]
+        own = [(name, f"picochat {__version__}", target) for name, target in _own(kind)]
+        lightnings = [*_lightnings_callbacks()] if kind == "callbacks" else []
+        added = [(plugin.name, plugin.package, plugin.path) for plugin in plugins(f"picochat.{kind}")]
         print(f"{kind}: {HOW[kind]}")
-        print(textwrap.indent(aligned(entries, left=3), "  "))
-        taken = {name for name, _, _ in own}
-        for plugin in added:
-            others = [other.package for other in added if other.name == plugin.name and other.target != plugin.target]
-            if plugin.name in taken or others:
-                who = OWN if plugin.name in taken else " and ".join(others)
-                print(f"  ! {plugin.name} of {plugin.package} is a name of {who} too: write {plugin.path}")
-            broken += _fault(plugin) if args.check else []
-        print()
-    if broken:
-        raise UserError("\n  ".join(["these plug-ins do not work, the others do:", *broken]))
+        print(textwrap.indent(aligned([*own, *lightnings, *added], left=3), "  "), end="\n\n")
 
 
-def _own(kind: str) -> Iterator[tuple[str, str, str]]:
-    """What comes with picochat: name, package, and what it stands for."""
-    found: dict[str, str] = {}
+def _own(kind: str) -> Iterator[tuple[str, str]]:
+    """What comes with picochat: name, and what it stands for."""
     if kind == "tasks":
         from picochat.packs.tasks.registry import BUILT_IN
 
-        found = {name: f"{task.__module__}.{task.__name__}" for name, task in BUILT_IN.items()}
+        yield from ((name, f"{task.__module__}.{task.__name__}") for name, task in BUILT_IN.items())
     elif kind == "profiles":
         from picochat.packs.profiles import built_in_profiles
 
         for name, profile in built_in_profiles().items():
-            found[name] = " + ".join(f"{component.weight:.0%} {component.name}" for component in profile.components)
+            yield name, " + ".join(f"{part.weight:.0%} {part.name}" for part in profile.components)
     elif kind == "checks":
         from picochat.packs.rows import CHECKS
 
-        found = dict.fromkeys(CHECKS, "picochat.evidence.checks")
-    elif kind == "datamodules":
-        from picochat import datamodules
-
-        found = {name: f"picochat.datamodules.{name}" for name in datamodules.__all__}
-    elif kind == "callbacks":  # from the source: importing it takes seconds, since torch and Lightning come with it
-        paths = {name: f"picochat.callbacks.{name}" for name in sorted(public_classes("picochat.callbacks"))}
-        paths = {name: path for name, path in paths.items() if _CALLBACK_BASES & {*read_signature(path).bases}}
+        yield from ((name, "picochat.evidence.checks") for name in CHECKS)
+    elif kind == "configs":
+        yield from ((name, str(path)) for name, path in shipped_configs().items())
+    else:  # from the source: importing the callbacks takes seconds, since torch and Lightning come with them
         keys = {path: f"  (every run; key {key}:)" for key, path in CALLBACKS.items()}
-        found = {name: path + keys.get(path, "") for name, path in paths.items()}
-    else:
-        found = {name: str(path) for name, path in shipped_configs().items()}
-    yield from ((name, OWN, target) for name, target in found.items())
-    if kind == "callbacks":
-        (folder,) = find_spec("lightning").submodule_search_locations  # type: ignore[union-attr, misc]
-        source = Path(folder, "pytorch/callbacks/__init__.py").read_text("utf-8")
-        for name in re.findall(r'^    "(\w+)",', source, re.MULTILINE):
-            yield name, f"lightning {version('lightning')}", f"lightning.pytorch.callbacks.{name}"
+        for name in sorted({*public_classes(f"picochat.{kind}")} - {*_NO_CALLBACKS}):
+            path = f"picochat.{kind}.{name}"
+            yield name, path + keys.get(path, "")
 
 
-def _fault(plugin: PlugIn) -> list[str]:
-    if plugin.group == CONFIGS:
-        missing = f"{plugin.package} names a config {plugin.name}, but there is no such file"
-        return [] if plugin.file(plugin.name) else [missing]
-    try:
-        plugin.load()
-    except UserError as error:
-        return [str(error)]
-    return []
+def _lightnings_callbacks() -> Iterator[tuple[str, str, str]]:
+    (folder,) = find_spec("lightning").submodule_search_locations  # type: ignore[union-attr, misc]
+    source = Path(folder, "pytorch/callbacks/__init__.py").read_text("utf-8")
+    for name in re.findall(r'^    "(\w+)",', source, re.MULTILINE):
+        yield name, f"lightning {version('lightning')}", f"lightning.pytorch.callbacks.{name}"
 
 
 def new_plugin(args: Namespace) -> None:
@@ -131,14 +102,14 @@ def new_plugin(args: Namespace) -> None:
     source = Path(str(files("picochat"))) / "example_plugin"
     with atomic_folder(folder) as building:
         for path in sorted(path for path in source.rglob("*") if path.suffix in (".py", ".md", ".toml", ".yaml")):
-            target = building / renamed(path.relative_to(source).as_posix(), name)
+            target = building / _renamed(path.relative_to(source).as_posix(), name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(renamed(path.read_text("utf-8"), name), "utf-8")
+            target.write_text(_renamed(path.read_text("utf-8"), name), "utf-8")
     print(f"wrote {folder}: put your skill in place of Roman numerals in picochat_{name}/tasks.py\nnext:")
     print(f"  pip install --editable {folder}\n  picochat list tasks\n  picochat fit --config {name}.yaml")
 
 
-def renamed(text: str, name: str) -> str:
+def _renamed(text: str, name: str) -> str:
     """The example's names with another skill's in them; what is said about Roman numerals stays.
 
     "picochat-roman, picochat_roman.data:RomanData" → "picochat-my-skill, picochat_my_skill.data:MySkillData"

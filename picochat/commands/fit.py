@@ -21,12 +21,10 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.strategies import StrategyRegistry
 
 from picochat.callbacks import AtomicCheckpointIO, GracefulStop, RunLogger, RunReport, Throughput
 from picochat.callbacks.progress import messages_to_stdout
 from picochat.commands.configs import resolve_config_names
-from picochat.commands.parser import HelpLayout
 from picochat.commands.refusals import (
     delete_run,
     explain_parse_error,
@@ -36,7 +34,7 @@ from picochat.commands.refusals import (
     refuse_impossible,
 )
 from picochat.commands.settings import CALLBACKS, TRAINER_DEFAULTS
-from picochat.errors import UserError, nearest, one_line, out_of_memory
+from picochat.errors import UserError, out_of_memory
 from picochat.files import locked_folder, write_files
 from picochat.model.config import config_of, find_model
 from picochat.model.engine import pick_device
@@ -44,18 +42,11 @@ from picochat.model.hardware import keep_freed_memory, preferred_dtype
 from picochat.model.module import ChatModule
 from picochat.packs.rows import dump_rows
 from picochat.signals import end_with_parent, ended_by
-from picochat.strict_yaml import refuse_bomb
-
-
-class RunParser(HelpLayout, LightningArgumentParser):
-    """The parser of one of Lightning's commands."""
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes `config.yaml` into the run folder of a fit, so that `picochat fit --config` repeats the run.
-
-    With `overwrite` it first deletes what an older run left there.
-    """
+    """Writes `config.yaml` into a fit's folder, so that `picochat fit --config` repeats the run. With `overwrite` it
+    first deletes what an older run left there."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
@@ -104,8 +95,6 @@ class PicochatCLI(LightningCLI):
             config.weights_only = True  # a checkpoint brings tensors and plain values, never code
         if config.ckpt_path is not None:
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, Path(trainer.default_root_dir or ".")))
-        if config.get("return_predictions") is False:
-            raise UserError("predict writes what it returns; leave return_predictions out")
         self.save_config_kwargs = {"overwrite": config.force and config.ckpt_path is None}
         config.force = False  # the saved config repeats the run; it does not repeat the permission to overwrite
 
@@ -125,10 +114,8 @@ class PicochatCLI(LightningCLI):
             except (MemoryError, RuntimeError) as error:
                 if not (reason := out_of_memory(error)):
                     raise
-                raise UserError(
-                    f"{reason}; lower data.batch_size and raise trainer.accumulate_grad_batches, which trains the "
-                    "same, or set model.activation_checkpointing; `picochat plan` says what fits"
-                ) from error
+                remedy = "lower data.batch_size and raise trainer.accumulate_grad_batches, which trains the same"
+                raise UserError(f"{reason}; {remedy}, or set model.activation_checkpointing") from error
 
     def instantiate_classes(self) -> None:
         """Build what the config names; what one of its classes refuses in a ValueError is a setting's fault."""
@@ -139,22 +126,21 @@ class PicochatCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self._get(self.config_init, "trainer")
-        callbacks = settings.get("callbacks") or []
-        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-        keys = {path.rpartition(".")[2]: key for key, path in CALLBACKS.items()}
-        for name in (type(callback).__name__ for callback in callbacks if type(callback).__name__ in keys):
-            raise UserError(
-                f"trainer.callbacks lists picochat.callbacks.{name}, which every run has once; write its settings "
-                f"under the key `{keys[name]}:` of the config, or as --{keys[name]}.SETTING"
-            )
-        plugins = settings.get("plugins") or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        logger = settings.get("logger")
-        if logger is not False:  # metrics.csv is always written: reports draw their curves from it
-            asked = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
+        callbacks, plugins, asked = (_listed(settings.get(name)) for name in ("callbacks", "plugins", "logger"))
+        keys = {resolve_name(path): key for key, path in CALLBACKS.items()}
+        for one in callbacks:
+            if key := keys.get(type(one)):
+                raise UserError(f"trainer.callbacks: every run has this one; write its settings under the key `{key}:`")
+        kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
+        if settings.get("logger") is not False:  # metrics.csv is always written: reports draw their curves from it
             own = [] if any(isinstance(one, RunLogger) for one in asked) else [RunLogger(settings["default_root_dir"])]
             kwargs["logger"] = [*own, *asked]
-        kwargs["strategy"] = _strategy(settings.get("strategy"))
+        if settings.get("strategy") == "fsdp2":
+            from picochat.model.sharding import ShardedStrategy
+
+            kwargs["strategy"] = ShardedStrategy()
+        elif "spawn" in str(settings.get("strategy")):
+            raise UserError("trainer.strategy: spawned processes do not know the command line; use ddp")
         if settings.get("enable_progress_bar") is None:  # in a fit, Progress speaks
             own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
             kwargs["enable_progress_bar"] = own_bar or (self.subcommand != "fit" and sys.stderr.isatty())
@@ -173,24 +159,15 @@ class PicochatCLI(LightningCLI):
             print(f"wrote {path}")
 
 
-_PARSE_ONLY = dict.fromkeys(
-    ("_set_seed", "before_instantiate_classes", "instantiate_classes", "_run_subcommand"), lambda *_: None
-)
-
-
 def parsed_config(words: list[str]) -> Any:
     """The config, defaults included, that a line such as ["fit", "--config", "capability.yaml"] stands for."""
-    return run_trainer(words, **_PARSE_ONLY).config[words[0]]
+    steps = ("_set_seed", "before_instantiate_classes", "instantiate_classes", "_run_subcommand")
+    return run_trainer(words, **dict.fromkeys(steps, lambda *_: None)).config[words[0]]
 
 
 def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
-    """Run one LightningCLI command line, its names resolved, such as ["fit", "--config", "run/config.yaml"].
-
-    `methods` replace those of PicochatCLI.
-    """
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)  # a user's my_callbacks.py; last, so that it can shadow nothing
+    """Run one LightningCLI command line, its names resolved; `methods` replace those of PicochatCLI."""
+    sys.path.append(str(Path.cwd()))  # a user's my_callbacks.py; last, so that it can shadow nothing
     keep_freed_memory()
     messages_to_stdout()
     # torch 2.13 deprecates what Lightning 2.6 calls at every validation; nothing a user can change
@@ -198,12 +175,7 @@ def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold
     yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     yaml_load = get_loader("yaml")
-
-    def load(text: str) -> Any:
-        refuse_bomb(text, one_line(text[:60]))
-        return resolve_config_names(yaml_load(text))
-
-    set_loader("picochat", load, exceptions=(yaml.YAMLError,))
+    set_loader("picochat", lambda text: resolve_config_names(yaml_load(text)), exceptions=(yaml.YAMLError,))
     options = {"exit_on_error": False, "parser_mode": "picochat"}
     chosen = {words[0]: LightningCLI.subcommands()[words[0]]}  # the parsers of all four take a second
     methods["subcommands"] = staticmethod(lambda: chosen)
@@ -219,7 +191,6 @@ def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
             auto_configure_optimizers=False,  # an `optimizer:` block would override the module's with only a warning
             load_from_checkpoint_support=False,
             parser_kwargs={**options, words[0]: options},
-            parser_class=RunParser,
             args=words,
         )
     except ArgumentError as error:
@@ -239,20 +210,5 @@ def take_from_checkpoint(data: Any, folder: Path) -> None:
         data.context_length = context if context <= 2048 else 1024  # rows of 32,768 tokens fit no laptop
 
 
-def _strategy(asked: Any) -> Any:
-    """`fsdp2` and Lightning's own names; objects pass."""
-    if not isinstance(asked, str):
-        return asked
-    if asked == "fsdp2":
-        from picochat.model.sharding import ShardedStrategy
-
-        return ShardedStrategy()
-    if "spawn" in asked:
-        raise UserError(f"trainer.strategy {asked} starts processes that do not know the command line; use ddp")
-    known = ["auto", "fsdp2", *StrategyRegistry.available_strategies()]
-    if asked.lower() not in known:
-        raise UserError(
-            f"trainer.strategy: unknown strategy {asked}{nearest(asked, known)}; use auto, ddp, fsdp2, or an object "
-            "with a class_path"
-        )
-    return asked
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value in (None, True, False) else [value]

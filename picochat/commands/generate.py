@@ -10,6 +10,7 @@ from picochat.commands.parser import DECODING, LOADING, Parser, arguments_of
 from picochat.errors import UserError
 from picochat.files import refuse_existing
 from picochat.packs.rows import Message, Row
+from picochat.strict_json import text_fault
 
 _EXPORT = "picochat.model.checkpoint.export_checkpoint"
 
@@ -54,13 +55,11 @@ def generate(args: Namespace) -> None:
     from picochat.packs.rows import dump_rows, write_rows
 
     decoding = Decoding(**arguments_of(args, DECODING))
-    if args.plain and args.system is not None:
-        raise UserError("--plain goes on with a text and has no turns: leave --system out")
     if args.out:
         refuse_existing([Path(args.out)], force=args.force)
     rows = _rows(args)
     if args.plain and any(len(row["messages"]) > 1 for row in rows):
-        raise UserError(f"{args.input}: --plain goes on with one text; a row with several messages has none")
+        raise UserError("--plain goes on with one text: leave --system out, and rows with several messages")
     model = load_model(**arguments_of(args, LOADING))
     if args.plain:
         from picochat.model.generation import generate
@@ -106,10 +105,8 @@ def require_text(flag: str, text: str) -> str:
     """A text of the command line or of stdin; UserError, naming its flag, where it is empty or not UTF-8."""
     if not text.strip():
         raise UserError(f"{flag} is empty; give a text, or leave it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # where Python put half of a surrogate pair for a byte that it could not read
-        raise UserError(f"{flag} is not UTF-8 (character {error.start + 1}); give it as UTF-8") from error
+    if fault := text_fault(text):  # Python puts half of a surrogate pair for a byte that it cannot read
+        raise UserError(f"{flag} {fault}; give it as UTF-8")
     return text
 
 

@@ -1,7 +1,8 @@
 """How every command line is read: one spelling of flags, one layout of help, errors in one sentence. Next: commands.
 
-A flag is declared once: in the library function or class that takes it. `add_parameters` reads it from there. What a
-help page says stands once, too: in the docstring of the function that runs the command.
+A flag is declared once: in the library function or class that takes it. `add_parameters` reads it from the source and
+imports nothing: torch and Lightning take seconds, a help page may not. What else a help page says is the docstring of
+the function that runs the command.
 """
 
 import argparse
@@ -9,40 +10,58 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
-from picochat.commands.signatures import Parameter, read_signature
 from picochat.errors import UserError, nearest
 
 # whose parameters are flags of several commands
 LOADING, DECODING = "picochat.model.engine.load_model", "picochat.model.engine.Decoding"
 READING = "picochat.packs.formats.Reading"
-_TYPES = {"int": int, "float": float}
+_ROOT = Path(__file__).parents[1]  # of the package; picochat.callbacks and others are found through their links
 _UNSET = object()
 
 
-class HelpLayout(argparse.ArgumentParser):
-    """Help that begins with the purpose and ends with the example; argparse begins with the usage, which is long."""
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a constructor or function, as its source has it."""
 
-    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
-        arguments = [formatter] if formatter else []  # jsonargparse passes one, argparse does not
-        description, epilog = self.description, self.epilog
-        purpose, _, details = (description or "").partition("\n")
-        try:
-            self.description, self.epilog = details.strip(), None
-            usage = super().format_help(*arguments).rstrip()
-        finally:
-            self.description, self.epilog = description, epilog
-        return "\n\n".join(filter(None, [purpose, usage, epilog])) + "\n"
+    name: str
+    annotation: str  # aliases such as `PackingName` resolved: "Literal['separate', 'bos_bestfit']"
+    default: str | None  # None where it is required
+    help: str  # its line of the docstring's `Args:`
+
+    @property
+    def choices(self) -> list[str]:
+        """The words of a Literal, else nothing."""
+        for node in ast.walk(ast.parse(self.annotation, mode="eval")):
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+                return [ast.literal_eval(item) for item in getattr(node.slice, "elts", [node.slice])]
+        return []
 
 
-class Parser(HelpLayout):
+@dataclass(frozen=True)
+class Signature:
+    """The first paragraph of a docstring, and the parameters by name."""
+
+    purpose: str
+    parameters: dict[str, Parameter]
+
+
+class Parser(argparse.ArgumentParser):
     """argparse with hyphenated flags, one-sentence errors and the nearest name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.members: Any = None
+        self.purpose = self.example = ""
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
         super().__init__(*args, **options)
+
+    def format_help(self) -> str:
+        """Purpose, usage, flags, example; argparse begins with the usage, which is long."""
+        return "\n\n".join(filter(None, [self.purpose, super().format_help().rstrip(), self.example])) + "\n"
 
     def commands(self) -> "dict[str, Parser]":
         """The parsers of its commands by name; none if it is a command itself."""
@@ -52,12 +71,12 @@ class Parser(HelpLayout):
         """Add a command. Its page (by default the docstring of `run`) is a sentence, details, and an example."""
         if not self.members:
             self.members = self.add_subparsers(dest="command", metavar="COMMAND", required=True)
-            self.epilog = f"example: {self.prog} {name} --help"
-        description, _, example = inspect.cleandoc(page or run.__doc__ or "").partition("\n\nexample")
-        purpose = description.partition("\n")[0].rstrip(".").replace("%", "%%")
-        parser: Parser = self.members.add_parser(
-            name, help=purpose[:1].lower() + purpose[1:], description=description, epilog=f"example{example}"
-        )
+            self.example = f"example: {self.prog} {name} --help"
+        text, _, example = inspect.cleandoc(page or run.__doc__ or "").partition("\n\nexample")
+        purpose, _, details = text.partition("\n")
+        short = purpose.rstrip(".").replace("%", "%%")
+        parser: Parser = self.members.add_parser(name, help=short[:1].lower() + short[1:], description=details.strip())
+        parser.purpose, parser.example = purpose, f"example{example}"
         parser.set_defaults(run=run)
         return parser
 
@@ -70,7 +89,7 @@ class Parser(HelpLayout):
         for word in words:  # before argparse, which would name a missing flag and not the mistyped one
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in actions:
-                raise UserError(f"unknown argument '{flag}'{nearest(flag, actions)}; see `{self.prog} --help`")
+                self.error(f"unknown argument '{flag}'{nearest(flag, actions)}")
         return self.parse_args(words)
 
     def add_parameters(self, path: str, *names: str, **flags: str) -> None:
@@ -98,19 +117,16 @@ class Parser(HelpLayout):
         if kind == "bool":
             options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:
-            options |= {"type": _TYPES.get(kind, str), "required": required or declared.default is None}
+            options |= {"type": {"int": int, "float": float}.get(kind, str)}
+            options |= {"required": required or declared.default is None}
             options |= {"nargs": "+"} if "Sequence" in kind else {"action": "append"} if "list[" in kind else {}
-            options |= {"choices": declared.choices} if declared.choices else {"metavar": _metavar(declared.name, kind)}
+            place = "DIR" if declared.name.endswith(("_dir", "checkpoint")) else "FILE"
+            metavar = place if "Path" in kind else {"int": "N", "float": "X"}.get(kind, "TEXT")
+            options |= {"choices": declared.choices} if declared.choices else {"metavar": metavar}
         self.add_argument(*flags.split(), **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            known = [str(choice) for choice in action.choices]
-            argument = "/".join(action.option_strings) or action.metavar or action.dest
-            self.error(f"{argument}: unknown value '{value}'{nearest(str(value), known)}; known: {', '.join(known)}")
 
 
 def arguments_of(args: argparse.Namespace, path: str) -> dict[str, Any]:
@@ -123,10 +139,8 @@ def respell(
 ) -> list[str]:
     """Rewrite each flag to its canonical spelling: `--sft_rows 5` and `sft_rows=5` → `--sft-rows 5`, `--sft-rows=5`.
 
-    Args:
-        words: the command line.
-        canonical: the flag of a name such as "sft_rows", or None if there is no such flag.
-        takes_value: whether a word is a flag whose value is the next word, whatever that looks like.
+    `canonical` gives the flag of a name such as "sft_rows", or None; `takes_value` says whether a word is a flag whose
+    value is the next word, whatever that looks like.
     """
     result: list[str] = []
     for word in words:
@@ -138,7 +152,92 @@ def respell(
     return result
 
 
-def _metavar(name: str, kind: str) -> str:
-    if "Path" not in kind:
-        return {"int": "N", "float": "X"}.get(kind, "TEXT")
-    return "DIR" if name.endswith("_dir") or name == "checkpoint" else "FILE"
+@cache
+def read_signature(path: str) -> Signature:
+    """A class or function by its public or its own path, such as "picochat.callbacks.LRSchedule"; or LookupError."""
+    module, _, name = path.rpartition(".")
+    tree = _parse(module)
+    node = next((one for one in tree.body if getattr(one, "name", "") == name), None)
+    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return read_signature(f"{_home(tree, name)}.{name}")
+    text = ast.get_docstring(node) or ""
+    return Signature(" ".join(text.split("\n\n")[0].split()), _parameters(node, text, tree))
+
+
+def public_classes(package: str) -> list[str]:
+    """The names that a package imports from its modules and that are classes there."""
+    own = [node for node in _imports(_parse(package)) if (node.module or "").startswith(package)]
+    return [alias.name for node in own for alias in node.names if alias.name[0].isupper()]
+
+
+def _parameters(node: ast.ClassDef | ast.FunctionDef, text: str, tree: ast.Module) -> dict[str, Parameter]:
+    """Those of a function, of a class' constructor, of a dataclass' fields, or of its base class."""
+    function: ast.stmt | None = node
+    if isinstance(node, ast.ClassDef):
+        function = next((item for item in node.body if getattr(item, "name", "") == "__init__"), None)
+    pairs: Sequence[tuple[ast.arg | ast.AnnAssign, ast.expr | None]]
+    if isinstance(function, ast.FunctionDef):
+        given = function.args
+        missing = len(given.args) - len(given.defaults)
+        defaults = [*[None] * missing, *given.defaults, *given.kw_defaults]
+        pairs = [*zip([*given.args, *given.kwonlyargs], defaults, strict=True)][function is not node :]  # without self
+    elif any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        pairs = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
+    else:
+        for base in map(ast.unparse, getattr(node, "bases", [])):
+            try:
+                return read_signature(f"{_home(tree, base)}.{base}").parameters
+            except LookupError:
+                continue  # a class of another package
+        return {}
+    docs, found = _argument_docs(text), {}
+    for item, default in pairs:
+        name = item.arg if isinstance(item, ast.arg) else ast.unparse(item.target)
+        annotation = "" if item.annotation is None else _resolve_alias(item.annotation, tree)
+        source = None if default is None else ast.unparse(default)
+        found[name] = Parameter(name, annotation, source, docs.get(name, ""))
+    return found
+
+
+def _argument_docs(text: str) -> dict[str, str]:
+    """{"warmup_steps": "optimizer steps …"} of a docstring's `Args:`."""
+    section = re.match(r"(?:    .*\n?)*", text.partition("Args:\n")[2])
+    items = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[0] if section else "", re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in items}
+
+
+def _resolve_alias(annotation: ast.expr, tree: ast.Module) -> str:
+    """`PackingName` → "Literal['separate', 'bos_bestfit']" where the alias is one of this module or one it imports."""
+    if not isinstance(annotation, ast.Name):
+        return ast.unparse(annotation)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == annotation.id:
+            return ast.unparse(node.value)
+    try:
+        return _resolve_alias(annotation, _parse(_home(tree, annotation.id)))
+    except LookupError:
+        return annotation.id
+
+
+def _home(tree: ast.Module, name: str) -> str:
+    """The module of picochat that `name` is imported from."""
+    for node in _imports(tree):
+        if any(alias.name == name for alias in node.names):
+            return node.module or ""
+    raise LookupError(name)
+
+
+def _imports(tree: ast.Module) -> list[ast.ImportFrom]:
+    """Those under `if TYPE_CHECKING:` included."""
+    nodes = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
+    return [node for node in nodes if isinstance(node, ast.ImportFrom)]
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    package, *parts = module.split(".")
+    place = _ROOT.joinpath(*parts)
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if package != "picochat" or not file.is_file():
+        raise LookupError(module)
+    return ast.parse(file.read_text("utf-8"))

@@ -4,17 +4,17 @@ exist yet, a sample of them is made in a temporary folder and stands for all.
 """
 
 import contextlib
-import json
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
-from picochat.blocks import Table, Text, aligned, terminal
-from picochat.commands.configs import resolve_names
+from picochat.blocks import Block, Table, Text, aligned, terminal
+from picochat.commands.configs import refuse_paths, resolve_names
 from picochat.commands.parser import Parser
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig, config_of, find_model
@@ -31,6 +31,7 @@ DEVICES = {
 }
 _SAMPLE = {"vocab_size": 512, "sft_rows": 2000, "eval_rows": 32}  # the most that a sample asks for
 _RUNS = (1, 3)  # of each arm, in a later comparison
+_REPLAYS = 8.0  # draws of a row in a run after which it is learnt by heart
 _ENOUGH = 20.0  # tokens per parameter of a compute-optimal base model (Hoffmann et al. 2022)
 
 
@@ -43,9 +44,6 @@ def add_plan(commands: Parser) -> None:
     parser.add_argument("--device", choices=tuple(DEVICES), default="h200", help="kind of device (default: h200)")
     share = "share of the peak that is reached (default: 0.4)"
     parser.add_argument("--mfu", type=float, default=0.4, metavar="X", help=share)
-    most = "warn of rows drawn more than K times (default: 8)"
-    parser.add_argument("--max-replays", type=float, default=8.0, metavar="K", help=most)
-    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
 
 def plan(args: Namespace) -> None:
@@ -59,63 +57,103 @@ def plan(args: Namespace) -> None:
         raise UserError(f"--mfu is {args.mfu}; it is a share of the device's peak, above 0 and at most 1")
     if args.gpus is not None and args.gpus < 1:
         raise UserError(f"--gpus is {args.gpus}; use the number of devices, from 1")
-    with contextlib.redirect_stdout(sys.stderr):  # what makes samples says so; stdout is for the plan
-        figures = plan_run(args)
-    print(json.dumps(figures, indent=1, ensure_ascii=False) if args.json else _page(figures))
-
-
-def plan_run(args: Namespace) -> dict[str, Any]:
-    """All figures, as JSON values."""
     configs = [word for name in args.config for word in ("--config", name)]
     words = resolve_names(["fit", *configs, *(f"--{setting}" for setting in args.set)])
-    from picochat.commands.fit import parsed_config  # imports torch: a wrong name is refused before
+    refuse_paths(words)
+    from picochat.commands.fit import parsed_config
+
+    settings = parsed_config(words)
+    if settings.trainer.max_steps < 1:
+        raise UserError("set trainer.max_steps, the number of optimizer steps: --set trainer.max_steps=6000")
+    with contextlib.redirect_stdout(sys.stderr):  # what makes samples says so; stdout is for the plan
+        source = _open(settings.data)
+    print(terminal(*_blocks(settings, source, args)))
+
+
+def _blocks(settings: Any, source: "_Source", args: Namespace) -> list[Block]:
     from picochat.datamodules.plan import Split, forecast
     from picochat.evidence.lanes import visible_by_skill
 
-    settings = parsed_config(words)
-    trainer, model = settings.trainer, settings.model
-    if trainer.max_steps < 1:
-        raise UserError("set trainer.max_steps, the number of optimizer steps: --set trainer.max_steps=6000")
-    ranks, micro_batches = args.gpus or ranks_of(trainer), trainer.accumulate_grad_batches
-    data, vocabulary, scale, sampled = _open(settings.data)
-    config = _config(model, vocabulary, data.context_length)
-    taken = forecast(data.plan, Split(data.batch_size, micro_batches, ranks), trainer.max_steps, data.lanes, scale)
-    supervised = taken["supervised_tokens"] / taken["tokens"]
+    trainer, model, data = settings.trainer, settings.model, source.data
+    split = Split(data.batch_size, trainer.accumulate_grad_batches, args.gpus or ranks_of(trainer))
+    run = forecast(data.plan, split, trainer.max_steps, data.lanes, source.scale)
+    config = _config(model, source.vocabulary, data.context_length)
+    supervised = run["supervised_tokens"] / run["tokens"]
     setup = Setup(
         rows=data.batch_size,
         context=data.context_length,
-        supervised=supervised * (1 - taken["padding"]),
+        supervised=supervised * (1 - run["padding"]),
         optimizer=model.optimizer.name if model.optimizer else "muon",
         half=trainer.precision is None or "16" in str(trainer.precision),
-        ranks=ranks,
+        ranks=split.world_size,
         sharded=trainer.strategy == "fsdp2",
         recompute=bool(model.activation_checkpointing),
-        micro_batches=micro_batches,
+        micro_batches=trainer.accumulate_grad_batches,
         lora_rank=model.lora_rank,
     )
-    flops = taken["tokens"] * config.flops_per_token(taken["document_length"], supervised=supervised)
+    kept, parameters = memory(config, setup), config.num_parameters
+    flops = run["tokens"] * config.flops_per_token(run["document_length"], supervised=supervised)
     repeated = 8 / 6 if setup.recompute else 1  # checkpointing does the forward pass twice
-    kept = memory(config, setup)
-    compared = not sampled and getattr(data, "eval_path", None)
-    figures = {
-        "parameters": config.num_parameters,
-        "embedding_parameters": config.parameters()["embeddings"],
-        "vocabulary": config.vocab_size,
-        "ranks": ranks,
-        "sharded": setup.sharded,
-        **taken,
-        "tokens_per_parameter": taken["tokens"] / config.num_parameters,
-        "memory_per_rank": kept,
-        "memory_per_rank_total": sum(kept.values()),
-        "bytes_sent_per_step": traffic(config, setup),
-        "flops": flops,
-        "device": args.device,
-        "mfu": args.mfu,
-        "seconds": flops * repeated / (ranks * DEVICES[args.device][0] * args.mfu),
-        "estimated_from_a_sample": sampled,
-        "visible_differences": visible_by_skill([row for _, row in data.eval_rows], _RUNS) if compared else [],
+    seconds = flops * repeated / (setup.ranks * DEVICES[args.device][0] * args.mfu)
+    time = f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min" if seconds >= 180 else f"{seconds:.0f} s"
+    each, total = run["tokens"] / parameters, sum(kept.values())
+    facts = {
+        "parameters": f"{parameters:,}, {config.parameters()['embeddings']:,} of the {config.vocab_size:,} embeddings",
+        "steps": f"{run['steps']:,} of {run['rows_per_step']:,} packed rows; {run['epochs']:.2f} epochs",
+        "tokens": f"{run['tokens']:,}, supervised {run['supervised_tokens']:,}; padding {run['padding']:.1%}",
+        "per parameter": f"{each:.3g} tokens",
+        "compute": f"{flops:.3g} FLOPs",
+        "time": f"{time} on {setup.ranks} × {args.device} at {args.mfu:.0%} MFU, without data, validation and saving",
     }
-    return {**figures, "warnings": _warnings(figures, args.max_replays, fresh=model.checkpoint is None)}
+    sent = {f"sent a step, {name}": size for name, size in traffic(config, setup).items()}
+    parts = [(f"  {part}", f"{size / 1e9:>6.2f} GB") for part, size in {**kept, **sent}.items()]
+    held = f"{'sharded (FSDP2)' if setup.sharded else 'replicated'} over {setup.ranks}"
+    lanes = [
+        (c["name"], f"{c['rows']:,}", f"{c['share']:.1%}", f"{c['epoch_steps']:,.1f}", f"{c['replays']:.2f}")
+        for c in run["categories"]
+    ]
+    compared = not source.sampled and getattr(data, "eval_path", None)
+    visible = [
+        (
+            one["skill"],
+            str(one["rows"]),
+            str(one["problems"]),
+            *(f"{100 * x:.1f}" if x else "–" for x in one["visible"]),
+        )
+        for one in (visible_by_skill([row for _, row in data.eval_rows], _RUNS) if compared else [])
+    ]
+    estimated = "rows that do not exist yet are estimated from a small sample and a vocabulary of up to 512:"
+    head = ("category", "rows", "share", "steps per epoch", "draws per row")
+    arms = [f"{n} run{'s' * (n > 1)} an arm" for n in _RUNS]
+    seen = "smallest difference that a comparison would show (points, 80 % power; see eval power)"
+    return [
+        Text(aligned([*facts.items()], left=2).splitlines()),
+        Text(aligned(parts).splitlines(), title=f"memory of each rank, {held}: {total / 1e9:.2f} GB"),
+        Table(head, lanes, title=estimated if source.sampled else ""),
+        Table(("skill", "eval rows", "problems", *arms), visible, title=seen),
+        Text([f"warning: {line}" for line in _warnings(run, total, args.device, each, fresh=model.checkpoint is None)]),
+    ]
+
+
+def _warnings(run: dict[str, Any], needed: int, device: str, each: float, *, fresh: bool) -> Iterator[str]:
+    """What is wrong with a run that needs so many bytes a rank, and has so many tokens for each parameter."""
+    room = DEVICES[device][1]
+    for lane in run["categories"]:
+        if lane["replays"] > _REPLAYS:
+            drawn = f"each of the {lane['rows']:,} rows of {lane['name']} is drawn {lane['replays']:.1f} times"
+            yield f"{drawn}; make more rows, or take fewer steps"
+    if needed > 0.9 * room:
+        yield (
+            f"a rank needs {needed / 1e9:.1f} GB of the {room / 1e9:.0f} GB of a {device}; shard the model "
+            "(trainer.strategy), set model.activation_checkpointing, or lower data.batch_size"
+        )
+    if run["rows_per_step"] > run["rows_per_epoch"]:
+        yield (
+            f"a step takes {run['rows_per_step']:,} packed rows and the pack fills {run['rows_per_epoch']:,.0f}: it "
+            "draws the same examples again; make more rows, or lower data.batch_size or trainer.accumulate_grad_batches"
+        )
+    if fresh and each < _ENOUGH:
+        yield f"{each:.2g} tokens per parameter; a model of this size learns best from about {_ENOUGH:.0f}"
 
 
 class _Source(NamedTuple):
@@ -181,79 +219,3 @@ def ranks_of(trainer: Any) -> int:
     if not str(devices).isdigit():
         raise UserError(f"trainer.devices is {devices}, which only the machine can tell; say --gpus N")
     return int(devices) * int(trainer.num_nodes)
-
-
-def _warnings(figures: dict[str, Any], most: float, *, fresh: bool) -> list[str]:
-    f, room = figures, DEVICES[figures["device"]][1]
-    warnings = [
-        f"each of the {lane['rows']:,} rows of {lane['name']} is drawn {lane['replays']:.1f} times; make more rows, or "
-        "take fewer steps"
-        for lane in f["categories"]
-        if lane["replays"] > most
-    ]
-    if f["memory_per_rank_total"] > 0.9 * room:
-        warnings.append(
-            f"a rank needs {f['memory_per_rank_total'] / 1e9:.1f} GB of the {room / 1e9:.0f} GB of a {f['device']}; "
-            "shard the model (trainer.strategy), set model.activation_checkpointing, or lower data.batch_size"
-        )
-    if f["rows_per_step"] > f["rows_per_epoch"]:
-        warnings.append(
-            f"a step takes {f['rows_per_step']:,} packed rows and the pack fills {f['rows_per_epoch']:,.0f}: one step "
-            "draws the same examples again; make more rows, or lower data.batch_size or trainer.accumulate_grad_batches"
-        )
-    if fresh and f["tokens_per_parameter"] < _ENOUGH:
-        warnings.append(
-            f"{f['tokens_per_parameter']:.2g} tokens per parameter; a model of this size learns best from about "
-            f"{_ENOUGH:.0f}: {_ENOUGH * f['parameters']:.2g} tokens"
-        )
-    if f["embedding_parameters"] > f["parameters"] / 2:
-        warnings.append("more than half of the parameters lie in the embedding; a smaller vocabulary would serve")
-    return warnings
-
-
-def _page(figures: dict[str, Any]) -> str:
-    f, minutes = figures, round(figures["seconds"] / 60)
-    time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 3 else f"{f['seconds']:.0f} s"
-    facts = {
-        "parameters": f"{f['parameters']:,} ({f['embedding_parameters']:,} in the embedding of {f['vocabulary']:,})",
-        "steps": f"{f['steps']:,} of {f['rows_per_step']:,} packed rows; {f['epochs']:.2f} epochs",
-        "tokens": f"{f['tokens']:,}, supervised {f['supervised_tokens']:,}; padding {f['padding']:.1%}",
-        "per parameter": f"{f['tokens_per_parameter']:.3g} tokens",
-        "compute": f"{f['flops']:.3g} FLOPs",
-        "time": f"{time} on {f['ranks']} × {f['device']} at {f['mfu']:.0%} MFU, without data, validation and saving",
-    }
-    memory = {f"  {part}": f"{size / 1e9:>6.2f} GB" for part, size in f["memory_per_rank"].items()}
-    memory |= {f"  sent a step, {name}": f"{size / 1e9:>6.2f} GB" for name, size in f["bytes_sent_per_step"].items()}
-    held = f"{'sharded (FSDP2)' if f['sharded'] else 'replicated'} over {f['ranks']}"
-    lanes = [
-        (c["name"], f"{c['rows']:,}", f"{c['share']:.1%}", f"{c['epoch_steps']:,.1f}", f"{c['replays']:.2f}")
-        for c in f["categories"]
-    ]
-    visible = [
-        (
-            own["skill"],
-            str(own["rows"]),
-            str(own["problems"]),
-            *(f"{100 * at:.1f}" if at else "–" for at in own["visible"]),
-        )
-        for own in f["visible_differences"]
-    ]
-    estimated = "rows that do not exist yet are estimated from a small sample and a vocabulary of up to 512:"
-    return terminal(
-        Text(aligned([*facts.items()], left=2).splitlines()),
-        Text(
-            aligned([*memory.items()]).splitlines(),
-            title=f"memory of each rank, {held}: {f['memory_per_rank_total'] / 1e9:.2f} GB",
-        ),
-        Table(
-            ("category", "rows", "share", "steps per epoch", "draws per row"),
-            lanes,
-            title=estimated if f["estimated_from_a_sample"] else "",
-        ),
-        Table(
-            ("skill", "eval rows", "problems", *(f"{n} run{'s' * (n > 1)} an arm" for n in _RUNS)),
-            visible,
-            title="smallest difference that a comparison would show (points, 80 % power; see eval power)",
-        ),
-        Text([f"warning: {line}" for line in f["warnings"]]),
-    )

@@ -1,83 +1,57 @@
 """What `fit` refuses, in one sentence with the setting and what it takes: mistakes in configs and flags, numbers that
 Lightning stumbles over later, folders of other runs. In: jsonargparse's message, an error, or the settings. Next: fit.
-
-Parser key "data":                                        data: picochat.datamodules.CapabilityDataModule has no
-  Does not validate against any of the Union subtypes     setting 'batchsize' (did you mean batch_size?)
-  Subtypes: [<class 'lightning.pytorch.core.…
-  Errors:
-    - Problem with given class_path 'picochat.datamodules.CapabilityDataModule':
-        Option 'batchsize' is not accepted
-    - Expected a <class 'NoneType'>
 """
 
 import inspect
 import re
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from picochat.commands.settings import CALLBACKS
 from picochat.errors import UserError, nearest
-from picochat.files import remove, sha256_file
+from picochat.files import remove
 
 _CLASSES = {"trainer": "lightning.Trainer", "model": "picochat.model.module.ChatModule", **CALLBACKS}
 _TOP = (*_CLASSES, "data", "seed_everything", "ckpt_path", "force", "config", "weights_only")
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
-_NAME_A_CLASS = "name a class by its path, such as my_module.MyClass"
-_SENTENCES = {  # pattern of jsonargparse's message → sentence; {0} is the match, {1} and {2} its groups
-    r"arguments are required: \w+\.(\w+)": "{1} is missing; name one in a config, or with --{1}",
-    r"No module named '[\w.]+'": "{setting}: {owner}: {0}; correct the path, or install what holds it",
-    r"Expected a dot import path string: (.*)": f"{{setting}}: there is no {{1}}; {_NAME_A_CLASS}",
-    r"Import path (\S+) does not correspond to a subclass of (\w+)": "{setting}: {1} is not a {2}; name one that is",
-    r"Not a valid subclass of (\w+)\. Got value: (.*)": f"{{setting}}: {{2}} is not a {{1}}; {_NAME_A_CLASS}",
-}
+_NO_REASON = r"Parser key|Does not|Subtypes|Errors:|Problem with|Expected a (?:<class 'NoneType'|path)|Given|Group"
 _LEFT_BY_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
 _FOLDER = "trainer.default_root_dir"
 
 
 def explain_parse_error(message: str) -> str:
-    """What is wrong with which setting, and what it takes; the message on one line if it is of no known form."""
+    """What is wrong with which setting, and what it takes."""
     setting = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     owner = ["", *re.findall(r"given class_path '([^']+)'", message)][-1]
-    if match := re.search(r"(?:does not accept option '|unrecognized arguments: (?:--)?)([^\s'=]+)", message):
-        name, group = match[1], match[1].rpartition(".")[0]
+    if match := re.search(r"arguments are required: \w+\.(\w+)", message):
+        return f"{match[1]} is missing; name one in a config, or with --{match[1]}"
+    if match := re.search(r"(?:ption '|unrecognized arguments: (?:--)?)([^\s'=]+)", message):
+        name, (group, _, _), (first, _, _) = match[1], match[1].rpartition("."), match[1].partition(".")
+        if owner and not (known := _parameters(owner)):  # a base class of Lightning's, in place of a class not named
+            return f"{setting}.class_path is missing; name the class that has the setting '{name}'"
+        if owner:
+            others = nearest(name, known) or f"; it has {', '.join(known)}"
+            return f"{setting}: {owner} has no setting '{name}'{others}"
         if group in _CLASSES:
             return f"unknown setting {name}{nearest(name, [f'{group}.{one}' for one in _parameters(_CLASSES[group])])}"
-        first = name.partition(".")[0]
         return f"unknown setting {name}{'' if first in _TOP else nearest(first, _TOP)}"
-    if owner and (match := re.search(r"Option '([^']+)' is not accepted", message)):
-        if not (known := _parameters(owner)):  # a base class of Lightning's, in place of a class that was not named
-            return f"{setting}.class_path is missing; name the class that has the setting '{match[1]}'"
-        others = nearest(match[1], known) or f"; it has {', '.join(known)}"
-        return f"{setting}: {owner} has no setting '{match[1]}'{others}"
-    if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
-        module = import_module(match[1])
-        return f"{setting}: {match[1]} has no {match[2]}{nearest(match[2], getattr(module, '__all__', dir(module)))}"
-    for pattern, sentence in _SENTENCES.items():
-        if match := re.search(pattern, message):
-            return sentence.format(match[0], *match.groups(), setting=setting, owner=owner)
-    if (match := re.search(r"(?:Got|Given) value: (.*)", message)) and (expected := _expected(message)):
-        return f"{setting} is {match[1]}; use {expected}"
-    return " ".join(message.split())
+    if match := re.search(r"Subclasses are disabled for (\w+)", message):
+        return f"{setting}: takes the settings of {match[1]} and no class_path; write them under {setting} themselves"
+    taken = re.findall(r"Expected an? (?:typing\.Literal\[(.*?)\]|<class '(.*?)'>)", message)
+    choices = [literals.replace("'", "") or _TYPES.get(kind, kind) for literals, kind in taken if kind != "NoneType"]
+    words = [word for choice in choices for word in choice.split(", ")]
+    if words and (match := re.search(r"(?:Got|Given) value: (.*)", message)):
+        return f"{setting} is {match[1]}; use {' or '.join(dict.fromkeys(words))}"
+    lines = (line.strip(" -") for line in message.splitlines())
+    reason = next((line for line in lines if line and not re.match(_NO_REASON, line)), " ".join(message.split()))
+    return ": ".join(filter(None, [setting, owner, reason])) + "; a class is named by its path, as my_module.MyClass"
 
 
 def _parameters(path: str) -> Sequence[str]:
     """Names of what the constructor of the class takes."""
     return [name for name in inspect.signature(resolve_name(path)).parameters if name not in ("args", "kwargs")]
-
-
-def _expected(message: str) -> str:
-    """The words and types that were expected; "" if one of them has no plain name."""
-    found: list[str] = []
-    for literals, kind in re.findall(r"Expected an? (?:typing\.Literal\[(.*?)\]|<class '(.*?)'>|\S+)", message):
-        if literals:
-            found += [word.strip(" '") for word in literals.split(",")]
-        elif kind != "NoneType":
-            found.append(_TYPES.get(kind, ""))
-    *some, last = dict.fromkeys(found) or [""]
-    return "" if "" in found else f"{', '.join(some)} or {last}" if some else last
 
 
 def explain_refusal(error: BaseException) -> UserError:
@@ -112,11 +86,9 @@ def refuse_impossible(config: Any) -> None:
     ):
         if not possible:
             raise UserError(f"{name} is {value}; use {expected}")
-    held_out = config.data.init_args.get("val_fraction") if config.data else None
-    if config.best_checkpoint.patience is not None and held_out == 0:
+    if config.best_checkpoint.patience is not None and config.data and config.data.init_args.get("val_fraction") == 0:
         raise UserError(
-            "best_checkpoint.patience waits for the validation loss, and data.val_fraction 0 holds nothing out to "
-            "measure it on; leave one of the two out"
+            "best_checkpoint.patience waits for a loss, and data.val_fraction 0 holds nothing out; change one"
         )
 
 
@@ -125,8 +97,7 @@ def find_checkpoint(asked: str | Path, root: Path) -> Path:
     path = root / "last.ckpt" if str(asked) == "last" else Path(asked)
     if not path.is_file():
         wrong = "is a folder, not a checkpoint" if path.exists() else "does not exist"
-        remedy = "name the last.ckpt of a run folder" + ("" if path.exists() else ", or leave it out")
-        raise UserError(f"ckpt_path: {path} {wrong}; {remedy}")
+        raise UserError(f"ckpt_path: {path} {wrong}; name the last.ckpt of a run folder, or leave it out")
     return path
 
 
@@ -137,18 +108,13 @@ def refuse_folder(root: Path, config: Any, *, start_over: bool) -> None:
         other = Path(config.ckpt_path).resolve().parent
         configs = [folder / "config.yaml" for folder in (root, other)]  # a checkpoint that was put aside has none
         if last.exists() and root.resolve() not in (other, *other.parents) and all(map(Path.is_file, configs)):
-            own, theirs = (sha256_file(config)[:12] for config in configs)
-            raise UserError(
-                f"{root} holds another run (sha256 of its config.yaml: {own}) than that of {config.ckpt_path} "
-                f"({theirs}); resume it in its own folder, with {_FOLDER} {other}, or in a folder that holds no run"
-            )
+            remedy = f"resume it in its own folder, with {_FOLDER} {other}, or in a folder that holds no run"
+            raise UserError(f"{root} holds another run than that of {config.ckpt_path}; {remedy}")
     elif start_over:
         start = Path(config.model.checkpoint).resolve() if config.model.checkpoint else None
         if start and any((root / name).resolve() in (start, *start.parents) for name in _LEFT_BY_A_RUN):
-            raise UserError(
-                f"model.checkpoint: {config.model.checkpoint} is part of the run in {root}, which would be deleted; "
-                f"move it away first, or choose another {_FOLDER}"
-            )
+            part = f"model.checkpoint: {config.model.checkpoint} is part of the run in {root}, which would be deleted"
+            raise UserError(f"{part}; move it away first, or choose another {_FOLDER}")
     elif last.exists() or (root / "best_checkpoint").exists():
         remedy = f"resume it with --ckpt_path {last}, " if last.exists() else ""
         raise UserError(f"{root} holds a run already; {remedy}start over with --force, or choose another {_FOLDER}")

@@ -6,12 +6,10 @@ which is read from the classes' source: importing torch and Lightning takes seco
 """
 
 import textwrap
-from collections.abc import Iterable
 from typing import Any
 
 from picochat.commands.configs import shipped_configs
-from picochat.commands.parser import Parser
-from picochat.commands.signatures import Parameter, read_signature
+from picochat.commands.parser import Parameter, Parser, read_signature
 
 CALLBACKS = {  # of every run, in this order; those that a config lists under trainer.callbacks come before them
     "lr_schedule": "picochat.callbacks.LRSchedule",
@@ -66,26 +64,20 @@ _SHARED = (
     "best_checkpoint: patience=early-stop-patience",
     "data: seed",
 )
-_DECODER = "hidden_size intermediate_size num_hidden_layers=num-layers num_attention_heads=num-heads"
+_BASE = (
+    "data: dataset_pack",
+    "model.decoder: hidden_size intermediate_size num_hidden_layers=num-layers num_attention_heads=num-heads",
+    "model.decoder: num_key_value_heads=num-kv-heads head_dim",
+)
+_SFT = (
+    "data: chat_input=input eval_input packing sampling sampling_tag shares on_long thinking",
+    "model: lora_rank lora_alpha",
+    "data: allow_overlap",
+    "data.reading: format map learn on_unsupported on_bad strip_control",
+)
 ALIASES = {  # command → shipped config, datamodule, flag → setting
-    "base": (
-        "base.yaml",
-        "picochat.datamodules.CorpusDataModule",
-        _aliases(
-            "data: dataset_pack", f"model.decoder: {_DECODER} num_key_value_heads=num-kv-heads head_dim", *_SHARED
-        ),
-    ),
-    "sft": (
-        "sft.yaml",
-        "picochat.datamodules.ChatDataModule",
-        _aliases(
-            "data: chat_input=input eval_input packing sampling sampling_tag shares on_long thinking",
-            "model: lora_rank lora_alpha",
-            "data: allow_overlap",
-            "data.reading: format map learn on_unsupported on_bad strip_control",
-            *_SHARED,
-        ),
-    ),
+    "base": ("base.yaml", "picochat.datamodules.CorpusDataModule", _aliases(*_BASE, *_SHARED)),
+    "sft": ("sft.yaml", "picochat.datamodules.ChatDataModule", _aliases(*_SFT, *_SHARED)),
 }
 SUBCOMMANDS = {  # LightningCLI's
     "fit": "train from a config, such as `picochat fit --config capability.yaml`",
@@ -115,7 +107,7 @@ def parameter(setting: str, datamodule: str) -> Parameter:
     return read_signature(datamodule if group == "data" else _CLASSES[group]).parameters[name]
 
 
-def frequent_settings() -> dict[str, Parameter]:
+def _frequent_settings() -> dict[str, Parameter]:
     """The settings that have an alias."""
     owners = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
     return {setting: parameter(setting, owner) for setting, owner in owners.items()}
@@ -127,50 +119,47 @@ def add_trainer(commands: Parser, command: str) -> None:
     parser.add_argument("--config", choices=list(shipped_configs()))
     for flag in ("--ckpt_path", "--data", "--trainer.max_steps", "--trainer.default_root_dir"):
         parser.add_argument(flag)
-    for setting, declared in frequent_settings().items():
+    for setting, declared in _frequent_settings().items():
         parser.add_argument(f"--{setting}", choices=declared.choices or None)
 
 
 def trainer_help(command: str) -> str:
     """The help page of one of LightningCLI's commands: purpose, usage, flags, frequent settings, example."""
-    settings = {f"--{name}": _summary(declared.help) for name, declared in sorted(frequent_settings().items())}
-    callbacks = {f"{key}:": _summary(read_signature(path).purpose) for key, path in CALLBACKS.items()}
+    settings = {f"--{name}": declared.help for name, declared in sorted(_frequent_settings().items())}
+    callbacks = {f"{key}:": read_signature(path).purpose for key, path in CALLBACKS.items()}
     resumed = f"picochat {command} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
-    return "\n\n".join(
-        [
-            f"{SUBCOMMANDS[command][0].upper()}{SUBCOMMANDS[command][1:]}.",
-            f"usage: picochat {command} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …",
-            f"flags:\n{_table(_FLAGS.items())}",
-            f"frequent settings:\n{_table(settings.items())}",
-            f"callbacks of every run, with settings under these keys:\n{_table(callbacks.items())}",
-            f"example: {_FIT if command == 'fit' else resumed}",
-        ]
-    )
+    return f"""{SUBCOMMANDS[command][0].upper()}{SUBCOMMANDS[command][1:]}.
+
+usage: picochat {command} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …
+
+flags:
+{_table(_FLAGS)}
+
+frequent settings:
+{_table(settings)}
+
+callbacks of every run, with settings under these keys:
+{_table(callbacks)}
+
+example: {_FIT if command == "fit" else resumed}"""
 
 
 def class_help(path: str) -> str:
-    """The help page of a class of picochat: its purpose and its settings with types and defaults.
-
-    Raises:
-        LookupError: picochat has no such class.
-    """
+    """The help page of a class: its purpose, and its settings with types and defaults; LookupError: it is not ours."""
     found = read_signature(path)
     parts = [f"{path}: {found.purpose}"]
     for item in found.parameters.values():
         default = "required" if item.default is None else f"default: {item.default}"
-        parts.append(f"  {item.name}: {item.annotation} ({default})\n{_wrapped(item.help, '      ')}")
+        parts.append(f"  {item.name}: {item.annotation} ({default})\n{_wrapped(item.help, 6)}")
     return "\n".join(parts)
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows) + 4
-    return "\n".join(f"  {name}".ljust(width) + _wrapped(text, " " * width).lstrip() for name, text in rows)
+def _table(texts: dict[str, str]) -> str:
+    """Names, and the first sentence of each text."""
+    width = max(map(len, texts)) + 4
+    lines = {name: _wrapped(text.partition(". ")[0].rstrip("."), width).lstrip() for name, text in texts.items()}
+    return "\n".join(f"  {name}".ljust(width) + line for name, line in lines.items())
 
 
-def _wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=indent)
-
-
-def _summary(text: str) -> str:
-    """The first sentence."""
-    return text.partition(". ")[0].rstrip(".")
+def _wrapped(text: str, indent: int) -> str:
+    return textwrap.fill(text, 110, initial_indent=" " * indent, subsequent_indent=" " * indent)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picochat.blocks import Report, Table, Text, terminal
-from picochat.commands.parser import Parser
-from picochat.commands.signatures import read_signature
+from picochat.commands.parser import Parser, read_signature
 from picochat.errors import UserError
 
 if TYPE_CHECKING:
     from picochat.study import Study
 
-_SETTINGS = "picochat.study.settings.Settings"
 _COMMANDS = {
     "plan": "Runs, lanes and precision, before anything trains.",
     "run": "Train and evaluate every run that is not finished, then report.",
@@ -30,7 +28,7 @@ _FLAGS = (
 
 
 def add_study(group: Parser) -> None:
-    declared = read_signature(_SETTINGS).parameters
+    declared = read_signature("picochat.study.settings.Settings").parameters
     for name, purpose in _COMMANDS.items():
         parser = group.add_command(name, run_study, f"{purpose}\n\nexample: picochat study {name} study.yaml")
         parser.add_argument("file", nargs="?", metavar="FILE", help="a study file; flags replace its settings")
@@ -54,10 +52,7 @@ def run_study(args: Namespace) -> None:
     command = args.study_command
     if command == "report" and args.table:
         if not args.evals or not args.out_dir or args.recommend:
-            raise UserError(
-                "--table needs --evals, the folder of its runs' results, and --out-dir for the report; it says no "
-                "shares, which --recommend needs"
-            )
+            raise UserError("--table needs --evals and --out-dir, and no --recommend: such a table says no shares")
         _show(report_table(args.table, args.evals, Path(args.out_dir)), Path(args.out_dir))
         return
     more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}

@@ -23,7 +23,6 @@ from picochat.model.config import config_of, find_model
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "auto": "null"}
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps", "auto": "auto"}
-_SIZE = "model.decoder."  # what a checkpoint decides
 _PATHS = ("input", "eval_input", "tokenizer", "dataset_pack", "checkpoint", "resume_from")
 _OTHERS = {  # flag → setting of fit, beside the stage's own
     "--seed": "seed_everything",
@@ -32,8 +31,7 @@ _OTHERS = {  # flag → setting of fit, beside the stage's own
     "--out-dir": "trainer.default_root_dir",
     "--resume-from": "--ckpt_path",
 }
-_VALIDATIONS = 8  # of a run, unless --eval-every says otherwise
-_REQUIRED = ("--dataset-pack", "--input")
+_REQUIRED = (("base", "--dataset-pack"), ("sft", "--input"), ("sft", "--checkpoint"))
 _PAGES = {
     "base": r"""Pretrain a base model on a corpus.
 
@@ -56,7 +54,7 @@ def add_train(group: Parser) -> None:
         defaults = yaml.safe_load(shipped_configs()[shipped].read_text("utf-8"))
         for flag, setting in aliases.items():
             declared = parameter(setting, datamodule)
-            required = flag in _REQUIRED or (stage, flag) == ("sft", "--checkpoint")
+            required = (stage, flag) in _REQUIRED
             default = None if required else _default(setting, defaults, declared.default)
             if (stage, flag) == ("base", "--tokenizer"):  # all that a run makes lies in its folder
                 default = "OUT_DIR/tokenizer.json"
@@ -64,14 +62,10 @@ def add_train(group: Parser) -> None:
         parser.add_argument("--out-dir", required=True, metavar="DIR", help="the run's folder")
         length = parser.add_mutually_exclusive_group(required=True)
         length.add_argument("--steps", "--max-steps", type=int, metavar="INT", help="optimizer steps")
-        epochs = "draws of each example on average, in place of steps"
-        length.add_argument("--epochs", type=float, metavar="X", help=epochs)
-        where = "where to train (default: auto)"
-        parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help=where)
-        formats = "auto: bf16 where the hardware has it"
-        parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help=formats)
-        every = f"optimizer steps between validations (default: up to {_VALIDATIONS} a run)"
-        parser.add_argument("--eval-every", type=int, metavar="STEPS", help=every)
+        length.add_argument("--epochs", type=float, metavar="X", help="draws of each example, in place of steps")
+        parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help="where (default: auto)")
+        parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help="auto: what hardware has")
+        parser.add_argument("--eval-every", type=int, metavar="STEPS", help="between validations (default: 8 a run)")
         parser.add_argument("--resume-from", metavar="CKPT", help="last.ckpt of an interrupted run")
         parser.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
 
@@ -94,11 +88,9 @@ def fit_words(args: Namespace) -> list[str]:
     }
     for flag, setting in aliases.items():
         value = getattr(args, flag[2:].replace("-", "_"))
-        if value is not None and args.checkpoint and setting.startswith(_SIZE):
-            raise UserError(
-                f"{flag} and --checkpoint contradict each other: a checkpoint has its own size; leave one out"
-            )
         if value is not None:
+            if args.checkpoint and setting.startswith("model.decoder."):
+                raise UserError(f"{flag} and --checkpoint contradict each other: a checkpoint has its own size")
             settings[setting] = json.dumps(value) if isinstance(value, bool | list) else value
     if args.checkpoint:  # its size, tokenizer and context in place of the shipped config's
         settings["model.decoder"] = "null"
@@ -107,8 +99,8 @@ def fit_words(args: Namespace) -> list[str]:
         settings["data.tokenizer"] = str(Path(args.out_dir, "tokenizer.json"))
     if args.seed is not None:
         settings["seed_everything"] = args.seed
-    # by default as often as divides the steps, so that the last step is validated too
-    every = args.eval_every or args.steps // max(k for k in range(1, _VALIDATIONS + 1) if args.steps % k == 0)
+    # by default up to 8 times, as often as divides the steps, so that the last step is validated too
+    every = args.eval_every or args.steps // max(k for k in range(1, 9) if args.steps % k == 0)
     settings["trainer.val_check_interval"] = every * (args.grad_accum_steps or 1)  # Lightning counts micro-batches
     words = ["fit", f"--config={shipped_configs()[shipped]}"]
     words += [f"--{name}={value}" for name, value in settings.items()]
@@ -122,15 +114,15 @@ def train(args: Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     from picochat.datamodules.tokenise import parse_inputs
 
-    for name in _PATHS:
-        given = getattr(args, name, None)
-        for path in [one.path for one in parse_inputs(given)] if name == "input" and given else [given]:
-            if name == "checkpoint" and path is not None and (path := find_model(path)).exists():
-                config_of(path)  # refused before torch is imported
-            if path is not None and not Path(path).exists():
-                raise UserError(
-                    f"--{name.replace('_', '-')}: {path} does not exist; correct the path, or make it first"
-                )
+    given = {name: path for name in _PATHS if (path := getattr(args, name, None)) is not None}
+    for name, path in given.items():
+        for one in [part.path for part in parse_inputs(path)] if name == "input" else [path]:
+            place = find_model(one) if name == "checkpoint" else Path(one)
+            if not place.exists():
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"{flag}: {one} does not exist; correct the path, or make it first")
+            if name == "checkpoint":
+                config_of(place)  # refused before torch is imported
     from picochat.commands.fit import run_trainer
 
     try:
@@ -158,7 +150,7 @@ def _steps_of(args: Namespace) -> int:
 
 def _with_flags(message: str, stage: str) -> str:
     """A message of `fit` with the flags of `train`: "data.on_long is …" → "--on-long is …"."""
-    for flag, setting in (*ALIASES[stage][2].items(), *_OTHERS.items()):
+    for flag, setting in {**ALIASES[stage][2], **_OTHERS}.items():
         group, _, name = setting.removeprefix("model.").rpartition(".")
         short = rf"{group}\.{name}" if group == "optimizer" else rf"^{name}(?= (?:is|[\d.]+) )"  # as a class says it
         message = re.sub(rf"(?<![\w.-])(?:{re.escape(setting)}|{short})(?![\w.])", flag, message)

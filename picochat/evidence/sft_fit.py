@@ -114,7 +114,7 @@ def measure_fit(
     Args:
         input_path: the chat rows of the training, read as `tally` says.
         checkpoint: a model folder, loaded with `tokenizer`, `device` and `precision`.
-        eval_input: held-out rows; None takes the eval file beside the input: eval_X.jsonl for chat_X.jsonl.
+        eval_input: held-out rows; null takes the eval file beside the input: eval_X.jsonl for chat_X.jsonl.
         max_rows: rows measured of each side; fewer than 35 a lane cannot rule a gap of `MARGIN` out.
     """
     from picochat.model.likelihood import teacher_forced

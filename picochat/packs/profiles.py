@@ -216,9 +216,7 @@ def load_profile(name: str) -> Profile:
     if name in built_in:
         return read_mixture(_SHIPPED / f"{name}.yaml")
     if (plugin := find_plugin(_GROUP, name)) and ":" not in plugin.target:
-        if file := plugin.file(f"{name}.yaml"):
-            return read_mixture(file)
-        raise UserError(f"{plugin.package} names a profile {name} in {plugin.target}, but there is no {name}.yaml")
+        return read_mixture(plugin.file(f"{name}.yaml"))
     found = load_named(name, _GROUP, f"profile (a mixture file, or built in: {', '.join(built_in)})")
     if not isinstance(found, Profile):
         raise UserError(f"--profile {name} is a {type(found).__name__}; a picochat.packs.Profile is expected")

@@ -6,7 +6,7 @@ import pytest
 from refusing import Refused
 
 CAPABILITY = "{class_path: picochat.datamodules.CapabilityDataModule, init_args: {%s}}"
-NO_CLASS = "there is no %s; name a class by its path, such as my_module.MyClass"
+CLASS = "; a class is named by its path, as my_module.MyClass"
 LEVELS = list(zip("abcdefgh", "bcdefghi", strict=True))
 BOMB = "a: &a [x]\n" + "".join(f"{name}: &{name} [{','.join([f'*{part}'] * 9)}]\n" for part, name in LEVELS)
 MERGED = BOMB.replace("&a [x]", "&a {x: 1}").replace(" [", " {<<: [").replace("]", "]}")
@@ -31,24 +31,25 @@ CONFIGS: dict[str, tuple[str, str]] = {
     ),
     "an unknown class": (
         "data: {class_path: picochat.datamodules.CapabilityDataModul}",
-        r"data: picochat.datamodules has no CapabilityDataModul \(did you mean CapabilityDataModule\?\)",
+        f"data: picochat.datamodules.CapabilityDataModul: module .* has no attribute 'CapabilityDataModul'{CLASS}",
     ),
     "an unknown module": (
         "data: {class_path: my_mod.X}",
-        "data: my_mod.X: No module named 'my_mod'; correct the path, or install what holds it",
+        "data: my_mod.X: No module named 'my_mod'",
     ),
     "a class of another kind": (
         "data: {class_path: picochat.callbacks.GradientClip}",
-        "data: picochat.callbacks.GradientClip is not a LightningDataModule; name one that is",
+        "data: Import path picochat.callbacks.GradientClip does not correspond to a subclass of LightningDataModule",
     ),
     "settings of no class": (
         "data: {init_args: {batch_size: 4}}",
         "data.class_path is missing; name the class that has the setting 'batch_size'",
     ),
-    "a number for a callback": (
-        "trainer: {callbacks: [3]}",
-        "trainer.callbacks: 3 is not a Callback; name a class by its path, such as my_module.MyClass",
+    "a class for plain settings": (
+        "model: {optimizer: {class_path: torch.optim.Adam}}",
+        "model.optimizer: takes the settings of OptimizerConfig and no class_path; write them under model.optimizer",
     ),
+    "a number for a callback": ("trainer: {callbacks: [3]}", f"trainer.callbacks: Not a valid subclass.*{CLASS}"),
     "a word for a number of data": (
         f"data: {CAPABILITY % 'batch_size: x'}",
         "data.batch_size is x; use a whole number",
@@ -59,11 +60,11 @@ CONFIGS: dict[str, tuple[str, str]] = {
     ),
     "none of many words": (
         "trainer: {precision: 17}",
-        "trainer.precision is 17; use 64, 32, 16, transformer-engine, .*, 64-true or bf16",
+        "trainer.precision is 17; use 64 or 32 or 16 or transformer-engine or .* or 64-true or bf16",
     ),
     "no datamodule": ("trainer: {max_steps: 3}", "fit: data is missing; name one in a config, or with --data"),
     "no YAML": ("trainer:\n  max_steps: 3\n   devices: 4", "run.yaml:3: is not YAML: mapping values are not allowed"),
-    "a list": ("[1, 2]", "run.yaml: is not a config; write settings into it, such as `trainer: {max_steps: 100}`"),
+    "a list": ("[1, 2]", "run.yaml: is not a config; write settings into it, such as `trainer: {max_steps: 9}`"),
 }
 FLAGS: dict[str, tuple[str, str]] = {
     "an unknown flag": (
@@ -75,10 +76,8 @@ FLAGS: dict[str, tuple[str, str]] = {
         r"model.decoder: .*DecoderConfig has no setting 'hidden_siz' \(did you mean hidden_size\?\)",
     ),
     "none of the words behind a flag": ("--model.optimizer.name sgd", "model.optimizer.name is sgd; use muon or adamw"),
-    "no callback": ("--trainer.callbacks+=Foo", f"trainer.callbacks: {NO_CLASS % 'Foo'}"),
+    "no callback": ("--trainer.callbacks+=Foo", f"trainer.callbacks: .*Foo{CLASS}"),
     "a stray word": ("stray", "unknown setting stray"),
-    "deep brackets behind a flag": (f"--model={'[' * 60_000}{']' * 60_000}", "is nested too deeply; a config holds"),
-    "an alias bomb behind a flag": (f"--model={BOMB}".replace(" ", "\t"), r"a:.*: its aliases \(\*name\) expand to"),
 }
 
 

@@ -15,10 +15,8 @@ from picochat.packs.corpus import import_corpus
 
 DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words)
     "empty text": ("a.txt", b"", "holds no text"),
-    "BOM alone": ("a.txt", b"\xef\xbb\xbf", "holds no text"),
     "NUL in a text": ("a.txt", b"fine\na\x00b", "a.txt: holds a NUL character; is this a text?"),
     "Latin-1 text": ("a.txt", b"fine\ncaf\xe9", r"a.txt:2: is not UTF-8 \(byte 4 of the line\); save it as UTF-8"),
-    "UTF-16 text": ("a.txt", "fine".encode("utf-16"), r"a.txt:1: is not UTF-8 \(byte 1"),
     "broken JSON": ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
     "a line without an end": ("a.txt", b"fine\n" + b"x" * 2_000_000, "a.txt:2: holds 2,000,000 bytes; 1,048,576 are"),
     "eval rows": (
@@ -34,7 +32,6 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     ),
     "no gzip": ("a.txt.gz", b"hello", "cannot read a.txt.gz: Not a gzipped file"),
     "half a gzip": ("a.txt.gz", gzip.compress(b"hello" * 99)[:-9], "cannot read a.txt.gz: it is damaged or cut short"),
-    "no zstandard": ("a.txt.zst", b"hello", "cannot read a.txt.zst: it is damaged or cut short"),
     "text a number": ("a.jsonl", b'{"text": 5}', "a.jsonl:1: has no text in 'text'"),
     "other field": ("a.jsonl", b'{"bodies": "x"}', r"a.jsonl:1: has no text in 'text'; .* reads another \(bodies\)"),
     "5,000 fields": ("a.jsonl", json.dumps({f"k{n}": 1 for n in range(5000)}).encode(), r"\(k0, .*k11, …\)"),
@@ -42,7 +39,6 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     "surrogate in a document": ("a.jsonl", b'{"text": "\\ud800"}', "a.jsonl:1: holds half of a surrogate pair"),
     "BOM in the middle": ("a.jsonl", b'{"text": "x"}\n\xef\xbb\xbf{"text": "y"}', "a.jsonl:2: .*byte order mark"),
     "text as parquet": ("a.parquet", b"hello", "a.parquet: cannot be read as parquet"),
-    "hollow parquet": ("a.parquet", b"PAR1" + b"\0" * 40 + b"PAR1", "a.parquet: cannot be read as parquet"),
     "parquet that lies": (
         "a.parquet",
         b"PAR1" + b"\0" * 20 + struct.pack("<I", 2**31) + b"PAR1",

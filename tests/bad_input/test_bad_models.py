@@ -53,19 +53,14 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
     "model.safetensors": {
         "empty": (b"", "model.safetensors is damaged or no safetensors file"),
         "a header without end": (struct.pack("<Q", 2**63) + b"{}", "model.safetensors is damaged"),
-        "a header longer than the file": (struct.pack("<Q", 10**8) + b"{}", "model.safetensors is damaged"),
-        "a deep header": (struct.pack("<Q", 10**5) + b"[" * 10**5, "model.safetensors is damaged"),
         "no weights": (struct.pack("<Q", 2) + b"{}", "lacks the weight model.layers.0"),
         "a pickle": (b"\x80\x04K\x01.", "model.safetensors is damaged"),
     },
     "model.safetensors.index.json": {
         "no map": (b"{}", "index.json has no weight_map"),
-        "a number for a file": (b'{"weight_map": {"a": 1}}', "index.json has no weight_map"),
         "no files": (b'{"weight_map": {}}', "lacks the weight model.layers.0"),
         "a path out": (b'{"weight_map": {"a": "../../../../etc/passwd"}}', "has no passwd; picochat reads weights"),
-        "a path to rows": (b'{"weight_map": {"a": "../rows.jsonl"}}', "has no rows.jsonl; picochat reads weights"),
         "an absolute path": (b'{"weight_map": {"a": "/etc/passwd"}}', "has no passwd; picochat reads weights"),
-        "no name": (b'{"weight_map": {"a": ""}}', "picochat reads weights from safetensors files only"),
     },
 }
 
@@ -85,9 +80,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "a layer more": ({"num_hidden_layers": 2}, r"lacks the weight model\.layers\.1\."),
     "biases": ({"attention_bias": True}, "attention_bias is true; picochat computes false only"),
     "below zero": ({"hidden_size": -1}, "config.json: hidden_size is -1; it must be above 0"),
-    "a fraction": ({"hidden_size": 16.5}, "config.json: config.hidden_size: is 16.5; use a number"),
     "null": ({"hidden_size": None}, "config.json: does not say hidden_size"),
-    "wider": ({"hidden_size": 10**9}, r"has the shape \(270, 16\), config.json asks for"),
     "a million layers": ({"num_hidden_layers": 10**6}, "lacks the weight model.layers.1.input_layernorm"),
     "heads that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads 3 does not divide"),
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
@@ -120,12 +113,10 @@ TOKENIZERS: dict[str, tuple[Change, str]] = {
     "no control tokens": (lambda found: found.update(added_tokens=[]), NO_END),
     "control tokens that are not special": (added(special=False), NO_END),
     "no decoder": (lambda found: found.update(decoder=None), "comes back as"),
-    "no splitting": (lambda found: found.update(pre_tokenizer=None), "comes back as"),
     "lower case": (lambda found: found.update(normalizer={"type": "Lowercase"}), "comes back as"),
     "dropout": (lambda found: found["model"].update(dropout=0.5), "model.dropout makes the same text other tokens"),
     "a merge of nothing": (lambda found: found["model"].update(merges=[["zz", "qq"]]), "is not a tokenizer.json"),
     "one token more": (lambda found: found["model"]["vocab"].update(zz=270), "knows 270 tokens and the tokenizer has"),
-    "an id below zero": (lambda found: found["model"]["vocab"].update(zz=-3), "is not a tokenizer.json"),
     "an id far away": (lambda found: found["model"]["vocab"].update(zz=4_000_000_000), "they must have no gaps"),
     "a broken pattern": (
         lambda found: found["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": "("}),
@@ -150,8 +141,6 @@ HEADERS: dict[str, tuple[Change, str]] = {
     "another shape": (lambda header: header[NORM].update(shape=[8, 2]), r"norm.weight has the shape \(8, 2\)"),
     "a shape beyond counting": (lambda header: header[NORM].update(shape=[2**32, 2**32]), "is damaged"),
     "whole numbers": (lambda header: header[NORM].update(dtype="I32"), "norm.weight is made of int32"),
-    "unknown numbers": (lambda header: header[NORM].update(dtype="ZZ"), "is damaged"),
-    "overlapping": (lambda header: header[NORM].update(data_offsets=[0, 64]), "is damaged"),
     "beyond the end": (lambda header: header[NORM].update(data_offsets=[10**9, 10**9 + 64]), "is damaged"),
     "another name": (lambda header: header.update({"evil": header.pop(NORM)}), "lacks the weight model.norm.weight"),
 }
@@ -178,8 +167,6 @@ def test_weights_cut_short_are_refused(share: float, model: Path, refused: Refus
 
 STATES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
     "NaN": (lambda state: state[NORM].fill_(torch.nan), "norm.weight holds NaN or infinity; take an earlier"),
-    "one infinity": (lambda state: state[NORM][3:4].fill_(torch.inf), "norm.weight holds NaN or infinity"),
-    "8 bits": (lambda state: state.update({NORM: state[NORM].to(torch.float8_e4m3fn)}), "made of float8_e4m3fn"),
     "one more": (lambda state: state.update(evil=torch.zeros(3)), "holds the weight evil"),
     "no layer": (lambda state: state.pop("model.layers.0.input_layernorm.weight"), "lacks the weight model.layers.0"),
 }

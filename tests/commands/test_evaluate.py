@@ -106,44 +106,23 @@ def test_predictions_and_page_hold_what_was_said_and_the_runs_curves(evaluated: 
     assert "<h3>Learning rate</h3>" in page
 
 
-def test_a_metrics_file_without_curves_is_passed_over_with_a_note(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(run_folder / "base", tmp_path / "base")
-    (tmp_path / "metrics.csv").write_bytes(b"step,train/loss\n\xff\n")
-    asked = ["--input", str(run_folder / "eval_rows.jsonl"), "--checkpoint", str(tmp_path / "base"), "--device", "cpu"]
-    main(["eval", "chat", *asked, "--max-new-tokens", "2", "--out-dir", str(tmp_path / "out")])
-    (note,) = [line for line in capsys.readouterr().err.splitlines() if "metrics.csv" in line]
-    assert note.endswith("; the report goes without curves)")
-    assert 'class="chart"' not in (tmp_path / "out" / "eval_report.html").read_text()
-
-
 def test_before_and_model_card(
-    run_folder: Path, evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
 ) -> None:
-    shutil.copytree(run_folder / "best_checkpoint", tmp_path / "run" / "best_checkpoint")
-    checkpoint = str(tmp_path / "run" / "best_checkpoint")
-    words = ["--before", str(evaluated / "base"), "--model-card", "--checkpoint", checkpoint]
-    words += ["--out-dir", str(tmp_path / "out"), "--tokenizer", f"{checkpoint}/tokenizer.json"]  # its own
-    main(["eval", "chat", *inputs(run_folder)[:2], *words])
+    checkpoint = tmp_path / "run" / "best_checkpoint"
+    shutil.copytree(run_folder / "best_checkpoint", checkpoint)
+    words = ["eval", "chat", *inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--model-card"]
+    words += ["--before", str(evaluated / "base"), "--out-dir", str(tmp_path / "out")]
+    (checkpoint / "README.md").write_text("# Mine\n")
+    refused(*words, says="README.md exists already; add --force")
+    main([*words, "--force"])
     shown = capsys.readouterr().out
     assert re.search(r"bench_math_addition +4 +4 +100.0 %", shown)
     assert re.search(r"weak_skills: math +≥ 30.0 % +100.0 % .* met", shown)
-    assert f"wrote {tmp_path / 'out' / 'eval_report.html'}" in shown
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
-    card = (tmp_path / "run" / "best_checkpoint" / "README.md").read_text()
+    card = (checkpoint / "README.md").read_text()
     assert "# run\n" in card
     assert "- weak_skills: point estimate only" in card
-
-
-def test_a_readme_of_somebody_else_is_kept(run_folder: Path, tmp_path: Path, refused: Refused) -> None:
-    checkpoint = tmp_path / "run" / "best_checkpoint"
-    shutil.copytree(run_folder / "best_checkpoint", checkpoint)
-    (checkpoint / "README.md").write_text("# Mine\n")
-    words = [*inputs(run_folder)[:2], "--checkpoint", str(checkpoint), "--out-dir", str(tmp_path / "out")]
-    refused("eval", "chat", *words, "--model-card", says="README.md exists already; add --force")
-    main(["eval", "chat", *words, "--model-card", "--force"])
-    assert "# run\n" in (checkpoint / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -151,8 +130,8 @@ def test_a_readme_of_somebody_else_is_kept(run_folder: Path, tmp_path: Path, ref
     [
         (["--device", "abacus"], "--device abacus is not available"),
         (["--before", "nowhere"], "cannot read nowhere/eval_report.json: No such file or directory"),
-        (["--judge", "http://localhost:1"], "--judge needs --judge-model"),
-        (["--model", "small"], "--model has no effect without --server"),
+        (["--judge", "http://localhost:1"], "--judge and --judge-model, what the server calls the model, need"),
+        (["--model", "small"], "--server and --model, what the server calls the model, need each other"),
         (["--replies", "x.jsonl"], "argument --replies: not allowed with argument --checkpoint"),
     ],
 )
@@ -177,18 +156,16 @@ def test_sft_fit_shows_what_was_learnt_by_heart(
 ) -> None:
     main(["eval", "sft-fit", *inputs(run_folder, rows="chat_rows.jsonl"), "--out-dir", str(tmp_path / "learnt")])
     assert "identity: not both sides have answers to check" in capsys.readouterr().out
-    main(["eval", "sft-fit", *inputs(run_folder, "base", "chat_rows.jsonl"), "--out-dir", str(tmp_path / "base")])
+    few = ["--eval-input", str(run_folder / "eval_rows.jsonl"), "--max-rows", "3"]
+    main(["eval", "sft-fit", *inputs(run_folder, "base", "chat_rows.jsonl"), *few, "--out-dir", str(tmp_path / "base")])
     learnt, base = report_of(tmp_path / "learnt"), report_of(tmp_path / "base")
-    assert learnt["overall"]["train"]["exact"]["rate"] == 1.0
-    assert learnt["overall"]["train"]["token_accuracy"] == 1.0
+    assert learnt["overall"]["train"]["exact"]["rate"] == learnt["overall"]["train"]["token_accuracy"] == 1.0
     assert learnt["overall"]["train"]["nll"] < 0.02
     assert base["overall"]["train"]["exact"]["rate"] == 0.0
     assert base["overall"]["train"]["nll"] > 3
-    assert learnt["held_out"]["path"] == str(run_folder / "eval_rows.jsonl")  # found beside the input
+    assert learnt["held_out"]["path"] == base["held_out"]["path"] == str(run_folder / "eval_rows.jsonl")
     assert learnt["by_category"]["bench_math_addition"]["held_out"]["correct"]["passed"] == 4
-    words = [*inputs(run_folder, rows="chat_rows.jsonl"), "--eval-input", str(run_folder / "eval_rows.jsonl")]
-    main(["eval", "sft-fit", *words, "--max-rows", "3", "--out-dir", str(tmp_path / "few")])
-    assert report_of(tmp_path / "few")["overall"]["train"]["n"] == 3
+    assert base["overall"]["train"]["n"] == 3
 
 
 def test_compare_reads_the_outputs_of_eval_chat(
@@ -210,16 +187,6 @@ def test_compare_reads_the_outputs_of_eval_chat(
     assert re.fullmatch(r"differences from \d\.\d points on are shown .*\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["one"], "takes two folders, not 1"),
-        (["one", "two", "three"], "takes two folders, not 3"),
-        ([], "needs two folders A B"),
-        (["--a", "one"], "needs two folders A B"),
-        (["one", "two", "--a", "three"], "not both"),
-        (["one", "two"], "cannot read one/eval_report.json"),
-    ],
-)
-def test_compare_says_how_it_is_called(refused: Refused, words: list[str], expected: str) -> None:
-    refused("eval", "compare", *words, says=expected)
+@pytest.mark.parametrize("words", [["one"], ["one", "two", "three"], [], ["--a", "one"], ["one", "two", "--a", "x"]])
+def test_compare_says_how_it_is_called(refused: Refused, words: list[str]) -> None:
+    refused("eval", "compare", *words, says="eval compare takes two folders A B, or --a A1 A2 … --b B1 B2 …")

@@ -78,8 +78,7 @@ def test_plain_goes_on_with_the_text_and_opens_no_turn(
     ("words", "expected"),
     [
         (["--prompt", " "], "--prompt is empty"),
-        (["--prompt", "caf\udce9"], "--prompt is not UTF-8 (character 4)"),  # a Latin-1 é, as Python reads it
-        (["--prompt", "x", "--system", "\udce9"], "--system is not UTF-8 (character 1)"),
+        (["--prompt", "caf\udce9"], "--prompt holds half of a surrogate pair (character 4)"),  # é in Latin-1
         (["--prompt", "x", "--system", ""], "--system is empty"),
         (["--prompt", "x", "--device", "cpu:foo"], "--device cpu:foo is not available on this machine"),
         (["--input", "bad.jsonl"], "bad.jsonl:2: a row to answer must end with the user"),
@@ -103,24 +102,22 @@ def test_a_prompt_from_stdin_that_is_not_utf8_is_refused(
     main(["generate", *model, "--prompt", "-"])
     assert capsys.readouterr().out == "4 + 2 = 6\nFinal answer: 6\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
-    assert "--prompt is not UTF-8 (character 4)" in refused("generate", *model, "--prompt", "-")
+    assert "--prompt holds half of a surrogate pair" in refused("generate", *model, "--prompt", "-")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_export_casts_unties_and_says_where_it_comes_from(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "run" / "best_checkpoint"
     shutil.copytree(run_folder / "best_checkpoint", source)
     out = tmp_path / "out"
-    main(["export", "--checkpoint", str(source), "--out-dir", str(out), "--dtype", dtype, "--untie"])
+    main(["export", "--checkpoint", str(source), "--out-dir", str(out), "--dtype", "bfloat16", "--untie"])
     before, after = load_file(source / "model.safetensors"), load_file(out / "model.safetensors")
     assert after.keys() - before.keys() == {"lm_head.weight"}
-    wide = getattr(torch, dtype)
-    assert all(torch.equal(after[name], tensor.to(wide)) for name, tensor in before.items())
+    assert all(torch.equal(after[name], tensor.bfloat16()) for name, tensor in before.items())
     assert torch.equal(after["lm_head.weight"], after["model.embed_tokens.weight"])
     config = json.loads((out / "config.json").read_text())
-    assert (config["tie_word_embeddings"], config["dtype"]) == (False, dtype)
+    assert (config["tie_word_embeddings"], config["dtype"]) == (False, "bfloat16")
     provenance = json.loads((out / "picochat.json").read_text())
     assert provenance["stage"] == "sft"
     assert provenance["exported_from"] == {
@@ -128,7 +125,6 @@ def test_export_casts_unties_and_says_where_it_comes_from(
         "dtype": "float32",
         "sha256": {"model.safetensors": sha256_file(source / "model.safetensors")},
     }
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     size = (out / "model.safetensors").stat().st_size
     assert capsys.readouterr().out == f"wrote {out}: {size / 1e6:.1f} MB of weights\n"
     main(["generate", "--checkpoint", str(out), "--prompt", "4 + 2?"])

@@ -84,7 +84,6 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
         ("scratchpad", "Final answer: 5\nno, FINAL ANSWER :\n 1,234.", "1234"),
         ("scratchpad", "It is 4.", None),
         ("direct", ' **"C A T"**. ', "c a t"),
-        ("direct", "Final answer: 4", "final answer: 4"),
         ("either", "It is  4!", "it is 4"),
         ("either", "so\nFinal answer: 4", "4"),
     ],

@@ -1,8 +1,8 @@
 """`picochat plan`: what fit would do with the same configs, in figures; nothing is trained."""
 
-import json
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from refusing import Refused
@@ -25,6 +25,7 @@ data:
   init_args: {chat_input: chat.jsonl, tokenizer: tokenizer.json, work_dir: ., batch_size: 4, context_length: 192,
               val_fraction: 0}
 """
+Plan = Callable[..., str]
 
 
 @pytest.fixture
@@ -40,105 +41,94 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The figures of `picochat plan WORDS --json`."""
-    main(["plan", *words, "--json"])
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+@pytest.fixture
+def plan(capsys: pytest.CaptureFixture[str]) -> Plan:
+    """What `picochat plan` prints."""
+
+    def printed(*words: str) -> str:
+        main(["plan", *words])
+        return capsys.readouterr().out
+
+    return printed
 
 
-def test_a_plan_counts_what_the_run_would_take(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = planned(["--config", "run.yaml", "--gpus", "3", "--device", "h100", "--mfu", "0.5"], capsys)
-    shape = DecoderConfig(vocab_size=300)
-    assert found["parameters"] == shape.num_parameters
-    assert (found["steps"], found["ranks"], found["rows_per_step"]) == (50, 3, 4 * 2 * 3)
-    assert sum(lane["rows"] for lane in found["categories"]) == ROWS
-    assert [lane["name"] for lane in found["categories"]] == ["add", "spell"]
-    places = found["tokens"] / (1 - found["padding"])
-    assert places == pytest.approx(50 * 24 * 192, rel=1e-6)
-    assert found["supervised_tokens"] < found["tokens"]
-    assert found["tokens_per_parameter"] == pytest.approx(found["tokens"] / found["parameters"])
-    assert found["seconds"] == pytest.approx(found["flops"] / (3 * 989e12 * 0.5))
-    weights = {part: found["memory_per_rank"][part] for part in ("weights", "gradients", "optimizer")}
-    assert weights == {"weights": 4 * found["parameters"], "gradients": 4 * found["parameters"],
-                       "optimizer": 8 * found["parameters"]}  # fmt: skip
-    assert found["memory_per_rank_total"] == sum(found["memory_per_rank"].values())
-    assert not found["estimated_from_a_sample"]
+def number(page: str, pattern: str) -> float:
+    """The first group of the only place that a pattern fits, thousands with commas."""
+    (found,) = re.findall(pattern, page)
+    return float(found.replace(",", ""))
+
+
+def test_a_plan_counts_what_the_run_would_take(folder: Path, plan: Plan) -> None:
+    page = plan("--config", "run.yaml", "--gpus", "3", "--device", "h100", "--mfu", "0.5")
+    parameters = DecoderConfig(vocab_size=300).num_parameters
+    assert number(page, r"parameters +([\d,]+), ") == parameters
+    assert f"50 of {4 * 2 * 3} packed rows" in page
+    tokens, padding = number(page, r"tokens +([\d,]+), sup"), number(page, r"padding ([\d.]+)%") / 100
+    assert tokens / (1 - padding) == pytest.approx(50 * 24 * 192, rel=1e-3)
+    assert number(page, r"supervised ([\d,]+)") < tokens
+    assert number(page, r"per parameter +([\d.]+) ") == pytest.approx(tokens / parameters, rel=1e-2)
+    seconds = number(page, r"compute +(\S+) FLOPs") / (3 * 989e12 * 0.5)
+    assert f"{seconds:.0f} s on 3 × h100 at 50% MFU" in page
+    for part, size in (("weights", 4), ("gradients", 4), ("optimizer", 8)):
+        assert number(page, rf"  {part} +([\d.]+) GB") == pytest.approx(size * parameters / 1e9, abs=0.005)
+    assert "replicated over 3" in page
+    assert [int(rows) for rows in re.findall(r"^(?:add|spell) +(\d+) ", page, re.MULTILINE)] == [80, 40]
+    assert "estimated" not in page
     assert not (folder / "runs").exists()
 
 
-def test_a_plan_says_what_a_comparison_on_the_eval_rows_would_show(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plan_says_what_a_comparison_on_the_eval_rows_would_show(folder: Path, plan: Plan) -> None:
     rows = [eval_row("add", n // 2, 3) for n in range(40)] + [eval_row("spell", n, 3) for n in range(9)]
     write_jsonl(folder / "eval.jsonl", rows)
-    words = ["--config", "run.yaml", "--set", "data.eval_input=eval.jsonl"]
-    add, spell = planned(words, capsys)["visible_differences"]
-    assert (add["skill"], add["rows"], add["problems"]) == ("add", 40, 20)
-    assert add["visible"] == [visible_difference(40, 20, runs, tests=2) for runs in (1, 3)]
-    assert spell["visible"] == [None, None]  # nine problems
-    main(["plan", *words])
-    assert f"add           40        20          {100 * add['visible'][0]:.1f}" in capsys.readouterr().out
+    page = plan("--config", "run.yaml", "--set", "data.eval_input=eval.jsonl")
+    alone, thrice = (f"{100 * visible_difference(40, 20, runs, tests=2):.1f}" for runs in (1, 3))
+    assert re.search(rf"\nadd +40 +20 +{alone} +{thrice}\n", page)
+    assert re.search(r"\nspell +9 +9 +– +–\n", page)  # nine problems
 
 
-def test_rows_that_are_drawn_too_often_and_packs_too_small_for_a_step_are_warned_of(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main(["plan", "--config", "run.yaml", "--gpus", "64"])
-    page = capsys.readouterr().out
-    assert "rows of add is drawn" in page
-    assert "one step draws the same examples again" in page
-    assert "tokens per parameter" in page
-    assert f"parameters     {DecoderConfig(vocab_size=300).num_parameters:,}" in page
-    assert "64 × h200 at 40% MFU" in page
-    assert "replicated over 64" in page
-    calm = planned(["--config", "run.yaml", "--set", "trainer.max_steps=1", "--set", "model.checkpoint=base"], capsys)
-    assert calm["warnings"] == []
+def test_rows_that_are_drawn_too_often_and_packs_too_small_for_a_step_are_warned_of(folder: Path, plan: Plan) -> None:
+    page = plan("--config", "run.yaml", "--gpus", "64")
+    for warning in ("rows of add is drawn", "it draws the same examples again", "tokens per parameter; a model"):
+        assert warning in page
+    calm = plan("--config", "run.yaml", "--set", "trainer.max_steps=1", "--set", "model.checkpoint=base")
+    assert "warning" not in calm
 
 
-def test_a_model_that_does_not_fit_is_warned_of_and_fits_sharded_and_recomputed(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_that_does_not_fit_is_warned_of_and_fits_sharded_and_recomputed(folder: Path, plan: Plan) -> None:
     words = ["--config", "run.yaml", "--config", "scale/h200-1b.yaml", "--gpus", "8", "--device", "a100"]
     words += ["--set", "data.init_args.batch_size=16"]
-    whole = planned([*words, "--set", "trainer.strategy=ddp", "--set", "model.activation_checkpointing=false"], capsys)
-    sharded = planned(words, capsys)
-    assert any("GB of the 80 GB of a a100" in line for line in whole["warnings"])
-    assert not any("GB of the" in line for line in sharded["warnings"])
-    assert sharded["sharded"]
-    slices = 8 * sharded["memory_per_rank"]["weights"]  # 300 rows of the embedding are eight slices of 38
-    assert slices == whole["memory_per_rank"]["weights"] + 4 * 4 * 2048
-    assert sharded["memory_per_rank"]["activations"] < whole["memory_per_rank"]["activations"] / 5
-    assert set(sharded["bytes_sent_per_step"]) == {"all_gather", "reduce_scatter"}
-    assert set(whole["bytes_sent_per_step"]) == {"all_reduce"}
-    # checkpointing computes the forward pass twice; the model's FLOPs are the same
-    assert sharded["flops"] == pytest.approx(whole["flops"])
-    assert sharded["seconds"] == pytest.approx(whole["seconds"] * 8 / 6)
+    whole = plan(*words, "--set", "trainer.strategy=ddp", "--set", "model.activation_checkpointing=false")
+    sharded = plan(*words)
+    assert "GB of the 80 GB of a a100" in whole
+    assert "GB of the" not in sharded
+    assert "sharded (FSDP2) over 8" in sharded
+    weights = [number(page, r"  weights +([\d.]+) GB") for page in (whole, sharded)]
+    assert weights[1] == pytest.approx(weights[0] / 8, abs=0.01)
+    activations = [number(page, r"  activations +([\d.]+) GB") for page in (whole, sharded)]
+    assert activations[1] < activations[0] / 5
+    assert re.findall(r"sent a step, (\w+)", whole) == ["all_reduce"]
+    assert re.findall(r"sent a step, (\w+)", sharded) == ["all_gather", "reduce_scatter"]
 
 
 def test_rows_that_do_not_exist_are_estimated_and_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["--config", "capability.yaml", "--config", "scale/h200-1b.yaml", "--gpus", "8"]
-    given = [*words, "--set", "trainer.max_steps=10", "--set", "data.init_args.sft_rows"]
-    found = planned([*given[:-1], f"{given[-1]}=60000"], capsys)
-    assert found["estimated_from_a_sample"]
-    assert found["vocabulary"] == 32_768
-    assert found["parameters"] == pytest.approx(1.12e9, rel=0.01)
-    assert sum(lane["rows"] for lane in found["categories"]) == pytest.approx(60_000, rel=0.05)
+    page = plan(*words, "--set", "trainer.max_steps=10", "--set", "data.init_args.sft_rows=60000")
+    assert "rows that do not exist yet are estimated" in page
+    assert number(page, r"parameters +([\d,]+), ") == pytest.approx(1.12e9, rel=0.01)
+    assert "of the 32,768 embeddings" in page
+    lanes = re.findall(r"^\w+ +([\d,]+) +[\d.]+% ", page, re.MULTILINE)
+    assert sum(int(rows.replace(",", "")) for rows in lanes) == pytest.approx(60_000, rel=0.05)
     assert list(tmp_path.iterdir()) == []
-    found = planned([*given[:-1], f"{given[-1]}=null", "--set", "data.init_args.val_fraction=0"], capsys)
-    assert sum(lane["rows"] for lane in found["categories"]) == 1_600  # as many as fit would make
 
 
-def test_what_fit_would_refuse_is_not_planned(
-    folder: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_fit_would_refuse_is_not_planned(folder: Path, refused: Refused, plan: Plan) -> None:
     shape = DecoderConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1)
     save_checkpoint(folder / "model", Decoder(shape), ChatTokenizer.load(folder / "tokenizer.json"), {})
     words = ["--config", "run.yaml", "--set", "model.checkpoint=model"]
-    assert planned(words, capsys)["parameters"] == shape.num_parameters
+    assert f"{shape.num_parameters:,}, " in plan(*words)
     wider = "model.decoder.hidden_size=32"
     refused("plan", *words, "--set", wider, says="model.decoder.hidden_size is 32, but model has 16")
 

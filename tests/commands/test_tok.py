@@ -44,20 +44,11 @@ def test_chat_rows_are_read_for_what_is_said_in_them(corpus: Path) -> None:
     assert [both.decode([i]) for i in (262, 263)] == [" the", " park"]  # 4 × 60 × 3 and 60 × 4 letters spared
 
 
-def test_a_vocabulary_that_the_corpus_cannot_fill_is_refused(corpus: Path, refused: Refused) -> None:
-    out = corpus / "tokenizer.json"
-    words = ["tok", "train", "--input", f"{corpus}/corpus.jsonl", "--out", str(out), "--vocab-size"]
-    assert "too small for a vocabulary of 4096" in refused(*words, "4096")
-    assert "control tokens and 256 bytes make 262" in refused(*words, "100")
-    assert not out.exists()
-
-
-def test_places_that_cannot_be_are_refused(corpus: Path, refused: Refused) -> None:
-    text = ["tok", "train", "--input", f"{corpus}/corpus.jsonl"]
-    (corpus / "folder").mkdir()
-    assert "is a folder; name the file" in refused(*text, "--out", f"{corpus}/folder")
-    assert "exists already; add --force" in refused(*text, "--out", f"{corpus}/corpus.jsonl")
+def test_what_cannot_be_is_refused(corpus: Path, refused: Refused) -> None:
+    text = ["tok", "train", "--input", f"{corpus}/corpus.jsonl", "--out", f"{corpus}/new.json", "--vocab-size"]
+    refused(*text, "4096", says="too small for a vocabulary of 4096")
+    refused(*text, "100", says="control tokens and 256 bytes make 262")
+    refused(*text[:4], "--out", f"{corpus}/corpus.jsonl", says="exists already; add --force")
     (corpus / "dataset_pack.json").write_text('{"name": "no corpus"}')
-    pack = ["tok", "train", "--dataset-pack", f"{corpus}/dataset_pack.json"]
-    assert "names no corpus" in refused(*pack, "--out", f"{corpus}/t.json")
-    assert "--out" in refused(*text)
+    pack = ["tok", "train", "--dataset-pack", f"{corpus}/dataset_pack.json", "--out", f"{corpus}/t.json"]
+    refused(*pack, says="names no corpus")

@@ -258,7 +258,7 @@ def test_a_word_list_replaces_the_built_in_words(pack: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("name", "message"), [
     ("capabilty", r"no profile \(a mixture file, or built in: balanced, benchmark, capability, release\) named"),
-    ("no_such_module.thing", "there is no module no_such_module"),
+    ("no_such_module.thing", "No module named 'no_such_module'"),
     ("json.dumps", "is a function; a picochat.packs.Profile is expected"),
 ])  # fmt: skip
 def test_unknown_profiles_are_named_and_names_that_lead_elsewhere(pack: Path, name: str, message: str) -> None:

@@ -210,5 +210,5 @@ def test_a_package_names_a_mixture_file_in_its_folder(folder: Path, monkeypatch:
     (metadata / "entry_points.txt").write_text("[picochat.profiles]\nmine = my_package\nabsent = my_package\n")
     monkeypatch.syspath_prepend(str(folder / "site"))
     assert load_profile("mine") == read_mixture(folder / "site/my_package/mine.yaml")
-    with pytest.raises(UserError, match=r"my-package 1\.0 names a profile absent in my_package, but there is no"):
+    with pytest.raises(UserError, match=r"my-package 1\.0 names absent\.yaml in my_package, but there is no such file"):
         load_profile("absent")

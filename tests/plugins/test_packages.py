@@ -81,12 +81,9 @@ def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixtu
     assert any(line[:2] == ["GradientClip", "picochat"] for line in lines)
 
 
-def test_what_is_broken_is_named_by_list_check_and_when_it_is_asked_for(refused: Refused) -> None:
-    broken = r"the plug-in Broken \(picochat.datamodules, from broken-package 2.0\) cannot be loaded"
-    error = refused("list", "--check", says=broken)
-    assert "the plug-in Loud (picochat.callbacks, from broken-package 2.0) cannot be loaded: ZeroDivisionError" in error
-    assert "roman" not in error
-    refused("fit", "--config", "base.yaml", "--data", "Broken", says=f"{broken}: ZeroDivision")
+def test_what_is_broken_is_named_when_it_is_asked_for(refused: Refused) -> None:
+    broken = r"the plug-in Broken \(picochat.datamodules, from broken-package 2.0\) cannot be loaded: ZeroDivision"
+    refused("fit", "--config", "base.yaml", "--data", "Broken", says=broken)
 
 
 def test_its_profile_makes_a_pack_and_its_config_trains_by_short_names_while_another_plug_in_is_broken() -> None:
