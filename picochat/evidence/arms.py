@@ -98,5 +98,5 @@ def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:
     """What arms are called after their folders: eval/base-s1 eval/base-s2 | eval/sft ─► base, sft."""
     names = [Path(arm[0]).name if len(arm) == 1 else _SEED.sub("", Path(arm[0]).name) for arm in arms]
     different = len({tuple(map(str, arm)) for arm in arms})  # A may be the peak as well
-    told_apart = len(set(names)) == different and names[0] != names[1]
+    told_apart = all(names) and len(set(names)) == different and names[0] != names[1]
     return names if told_apart else ["A", "B", "before", "peak"][: len(arms)]

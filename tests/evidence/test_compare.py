@@ -244,6 +244,7 @@ def test_nothing_is_said_of_a_gain_that_is_not_significant_and_the_peak_has_all_
         ([["eval/base_seed1", "eval/base_seed12"], ["eval/sft-1"]], ["base", "sft-1"]),
         ([["x/old"], ["x/new"], ["x/base"], ["x/old"]], ["old", "new", "base", "old"]),
         ([["base/eval"], ["sft/eval"]], ["A", "B"]),
+        ([["s1", "s2"], ["sft"]], ["A", "B"]),
     ],
 )
 def test_arms_are_called_after_their_folders(arms: list[list[str]], names: list[str]) -> None:
