@@ -9,7 +9,6 @@ transformers answers in model.any_lm, the module that is being trained in callba
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -81,7 +80,7 @@ class ModelAnswerer:
 
 
 class FileAnswerer(_NoLikelihoods):
-    """Hands out the replies of a JSONL file, as above; UserError where they are no replies to these rows."""
+    """Hands out the replies of a JSONL file, as above, to all of these rows; UserError where they are no replies."""
 
     def __init__(self, path: str | Path, rows: Sequence[Row]) -> None:
         lines = list(iter_records(path))
@@ -99,13 +98,10 @@ class FileAnswerer(_NoLikelihoods):
             raise UserError(
                 f"{path} holds {len(replies)} replies to {len(rows)} rows; give one a row, or give them ids"
             )
-        self._replies: dict[str, list[Reply]] = defaultdict(list)
-        for row, line in zip(rows, replies, strict=True):
-            text, finished = line["reply"], bool(line.get("finished", True))
-            self._replies[_key(row["messages"])].append(Reply([], text, text, finished))
+        self._replies = [Reply([], one["reply"], one["reply"], bool(one.get("finished", True))) for one in replies]
 
     def reply(self, conversations: Conversations) -> list[Reply]:
-        return [self._replies[_key(messages)].pop(0) for messages in conversations]
+        return self._replies
 
 
 class ServerAnswerer(_NoLikelihoods):
@@ -173,7 +169,7 @@ class ServerAnswerer(_NoLikelihoods):
 
     def _name(self, messages: Sequence[Message]) -> str:
         settings = {**asdict(self.decoding), "batch_size": None}
-        return sha256_text(_key([self.url, self.model, settings, messages]))
+        return sha256_text(json.dumps([self.url, self.model, settings, messages], sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -224,7 +220,3 @@ def agreement(predictions: "Sequence[Prediction]") -> Agreement | None:
     agreed = (both + neither) / len(pairs)
     chance = ((both + rules) * (both + judge) + (neither + judge) * (neither + rules)) / len(pairs) ** 2
     return Agreement(both, rules, judge, neither, (agreed - chance) / (1 - chance) if chance < 1 else None)
-
-
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

@@ -166,10 +166,9 @@ def compare_report(comparison: Comparison) -> Report:
         "eval rows": f"{pack.path} (sha256 {pack.sha256})",
         "run-to-run variation": comparison.noise_from if comparison.overall.noise else "unknown",
     }
-    for arm in comparison.arms:
-        for run in arm.runs:
-            model = f"{run.model.folder} (sha256 {run.model.sha256})"
-            origin[f"{arm.name}: {run.folder}"] = f"{model}, {percent(run.overall.rate)}"
+    for name, run in ((arm.name, run) for arm in comparison.arms for run in arm.runs):
+        model = f"{run.model.folder} (sha256 {run.model.sha256})"
+        origin[f"{name}: {run.folder}"] = f"{model}, {percent(run.overall.rate)}"
     blocks += [
         Text(words.notes(comparison), "soft"),
         mixtures({arm.name: arm.runs[0].model for arm in (b, a)}),
