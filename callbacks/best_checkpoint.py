@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from safetensors import SafetensorError
@@ -45,13 +45,9 @@ class BestCheckpoint(Callback):
     def __init__(
         self, monitor: str = "val/loss", mode: Literal["min", "max"] = "min", patience: int | None = None
     ) -> None:
-        if mode not in ("min", "max"):
-            raise UserError(f"mode is {mode!r}; use min when a smaller {monitor} is better, max otherwise")
         if patience is not None and patience < 1:
             raise UserError(f"patience is {patience}; use a number of validations from 1, or null to never stop")
-        self.monitor = monitor
-        self.mode = mode
-        self.patience = patience
+        self.monitor, self.mode, self.patience = monitor, mode, patience
         self.best_value: float | None = None
         self.best_step: int | None = None
         self.waited = 0  # validations since the best one
@@ -73,13 +69,6 @@ class BestCheckpoint(Callback):
         dtype = getattr(torch, getattr(pl_module, "weights_dtype", None) or "float32")
         save_checkpoint(folder, decoder, tokenizer, {**provenance, "monitor": best}, dtype)
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if any(isinstance(callback, StochasticWeightAveraging) for callback in cast(Any, trainer).callbacks):
-            raise UserError(
-                "StochasticWeightAveraging averages after the last validation, which measures other weights; use "
-                "WeightAveraging or EMAWeightAveraging"
-            )
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.default_root_dir) / BEST
         if trainer.is_global_zero:
@@ -93,14 +82,9 @@ class BestCheckpoint(Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
-        before = self.best_value, self.best_step, self.waited
         if trainer.strategy.broadcast(self._improves(value)):  # one decision for all ranks
             self.best_value, self.best_step, self.waited = value, trainer.global_step, 0
-            try:
-                self._write(trainer, pl_module, BEST)
-            except BaseException:  # Ctrl-C, too: last.ckpt must not name a best that was not written
-                self.best_value, self.best_step, self.waited = before
-                raise
+            self._write(trainer, pl_module, BEST)
             return
         self.waited += 1
         if self.patience is not None and self.waited >= self.patience:
@@ -130,9 +114,7 @@ class BestCheckpoint(Callback):
         return {"best_value": self.best_value, "best_step": self.best_step, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_value = state_dict["best_value"]
-        self.best_step = state_dict["best_step"]
-        self.waited = state_dict.get("waited", 0)
+        self.best_value, self.best_step, self.waited = (state_dict[n] for n in ("best_value", "best_step", "waited"))
 
 
 @contextmanager
@@ -147,9 +129,6 @@ def averaged_weights(pl_module: LightningModule, callbacks: Sequence[Callback]) 
 
 
 def _step_of(folder: Path) -> int:
-    """The step of the best weights in a folder; -1 where it does not say."""
-    try:
-        step = json.loads((folder / "picochat.json").read_bytes())["monitor"]["best_step"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return -1
-    return step if isinstance(step, int) else -1
+    """The step of the best weights in a folder, where it says it."""
+    written = folder / "picochat.json"
+    return int(json.loads(written.read_bytes())["monitor"]["best_step"] or 0) if written.is_file() else 0

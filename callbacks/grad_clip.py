@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
-from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 
 from picochat.errors import UserError
@@ -38,10 +36,8 @@ class GradientClip(Callback):
             raise UserError(f"max_norm is {max_norm}; use a length above 0, or .inf to skip non-finite steps only")
         if max_skipped < 0:
             raise UserError(f"max_skipped is {max_skipped}; use 0 to stop at the first non-finite gradient")
-        self.max_norm = max_norm
-        self.max_skipped = max_skipped
-        self.skipped_steps = 0
-        self._in_a_row = 0
+        self.max_norm, self.max_skipped = max_norm, max_skipped
+        self.skipped_steps = self._in_a_row = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name in ("gradient_clip_val", "gradient_clip_algorithm"):
@@ -52,7 +48,8 @@ class GradientClip(Callback):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not parameters:  # another callback took this step's gradients away
             return
-        norm = clip_gradients(trainer, parameters, self.max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # a DTensor under ModelParallelStrategy
         # One synchronisation with the device per optimizer step; the decision cannot be made without it.
         if torch.isfinite(norm):
             self._in_a_row = 0
@@ -86,12 +83,3 @@ class GradientClip(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.skipped_steps = state_dict["skipped_steps"]
         self._in_a_row = state_dict["in_a_row"]
-
-
-def clip_gradients(trainer: Trainer, parameters: list[torch.nn.Parameter], max_norm: float) -> Tensor:
-    """Scale the gradients in place to a norm of at most `max_norm`; the norm before, [] float32."""
-    root = trainer.strategy.model
-    if isinstance(root, FullyShardedDataParallel):  # each rank holds a part of every gradient
-        return root.clip_grad_norm_(max_norm)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # a DTensor under ModelParallelStrategy

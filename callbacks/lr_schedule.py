@@ -15,7 +15,6 @@ import math
 from typing import Any, Literal, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.errors import UserError
@@ -47,55 +46,42 @@ class LRSchedule(Callback):
     """Write the rate of every parameter group before every optimizer step, and log it.
 
     Each group keeps its own base rate: the one its optimizer was built with in THIS process, so a learning rate changed
-    on resume takes effect and a restored one never does. Several optimizers have to step in turn.
+    on resume takes effect and a restored one never does.
 
     Args:
         warmup_steps: optimizer steps (not micro-batches) of linear warm-up; 0 for none.
         decay: what follows the warm-up.
-        min_lr_ratio: final rate as a share of the base rate, 0 to 1.
-        max_steps: the step at which the decay ends; by default the trainer's `max_steps`, or what its epochs come to.
+        min_lr_ratio: final rate as a share of the base rate, 0 to 1; reached at the last step of the run.
     """
 
-    def __init__(
-        self, warmup_steps: int = 20, decay: Decay = "cosine", min_lr_ratio: float = 0.1, max_steps: int | None = None
-    ) -> None:
+    def __init__(self, warmup_steps: int = 20, decay: Decay = "cosine", min_lr_ratio: float = 0.1) -> None:
         if warmup_steps < 0:
             raise UserError(f"warmup_steps is {warmup_steps}; use 0 for no warm-up, or the number of warm-up steps")
-        if decay not in ("none", "linear", "cosine"):
-            raise UserError(f"decay is {decay!r}; use none, linear or cosine")
         if not 0 <= min_lr_ratio <= 1:
             raise UserError(f"min_lr_ratio is {min_lr_ratio}; it is a share of the base rate, from 0 to 1")
-        if max_steps is not None and max_steps < 1:
-            raise UserError(f"max_steps is {max_steps}; use the step at which the decay ends, or leave it out")
-        self.warmup_steps = warmup_steps
-        self.decay: Decay = decay
-        self.min_lr_ratio = min_lr_ratio
-        self.max_steps = max_steps
-        self._base_rates: list[list[float]] = []  # [optimizer][group], read before a checkpoint is restored
-        self._steps = 0
+        self._shape: dict[str, Any] = {"warmup_steps": warmup_steps, "decay": decay, "min_lr_ratio": min_lr_ratio}
+        self._shape["max_steps"] = 0  # not known yet
+        self._base_rates: list[float] = []  # of each group, read before a checkpoint is restored
         self._resumed: dict[str, Any] = {}  # the state of the run that wrote the checkpoint
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning restores optimizer states after this hook: these are still the rates of the present settings.
-        if trainer.lr_scheduler_configs or _has(trainer, StochasticWeightAveraging):
-            other = "a scheduler from configure_optimizers, or StochasticWeightAveraging's,"
-            raise UserError(f"LRSchedule and {other} would both set the rates; keep one of them")
-        self._base_rates = [[float(group["lr"]) for group in one.param_groups] for one in trainer.optimizers]
+        if trainer.lr_scheduler_configs or len(trainer.optimizers) != 1:
+            raise UserError("LRSchedule is for one optimizer without a scheduler; leave it out of configure_optimizers")
+        self._base_rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here the loaders exist already, so asking for their length disturbs no resumed position.
-        total = self.max_steps or trainer.estimated_stepping_batches
-        if not self.max_steps and trainer.max_steps > 0:  # Lightning counts the steps of all optimizers
-            total = min(total, trainer.max_steps // max(1, len(trainer.optimizers)))
-        elif math.isinf(total) or (not self.max_steps and _has(trainer, GradientAccumulationScheduler)):
-            raise UserError("LRSchedule cannot know where the decay ends; set trainer.max_steps, or its own max_steps")
-        self._steps = int(total)
-        if self.warmup_steps > self._steps:
+        steps = trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise UserError("LRSchedule cannot know where the decay ends; set trainer.max_steps")
+        self._shape["max_steps"] = int(steps)
+        if (warmup := self._shape["warmup_steps"]) > steps:
             rank_zero_info(
-                f"LRSchedule: warmup_steps {self.warmup_steps} is more than the run's {self._steps} steps, so its rate "
-                f"ends at {self._steps / self.warmup_steps:.0%} of the base; set it lower"
+                f"LRSchedule: warmup_steps {warmup} is more than the run's {steps} steps, so its rate ends at "
+                f"{steps / warmup:.0%} of the base; set it lower"
             )
-        step, now, then = self._next_step(trainer), self.state_dict(), self._resumed or self.state_dict()
+        step, now, then = trainer.global_step + 1, self.state_dict(), self._resumed or self.state_dict()
         if step > 1 and not math.isclose(rate := _rate(step, **now), before := _rate(step, **then)):
             changes = ", ".join(f"{name} {then[name]} → {now[name]}" for name in now if now[name] != then[name])
             rank_zero_info(
@@ -103,35 +89,20 @@ class LRSchedule(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        base = max(map(max, self._base_rates), default=0.0)
-        names = ("warmup_steps", "decay", "min_lr_ratio")
-        return {"base": base, "max_steps": self._steps, **{name: getattr(self, name) for name in names}}
+        return {"base": max(self._base_rates, default=0.0), **self._shape}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._resumed = state_dict
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        step = self._next_step(trainer)
-        factor = lr_factor(step, self.warmup_steps, self._steps, self.decay, self.min_lr_ratio)
-        rates: dict[str, float] = {}
-        for index, (optimizer, bases) in enumerate(zip(trainer.optimizers, self._base_rates, strict=True)):
-            for number, (group, base) in enumerate(zip(optimizer.param_groups, bases, strict=True)):
-                group["lr"] = base * factor
-                several = (str(index), len(trainer.optimizers)), (str(group.get("name", number)), len(bases))
-                rates["/".join(["train/lr", *(name for name, count in several if count > 1)])] = base * factor
+        step = trainer.global_step + 1
+        factor = lr_factor(step, **self._shape)
+        for group, base in zip(trainer.optimizers[0].param_groups, self._base_rates, strict=True):
+            group["lr"] = base * factor
         every = cast(Any, trainer).log_every_n_steps
         if every and step % every == 0:  # Lightning takes a millisecond for each value that it is given
-            # The group with the largest base stands for the schedule's shape under the plain name.
-            pl_module.log_dict({"train/lr": max(rates.values()), **rates})
-
-    def _next_step(self, trainer: Trainer) -> int:
-        """The step that the present (micro-)batch is part of, from 1; Lightning counts those of all optimizers."""
-        return trainer.global_step // max(1, len(trainer.optimizers)) + 1
+            pl_module.log("train/lr", max(self._base_rates) * factor)
 
 
 def _rate(step: int, *, base: float, **schedule: Any) -> float:
     return base * lr_factor(step, **schedule)
-
-
-def _has(trainer: Trainer, kind: type[Callback]) -> bool:
-    return any(isinstance(callback, kind) for callback in cast(Any, trainer).callbacks)

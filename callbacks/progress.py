@@ -28,6 +28,7 @@ from picochat.callbacks.throughput import Throughput
 from picochat.files import write_files
 
 FILES = {
+    "report.md": "speed, data and validations of the run",
     "config.yaml": "the settings; `picochat fit --config` with it repeats the run",
     "metrics.csv": "everything that was logged",
     "best_checkpoint": "model folder of the step with the best validation loss",
@@ -82,10 +83,9 @@ class Progress(Callback):
     """
 
     def __init__(self, every: float = 10.0, bar: bool | None = None) -> None:
-        self.every = every
-        self.bar = bar
+        self.every, self.bar = every, bar
         self._bar: Any = None  # tqdm's
-        self._silent = self._is_due = False
+        self._silent = False
         self._first_step = self._seen = self._printed = 0  # steps
         self._began = self._spoke = 0.0
         messages_to_stdout()
@@ -100,10 +100,6 @@ class Progress(Callback):
             form = "{n_fmt}/{total_fmt} |{bar}| {desc}"
             self._bar = tqdm(total=total, ncols=columns, bar_format=form, leave=False, file=sys.stdout)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._is_due:  # no validation came after the step, whose line would have said more
-            self._print(trainer)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -114,7 +110,7 @@ class Progress(Callback):
         if self._bar is not None:
             self._draw(trainer, summary(_metrics(trainer), short=True))
         elif time.monotonic() >= self._spoke + self.every:
-            self._is_due = True
+            self._print(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
@@ -144,7 +140,6 @@ class Progress(Callback):
     def _print(self, trainer: Trainer, *, validated: bool = False) -> None:
         if self._silent:
             return
-        self._is_due = False
         self._printed, self._spoke = trainer.global_step, time.monotonic()
         total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
         parts = [f"step {trainer.global_step:>{len(total)}}{total}", summary(_metrics(trainer), validated=validated)]
@@ -194,18 +189,18 @@ class RunReport(Callback):
         others: list[Any] = cast(Any, trainer).callbacks
         best = next((one for one in others if isinstance(one, BestCheckpoint) and one.best_value is not None), None)
         said = f"; best {best.monitor} {best.best_value:.4f} at step {best.best_step}" if best else ""
-        files = {"report.md": "speed, data and validations of the run", **FILES}
-        there = [(f"  {root / name}", text) for name, text in files.items() if (root / name).exists()]
+        there = [(f"  {root / name}", text) for name, text in FILES.items() if (root / name).exists()]
         lines = ["", f"done in {duration(time.monotonic() - self._started)}{said}", aligned(there, left=2)]
         model, data = root / BEST, cast(Any, getattr(trainer, "datamodule", None))
-        if not (model / "config.json").is_file():
-            return "\n".join(lines)
-        if not hasattr(data, "eval_path"):  # no chat rows
-            return "\n".join(
-                [*lines, "next:", f'  picochat generate --checkpoint {model} --plain --prompt "One morning"']
-            )
-        asked = [f"  picochat eval chat --input {rows} --checkpoint {model}" for rows in [data.eval_path] if rows]
-        return "\n".join([*lines, "next:", f"  picochat chat --checkpoint {model}", *asked])
+        if (model / "config.json").is_file():
+            if hasattr(data, "eval_path"):
+                lines += ["next:", f"  picochat chat --checkpoint {model}"]
+                lines += (
+                    [f"  picochat eval chat --input {data.eval_path} --checkpoint {model}"] if data.eval_path else []
+                )
+            else:  # no chat rows
+                lines += ["next:", f'  picochat generate --checkpoint {model} --plain --prompt "One morning"']
+        return "\n".join(lines)
 
     def _page(self, trainer: Trainer, root: Path, speed: dict[str, float]) -> str:
         resumed = f", resumed at {self._first_step}" if self._first_step else ""
@@ -216,14 +211,12 @@ class RunReport(Callback):
         prefix = "data/learnt/"
         learnt = [(name.removeprefix(prefix), f"{speed.pop(name):.1%}") for name in list(speed) if prefix in name]
         figures = [(name, f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in speed.items()]
-        present = [f"{name}: {text}" for name, text in FILES.items() if (root / name).exists()]
         blocks = [
             Text([f"Time: {duration(time.monotonic() - self._started)}"]),
             Table(("metric", "whole run"), figures, title="Speed" if speed else ""),
             Table(("lane", "supervised tokens"), learnt, title="Mixture" if learnt else ""),
             Text(described, style="code", title="Data" if described else ""),
             Table(names, losses, left=0, title="Validations" if losses else ""),
-            Text(present, style="list", title="Files"),
         ]
         under = f"Optimizer steps: {trainer.global_step} of {trainer.max_steps}{resumed}"
         return markdown_page(Report(f"Run {root.name}", under, blocks))

@@ -15,7 +15,6 @@ Lightning's own CSVLogger deletes the file instead. A run that starts over start
 
 import csv
 import io
-import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,27 +86,10 @@ class RunLogger(Logger):
         self._fields = []
         self.path.unlink(missing_ok=True) if not rows else self._rewrite([*rows[0]], rows)
 
-    @rank_zero_only
-    def flush(self) -> None:
-        """Force the rows to the disk, so that none is missing before a checkpoint's step even after a power cut."""
-        if self.path.is_file():
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
-
     def _read(self) -> list[dict[str, str]]:
         """The rows of the file; a last line that a kill cut short is left out."""
-        if not self.path.is_file():
-            return []
-        again = "move the file away, and a new log begins"
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"cannot read {self.path} ({error}); {again}") from error
-        for number, row in enumerate(rows, start=2):
-            if not (row.get("step") or "").isdecimal() or None in row or None in row.values():
-                raise UserError(f"{self.path}:{number}: is not a row of a run's log; {again}")
-        return rows
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
 
     def _rewrite(self, fields: list[str], rows: list[dict[str, str]]) -> None:
         self._fields = ["step", *sorted(set(fields) - {"step"})]
@@ -124,19 +106,16 @@ class _RowKeeper(Callback):
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self._row_is_due = False
-        self._is_first = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.logger.keep_until(trainer.global_step)
-        self._is_first = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._row_is_due = False
         # Lightning's own count of steps for loggers is one off when a run goes on that had ended early: too low after
         # a time limit, whose validation is out of turn, too high after early stopping, whose validation it skips.
-        if self._is_first and pl_module.automatic_optimization:
+        if pl_module.automatic_optimization:
             trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
-        self._is_first = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -156,4 +135,3 @@ class _RowKeeper(Callback):
             others, trainer.loggers = trainer.loggers, [self.logger]
             trainer._logger_connector.update_train_step_metrics()
             trainer.loggers = others
-        self.logger.flush()

@@ -13,7 +13,7 @@ In: the batches as they pass. Out: in the log, at the trainer's log steps, about
 Next: `RunReport`, for the whole run. Time spent in validation is not counted; saving checkpoints is. Lightning's own
 ThroughputMonitor synchronises with the device at every batch, and counts padding as tokens; here a batch costs a dozen
 small operations on the device, whose sums are read at log steps only. Other batches than picochat.model.batch.Batch
-give steps and waiting alone, and an MFU if the module has a `flops_per_batch`.
+give steps and waiting alone.
 
     Trainer(callbacks=[Throughput()])
 """
@@ -37,11 +37,11 @@ def metrics(sums: Sequence[float], lanes: Sequence[str]) -> dict[str, float]:
 
     Args:
         sums: seconds; seconds of them in which the loop waited for batches, on average over the ranks; optimizer steps;
-            micro-batches; positions that all positions see, themselves included (1 + 2 + 3 of a document of three
-            tokens); and of padding and then each lane, the places outside and inside the loss mask.
+            positions that all positions see, themselves included (1 + 2 + 3 of a document of three tokens); and of
+            padding and then each lane, the places outside and inside the loss mask.
         lanes: names of the lanes.
     """
-    seconds, waited, steps, _, _, *places = sums
+    seconds, waited, steps, _, *places = sums
     padding, tokens, supervised = sum(places[:2]), sum(places[2:]), places[3::2]
     seconds = max(seconds, 1e-9)
     found = {"train/steps_per_s": steps / seconds, "train/loader_wait": waited / seconds}
@@ -62,7 +62,7 @@ class Throughput(Callback):
         self._lanes: list[str] = []
         self._peak: int | None = None  # FLOPs a second, of one device
         self._timer = _FetchTimer(None)
-        self._counts = torch.zeros(0)  # sums from micro-batches on, of this rank since the last log step
+        self._counts = torch.zeros(0)  # sums from what positions see on, of this rank since the last log step
         self._step = 0  # the last log step
         self._spent, self._since = 0.0, 0.0  # seconds from there to the last validation, and when that one ended
 
@@ -78,11 +78,10 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._counts[0] += 1
         if isinstance(batch, Batch) and self._lanes:  # added up on the device; nothing here waits for it
-            self._counts[1] += ((batch.position_ids + 1) * (batch.document_ids > 0)).sum()
+            self._counts[0] += ((batch.position_ids + 1) * (batch.document_ids > 0)).sum()
             places = ((batch.lane_ids.long() + 1) * 2 + (batch.labels != IGNORE_INDEX)).flatten()
-            self._counts[2:].index_add_(0, places, torch.ones_like(places))
+            self._counts[1:].index_add_(0, places, torch.ones_like(places))
         every = cast(Any, trainer).log_every_n_steps
         if every and trainer.global_step > self._step and trainer.global_step % every == 0:
             pl_module.log_dict(self._metrics(self._end(trainer, pl_module.device), trainer, pl_module))
@@ -104,7 +103,7 @@ class Throughput(Callback):
         return self._metrics(self.total, trainer, pl_module)
 
     def _begin(self, trainer: Trainer, device: torch.device) -> None:
-        self._counts = torch.zeros(4 + 2 * len(self._lanes), dtype=torch.int64, device=device)
+        self._counts = torch.zeros(3 + 2 * len(self._lanes), dtype=torch.int64, device=device)
         self._spent, self._timer.waited = 0.0, 0.0
         self._step, self._since = trainer.global_step, time.perf_counter()
 
@@ -122,15 +121,12 @@ class Throughput(Callback):
 
     def _metrics(self, sums: Sequence[float], trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """`metrics`, and the MFU where peak and FLOPs are known."""
-        seconds, _, _, batches, visible, *places = sums
-        tokens, supervised = sum(places[2:]), sum(places[3::2])
+        seconds, _, _, visible, *places = sums
+        tokens, supervised, found = sum(places[2:]), sum(places[3::2]), metrics(sums, self._lanes)
         config: Any = getattr(getattr(pl_module, "decoder", None), "config", None)
-        flops = batches * float(getattr(pl_module, "flops_per_batch", 0.0))
-        if tokens and hasattr(config, "flops_per_token"):
+        if self._peak and tokens and seconds and config:
             # a document of n tokens sees n (n + 1) / 2 positions: half its length each, as flops_per_token has it
             flops = tokens * config.flops_per_token(2 * visible / tokens, supervised=supervised / tokens)
-        found = metrics(sums, self._lanes)
-        if self._peak and flops and seconds:
             found["train/mfu"] = flops / seconds / (self._peak * trainer.world_size)
         return found
 

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from picochat.datamodules.batches import Examples, whole_rows
 from picochat.datamodules.loaders import Loader, check_trainer
 from picochat.datamodules.packing import PackingName
-from picochat.datamodules.prepare import RowFiles, ensure_task_pack, ensure_tokenizer, task_pack_paths
+from picochat.datamodules.prepare import ensure_task_pack, ensure_tokenizer, task_pack_paths
 from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
-from picochat.datamodules.tokenise import Input, parse_inputs
+from picochat.datamodules.tokenise import Input, RowFiles, parse_inputs
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.model.batch import Batch
@@ -37,8 +37,8 @@ class ChatDataModule(StreamDataModule):
     """Chat rows from files, or those of a profile, which are made when they are missing.
 
     Args:
-        profile: the mixture to make rows of: a mixture file (my_mixture.yaml), release, capability, balanced, benchmark
-            or another name of `picochat list profiles`. Null: the class's own, if it has one.
+        profile: the mixture to make rows of: a file (my_mixture.yaml), release, capability, balanced, benchmark, or
+            another name of `picochat list profiles`. Null: the class's own, if it has one.
         chat_input: file of chat rows, anybody's: .jsonl, .json, .csv or .parquet, also .gz or .zst. Several are lanes
             with shares of the draws: NAME=SHARE:FILE, or FILE for what the others leave. Null takes those of the
             profile, or else those that the dataset pack names.
@@ -59,7 +59,7 @@ class ChatDataModule(StreamDataModule):
             `sampling` says. With 0 a lane is left out; a placebo is a lane of texts (`reading.format` text).
         block_size: examples that are drawn and packed at a time. Null: all, at most 65,536.
         seed: order of the rows.
-        val_fraction: share of the chat rows that is held out for `val/loss`; rows of one problem stay on one side.
+        val_fraction: share of the problems that is held out for `val/loss`, with all of their rows.
         allow_overlap: train although eval rows ask what training rows ask; else that is refused.
         on_long: what becomes of rows that do not fit the context: error (they are listed) or drop (they are counted).
         num_workers: loader processes on each device; packing is cheap, 0 is enough for most models.
@@ -67,14 +67,8 @@ class ChatDataModule(StreamDataModule):
         sft_rows: chat rows of the task pack, if it is made here (1,600).
         eval_rows: eval rows of the task pack, if it is made here (320).
         skill_answer_style: whether skills answer with their working (scratchpad) or directly, if the pack is made here.
-        source: where benchmark rows come from, if the pack is made here: offline, hub, or auto.
-        pack_seed: seed of the task pack, if it is made here.
         thinking: whether the model writes the thought before its reply itself, where its chat template knows thoughts;
             false: prompts end in an empty one. Null: as in the tokenizer's folder. Saved with the model.
-
-    Attributes:
-        dropped: rows too long for the context, by lane, of train and val.
-        without_reference: eval rows that name no gold reply and so have no loss.
     """
 
     profile: str | None = None
@@ -105,8 +99,6 @@ class ChatDataModule(StreamDataModule):
         sft_rows: int | None = None,
         eval_rows: int | None = None,
         skill_answer_style: Literal["direct", "scratchpad"] | None = None,
-        source: Literal["offline", "auto", "hub"] | None = None,
-        pack_seed: int | None = None,
         thinking: bool | None = None,
     ) -> None:
         super().__init__(
@@ -115,8 +107,6 @@ class ChatDataModule(StreamDataModule):
         )  # fmt: skip
         if sampling_tag not in LANE_FIELDS:
             raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
-        if profile is not None and self.profile not in (None, profile):
-            raise UserError(f"data.profile is {profile}, but {type(self).__name__} makes {self.profile}; leave it out")
         if profile is not None and chat_input is not None:
             raise UserError("data.profile makes rows and data.chat_input names some; leave one of them out")
         self.profile = profile or self.profile
@@ -125,29 +115,23 @@ class ChatDataModule(StreamDataModule):
         self.inputs = [] if chat_input is None else parse_inputs(chat_input)
         if any(one.share is not None for one in self.inputs):
             if shares or sampling_tag not in ("category", "mixture_component"):
-                raise UserError(
-                    "data.chat_input names shares of its files; leave data.shares and data.sampling_tag out"
-                )
+                raise UserError("data.chat_input names shares of files; leave data.shares and data.sampling_tag out")
             sampling_tag = "mixture_component"
             shares = {str(one.lane): one.share for one in self.inputs if one.share is not None}
         self.lane_shares = shares or None
         self.reading = reading or Reading()
         self.sampling, self.sampling_tag, self.on_long = sampling, sampling_tag, on_long
-        made_with: dict[str, Any] = {
-            "sft_rows": sft_rows,
-            "eval_rows": eval_rows,
-            "skill_answer_style": skill_answer_style,
-        }
-        made_with |= {"source": source, "seed": pack_seed}
+        made_with = {"sft_rows": sft_rows, "eval_rows": eval_rows, "skill_answer_style": skill_answer_style}
         self.task_pack = {name: value for name, value in made_with.items() if value is not None}
+        components = self.mixture.components if self.mixture and chat_input is None else ()
+        for name in self.task_pack:
+            if not any(name != "skill_answer_style" or part.answer_style == "asked" for part in components):
+                raise UserError(f"data.{name} has no effect here: no rows are made that depend on it; leave it out")
         self.task_pack_dir = self.work_dir
-        self.in_cache = work_dir is None and dataset_pack is None
-        if self.in_cache and self.mixture:  # runs that ask for other packs share the cache
+        if self.mixture and work_dir is None and dataset_pack is None:  # runs that ask for other packs share the cache
             made_of = json.dumps([self.task_pack, self.mixture.described()])
             self.task_pack_dir = self.work_dir / f"{self.mixture.name}-{sha256_text(made_of)[:12]}"
-        self._refuse_unused()
-        self.dropped: dict[str, int] = {}
-        self.without_reference, self._said = 0, list[str]()
+        self.dropped: Counter[str] = Counter()
 
     def absent(self) -> list[Path]:
         """The files that `prepare_data` would make, or miss."""
@@ -158,11 +142,11 @@ class ChatDataModule(StreamDataModule):
         check_trainer(self.trainer)
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size, self.thinking)
         if self.mixture and self.chat_input is None:
-            ensure_task_pack(self.mixture, self.task_pack_dir, self.pack_path, self.task_pack, replace=self.in_cache)
+            ensure_task_pack(self.mixture, self.task_pack_dir, self.pack_path, self.task_pack)
         self.files.prepare(tokenizer)
-        if (said := self.files.overlap()) and not self.allow_overlap:
+        if (met := self.files.overlap()) and not self.allow_overlap:
             raise UserError(
-                f"{said}; take them out of one of the files, or set data.allow_overlap to train all the same"
+                f"{met}; take them out of one of the files, or set data.allow_overlap to train all the same"
             )
 
     def setup(self, stage: str) -> None:
@@ -172,20 +156,21 @@ class ChatDataModule(StreamDataModule):
         stores = self.files.stores(self.chat_tokenizer, verify=False)
         # chat's own lanes first: a lane's place seeds its deal, which no eval row may change
         self.lanes = list(dict.fromkeys(v for s in stores.values() for v in sorted(s.tag(self.sampling_tag)[0])))
-        self.dropped, self._said = {}, stores["chat"].header["said"]
+        self.dropped, self._said = Counter(), stores["chat"].header["said"]
         fitting = {kind: self._fitting(store) for kind, store in stores.items()}
         chat = fitting["chat"]
         held_out = self._held_out(chat.store)[chat.rows]
         train, sides = chat.take(~held_out), {"val": chat.take(held_out)}
         if not len(train):
             raise UserError(
-                f"{self.chat_names}: no row that fits data.context_length={self.context_length} is left to train on; "
+                f"{self._chat_names}: no row that fits data.context_length={self.context_length} is left to train on; "
                 "set it higher, or data.val_fraction lower"
             )
         if "eval" in fitting:
-            self.without_reference = stores["eval"].header["without_reference"]
             sides["eval"] = fitting["eval"]
-            self._said = [*self._said, *filter(None, [self.files.overlap()])]
+            unknown = stores["eval"].header["without_reference"]
+            said = [f"{unknown:,} eval rows name no gold reply and have no loss"] if unknown else []
+            self._said = [*self._said, *filter(None, [self.files.overlap()]), *said]
         self.start_stream(train, sides, ALPHAS[self.sampling], self.lane_shares)
 
     def test_dataloader(self) -> Loader[Batch]:
@@ -203,9 +188,9 @@ class ChatDataModule(StreamDataModule):
         return Loader(lists, len(lists))
 
     @property
-    def chat_names(self) -> str:
-        """The chat files, for messages."""
-        return ", ".join(str(one.path) for one in self.files.chat)
+    def eval_path(self) -> Path | None:
+        """The file of eval rows, if there is one."""
+        return self.files.evaluation
 
     @property
     def eval_rows(self) -> list[tuple[int, Row]]:
@@ -217,20 +202,13 @@ class ChatDataModule(StreamDataModule):
         """What a model's provenance says of the chat rows."""
         return self.files.trained_on
 
-    @property
-    def eval_path(self) -> Path | None:
-        """The file of eval rows, if there is one."""
-        return self.files.evaluation
-
     def summary(self) -> list[str]:
         """Rows and where they come from, for `describe`."""
-        lines = [f"train  {len(self._train):,} rows of {self.chat_names}"]
+        lines = [f"train  {len(self._train):,} rows of {self._chat_names}"]
         for name in self.val_names:
             source = f"held out of them by problem ({self.val_fraction:g})" if name == "val" else str(self.eval_path)
             lines.append(f"{name:<5}  {len(self._evaluations[name]):,} rows, {source}")
         lines += [f"       {said}" for said in self._said]
-        if self.without_reference:
-            lines.append(f"       {self.without_reference:,} eval rows name no gold reply and have no loss")
         if self.dropped:
             lines.append(f"dropped, longer than {self.context_length}: {_counts(self.dropped)}")
         return [*lines, f"sampling by {self.sampling_tag}, {'shares and ' if self.lane_shares else ''}{self.sampling}"]
@@ -253,6 +231,10 @@ class ChatDataModule(StreamDataModule):
         evaluation = Path(self.eval_input) if self.eval_input else evaluation
         return RowFiles(inputs, evaluation, self.reading, self.work_dir / "tokens")
 
+    @property
+    def _chat_names(self) -> str:
+        return ", ".join(str(one.path) for one in self.files.chat)
+
     def _fitting(self, store: TokenStore) -> Examples:
         """The rows that fit the context; what does not is refused or counted, never cut."""
         values, column = store.tag(self.sampling_tag)
@@ -266,34 +248,16 @@ class ChatDataModule(StreamDataModule):
                 f"{len(rows):,} rows do not fit data.context_length={self.context_length} ({_counts(counts)}; "
                 f"{places}); set it to {examples.lengths.max()}, or set data.on_long=drop"
             )
-        self.dropped = dict(Counter(self.dropped) + counts)
+        self.dropped += counts
         return examples.take(~long)
 
     def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
         """[rows] whether each is for validation: decided by the hash of its problem, so rows of one problem agree."""
-        hashes, nothing = np.asarray(store.hashes), np.zeros(len(store), dtype=bool)
-        if not self.val_fraction:
-            return nothing
-        if hashes.min() == hashes.max():
-            self._said = [*self._said, "all rows ask the same: none is held out for validation"]
-            return nothing
+        hashes = np.asarray(store.hashes)
+        if not self.val_fraction or hashes.min() == hashes.max():  # a file of one problem is trained on whole
+            return np.zeros(len(store), dtype=bool)
         chosen: npt.NDArray[np.bool_] = hashes / 2**32 < self.val_fraction
-        if chosen.all():
-            raise UserError(f"data.val_fraction={self.val_fraction} holds out every problem; set it lower, or to 0")
         return chosen if chosen.any() else hashes == hashes.min()  # a small set still gets a problem to validate on
-
-    def _refuse_unused(self) -> None:
-        """No setting is ignored: what has no effect is an error."""
-        components = self.mixture.components if self.mixture and self.chat_input is None else ()
-        allowed = {"sft_rows", "eval_rows", "seed"} if components else set()
-        for setting, field in (("skill_answer_style", "answer_style"), ("source", "source")):
-            if any(getattr(part, field) == "asked" for part in components):  # who leave it open
-                allowed.add(setting)
-        if unused := [name for name in self.task_pack if name not in allowed]:
-            shown = "pack_seed" if unused[0] == "seed" else unused[0]
-            made = "the rows of data.chat_input are made already"
-            why = f"{type(self).__name__} makes no rows that depend on it" if self.chat_input is None else made
-            raise UserError(f"data.{shown} has no effect here: {why}; leave it out, or set it to null")
 
 
 def _counts(counts: dict[str, int]) -> str:

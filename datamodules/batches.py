@@ -9,7 +9,7 @@ so that every token is a target exactly once, and never without a token before i
     example 1  BOS d e f g END              targets f g END; d and e are only read
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
@@ -136,19 +136,16 @@ def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence
 
     document 1 [bench_math_addition] <|bos|><|user|>2 + 3?<|end|><|assistant|>⟦Final answer: 5<|end|>⟧
     """
-    ids, labels, documents = batch.input_ids[row], batch.labels[row], batch.document_ids[row]
-    lines = []
-    for document in range(1, int(documents.max()) + 1):
-        places = torch.nonzero(documents == document).flatten()
-        targets = labels[places].tolist()
+    lines, padding = [], int((batch.document_ids[row] == 0).sum())
+    for number, (lane, places) in enumerate(_documents(batch, row), start=1):
+        targets = batch.labels[row, places].tolist()
         # the tokens of the document: its inputs, and after them its last target
-        tokens = zip([*ids[places].tolist(), targets[-1]], [IGNORE_INDEX, *targets], strict=True)
-        text = f"document {document} [{lanes[int(batch.lane_ids[row, places[0]])]}] "
+        tokens = zip([*batch.input_ids[row, places].tolist(), targets[-1]], [IGNORE_INDEX, *targets], strict=True)
+        text = f"document {number} [{lanes[lane]}] "
         for supervised, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
             part = tokenizer.decode([one for one, _ in run if one != IGNORE_INDEX], skip_special_tokens=False)
             text += f"⟦{part}⟧" if supervised else part
         lines.append(text)
-    padding = int((documents == 0).sum())
     return "\n".join([*lines, *([f"padding {padding} places"] if padding else [])])
 
 
@@ -163,18 +160,24 @@ def draw_rows(batch: Batch, rows: Sequence[int], lanes: Sequence[str]) -> Drawin
     """Packed rows as bars: a block for each document, in its lane's colour, dark where the loss mask is on."""
     shapes, shown = [], dict[int, str]()
     for height, row in enumerate(rows):
-        documents, labels = batch.document_ids[row], batch.labels[row]
-        for document in range(1, int(documents.max()) + 1):
-            places = torch.nonzero(documents == document).flatten()
-            lane = int(batch.lane_ids[row, places[0]])
+        labels = batch.labels[row].tolist()
+        for lane, places in _documents(batch, row):
             colour = shown.setdefault(lane, f"hsl({round(lane * 137.5) % 360} 60% 45%)")  # neighbours differ
-            for supervised, run in groupby(places.tolist(), key=lambda place: int(labels[place]) != IGNORE_INDEX):
+            for supervised, run in groupby(places, key=lambda place: labels[place] != IGNORE_INDEX):
                 first, *others = run
                 shapes.append(
                     f'<rect x="{first}" y="{6 * height}" width="{1 + len(others)}" height="5" fill="{colour}" '
                     f'opacity="{1 if supervised else 0.35}"><title>{escape(lanes[lane])}</title></rect>'
                 )
-            shapes.append(f'<rect x="{int(places[-1]) + 0.5}" y="{6 * height}" width="0.5" height="5" fill="#fff"/>')
+            shapes.append(f'<rect x="{places[-1] + 0.5}" y="{6 * height}" width="0.5" height="5" fill="#fff"/>')
     key = "".join(f'<span style="color:{colour}">■</span> {escape(lanes[lane])} ' for lane, colour in shown.items())
     box = f"0 0 {batch.input_ids.shape[1]} {6 * len(rows)}"
     return Drawing(f'<svg viewBox="{box}" width="100%">{"".join(shapes)}</svg><p>{key}</p>')
+
+
+def _documents(batch: Batch, row: int) -> Iterator[tuple[int, list[int]]]:
+    """The lane of each document of a packed row, and the places that it takes."""
+    documents = batch.document_ids[row]
+    for document in range(1, int(documents.max()) + 1):
+        places = torch.nonzero(documents == document).flatten().tolist()
+        yield int(batch.lane_ids[row, places[0]]), places

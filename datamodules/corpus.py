@@ -4,7 +4,6 @@ ones are split at the context. Out: packed batches, every token in the loss mask
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 
 from picochat.datamodules.batches import split_rows
 from picochat.datamodules.loaders import check_trainer
@@ -90,11 +89,6 @@ class CorpusDataModule(StreamDataModule):
         )
         if not len(train):
             raise UserError(f"no document is left to train on; set data.val_fraction={self.val_fraction} lower")
-        if self.val_fraction and not len(val):
-            rank_zero_info(
-                f"no validation: data.val_fraction={self.val_fraction} holds out none of {len(store):,} documents; "
-                "more and shorter documents (.jsonl, one a line) would give some"
-            )
         if len(val):
             self.bytes_per_token = float(store.sizes[held_out].sum() / val.supervised.sum())
         self.start_stream(train, {"val": val}, alpha=1.0)

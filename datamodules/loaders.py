@@ -61,17 +61,16 @@ class EvalBatches(Dataset[Batch]):
     pad_id: int
     bins: Bins
     context_length: int
-    batch_size: int
+    split: Split
     rank: int
-    world_size: int
 
     def __len__(self) -> int:
-        return -(-len(self.bins) // (self.batch_size * self.world_size))
+        return -(-len(self.bins) // self.split.rows)
 
     def __getitem__(self, number: int) -> Batch:
-        start = (number * self.world_size + self.rank) * self.batch_size
-        bins = [self.bins[place] for place in range(start, min(start + self.batch_size, len(self.bins)))]
-        padding = [self.bins.order[:0]] * (self.batch_size - max(len(bins), 1))
+        start, size = self.split.start(number, 0, self.rank), self.split.batch_size
+        bins = [self.bins[place] for place in range(start, min(start + size, len(self.bins)))]
+        padding = [self.bins.order[:0]] * (size - max(len(bins), 1))
         batch = self.examples.batch([*(bins or [self.bins[0]]), *padding], self.context_length, self.pad_id)
         if bins:
             return batch
@@ -107,10 +106,9 @@ class Loader(Generic[T]):
 
 
 def align_batch_counter(trainer: Trainer, accumulate: int, saved_accumulate: int) -> None:
-    """Make Lightning's count of micro-batches say what the optimizer step says, when a run is resumed.
+    """Make Lightning's count of micro-batches, by which it steps, validates and ends, follow from the optimizer step.
 
-    A checkpoint counts micro-batches of the split it was saved under, and may lie between two optimizer steps (its
-    half-summed gradients are gone). Lightning decides by that count when to step, validate and end:
+    A checkpoint counts those of the split it was saved under, and may lie between two steps (whose gradients are gone):
 
         saved at step 17 with A = 4      counter 68      resumed with A = 2      34
         saved after micro-batch 70       counter 70      resumed with A = 4      68, the step is done again
@@ -143,8 +141,6 @@ def check_trainer(trainer: Trainer | None) -> None:
         raise UserError("trainer.overfit_batches would not repeat its batches here; give a file of few rows")
     limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
     batches = limit if isinstance(limit, int) else int(limit * trainer.max_steps * accumulate)
-    if not batches:
-        raise UserError(f"trainer.limit_train_batches={limit} trains nothing; use a number of micro-batches from 1")
     if batches % accumulate and not anything.fast_dev_run:
         raise UserError(
             f"trainer.limit_train_batches={limit} ends inside an optimizer step; make it a multiple of "

@@ -55,8 +55,6 @@ class DataPlan:
         shares: [lanes] the share of each in the draws, in place of what alpha makes of their rows.
         packing: ``bos_bestfit`` or ``separate``.
         block_size: examples a block; None takes all examples, at most 65,536.
-        anchor: (number, first bin) of a block from which to count, so that a resumed run need not pack what lies
-            before it; bins before the anchor cannot be asked for.
     """
 
     lengths: IntArray
@@ -68,13 +66,8 @@ class DataPlan:
     shares: tuple[Fraction, ...] | None = None
     packing: PackingName = "bos_bestfit"
     block_size: int | None = None
-    anchor: tuple[int, int] = (0, 0)
     _recent: dict[int, Block] = field(default_factory=dict, init=False, repr=False)
-
-    @cached_property
-    def _firsts(self) -> list[int]:
-        """The first bin of block anchor, anchor + 1, …; grows as asked for."""
-        return [self.anchor[1]]
+    _firsts: list[int] = field(default_factory=lambda: [0], init=False, repr=False)  # bin of each block; grows
 
     @property
     def draws(self) -> int:
@@ -131,20 +124,17 @@ class DataPlan:
             packed = packed.take(permutation(len(packed), derive_key(self.seed, "bins", number)))
             bins = Bins(order=examples[packed.order], starts=packed.starts)
             tokens = np.add.reduceat(self.supervised[bins.order], bins.starts[:-1], dtype=np.int64)
-            while len(self._recent) >= _BLOCKS_KEPT:
-                del self._recent[next(iter(self._recent))]
+            if len(self._recent) == _BLOCKS_KEPT:
+                del self._recent[min(self._recent)]
             self._recent[number] = Block(bins, tokens)
         return self._recent[number]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(number, first bin) of the block that holds bin `index`; a ValueError where it lies before the anchor."""
-        number, first = self.anchor
-        if index < first:
-            raise ValueError(f"bin {index} lies before the plan's anchor, block {number} at bin {first}")
+        """(number, first bin) of the block that holds bin `index`."""
         while self._firsts[-1] <= index:
-            self._firsts.append(self._firsts[-1] + len(self.block(number + len(self._firsts) - 1).bins))
-        place = bisect.bisect_right(self._firsts, index) - 1
-        return number + place, self._firsts[place]
+            self._firsts.append(self._firsts[-1] + len(self.block(len(self._firsts) - 1).bins))
+        number = bisect.bisect_right(self._firsts, index) - 1
+        return number, self._firsts[number]
 
     def bins(self, start: int, count: int) -> list[IntArray]:
         """The examples of each of the bins `start` … `start + count - 1` of the stream."""
@@ -197,11 +187,11 @@ class Split:
 
 
 def forecast(plan: DataPlan, split: Split, steps: int, names: list[str], scale: float = 1.0) -> dict[str, Any]:
-    """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them. There will be
-    `scale` rows for each row of `plan`, where it is a sample of them.
+    """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them. A `plan` of a
+    sample has one row for `scale` rows that there will be.
 
     Tokens are positions that are not padding; rows of a step or an epoch are packed ones. A lane's epoch_steps draw
-    each of its rows once; replays are the draws of each in the run. Lanes without draws are left out.
+    each of its rows once; replays are the draws of each in the run.
     """
     bins, supervised = plan.block(0)
     lengths = plan.lengths[bins.order].astype(np.int64)

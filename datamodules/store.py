@@ -34,10 +34,8 @@ FORMAT = 4  # raise it whenever the arrays or the way they are made change
 IntArray = npt.NDArray[np.integer]
 
 # What each array may be made of. A header that says "O" would have numpy take the file's bytes for addresses.
-_DTYPES = {name: tuple(kinds.split()) for name, kinds in (
-    ("tokens", "<u2 <u4"), ("learnt", "u1"), ("supervised", "<i4"), ("lines", "<i8"), ("hashes", "<u4"),
-    ("sizes", "<i8"), ("tags", "<i2"), ("offsets", "<i8"),
-)}  # fmt: skip
+_DTYPES = {"tokens": ("<u2", "<u4"), "learnt": ("u1",), "supervised": ("<i4",), "lines": ("<i8",), "hashes": ("<u4",),
+           "sizes": ("<i8",), "tags": ("<i2",), "offsets": ("<i8",)}  # fmt: skip
 
 
 class Chunk(NamedTuple):
@@ -103,15 +101,7 @@ class TokenStore:
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
     """The name's hash. Files are read as their suffixes say, so they count, too."""
     parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template, *["thinking"] * tokenizer.thinking]
-    return sha256_text("\n".join([*parts, *(hash_of(file) + file_kind(file) for file in files)]))[:20]
-
-
-def hash_of(file: Path) -> str:
-    """The sha256 of a user's file."""
-    try:
-        return sha256_file(file)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    return sha256_text("\n".join([*parts, *(sha256_file(file) + file_kind(file) for file in files)]))[:20]
 
 
 def find_store(folder: Path, *, verify: bool) -> TokenStore | None:
@@ -135,17 +125,12 @@ def build_store(folder: Path, chunks: Iterable[Chunk], vocab_size: int, extra: d
     Processes and machines that want the same store at once wait for the first of them and take what it made. `extra`
     holds further entries of the header; it is read when the chunks are done.
     """
-    try:
-        with locked_folder(folder.parent, f".{folder.name}.lock", wait=True):
-            if find_store(folder, verify=True) is None:
-                with atomic_folder(folder) as building:
-                    header = _write_arrays(building, chunks, vocab_size)
-                    write_json(building / "header.json", {**header, **extra})
-        return TokenStore(folder)
-    except UserError as error:
-        if str(error).startswith("cannot write"):
-            raise UserError(f"{error}; set data.work_dir to a folder with room that may be written") from error
-        raise
+    with locked_folder(folder.parent, f".{folder.name}.lock", wait=True):
+        if find_store(folder, verify=True) is None:
+            with atomic_folder(folder) as building:
+                header = _write_arrays(building, chunks, vocab_size)
+                write_json(building / "header.json", {**header, **extra})
+    return TokenStore(folder)
 
 
 def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dict[str, Any]:
@@ -168,8 +153,8 @@ def _write_arrays(folder: Path, chunks: Iterable[Chunk], vocab_size: int) -> dic
         for name, dtype in dtypes.items()
         if (path := folder / f"{name}.bin").exists()
     }
-    tags = {field: list(known) for field, known in values.items()}
-    return {"format": FORMAT, "rows": arrays["offsets"]["bytes"] // 8 - 1, "tags": tags, "arrays": arrays}
+    rows, tags = arrays["offsets"]["bytes"] // 8 - 1, {field: list(known) for field, known in values.items()}
+    return {"format": FORMAT, "rows": rows, "tags": tags, "arrays": arrays}
 
 
 def _columns(chunk: Chunk, values: dict[str, dict[str, int]], total: int) -> dict[str, npt.NDArray[Any]]:

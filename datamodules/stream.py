@@ -1,12 +1,10 @@
 """The Lightning adapter around a plan, shared by chat and corpus. In: examples of the two sides. Out: loaders, the
 state of a run, a description of the mixture. Next: the trainer."""
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from picochat.blocks import Table, Text, terminal
 from picochat.datamodules.batches import Drawing, Examples, draw_rows, render_row
-from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter, check_trainer
+from picochat.datamodules.loaders import EvalBatches, Loader, TrainBatches, align_batch_counter
 from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.prepare import dataset_pack_file
@@ -101,8 +99,7 @@ class StreamDataModule(LightningDataModule, ABC):
             if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
                 callbacks.append(_DescribeMixture(self))
         lanes = zip(self.lanes, self.plan.counts.tolist(), self.plan.quotas.tolist(), strict=False)
-        left_out = {lane for lane, share in (shares or {}).items() if not share}
-        unused = [f"{lane} ({rows} rows)" for lane, rows, drawn in lanes if rows and not drawn and lane not in left_out]
+        unused = [lane for lane, rows, drawn in lanes if rows and not drawn and (shares or {}).get(lane, 1)]
         if unused:
             rank_zero_warn(
                 f"blocks of {self.plan.draws} examples leave no draw for {', '.join(unused)}; raise data.block_size"
@@ -144,11 +141,6 @@ class StreamDataModule(LightningDataModule, ABC):
         )
 
     @property
-    def trained_lanes(self) -> list[str]:
-        """The lanes of the training rows; `lanes` holds those of the eval rows too."""
-        return self._train.store.tag(self.sampling_tag)[0]
-
-    @property
     def rank(self) -> tuple[int, int]:
         """(this rank, how many there are)."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -159,7 +151,6 @@ class StreamDataModule(LightningDataModule, ABC):
         batches = TrainBatches(self._train, self.chat_tokenizer.pad_id, self.plan, split, self.rank[0])
         if trainer is None:
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
-        check_trainer(self.trainer)
         if trainer.fit_loop.restarting:
             align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
         total = trainer.max_steps * split.accumulate
@@ -173,20 +164,21 @@ class StreamDataModule(LightningDataModule, ABC):
         """A whole evaluation side, packed."""
         examples, context, pad_id = self._evaluations[name], self.context_length, self.chat_tokenizer.pad_id
         bins = pack(examples.lengths, context, self.packing)
-        batches = EvalBatches(examples, pad_id, bins, context, self.batch_size, *self.rank)
+        rank, world_size = self.rank
+        batches = EvalBatches(examples, pad_id, bins, context, Split(self.batch_size, 1, world_size), rank)
         return Loader(batches, len(batches))  # starting workers takes longer than making these batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream goes on: the first packed row of the next optimizer step, which follows from the step alone,
-        and its block, so that a resumed run need not pack everything before it."""
+        """Where the stream goes on: the first packed row of the next optimizer step, which follows from the step."""
         if self.trainer is None or not hasattr(self, "plan"):
             return {}
-        step = self.trainer.global_step
-        next_bin = self.split.step_start(step)
-        block, first = self.plan.locate(next_bin)
-        position = {"global_step": step, "next_bin": next_bin, "block": block, "block_first_bin": first}
-        made_of = {"plan": self.plan.fingerprint, "rows": self._train.store.fingerprint}
-        return {**position, "accumulate": self.split.accumulate, **made_of}
+        return {
+            "global_step": self.trainer.global_step,
+            "next_bin": self.split.step_start(self.trainer.global_step),
+            "accumulate": self.split.accumulate,
+            "plan": self.plan.fingerprint,
+            "rows": self._train.store.fingerprint,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, whatever the split was then and is now. Other rows, and other settings of their plan, are
@@ -197,13 +189,12 @@ class StreamDataModule(LightningDataModule, ABC):
             ("rows", "training rows or their tokenizer", self._train.store.fingerprint),
             ("plan", "settings of the data (seed, context_length, sampling, packing, …)", self.plan.fingerprint),
         ):
-            if (then := state_dict.get(key, now)) != now:
+            if (then := state_dict[key]) != now:
                 raise UserError(
                     f"the checkpoint's run had other {what}: sha256 {then[:12]} then, {now[:12]} now; resume with "
                     "those of its config.yaml, or start a new run from its last_checkpoint folder (model.checkpoint)"
                 )
         self._resumed = state_dict
-        self.plan = dataclasses.replace(self.plan, anchor=(state_dict["block"], state_dict["block_first_bin"]))
 
     @abstractmethod
     def summary(self) -> list[str]:
@@ -219,28 +210,23 @@ class StreamDataModule(LightningDataModule, ABC):
         columns = (self.plan.counts.tolist(), self.plan.quotas.tolist(), *self.shares().values())
         rows = [
             (lane, f"{rows:,}", f"{drawn:,}", *(f"{share:.1%}" for share in shares))
-            for lane, rows, drawn, *shares in zip_longest(self.lanes, *columns, fillvalue=0)
-            if lane in self.trained_lanes
+            for lane, rows, drawn, *shares in zip(self.lanes, *columns, strict=False)
         ]
         table = Table(("lane", "rows", "drawn", "examples", "tokens", "packed rows"), rows)
         return terminal(Text([*self.summary(), plan]), table)
 
     def shares(self) -> dict[str, list[float]]:
         """Realised shares of each lane in the first block: of examples, of supervised tokens, of places in the rows."""
-        examples = self.plan.block(0).bins.order
-        lanes = self.plan.lanes[examples]
-        weights = {
-            "examples": np.ones(len(examples)),
-            "tokens": self.plan.supervised[examples],
-            "rows": self.plan.lengths[examples],
-        }
-        sums = {unit: np.bincount(lanes, weight, len(self.lanes)) for unit, weight in weights.items()}
+        plan, examples = self.plan, self.plan.block(0).bins.order
+        weights = {"examples": np.ones(len(examples)), "tokens": plan.supervised[examples]}
+        weights["rows"] = plan.lengths[examples]
+        sums = {unit: np.bincount(plan.lanes[examples], own, len(plan.counts)) for unit, own in weights.items()}
         return {unit: (part / max(part.sum(), 1)).tolist() for unit, part in sums.items()}
 
     @property
     def drawn_shares(self) -> dict[str, float]:
         """Each lane's share of the examples that training draws; model folders keep it, and reports draw it."""
-        return dict(zip(self.lanes, (self.plan.quotas / max(self.plan.draws, 1)).round(4).tolist(), strict=False))
+        return dict(zip(self.lanes, (self.plan.quotas / self.plan.draws).round(4).tolist(), strict=False))
 
     def describe_step(self, step: int) -> str:
         """What optimizer step `step` (from 1) is made of: examples of each lane, and the lines they stand in."""
@@ -269,7 +255,10 @@ class _DescribeMixture(Callback):
         if trainer.global_step > 0:
             return  # resumed: it is in the log already
         rank_zero_info(self.data.describe())
-        lanes = [(i, lane) for i, lane in enumerate(self.data.lanes) if lane in self.data.trained_lanes]
-        metrics = {f"data/{unit}/{lane}": own[i] for unit, own in self.data.shares().items() for i, lane in lanes}
+        metrics = {
+            f"data/{unit}/{lane}": share
+            for unit, own in self.data.shares().items()
+            for lane, share in zip(self.data.lanes, own, strict=False)
+        }
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=0)

@@ -78,7 +78,7 @@ def test_overlays_and_flags_change_what_they_name_and_the_pilot_has_the_recipes_
     monkeypatch.chdir(tmp_path)
     Path("over.yaml").write_text("lr_schedule: {min_lr_ratio: 0.5}\n")
     pilot = ["fit", "--config", "capability.yaml", "--config", "scale/h100-pilot.yaml"]
-    schedule = {"warmup_steps": 20, "decay": "cosine", "min_lr_ratio": 0.1, "max_steps": None}
+    schedule = {"warmup_steps": 20, "decay": "cosine", "min_lr_ratio": 0.1}
     config = parsed_config(resolve_names(pilot))
     assert vars(config.lr_schedule) == schedule
     assert (config.trainer.accumulate_grad_batches, config.data.init_args.context_length) == (4, 512)

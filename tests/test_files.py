@@ -90,20 +90,6 @@ def test_a_crash_between_the_two_renames_loses_neither_folder(tmp_path: Path, wr
     assert (tmp_path / "model/file.txt").read_text() == ("second" if written_anew else "first")
 
 
-def test_a_stop_between_the_two_renames_puts_the_older_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*_: Path) -> Path:
-        raise KeyboardInterrupt
-
-    fill(tmp_path / "model", "first")
-    monkeypatch.setattr(Path, "replace", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        fill(tmp_path / "model", "second")
-    assert names(tmp_path) == {"model"}
-    assert (tmp_path / "model/file.txt").read_text() == "first"
-
-
 def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file, where a folder is needed")
     with pytest.raises(UserError, match=r"cannot write .*blocked"):

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 from tiny import Line, loader, trainer
 
 from picochat.callbacks import BenchmarkMetrics, BestCheckpoint, LastCheckpoint
-from picochat.errors import UserError
 
 
 class Scripted(Line):
@@ -77,19 +76,6 @@ def test_a_best_of_steps_that_are_done_again_with_other_settings_is_replaced(tmp
     assert saved_weight(tmp_path) == resumed.at[0]
 
 
-def test_a_best_that_could_not_be_written_is_none(tmp_path: Path) -> None:
-    class Interrupted(BestCheckpoint):
-        def export(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
-            if trainer.global_step == 2:
-                raise KeyboardInterrupt
-            super().export(trainer, pl_module, folder)
-
-    callback = Interrupted("val/score")
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(tmp_path, Scripted([2.0, 1.0, 3.0]), [callback, LastCheckpoint()], 3)
-    assert (callback.best_value, callback.best_step) == (2.0, 1)
-
-
 def test_a_run_resumed_into_another_folder_has_a_best_of_its_own(tmp_path: Path) -> None:
     fit(tmp_path / "old", Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
     resumed = Scripted([0.0, 0.0, 3.0, 4.0])  # both worse than the 1.0 of the old folder
@@ -118,12 +104,10 @@ class Asked(BenchmarkMetrics):
         return {}
 
 
-@pytest.mark.parametrize(("place", "every"), [(0, None), (0, 1), (3, None)])  # place of the averaging callback
-def test_averaged_weights_are_saved_and_answer_wherever_they_are_validated(
-    tmp_path: Path, place: int, every: int | None
-) -> None:
+@pytest.mark.parametrize("place", [0, 3])  # of the averaging callback
+def test_averaged_weights_are_saved_and_answer_wherever_they_are_validated(tmp_path: Path, place: int) -> None:
     (tmp_path / "eval.jsonl").write_text('{"prompt": "one?", "answer": "two"}')
-    asked, best = Asked(str(tmp_path / "eval.jsonl"), every), BestCheckpoint("val/score")
+    asked, best = Asked(str(tmp_path / "eval.jsonl")), BestCheckpoint("val/score")
     callbacks: list[Callback] = [asked, best, LastCheckpoint()]
     callbacks.insert(place, EMAWeightAveraging(decay=0.5))
     module = Scripted([2.0, 1.0, 3.0])
@@ -132,14 +116,6 @@ def test_averaged_weights_are_saved_and_answer_wherever_they_are_validated(
     assert saved_weight(tmp_path, "last_checkpoint") == module.at[2] == float(module.layer.weight.detach())
     assert asked.weights == module.at
     assert module.at[1] != pytest.approx(module.live[1])
-    with pytest.raises(UserError, match="StochasticWeightAveraging averages after the last validation"):
-        fit(tmp_path, Line(), [best, StochasticWeightAveraging(0.01, swa_epoch_start=1)], 3)
-
-
-def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("a file, where the run folder should be")
-    with pytest.raises(UserError, match=r"^cannot write .*run"):
-        fit(tmp_path / "run", Scripted([1.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 1)
 
 
 def test_training_stops_early_and_a_resumed_run_has_the_patience_of_its_own_settings(tmp_path: Path) -> None:

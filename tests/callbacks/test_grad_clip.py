@@ -1,19 +1,15 @@
 """Long gradients are shortened, non-finite ones move nothing, and a run that meets too many ends with their place."""
 
-import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import forked
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tiny import Line, loader, trainer, weights
 
 from picochat.callbacks import GradientClip
-from picochat.callbacks.grad_clip import clip_gradients
 from picochat.errors import UserError
 
 
@@ -75,29 +71,3 @@ def test_too_many_skips_in_a_row_stop_and_name_the_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"optimizer step 6, 3 times in a row; lower model.optimizer.learning_rate"):
         trainer(tmp_path, [clip]).fit(module, loader())
     assert clip.skipped_steps == 5
-
-
-def sharded_rank(rank: int, folder: str) -> None:
-    """One of two gloo processes with half of a model each; what GradientClip measures goes to a file."""
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = torch.distributed.fsdp.FullyShardedDataParallel(torch.nn.Linear(8, 8), device_id=torch.device("cpu"))
-    stub: Any = SimpleNamespace(strategy=SimpleNamespace(model=model))
-    model(torch.full((1, 8), rank + 1.0)).pow(2).sum().backward()
-    norms = [float(clip_gradients(stub, list(model.parameters()), limit)) for limit in (0.5, math.inf)]
-    Path(folder, f"rank{rank}").write_text(json.dumps(norms))
-
-
-def both_ranks(folder: str) -> None:
-    torch.multiprocessing.start_processes(sharded_rank, (folder,), nprocs=2, start_method="fork")
-
-
-def test_the_norm_of_a_sharded_model_is_that_of_the_whole(tmp_path: Path) -> None:
-    forked.run(both_ranks, str(tmp_path), output=tmp_path / "output")
-    torch.manual_seed(0)
-    whole = torch.nn.Linear(8, 8)
-    for x in (1.0, 2.0):
-        (whole(torch.full((1, 8), x)).pow(2).sum() / 2).backward()
-    norm = math.sqrt(sum(float((p.grad**2).sum()) for p in whole.parameters() if p.grad is not None))
-    for rank in (0, 1):
-        assert json.loads((tmp_path / f"rank{rank}").read_text()) == pytest.approx([norm, 0.5], rel=1e-4)

@@ -54,12 +54,8 @@ def test_without_a_terminal_lines_come_at_intervals_and_after_validations(
     steps = [line.split()[1] for line in lines]
     assert steps[0] == "1/8"
     assert steps[-1] == "8/8"
-    assert steps.count("4/8") == 1  # the validation's line stands for the step's
     assert len(steps) < 8
-    assert [step for step, line in zip(steps, lines, strict=True) if " val 0." in line or " val 1." in line] == [
-        "4/8",
-        "8/8",
-    ]
+    assert [line.split()[1] for line in lines if " val " in line] == ["4/8", "8/8"]
     assert re.fullmatch(r"step +1/8  loss \d\.\d{4}  \d+ (s|min) left", lines[0])
     assert "left" not in lines[-1]
     assert said.err == ""  # a pink box in a notebook
@@ -76,9 +72,7 @@ def test_in_a_terminal_one_bar_fits_72_columns_and_validations_stay_above_it(
     bars = [part for part in parts if "|" in part]
     assert bars
     assert {len(bar) for bar in bars} == {72}
-    assert (
-        sum(part.startswith("step  4/8") for part in parts) == sum(part.startswith("step  8/8") for part in parts) == 1
-    )
+    assert [part.split()[1] for part in parts if part.startswith("step")] == ["4/8", "8/8"]
 
 
 def test_a_bar_of_lightnings_takes_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

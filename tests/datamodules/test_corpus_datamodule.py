@@ -48,26 +48,19 @@ def test_sides_are_those_of_the_split_hash_and_every_token_is_learnt_once_in_a_b
     assert dm._train.reread.max() == 8  # long documents were split, each part with the overlap
 
 
-def test_a_corpus_of_which_nothing_is_held_out_says_so(pack: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        assert ready(pack, val_fraction=1e-9).val_names == []
-    assert "no validation: data.val_fraction=1e-09 holds out none of" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"overlap": 0}, r"overlap must lie in 1…62"),
         ({"overlap": 63}, "overlap"),
         ({"dataset_pack": "nowhere/other.json"}, r"other\.json does not exist"),
+        ({"dataset_pack": "dataset_pack.json"}, 'names no corpus; add "corpus": "FILE"'),
     ],
 )
-def test_bad_settings_are_refused(pack: str, settings: dict[str, Any], message: str) -> None:
+def test_bad_settings_are_refused(
+    pack: str, settings: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dataset_pack.json").write_text('{"name": "rows only", "chat": "chat.jsonl"}')
     with pytest.raises(UserError, match=message):
         ready(pack, **settings)
-
-
-def test_a_pack_without_a_corpus_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "dataset_pack.json").write_text(json.dumps({"name": "rows only", "chat": "chat.jsonl"}))
-    with pytest.raises(UserError, match='names no corpus; add "corpus": "FILE"'):
-        ready(str(tmp_path / "dataset_pack.json"))

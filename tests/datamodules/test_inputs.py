@@ -88,7 +88,7 @@ def test_shares_that_cannot_be_meant_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], shares=shares)
-    with pytest.raises(UserError, match=r"names shares of its files; leave data\.shares and data\.sampling_tag out"):
+    with pytest.raises(UserError, match=r"names shares of files; leave data\.shares and data\.sampling_tag out"):
         ready(files, chat_input=["0.5:a.jsonl", "b.jsonl"], shares=shares)
 
 

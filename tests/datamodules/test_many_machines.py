@@ -14,9 +14,7 @@ import pytest
 from picochat.cli import main
 from picochat.datamodules import CorpusDataModule
 from picochat.datamodules.tokenise import tokens_of_corpus
-from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
-from picochat.packs.documents import iter_documents
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.append(str(EXAMPLES))
@@ -91,40 +89,6 @@ def test_parts_end_as_one_process_does_and_a_run_begins_with_their_tokens(
     data.setup("fit")
     assert {path: path.stat().st_mtime_ns for path in Path("many").rglob("*")} == before
     assert int(next(iter(data.train_dataloader())).step_tokens) > 100
-
-
-def test_an_import_by_force_replaces_the_earlier_corpus_when_it_is_whole(shards: Path) -> None:
-    for step in import_steps("shards", "many"):
-        backwards(step)
-    with pytest.raises(UserError, match=r"many/dataset_pack\.json"):
-        import_steps("shards", "many")
-    for step in import_steps("shards", "many", force=True)[:2]:  # an import that never ended
-        backwards(step)
-    before = {path: path.read_bytes() for path in Path("many").rglob("*.json*") if ".shards" not in path.parts}
-    write("few", {"a.jsonl": [f"new {number}" for number in range(20)]})
-    *steps, last = import_steps("few", "many", force=True)
-    for step in steps:
-        backwards(step)
-    assert {path: path.read_bytes() for path in before} == before
-    last.work(0)
-    assert [document.text for document in iter_documents("many/corpus")] == [f"new {n}" for n in range(20)]
-    assert json.loads(Path("many/dataset_pack.json").read_text("utf-8"))["provenance"]["duplicates_dropped"] == 0
-    assert sorted(path.name for path in Path("many").iterdir()) == ["corpus", "dataset_pack.json"]
-
-
-def test_a_source_without_text_and_missing_parts_are_reported(shards: Path) -> None:
-    write("empty", {"a.jsonl": []})
-    *steps, last = import_steps("empty", "none")
-    for step in steps:
-        backwards(step)
-    with pytest.raises(UserError, match="holds no text"):
-        last.work(0)
-    assert not Path("none/dataset_pack.json").exists()
-    tokens, join = token_steps("shards", "tokenizer.json", "many")
-    tokens.work(0)
-    with pytest.raises(UserError, match=r"tokens of .*b\.jsonl are missing or damaged"):
-        join.work(0)
-    assert not list(Path("many/tokens").glob("shards-*"))
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,18 +48,6 @@ def test_any_window_is_that_part_of_the_stream(start: int, count: int) -> None:
     window = plan.bins(start, count)
     assert plan.tokens(start, count) == sum(int(plan.supervised[members].sum()) for members in window)
     assert max(plan.lengths[members].sum() for members in window) <= 64
-
-
-def test_an_anchored_plan_goes_on_with_the_same_stream_and_never_packs_what_lies_before() -> None:
-    plan = small_plan(block_size=80)
-    expected = [members.tolist() for members in plan.bins(200, 30)]
-    number, first = plan.locate(200)
-    assert number > 3
-    anchored = replace(small_plan(block_size=80), anchor=(number, first))
-    assert [members.tolist() for members in anchored.bins(200, 30)] == expected
-    assert min(anchored._recent) == number
-    with pytest.raises(ValueError, match="anchor"):
-        anchored.bins(first - 1, 1)
 
 
 @given(

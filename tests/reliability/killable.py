@@ -53,9 +53,6 @@ class Slow(Callback):
     def on_validation_batch_start(self, trainer, *args):
         self.wait("validation", trainer)
 
-    def on_validation_epoch_end(self, trainer, *args):
-        self.wait("validation end", trainer)
-
 class Preparing(ChatDataModule):
     def prepare_data(self) -> None:
         print("at prepare", flush=True)
@@ -91,7 +88,7 @@ def write_config(folder: Path, batch_size: int = 4) -> None:
 
 
 def slow(at: str, step: int = 0, **seconds: float) -> list[str]:
-    """Words that make a run wait at a place (sanity, step, validation or "validation end") until `go_on`."""
+    """Words that make a run wait at a place (sanity, step or validation) until `go_on`."""
     arguments = {"at": at, "step": step, **seconds}
     return [f"--trainer.callbacks+={json.dumps({'class_path': 'slow.Slow', 'init_args': arguments})}"]
 
@@ -162,7 +159,7 @@ def state(run: Path) -> dict[str, Any]:
 
 def results(run: Path) -> dict[str, str]:
     """What a finished run left that must not depend on interruptions; of the log, all but the speeds."""
-    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "samples.jsonl", "samples.md"]
+    files = ["best_checkpoint/model.safetensors", "last_checkpoint/model.safetensors", "samples.jsonl"]
     found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files}
     values = (
         one.numpy().tobytes() if isinstance(one, torch.Tensor) else str(one).encode() for one in state(run).values()

@@ -12,9 +12,9 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 @pytest.mark.parametrize(
     ("place", "step", "number", "stopped_after"),
     [
-        ("validation", 4, signal.SIGINT, 4),  # which is not waited for
-        ("validation end", 4, signal.SIGTERM, 4),
-        ("step", 5, signal.SIGUSR1, 6),  # the step under way is finished
+        ("validation", 4, signal.SIGINT, 4),  # which is finished
+        ("step", 7, signal.SIGTERM, 8),  # with a validation due, which is done
+        ("step", 5, signal.SIGUSR1, 6),
     ],
 )
 def test_a_signal_stops_a_run_which_resumes_as_if_nothing_had_happened(
@@ -23,8 +23,7 @@ def test_a_signal_stops_a_run_which_resumes_as_if_nothing_had_happened(
     run = start(folder, slow(place, step))
     run.until(f"at {place}")
     run.send(number)
-    if place == "step":
-        go_on(folder)
+    go_on(folder)
     assert run.end() == STATUS[number], run.printed()
     line = f"stopped by {number.name} after step {stopped_after}; resume with: picochat fit --config run/config.yaml"
     assert run.printed().count(line) == 1
