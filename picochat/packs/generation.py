@@ -13,12 +13,12 @@ from typing import Literal
 from picochat.errors import UserError
 from picochat.files import sha256_text
 from picochat.packs.contamination import Entry, Screen
+from picochat.packs.hub import SourceReader
 from picochat.packs.planning import LevelQuota, Planner, ProblemSampler, needed
 from picochat.packs.pools import Pool
 from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side
 from picochat.packs.rows import Row, questions
-from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.base import Draw, Phrasing, Problem, Task
 from picochat.packs.tasks.wording import add_typo
 

@@ -21,11 +21,11 @@ from picochat.packs.content import load_words
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack, promoted_text, seen_from
 from picochat.packs.documents import iter_documents
 from picochat.packs.generation import AnswerStyle, RowBuilder
+from picochat.packs.hub import SourceReader
 from picochat.packs.pack_report import TaskPackReport, closeness, counts
 from picochat.packs.pools import read_pools
 from picochat.packs.profiles import Profile, load_profile
 from picochat.packs.rows import dump_rows
-from picochat.packs.sources import SourceReader
 from picochat.packs.tasks.registry import load_task
 
 Source = Literal["offline", "auto", "hub", "hf"]

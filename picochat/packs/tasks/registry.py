@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from picochat.errors import UserError
-from picochat.packs.tasks import arithmetic, choice, identity, refusal, spelling
+from picochat.packs.tasks import arithmetic, behavior, choice, spelling
 from picochat.packs.tasks.base import Task
 from picochat.plugins import load_named
 
 _TASKS: tuple[type[Task], ...] = (
     *(arithmetic.Addition, arithmetic.Subtraction, arithmetic.Multiplication, arithmetic.Removal),
     *(spelling.Count, spelling.First, spelling.Last, spelling.Spaced, spelling.Reverse),
-    *(choice.Science, choice.Language, choice.World, identity.Identity, refusal.Refusal),
+    *(choice.Science, choice.Language, choice.World, behavior.Identity, behavior.Refusal),
 )
 BUILT_IN: Mapping[str, type[Task]] = {task.category: task for task in _TASKS}
 
