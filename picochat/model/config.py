@@ -182,9 +182,10 @@ def _computed(content: dict[str, Any]) -> DecoderConfig:
     layers, window = content.get("layer_types") or [], content.get("sliding_window")
     full = isinstance(layers, list) and all(layer == "full_attention" for layer in layers)
     wide = window is None or (isinstance(window, int) and window >= values["max_position_embeddings"])
+    wide = wide or content["model_type"] != "mistral"  # the others have their window off
     fixed = {name: (content.get(name) in (None, value), json.dumps(value)) for name, value in _FIXED.items()}
-    attention = {"layer_types": full, "sliding_window": wide or content["model_type"] != "mistral"}
-    for name, (fits, only) in (fixed | {name: (fits, "full attention") for name, fits in attention.items()}).items():
+    computed = {**fixed, "layer_types": (full, "full attention"), "sliding_window": (wide, "full attention")}
+    for name, (fits, only) in computed.items():
         if not fits:
             raise UserError(f"{name} is {json.dumps(content[name])}; picochat computes {only} only")
     return DecoderConfig(**values)

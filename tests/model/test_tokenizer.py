@@ -71,13 +71,6 @@ def test_a_system_message_comes_first_or_not_at_all() -> None:
         TOKENIZER.render([{"role": "tool", "content": "x"}])
 
 
-def test_rendering_in_a_batch_is_rendering_one_by_one() -> None:
-    conversations = [ANSWERED, ASKED, [{"role": "system", "content": ""}, *ANSWERED]]
-    assert TOKENIZER.render_batch(conversations) == [TOKENIZER.render(one) for one in conversations]
-    assert TOKENIZER.documents(["the cat", "", "12"]) == [TOKENIZER.document(t) for t in ["the cat", "", "12"]]
-    assert TOKENIZER.document("12") == [BOS, *TOKENIZER.encode("12"), END]
-
-
 def test_long_texts_are_encoded_few_at_a_time() -> None:
     sizes = [600_000, 500_000, 40_000, 2_000_000, 1, *[2] * 8_192]
     parts = list(in_parts(sizes, int))
