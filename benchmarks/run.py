@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: python benchmarks/run.py [--full] [--narrow] [--only NAME …] [--list]
+"""All benchmarks, one after the other: python benchmarks/run.py [--full] [--narrow] [--only NAME …]
 
 Each is a process of its own, prints its table and stores it under results/; docs/benchmarks.md is written at the end.
 A benchmark that fails is named, and the others run on. Each compares with what is installed and leaves out the rest:
@@ -47,13 +47,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
     parser.add_argument("--narrow", action="store_true", help="use AVX2 and float32 on a newer CPU")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FULL, help="these alone")
-    parser.add_argument("--list", action="store_true", help="print what would run and end")
     args = parser.parse_args()
     plan = FULL if args.full else BRIEF
     runs = [(name, words) for name in args.only or plan for words in (plan.get(name) or FULL[name])]
-    if args.list:
-        print("\n".join(" ".join([name, *words]) for name, words in runs))
-        return
     environment = {**os.environ, **(NARROW if args.narrow else {})}
     failed = [name for name, words in runs if not succeeded(name, words, environment)]
     subprocess.run([sys.executable, HERE / "report.py"], check=True)

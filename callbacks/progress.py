@@ -108,13 +108,10 @@ class Progress(Callback):
             return  # between log steps the loss stays on the device
         self._seen = step
         if self._bar is not None:
-            self._draw(trainer, summary(_metrics(trainer), short=True))
+            self._bar.n = step
+            self._bar.set_description_str("  ".join([summary(_metrics(trainer), short=True), *self._left(trainer)]))
         elif time.monotonic() >= self._spoke + self.every:
             self._print(trainer)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._bar is not None:
-            self._draw(trainer, "validating")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
@@ -133,10 +130,6 @@ class Progress(Callback):
         done, ahead = trainer.global_step - self._first_step, trainer.max_steps - trainer.global_step
         return [duration((time.monotonic() - self._began) / done * ahead)] if done > 0 and ahead > 0 else []
 
-    def _draw(self, trainer: Trainer, text: str) -> None:
-        self._bar.n = trainer.global_step
-        self._bar.set_description_str("  ".join([text, *self._left(trainer)]))
-
     def _print(self, trainer: Trainer, *, validated: bool = False) -> None:
         if self._silent:
             return
@@ -154,19 +147,17 @@ class Progress(Callback):
 
 
 class RunReport(Callback):
-    """Write report.md (steps, speed by `Throughput`, data, validations, files) and print the command to type next.
+    """Write report.md (steps, speed by `Throughput`, data, validations) and print the command to type next.
 
     It makes no claim about skills: `picochat eval` does. A run that was stopped gets it when it is resumed and ends.
     """
 
     def __init__(self) -> None:
         self._validations: list[dict[str, str]] = []
-        self._first_step = 0
-        self._started = 0.0
+        self._first_step, self._started = 0, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._first_step = trainer.global_step
-        self._started = time.monotonic()
+        self._first_step, self._started = trainer.global_step, time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
@@ -193,13 +184,11 @@ class RunReport(Callback):
         lines = ["", f"done in {duration(time.monotonic() - self._started)}{said}", aligned(there, left=2)]
         model, data = root / BEST, cast(Any, getattr(trainer, "datamodule", None))
         if (model / "config.json").is_file():
-            if hasattr(data, "eval_path"):
-                lines += ["next:", f"  picochat chat --checkpoint {model}"]
-                lines += (
-                    [f"  picochat eval chat --input {data.eval_path} --checkpoint {model}"] if data.eval_path else []
-                )
-            else:  # no chat rows
-                lines += ["next:", f'  picochat generate --checkpoint {model} --plain --prompt "One morning"']
+            following = [f'picochat generate --checkpoint {model} --plain --prompt "One morning"']
+            if hasattr(data, "eval_path"):  # chat rows
+                asked = f"picochat eval chat --input {data.eval_path} --checkpoint {model}"
+                following = [f"picochat chat --checkpoint {model}", *([asked] if data.eval_path else [])]
+            lines += ["next:", *(f"  {command}" for command in following)]
         return "\n".join(lines)
 
     def _page(self, trainer: Trainer, root: Path, speed: dict[str, float]) -> str:
