@@ -14,7 +14,7 @@ from pkgutil import resolve_name
 from picochat import __doc__ as purpose
 from picochat import __version__
 from picochat.commands.parser import Parser
-from picochat.commands.settings import SUBCOMMANDS, add_trainer, class_help, trainer_help
+from picochat.commands.settings import SUBCOMMANDS, add_trainer, class_help
 from picochat.errors import UserError, nearest, one_line, out_of_memory
 from picochat.signals import PARENT, end_with_parent, ended_by
 
@@ -108,7 +108,7 @@ def _run_trainer(words: list[str]) -> None:
 
     words = resolve_names(words)  # before the slow imports: a wrong name is reported at once
     if {"-h", "--help"} & set(words):
-        print(trainer_help(words[0]))
+        print(build_parser(words[:1]).commands()[words[0]].format_help().rstrip())
         return
     if "--data.help" in words[:-1]:
         try:

@@ -6,6 +6,7 @@ which is read from the classes' source: importing torch and Lightning takes seco
 """
 
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 from picochat.commands.configs import shipped_configs
@@ -85,13 +86,12 @@ SUBCOMMANDS = {  # LightningCLI's
     "test": "measure the loss of the eval set",
     "predict": "answer the eval rows of a datamodule",
 }
-_FIT = "picochat fit --config capability.yaml --trainer.max_steps=300 --trainer.val_check_interval=100"
 _FLAGS = {
     "--config YAML": "a file, or a shipped config (`picochat list configs`); later ones change earlier ones",
     "--data CLASS": "the datamodule, if no config names one (`picochat list datamodules`)",
     "--ckpt_path CKPT": "last.ckpt of the run to resume; `last`: the one in the run's folder",
-    "--trainer.max_steps": "optimizer steps",
-    "--trainer.default_root_dir": "the run's folder",
+    "--trainer.max_steps N": "optimizer steps",
+    "--trainer.default_root_dir DIR": "the run's folder",
     "--force": "start over in a folder that holds a run",
     "--print_config": "print the whole config and do nothing else",
     "--data.help CLASS": "document a datamodule's settings",
@@ -107,41 +107,29 @@ def parameter(setting: str, datamodule: str) -> Parameter:
     return read_signature(datamodule if group == "data" else _CLASSES[group]).parameters[name]
 
 
-def _frequent_settings() -> dict[str, Parameter]:
-    """The settings that have an alias."""
-    owners = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
-    return {setting: parameter(setting, owner) for setting, owner in owners.items()}
-
-
 def add_trainer(commands: Parser, command: str) -> None:
-    """The frequent flags of one of LightningCLI's commands, for completion alone: it parses its own command line."""
-    parser = commands.add_command(command, None, SUBCOMMANDS[command])
-    parser.add_argument("--config", choices=list(shipped_configs()))
-    for flag in ("--ckpt_path", "--data", "--trainer.max_steps", "--trainer.default_root_dir"):
-        parser.add_argument(flag)
-    for setting, declared in _frequent_settings().items():
-        parser.add_argument(f"--{setting}", choices=declared.choices or None)
-
-
-def trainer_help(command: str) -> str:
-    """The help page of one of LightningCLI's commands: purpose, usage, flags, frequent settings, example."""
-    settings = {f"--{name}": declared.help for name, declared in sorted(_frequent_settings().items())}
-    callbacks = {f"{key}:": read_signature(path).purpose for key, path in CALLBACKS.items()}
-    resumed = f"picochat {command} --config runs/capability/config.yaml --ckpt_path runs/capability/last.ckpt"
-    return f"""{SUBCOMMANDS[command][0].upper()}{SUBCOMMANDS[command][1:]}.
-
-usage: picochat {command} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …
-
-flags:
-{_table(_FLAGS)}
-
-frequent settings:
-{_table(settings)}
+    """One of LightningCLI's commands, for its help page and completion: it parses its own command line."""
+    purpose, last = SUBCOMMANDS[command], "--config runs/capability/config.yaml --ckpt_path last"
+    callbacks = "\n".join(f"  {key}: {read_signature(path).purpose}" for key, path in CALLBACKS.items())
+    page = f"""{purpose[0].upper()}{purpose[1:]}.
 
 callbacks of every run, with settings under these keys:
-{_table(callbacks)}
+{callbacks}
 
-example: {_FIT if command == "fit" else resumed}"""
+example: picochat {command} {"--config capability.yaml --trainer.max_steps=300" if command == "fit" else last}"""
+    parser = commands.add_command(command, None, page)
+    parser.usage = f"{parser.prog} --config YAML [--trainer.SETTING VALUE] [--model.SETTING VALUE] …"
+    for flag, text in _FLAGS.items():
+        name, _, metavar = flag.partition(" ")
+        options: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+        options |= {"choices": list(shipped_configs())} if name == "--config" else {}
+        parser.add_argument(name, help=text, **options)
+    owners = {setting: datamodule for _, datamodule, aliases in ALIASES.values() for setting in aliases.values()}
+    for setting, datamodule in sorted(owners.items()):
+        declared = parameter(setting, datamodule)
+        if "bool" in declared.annotation:  # LightningCLI wants the word
+            declared = replace(declared, annotation="Literal['true', 'false']")
+        parser.add_declared(f"--{setting}", declared, shown=None)
 
 
 def class_help(path: str) -> str:
@@ -150,16 +138,6 @@ def class_help(path: str) -> str:
     parts = [f"{path}: {found.purpose}"]
     for item in found.parameters.values():
         default = "required" if item.default is None else f"default: {item.default}"
-        parts.append(f"  {item.name}: {item.annotation} ({default})\n{_wrapped(item.help, 6)}")
+        parts.append(f"  {item.name}: {item.annotation} ({default})")
+        parts.append(textwrap.indent(textwrap.fill(item.help, 104), " " * 6))
     return "\n".join(parts)
-
-
-def _table(texts: dict[str, str]) -> str:
-    """Names, and the first sentence of each text."""
-    width = max(map(len, texts)) + 4
-    lines = {name: _wrapped(text.partition(". ")[0].rstrip("."), width).lstrip() for name, text in texts.items()}
-    return "\n".join(f"  {name}".ljust(width) + line for name, line in lines.items())
-
-
-def _wrapped(text: str, indent: int) -> str:
-    return textwrap.fill(text, 110, initial_indent=" " * indent, subsequent_indent=" " * indent)
