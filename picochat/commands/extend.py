@@ -50,11 +50,15 @@ def show(args: Namespace) -> None:
     example: picochat list datamodules
     """
     for kind in [args.kind] if args.kind else HOW:
-        own = [(name, f"picochat {__version__}", target) for name, target in _own(kind)]
-        lightnings = [*_lightnings_callbacks()] if kind == "callbacks" else []
-        added = [(plugin.name, plugin.package, plugin.path) for plugin in plugins(f"picochat.{kind}")]
+        entries = [(name, f"picochat {__version__}", target) for name, target in _own(kind)]
+        if kind == "callbacks":
+            (folder,) = find_spec("lightning").submodule_search_locations  # type: ignore[union-attr, misc]
+            source = Path(folder, "pytorch/callbacks/__init__.py").read_text("utf-8")
+            names = re.findall(r'^    "(\w+)",', source, re.MULTILINE)
+            entries += [(n, f"lightning {version('lightning')}", f"lightning.pytorch.callbacks.{n}") for n in names]
+        entries += [(plugin.name, plugin.package, plugin.path) for plugin in plugins(f"picochat.{kind}")]
         print(f"{kind}: {HOW[kind]}")
-        print(textwrap.indent(aligned([*own, *lightnings, *added], left=3), "  "), end="\n\n")
+        print(textwrap.indent(aligned(entries, left=3), "  "), end="\n\n")
 
 
 def _own(kind: str) -> Iterator[tuple[str, str]]:
@@ -79,13 +83,6 @@ def _own(kind: str) -> Iterator[tuple[str, str]]:
         for name in sorted({*public_classes(f"picochat.{kind}")} - {*_NO_CALLBACKS}):
             path = f"picochat.{kind}.{name}"
             yield name, path + keys.get(path, "")
-
-
-def _lightnings_callbacks() -> Iterator[tuple[str, str, str]]:
-    (folder,) = find_spec("lightning").submodule_search_locations  # type: ignore[union-attr, misc]
-    source = Path(folder, "pytorch/callbacks/__init__.py").read_text("utf-8")
-    for name in re.findall(r'^    "(\w+)",', source, re.MULTILINE):
-        yield name, f"lightning {version('lightning')}", f"lightning.pytorch.callbacks.{name}"
 
 
 def new_plugin(args: Namespace) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any
 
 from picochat.blocks import Block, Table, Text, aligned, terminal
 from picochat.commands.configs import refuse_paths, resolve_names
@@ -70,14 +70,13 @@ def plan(args: Namespace) -> None:
     print(terminal(*_blocks(settings, source, args)))
 
 
-def _blocks(settings: Any, source: "_Source", args: Namespace) -> list[Block]:
+def _blocks(settings: Any, source: tuple[Any, int, float, bool], args: Namespace) -> list[Block]:
     from picochat.datamodules.plan import Split, forecast
-    from picochat.evidence.lanes import visible_by_skill
 
-    trainer, model, data = settings.trainer, settings.model, source.data
+    trainer, model, (data, vocabulary, scale, sampled) = settings.trainer, settings.model, source
     split = Split(data.batch_size, trainer.accumulate_grad_batches, args.gpus or ranks_of(trainer))
-    run = forecast(data.plan, split, trainer.max_steps, data.lanes, source.scale)
-    config = _config(model, source.vocabulary, data.context_length)
+    run = forecast(data.plan, split, trainer.max_steps, data.lanes, scale)
+    config = _config(model, vocabulary, data.context_length)
     supervised = run["supervised_tokens"] / run["tokens"]
     setup = Setup(
         rows=data.batch_size,
@@ -108,31 +107,31 @@ def _blocks(settings: Any, source: "_Source", args: Namespace) -> list[Block]:
     sent = {f"sent a step, {name}": size for name, size in traffic(config, setup).items()}
     parts = [(f"  {part}", f"{size / 1e9:>6.2f} GB") for part, size in {**kept, **sent}.items()]
     held = f"{'sharded (FSDP2)' if setup.sharded else 'replicated'} over {setup.ranks}"
+    return [
+        Text(aligned([*facts.items()], left=2).splitlines()),
+        Text(aligned(parts).splitlines(), title=f"memory of each rank, {held}: {total / 1e9:.2f} GB"),
+        *_tables(run, data, sampled),
+        Text([f"warning: {line}" for line in _warnings(run, total, args.device, each, fresh=model.checkpoint is None)]),
+    ]
+
+
+def _tables(run: dict[str, Any], data: Any, sampled: bool) -> Iterator[Block]:
+    """How often rows are drawn, and what a comparison on the eval rows would show."""
+    from picochat.evidence.lanes import visible_by_skill
+
+    estimated = "rows that do not exist yet are estimated from a small sample and a vocabulary of up to 512:"
     lanes = [
         (c["name"], f"{c['rows']:,}", f"{c['share']:.1%}", f"{c['epoch_steps']:,.1f}", f"{c['replays']:.2f}")
         for c in run["categories"]
     ]
-    compared = not source.sampled and getattr(data, "eval_path", None)
-    visible = [
-        (
-            one["skill"],
-            str(one["rows"]),
-            str(one["problems"]),
-            *(f"{100 * x:.1f}" if x else "–" for x in one["visible"]),
-        )
-        for one in (visible_by_skill([row for _, row in data.eval_rows], _RUNS) if compared else [])
-    ]
-    estimated = "rows that do not exist yet are estimated from a small sample and a vocabulary of up to 512:"
-    head = ("category", "rows", "share", "steps per epoch", "draws per row")
-    arms = [f"{n} run{'s' * (n > 1)} an arm" for n in _RUNS]
-    seen = "smallest difference that a comparison would show (points, 80 % power; see eval power)"
-    return [
-        Text(aligned([*facts.items()], left=2).splitlines()),
-        Text(aligned(parts).splitlines(), title=f"memory of each rank, {held}: {total / 1e9:.2f} GB"),
-        Table(head, lanes, title=estimated if source.sampled else ""),
-        Table(("skill", "eval rows", "problems", *arms), visible, title=seen),
-        Text([f"warning: {line}" for line in _warnings(run, total, args.device, each, fresh=model.checkpoint is None)]),
-    ]
+    drawn = ("category", "rows", "share", "steps per epoch", "draws per row")
+    yield Table(drawn, lanes, title=estimated if sampled else "")
+    if not sampled and getattr(data, "eval_path", None):
+        found = visible_by_skill([row for _, row in data.eval_rows], _RUNS)
+        points = [[f"{100 * share:.1f}" if share else "–" for share in one["visible"]] for one in found]
+        rows = [(f["skill"], str(f["rows"]), str(f["problems"]), *p) for f, p in zip(found, points, strict=True)]
+        head = ("skill", "eval rows", "problems", *(f"{n} run{'s' * (n > 1)} an arm" for n in _RUNS))
+        yield Table(head, rows, title="smallest difference that a comparison would show (points, 80 % power)")
 
 
 def _warnings(run: dict[str, Any], needed: int, device: str, each: float, *, fresh: bool) -> Iterator[str]:
@@ -156,16 +155,8 @@ def _warnings(run: dict[str, Any], needed: int, device: str, each: float, *, fre
         yield f"{each:.2g} tokens per parameter; a model of this size learns best from about {_ENOUGH:.0f}"
 
 
-class _Source(NamedTuple):
-    """A datamodule with its plan; tokens of the tokenizer that there will be, and rows for each row of the plan."""
-
-    data: Any
-    vocabulary: int
-    scale: float = 1.0
-    sampled: bool = False
-
-
-def _open(config: Any) -> _Source:
+def _open(config: Any) -> tuple[Any, int, float, bool]:
+    """A datamodule with its plan, tokens of its tokenizer, rows for each one of the plan, whether it is a sample."""
     from picochat.packs.dataset_pack import FILE_NAME
 
     datamodule, settings = resolve_name(config.class_path), config.init_args.as_dict()
@@ -173,7 +164,7 @@ def _open(config: Any) -> _Source:
     if not hasattr(data, "absent"):
         raise UserError(f"{config.class_path} has no data plan; `picochat plan` works for picochat's own datamodules")
     if not (absent := data.absent()):
-        return _Source(prepared(data), data.chat_tokenizer.vocab_size)
+        return prepared(data), data.chat_tokenizer.vocab_size, 1.0, False
     if settings.get("chat_input") is not None:
         raise UserError(f"{absent[0]} does not exist; make it first, there is nothing to plan with")
     with tempfile.TemporaryDirectory() as folder:
@@ -191,7 +182,7 @@ def _open(config: Any) -> _Source:
         sample = prepared(datamodule(**{**settings, **less, **own}))
         vocabulary = settings["vocab_size"] if fresh else sample.chat_tokenizer.vocab_size
         rows = settings.get("sft_rows")
-        return _Source(sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, sampled=True)
+        return sample, vocabulary, rows / less.get("sft_rows", rows) if rows else 1.0, True
 
 
 def prepared(data: Any) -> Any:
