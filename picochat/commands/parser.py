@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,22 +156,20 @@ def respell(
 @cache
 def read_signature(path: str) -> Signature:
     """A class or function by its public or its own path, such as "picochat.callbacks.LRSchedule"; or LookupError."""
-    module, _, name = path.rpartition(".")
-    tree = _parse(module)
-    node = next((one for one in tree.body if getattr(one, "name", "") == name), None)
+    node, module = _find(*path.rpartition(".")[::2])
     if not isinstance(node, ast.ClassDef | ast.FunctionDef):
-        return read_signature(f"{_home(tree, name)}.{name}")
+        raise LookupError(path)
     text = ast.get_docstring(node) or ""
-    return Signature(" ".join(text.split("\n\n")[0].split()), _parameters(node, text, tree))
+    return Signature(" ".join(text.split("\n\n")[0].split()), _parameters(node, text, module))
 
 
 def public_classes(package: str) -> list[str]:
     """The names that a package imports from its modules and that are classes there."""
-    own = [node for node in _imports(_parse(package)) if (node.module or "").startswith(package)]
+    own = [node for node in _nodes(package) if isinstance(node, ast.ImportFrom) and package in (node.module or "")]
     return [alias.name for node in own for alias in node.names if alias.name[0].isupper()]
 
 
-def _parameters(node: ast.ClassDef | ast.FunctionDef, text: str, tree: ast.Module) -> dict[str, Parameter]:
+def _parameters(node: ast.ClassDef | ast.FunctionDef, text: str, module: str) -> dict[str, Parameter]:
     """Those of a function, of a class' constructor, of a dataclass' fields, or of its base class."""
     function: ast.stmt | None = node
     if isinstance(node, ast.ClassDef):
@@ -185,15 +184,16 @@ def _parameters(node: ast.ClassDef | ast.FunctionDef, text: str, tree: ast.Modul
         pairs = [(item, item.value) for item in node.body if isinstance(item, ast.AnnAssign)]
     else:
         for base in map(ast.unparse, getattr(node, "bases", [])):
-            try:
-                return read_signature(f"{_home(tree, base)}.{base}").parameters
-            except LookupError:
-                continue  # a class of another package
+            with suppress(LookupError):  # a class of another package
+                return read_signature(f"{module}.{base}").parameters
         return {}
     docs, found = _argument_docs(text), {}
     for item, default in pairs:
         name = item.arg if isinstance(item, ast.arg) else ast.unparse(item.target)
-        annotation = "" if item.annotation is None else _resolve_alias(item.annotation, tree)
+        annotation = "" if item.annotation is None else ast.unparse(item.annotation)
+        with suppress(LookupError):  # an alias such as `PackingName` stands for what it names
+            alias, _ = _find(module, annotation)
+            annotation = ast.unparse(alias.value) if isinstance(alias, ast.Assign) else annotation
         source = None if default is None else ast.unparse(default)
         found[name] = Parameter(name, annotation, source, docs.get(name, ""))
     return found
@@ -206,38 +206,23 @@ def _argument_docs(text: str) -> dict[str, str]:
     return {name: " ".join(said.split()) for name, said in items}
 
 
-def _resolve_alias(annotation: ast.expr, tree: ast.Module) -> str:
-    """`PackingName` → "Literal['separate', 'bos_bestfit']" where the alias is one of this module or one it imports."""
-    if not isinstance(annotation, ast.Name):
-        return ast.unparse(annotation)
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == annotation.id:
-            return ast.unparse(node.value)
-    try:
-        return _resolve_alias(annotation, _parse(_home(tree, annotation.id)))
-    except LookupError:
-        return annotation.id
-
-
-def _home(tree: ast.Module, name: str) -> str:
-    """The module of picochat that `name` is imported from."""
-    for node in _imports(tree):
-        if any(alias.name == name for alias in node.names):
-            return node.module or ""
+def _find(module: str, name: str) -> tuple[ast.stmt, str]:
+    """The definition of a name, and the module of picochat that has it, through imports; LookupError: there is none."""
+    for node in _nodes(module):
+        if getattr(node, "name", "") == name or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name):
+            return node, module
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            return _find(node.module or "", name)
     raise LookupError(name)
 
 
-def _imports(tree: ast.Module) -> list[ast.ImportFrom]:
-    """Those under `if TYPE_CHECKING:` included."""
-    nodes = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
-    return [node for node in nodes if isinstance(node, ast.ImportFrom)]
-
-
 @cache
-def _parse(module: str) -> ast.Module:
+def _nodes(module: str) -> list[ast.stmt]:
+    """The statements of a module of picochat, those under `if TYPE_CHECKING:` included."""
     package, *parts = module.split(".")
     place = _ROOT.joinpath(*parts)
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     if package != "picochat" or not file.is_file():
         raise LookupError(module)
-    return ast.parse(file.read_text("utf-8"))
+    body = ast.parse(file.read_text("utf-8")).body
+    return [inner for node in body for inner in (node.body if isinstance(node, ast.If) else [node])]
