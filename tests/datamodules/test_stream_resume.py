@@ -145,15 +145,6 @@ def test_a_share_of_the_run_that_ends_inside_a_step_is_refused(files: dict[str, 
         fit(files, tmp_path, steps=3, accumulate=2, limit_train_batches=0.25)
 
 
-def test_measuring_needs_no_end_of_a_run(files: dict[str, str], tmp_path: Path) -> None:
-    fit(files, tmp_path, stop_after=3)
-    probe = Probe()
-    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
-    other_rows = ChatDataModule(**files, batch_size=4, context_length=128, seed=7)  # no warning: nothing is resumed
-    trainer.validate(probe, other_rows, ckpt_path=tmp_path / "saved.ckpt", weights_only=False)
-    assert probe.validated_at == [0]
-
-
 def test_another_plan_or_other_rows_than_the_checkpoint_s_are_refused(files: dict[str, str], tmp_path: Path) -> None:
     fit(files, tmp_path, stop_after=3)
     said = r"other settings of the data .*: sha256 [0-9a-f]{12} then, [0-9a-f]{12} now; resume with those of its config"
