@@ -141,6 +141,8 @@ class PicochatCLI(LightningCLI):
             kwargs["strategy"] = ShardedStrategy()
         elif "spawn" in str(settings.get("strategy")):
             raise UserError("trainer.strategy: spawned processes do not know the command line; use ddp")
+        elif str(settings.get("strategy")).startswith("fsdp"):  # Lightning's own, of FSDP's first version
+            raise UserError("trainer.strategy: model folders and clipping know no other sharding than fsdp2; use that")
         if settings.get("enable_progress_bar") is None:  # in a fit, Progress speaks
             own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
             kwargs["enable_progress_bar"] = own_bar or (self.subcommand != "fit" and sys.stderr.isatty())

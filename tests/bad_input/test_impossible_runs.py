@@ -51,6 +51,7 @@ LINES = {
     "fit --config base.yaml --trainer.devices=1.5": "trainer.devices is 1.5; use a number from 1, or -1 for all",
     "fit --config base.yaml --trainer.max_time=1": "not a valid duration. .*; change trainer.max_time",
     "fit --config base.yaml --trainer.strategy ddp_spawn": "trainer.strategy: spawned processes .*; use ddp",
+    "fit --config base.yaml --trainer.strategy fsdp": "trainer.strategy: .* no other sharding than fsdp2",
     "fit --config base.yaml --trainer.accelerator foo": "You selected an invalid accelerator name: .*; change",
     "fit --config base.yaml --trainer.num_nodes 0": "must be a positive integer, but got 0; change trainer.num_nodes",
     "fit --config base.yaml --trainer.val_check_interval 0.5": "; change trainer.val_check_interval, trainer.check_val",
