@@ -56,6 +56,15 @@ class Forked:
         return self.process.exitcode
 
 
+class Popen(Forked):
+    """As much of subprocess.Popen as the runner of studies uses."""
+
+    def __init__(self, words: list[str], *, stdout: Any, env: dict[str, str], cwd: Path, **others: Any) -> None:
+        assert words[1:3] == ["-m", "picochat"]
+        super().__init__(picochat, *words[3:], output=Path(stdout.name), cwd=cwd, env=env)
+        self.wait, self.terminate = self.end, self.process.terminate
+
+
 def run(function: Callable[..., object], *args: Any, output: Path) -> None:
     """Call a function of a test module in a process of its own; what it prints, or why it fails, goes to `output`."""
     forked = Forked(function, *args, output=output)

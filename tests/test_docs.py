@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import itertools
 import re
 import shlex
 import shutil
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import Block, Walk, as_flags, demo_lines, words_of
 
 from picochat.cli import SUBCOMMANDS, main, parse_command
 
@@ -75,17 +75,9 @@ def test_a_documented_run_is_a_config(
 def test_mix_your_own_data_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From an empty folder to a report per lane, block after block."""
+    """From an empty folder to a report per lane, block after block, in full size."""
     monkeypatch.chdir(tmp_path)
-    text = re.sub(r"\\\n\s*", "", (ROOT / "docs/howto/mix.md").read_text("utf-8"))
-    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-        if kind == "yaml":
-            Path("shop.yaml").write_text(block)
-        elif kind == "python":
-            exec(block, {})
-        else:
-            for line in block.splitlines():
-                main(shlex.split(line)[1:])
+    Walk(smaller=False).page(ROOT / "docs/howto/mix.md")
     printed = capsys.readouterr().out
     assert re.search(r"train rows: 8\d\d of the 2,000 rows that were asked for; .* support/parcels\n", printed)
     assert re.search(r"4 epochs of \d+ examples are \d+ optimizer steps\n", printed)
@@ -120,24 +112,11 @@ def test_the_readmes_tree_names_what_lies_at_the_top_and_in_the_package() -> Non
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_the_readmes_recipe_is_the_demos(tmp_path: Path) -> None:
     """Flag for flag; the README leaves out only repetitions, and how an interrupted demo goes on."""
-    make = ["make", "--dry-run", f"--file={ROOT / 'demo.mk'}"]
-    stages = commands_of(subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
-    recipe = commands_of(README.partition("## The recipe at demo scale")[2].split("```")[1])
+    stages = [as_flags(words_of(line.partition(" >")[0])) for line in demo_lines(tmp_path)]
+    block = Block("bash", README.partition("## The recipe at demo scale")[2].split("```bash\n")[1].split("```")[0])
+    recipe = [as_flags(words_of(line)) for line in block.commands()]
     assert len(recipe) == 10
     assert [one for one in recipe if one not in stages] == []
-
-
-def commands_of(script: str) -> list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]:
-    lines = (shlex.split(line.partition(">")[0]) for line in re.sub(r"\\\n\s*", "", script).splitlines())
-    return [as_flags(words[1:]) for words in lines if words and words[0].endswith("picochat")]
-
-
-def as_flags(words: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """(what comes before the flags, each flag's values)."""
-    starts = [index for index, word in enumerate(words) if word.startswith("--")] + [len(words)]
-    flags = {words[a]: tuple(words[a + 1 : b]) for a, b in itertools.pairwise(starts)}
-    flags.pop("--force", None)
-    return tuple(words[: starts[0]]), flags
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def propose(
         slopes[pair] += row  # what a lane adds where its partner is in
     beside = slopes / share[:, None] - slopes.sum(0) / share.sum()  # what the mean of the lanes is worth
     worth = correct([runs.effect(lane, np.outer(row, slope)) for lane, row in zip(shares, beside, strict=True)])
-    up, down = (np.array([one.found and sign * one.value > 0 for one in worth]) for sign in (1, -1))
+    # where no run differs from another there is no error, and a difference is rounding
+    up, down = (np.array([one.found and one.error > 0 and sign * one.value > 0 for one in worth]) for sign in (1, -1))
     if not (up | down).any():
         return Proposal(dict(shares), worth)
     up, down = (up if up.any() else ~down), (down if down.any() else ~up)

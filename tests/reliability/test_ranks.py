@@ -58,6 +58,20 @@ def test_two_ranks_log_what_one_logs_and_a_run_goes_on_with_one(pair: Path, undi
     assert logged(pair / "run", "val/loss")[4] == before[4]
 
 
+def test_train_with_two_devices_has_the_losses_of_one(folder: Path, undisturbed: Path) -> None:
+    """`picochat train sft --devices 2 --batch-size 2` takes the steps of `--batch-size 4`."""
+    words = f"train sft --input chat.jsonl --checkpoint {undisturbed}/run/best_checkpoint --steps 20 --eval-every 5"
+    words += " --device cpu --precision float32 --optimizer muon --learning-rate 0.004 --val-fraction 0.2"
+    for out, more in (("one", "--batch-size 4"), ("two", "--batch-size 2 --devices 2")):
+        run = command(folder, f"{words} --out-dir {out} {more}".split())
+        assert run.end() == 0, run.printed()
+    for name, count in (("train/loss", 2), ("val/loss", 4)):
+        one, two = (logged(folder / out, name) for out in ("one", "two"))
+        assert len(one) == count
+        assert two == pytest.approx(one, rel=1e-4)
+        assert len(set(one.values())) == count  # it learns
+
+
 def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Path) -> None:
     fit(pair, [*TWO, IMPATIENT])
     assert max(logged(pair / "run", "train/loss")) == 8
