@@ -36,10 +36,10 @@ def test_the_commands_of_a_page_run_as_printed(
     page: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    without = demo_lines(tmp_path) if page == README else []
     if page == README:  # after `make demo`, whose commands the recipe's are
         copy(demo, Path("runs/demo"))
-    walk = Walk(None if page in FRESH else demo, without=demo_lines(tmp_path) if page == README else ())
-    walk.page(page)
+    Walk(None if page in FRESH else demo, without=without).page(page)
     if page.name == "tutorial.md":  # and print what it shows, but for figures
         printed = set(map(masked, capsys.readouterr().out.splitlines()))
         assert [line for line in shown_by(page) if masked(line) not in printed and not STEP.fullmatch(line)] == []

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Run:
     losses: dict[str, float]  # the latest
     running: bool
     changed: float  # when its log last grew, in seconds since 1970
+    folded: bool = False  # a study made it, and it has ended
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Found:
     changed: float
     lanes: dict[str, tuple[int, float]] = field(default_factory=dict)  # of an evaluation: lane → (rows, rate)
     rows: tuple[str, str] = ("", "")  # of an evaluation: path and sha256 of its rows
+    folded: bool = False  # a study made it
 
 
 class Folder:
@@ -67,6 +69,7 @@ class Folder:
         for place, folders, files in os.walk(self.root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             here, path = Path(place), Path(place).relative_to(self.base).as_posix()
+            of_study = (here.parent / "run.json").is_file()
             if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
                 checkpoints.append(path)
             for name in files:
@@ -74,10 +77,11 @@ class Folder:
                     if name == "metrics.csv":
                         changed = (here / name).stat().st_mtime
                         running = ".lock" in files and time.time() - changed < _QUIET
-                        runs.append(Run(path, *_log(here, changed), running, changed))
+                        runs.append(Run(path, *_log(here, changed), running, changed, of_study and not running))
                     elif name.endswith(".json") and f"{name[:-5]}.html" in files:
                         changed = (here / name).stat().st_mtime
-                        reports.append(_report(here / name, f"{path}/{name[:-5]}.html", changed))
+                        report = _report(here / name, f"{path}/{name[:-5]}.html", changed)
+                        reports.append(replace(report, folded=of_study))
         return sorted(runs, key=lambda one: -one.changed), sorted(reports, key=lambda one: -one.changed), checkpoints
 
     def curves(self, run: str) -> Curves:

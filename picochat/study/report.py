@@ -58,7 +58,8 @@ def write_study(folder: Path, study: Measured, more: Sequence[Block] = ()) -> Re
 def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
     """The page, its data, and all effects as CSV."""
     design, found = study.design, study.effects
-    blocks: list[Block] = [Text([_summary(unit, own) for unit, own in found.items()], "lead")]
+    lead = [_summary(unit, own) for unit, own in found.items()]
+    blocks: list[Block] = [Text(lead, "lead")]
     for unit, own in found.items():
         blocks += [_matrix(study, unit, own), Text(_sentences(study, unit, own), "list")]
     blocks += [_precision(study, found[POINTS]), Text(_noise(found[POINTS]), "soft"), _scores(study)]
@@ -66,6 +67,7 @@ def study_report(study: Measured) -> tuple[Report, dict[str, Any], str]:
     runs = zip(study.names, design.signs, design.seeds, strict=True)
     data = {
         "kind": "study",
+        "summary": " · ".join(lead),
         "lanes": design.lanes,
         "runs": [{"arm": name, "signs": own, "seed": seed} for name, own, seed in runs],
         "effects": {unit: [asdict(cell) for cell in own.cells] for unit, own in found.items()},
