@@ -102,6 +102,15 @@ def test_lanes_that_get_in_each_others_way_lose_their_shares() -> None:
     assert covered(made) >= 0.85
 
 
+@pytest.mark.parametrize("passed", [0.0, 300.0])
+def test_runs_that_do_not_differ_propose_nothing(passed: float) -> None:
+    design, shares = make_design(["a", "b", "c"]), {"a": 0.13, "b": 0.31, "c": 0.56}
+    scores = {f"{on}": (np.full((len(design.signs), 1), passed), np.array([7.0 + on])) for on in range(5)}
+    found = propose(shares, design.signs, scores)
+    assert found.gain is None
+    assert found.shares == shares
+
+
 def test_one_step_by_hand() -> None:
     """Four lanes in eight arms; a adds 1 logit, b takes 1 away, c and d do nothing, and half of the rows pass."""
     design = make_design(["a", "b", "c", "d"], centre=0, full=4)
