@@ -161,6 +161,8 @@ def compare_report(comparison: Comparison) -> Report:
         rows = [(name, *own.values()) for name, own in cells.items()]
         media = EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN
         blocks += breakdown(grouping, [*cells["overall"]], rows, media)
+    if comparison.before:
+        blocks.append(_kept_of_the_gain(comparison, comparison.before))
     origin = {
         "picochat": picochat.__version__,
         "eval rows": f"{pack.path} (sha256 {pack.sha256})",
@@ -182,15 +184,12 @@ def compare_report(comparison: Comparison) -> Report:
 
 def _compare_cells(lane: Difference, comparison: Comparison) -> dict[str, str]:
     """Column → cell."""
-    change, gain, a, b = lane.change, lane.gain, comparison.a.name, comparison.b.name
-    cells = {"rows": str(change.rows), "problems": str(change.clusters)}
-    if gain and comparison.before:
-        cells[comparison.before.name] = percent(gain.before)
-    if gain and comparison.peak:
-        cells[comparison.peak.name] = percent(gain.before + gain.change.value)
-    cells |= {
-        a: percent(lane.a.rate),
-        b: percent(lane.b.rate),
+    change = lane.change
+    cells = {
+        "rows": str(change.rows),
+        "problems": str(change.clusters),
+        comparison.a.name: percent(lane.a.rate),
+        comparison.b.name: percent(lane.b.rate),
         "difference": words.points(change.value),
         "95 % interval": words.to(change.interval),
         "visible": "–" if lane.visible is None else f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100",
@@ -199,11 +198,22 @@ def _compare_cells(lane: Difference, comparison: Comparison) -> dict[str, str]:
     }
     if comparison.overall.noise:
         cells["corrected p"] = "–" if lane.p_corrected is None else words.p_text(lane.p_corrected)
-    shares = {b: gain.kept_b, **({a: gain.kept_a} if comparison.peak else {})} if gain else {}
-    for name, kept in shares.items():
-        low, high = kept.ci95 if kept else (0, 0)
-        cells[f"gain kept by {name}"] = f"{kept.share:.0%} ({low:.0%} to {high:.0%})" if kept else "–"
     return cells
+
+
+def _kept_of_the_gain(comparison: Comparison, before: Arm) -> Table:
+    """What the peak (A, where none is named) gained over the start, and which share of it the others kept."""
+    peak = comparison.peak or comparison.a
+    kept_by = [comparison.b.name, *([comparison.a.name] if comparison.peak else [])]
+    rows = []
+    for name, lane in (*comparison.lanes["by_skill"].items(), *comparison.lanes["by_category"].items()):
+        if gain := lane.gain:
+            shares = [gain.kept_b, gain.kept_a][: len(kept_by)]
+            kept = [one and f"{one.share:.0%} ({one.ci95.low:.0%} to {one.ci95.high:.0%})" for one in shares]
+            start, top = gain.before, gain.before + gain.change.value
+            rows.append((name, percent(start), percent(top), *(cell or "–" for cell in kept)))
+    head = ("lane", before.name, peak.name, *(f"kept by {name}" for name in kept_by))
+    return Table(head, list(dict.fromkeys(rows)), title=f"What was kept of {peak.name}'s gain over {before.name}")
 
 
 def _flip_reply(flip: Flip, comparison: Comparison) -> Reply:
