@@ -3,24 +3,33 @@
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 from loopback_hub import REVISION, LoopbackHub, loopback_hub
-from small_rows import SIZE, small_model
+from small_rows import SIZE, small_model, small_tokenizer
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from picochat.model.checkpoint import save_checkpoint
+from picochat.model.decoder import Decoder
+from picochat.model.engine import Decoding
+from picochat.model.generation import generate
 from picochat.model.tokenizer import ChatTokenizer
+from picochat.model.turns import SPECIAL_TOKENS
 from picochat.packs import build_task_pack
 from picochat.packs.stories import story
 
 pytestmark = pytest.mark.slow
+CONVERTER = Path(os.environ.get("LLAMA_CPP", "none"), "convert_hf_to_gguf.py")
 SHARDS = [[f"shard {shard} text {row}" for row in range(4)] for shard in range(3)]
 
 
@@ -110,8 +119,8 @@ def test_llama_cpps_tables_know_every_weight_and_control_token(model: Path) -> N
 def test_text_is_split_as_llama_cpps_smollm_pre_tokenizer_splits_it(model: Path, tmp_path: Path) -> None:
     """Its converter knows tokenizers by a hash of their ids, so a new one has to be named to it; this is the name.
 
-    llama.cpp cuts every digit off first, then splits as GPT-2 does; the two differ in capital contractions ('LL) and in
-    combining marks, which the packs and the stories do not hold.
+    llama.cpp cuts every digit off first, then splits as GPT-2 does; what the two split differently, the packs and the
+    stories do not hold.
     """
     digits = pre_tokenizers.Split(Regex(r"\p{N}"), "isolated")
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)")
@@ -127,4 +136,42 @@ def test_text_is_split_as_llama_cpps_smollm_pre_tokenizer_splits_it(model: Path,
     different = [text for text in texts if smollm.pre_tokenize_str(text) != ours.pre_tokenize_str(text)]
     assert different == []
     assert any("'" in text for text in texts)
-    assert smollm.pre_tokenize_str("WE'LL") != ours.pre_tokenize_str("WE'LL")
+    for text in ("WE'LL", "'sat'", "a list:\n\n1. one", "2  3", "e\u0301a"):
+        assert smollm.pre_tokenize_str(text) != ours.pre_tokenize_str(text)
+
+
+@pytest.mark.skipif(not CONVERTER.is_file(), reason="needs llama.cpp's converter: LLAMA_CPP=FOLDER, its sources")
+def test_llama_cpp_reads_the_same_tokens_and_answers_alike(tmp_path: Path) -> None:
+    """Converted by the line of docs/howto/interop.md, and answered by llama.cpp's own server."""
+    cpp: Any = pytest.importorskip("xllamacpp", reason="needs llama.cpp's server: pip install xllamacpp sentencepiece")
+    folder, tokenizer = tmp_path / "tiny", small_tokenizer()
+    decoder = Decoder(replace(SIZE, num_hidden_layers=2, initializer_range=1.0))
+    decoder.model.embed_tokens.weight.data[: len(SPECIAL_TOKENS)] = 0.0  # no reply ends
+    save_checkpoint(folder, decoder, tokenizer, {})
+    page = Path(__file__).parents[1].joinpath("docs/howto/interop.md").read_text("utf-8")
+    line = page.partition("```bash\npython -c")[2].partition("```")[0].replace("\\\n", "")
+    words = [
+        {"CHECKPOINT": str(folder), "model.gguf": str(tmp_path / "tiny.gguf")}.get(w, w) for w in shlex.split(line)
+    ]
+    done = subprocess.run([sys.executable, "-c", *words], capture_output=True, text=True, cwd=CONVERTER.parent)
+    assert done.returncode == 0, done.stderr
+
+    params = cpp.CommonParams()
+    params.model.path, params.n_ctx = str(tmp_path / "tiny.gguf"), 256
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.cache_type_k = params.cache_type_v = cpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = cpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it rounds to 16 bits
+    server = cpp.Server(params)
+
+    def ask(path: str, **body: Any) -> Any:
+        request = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(body).encode())
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    for text in ("the cat sat on 27 + 15", "it's the log\n\n  and é🙂 -", "<|end|"):
+        messages = [{"role": "user", "content": text}]
+        ids = tokenizer.render(messages, add_generation_prompt=True).ids
+        assert ask("tokenize", content=ask("apply-template", messages=messages)["prompt"]) == {"tokens": ids}
+        reply = generate(decoder, tokenizer, [ids], Decoding(max_new_tokens=16))[0]
+        answer = ask("completion", prompt=ids, temperature=0, n_predict=16, return_tokens=True)
+        assert answer["tokens"] == reply.ids and len(reply.ids) == 16

@@ -7,11 +7,14 @@ R ranks, P parameters in float32, of which M in matrices of the blocks; FSDP2 ke
     gradients           4 P                                     4 P / R
     optimizer           8 P adamw; muon 4 M + 8 (P - M)         the same / R
     copies              2 M: half precision, made by autocast   blocks at work, gathered; embedding, head and their
-                        4 P: DDP's buckets                      gradients, whole
+                        float32: of q, k and v, joined          gradients, whole
+                        4 P: DDP's buckets
     activations         what autograd keeps                     the same; with checkpointing only each block's input
-    logits              scores of the supervised positions, and their gradient
+    logits              log-probabilities of the supervised positions, their gradient and that of the scores
+    holes               between tensors, on a CPU
+    program             Python, torch with a device's context, and the data
 
-tests/model/test_sizes.py compares all of it with what torch allocates.
+tests/model/test_sizes.py compares all of it with what torch allocates, and the sum with a process.
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ from picochat.model.config import DecoderConfig
 
 LOGITS_AT_ONCE = 2**25  # entries; as picochat.model.loss cuts them
 _FULL = 4  # bytes of a float32
+_PROGRAM = 600_000_000
+_HOLES = 0.2  # of a CPU's activations: freed memory that the C library cannot use again; 0.15 to 0.5 were measured
 _PADDED = 1.1  # on a CPU documents are rounded up to 16 tokens, see attention.py
 _BATCH = 46  # bytes of a position's ids, and of what attention derives from them
 
@@ -44,7 +49,7 @@ class Setup:
 
 
 def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
-    """Bytes of a rank by part, at the end of the forward pass, where the most is alive."""
+    """Bytes of a rank by part where a backward pass begins; the allocator keeps those of the last step's gradients."""
     kept = config.parameters(setup.ranks if setup.sharded else 1)
     total, narrow = sum(kept.values()), 2 if setup.half else _FULL
     trained, matrices = total, kept["matrices"]
@@ -54,7 +59,8 @@ def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
     whole = config.parameters()
     copies = 2 * config.vocab_size * config.hidden_size if setup.half else 0  # of the head
     if not setup.sharded or setup.ranks == 1:
-        copies += _FULL * config.num_parameters * (setup.ranks > 1) + 2 * whole["matrices"] * setup.half
+        copies += _FULL * config.num_parameters * (setup.ranks > 1)
+        copies += 2 * whole["matrices"] if setup.half else _FULL * _joined(config)
     else:
         block = (whole["matrices"] + whole["norms"]) // config.num_hidden_layers
         # one block at work, the next on its way, their buffer; gradients of one, and what of them is being reduced
@@ -66,8 +72,16 @@ def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
         "optimizer": _FULL * (2 * trained - (matrices if setup.optimizer == "muon" else 0)),
         "copies": copies,
         "activations": activations(config, setup),
-        "logits": round(scores * (2 * _FULL + narrow % _FULL)),
+        "logits": round(scores * 3 * _FULL),
+        "holes": round(_HOLES * activations(config, setup)) if setup.device == "cpu" else 0,
+        "program": _PROGRAM,
     }
+
+
+def _joined(config: DecoderConfig) -> int:
+    """Entries of the weights that the blocks join for one product: of queries, keys and values."""
+    heads = config.num_attention_heads + 2 * config.num_key_value_heads
+    return heads * config.head_dim * config.hidden_size * config.num_hidden_layers
 
 
 def memory_warning(config: DecoderConfig, setup: Setup, room: int) -> str | None:
@@ -90,8 +104,10 @@ def activations(config: DecoderConfig, setup: Setup) -> int:
     queries, keys = heads * config.head_dim, shared * config.head_dim
     norm = _FULL * (width + 1)  # of a token: normed states and their scale
     norms = 2 * norm + config.qk_norm * _FULL * (queries + keys + heads + shared)
-    # Autocast makes a half-precision input anew for each product that reads it: three for q, k, v, two for gate, up.
-    products = narrow * ((5 if setup.half else 2) * width + queries + inner)
+    # Autocast makes a half-precision input anew for each product that reads it: q, k and v joined, gate, up; with
+    # LoRA each of them.
+    inputs = (5 if setup.lora_rank else 3) if setup.half else 2
+    products = narrow * (inputs * width + queries + inner)
     attention = (_PADDED * _FULL if setup.device == "cpu" else narrow) * 2 * (queries + keys) + _FULL * heads
     block = norms + products + narrow * 3 * inner + attention
     # one block is made again at a time

@@ -1,7 +1,11 @@
 """The plan of memory, FLOPs and traffic is held to what torch really keeps, at three sizes; the rest is arithmetic."""
 
 import contextlib
+import resource
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from picochat.model import sizes
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
+from picochat.model.hardware import keep_freed_memory
 from picochat.model.loss import supervised_nll
 from picochat.model.optim import OptimizerConfig, build_optimizer
 from picochat.model.sizes import Setup
@@ -35,16 +40,19 @@ def batch(config: DecoderConfig, rows: int, context: int, document: int) -> tupl
 
 
 def kept(model: Decoder, rows: int, context: int, *, half: bool, document: int = 60) -> int:
-    """Bytes of all storages that autograd keeps in a forward pass, weights and their half-precision copies left out."""
+    """Bytes of all storages that autograd keeps in a forward pass, weights and their copies left out."""
     ids, positions, documents, labels = batch(model.config, rows, context, document)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    shapes = {tuple(parameter.shape) for parameter in model.parameters()}
-    shapes |= {shape[::-1] for shape in shapes}
+    heads = model.config.num_attention_heads + 2 * model.config.num_key_value_heads
+    joined = heads * model.config.head_dim, model.config.hidden_size
+    shapes = {tuple(parameter.shape) for parameter in model.parameters()} if half else set()
+    shapes |= {joined} | {shape[::-1] for shape in (joined, *shapes)}
+    dtype = torch.bfloat16 if half else torch.float32
     found: dict[int, int] = {}
     alive: list[Tensor] = []  # or an address would come back as another tensor's
 
     def keep(tensor: Tensor) -> Tensor:
-        copy = half and tensor.dtype == torch.bfloat16 and tuple(tensor.shape) in shapes
+        copy = tensor.dtype == dtype and tuple(tensor.shape) in shapes
         if tensor.untyped_storage().data_ptr() not in own and not copy:
             alive.append(tensor)
             found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -81,6 +89,32 @@ def test_weights_gradients_and_optimizer_state_are_those_of_torch(size: str, opt
     assert planned["weights"] == sum(parameter.nbytes for parameter in model.parameters())
     assert planned["gradients"] == planned["weights"]
     assert planned["optimizer"] == sum(tensor.nbytes for tensor in tensors if tensor.ndim)  # scalars count steps
+
+
+def train(config: DecoderConfig, rows: int, context: int) -> None:
+    """Three steps, and the most that the process took, in KiB; to be run in one of its own."""
+    from picochat.commands import fit  # noqa: F401 - what a run imports
+
+    keep_freed_memory()
+    model = Decoder(config)
+    rule = build_optimizer(model, OptimizerConfig(name="adamw"))
+    ids, positions, documents, labels = batch(config, rows, context, 60)
+    for _ in range(3):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = supervised_nll(model, model(ids, positions, documents), labels).sum()
+        rule.zero_grad()  # where Lightning does
+        loss.backward()
+        rule.step()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="others count memory in other ways")
+def test_the_sum_is_what_a_process_takes() -> None:
+    code = "import test_sizes; test_sizes.train(test_sizes.PILOT, 16, 256)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
+    planned = sum(sizes.memory(PILOT, Setup(16, 256, supervised=0.5, device="cpu")).values())
+    assert int(done.stdout) * 1024 == pytest.approx(planned, rel=0.2), done.stderr  # holes vary
 
 
 @pytest.mark.parametrize("size", ["demo", "pilot", LATER])
