@@ -258,10 +258,11 @@ def make_demo(folder: Path) -> Path:
 
 
 def demo_lines(folder: Path) -> list[str]:
-    """The picochat commands of demo.mk in order, as printed."""
+    """The picochat commands of demo.mk in order, as printed; it calls itself for two evaluations at a time."""
     printed = _call("make", "--dry-run", f"--file={ROOT / 'demo.mk'}", cwd=folder)
     lines = re.sub(r"\\\n\s*", "", printed).splitlines()
-    return [line.removeprefix(".venv/bin/") for line in lines if line.startswith(".venv/bin/picochat")]
+    stages = [line.removeprefix(".venv/bin/") for line in lines if line.startswith(".venv/bin/picochat")]
+    return list({" ".join(line.split()): line for line in stages})
 
 
 def _names(text: str, name: str) -> bool:
