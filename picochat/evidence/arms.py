@@ -45,6 +45,10 @@ class Arm:
 
 def read_arms(groups: Sequence[Sequence[str | Path]], names: Sequence[str]) -> list[Arm | None]:
     """The arms; None for a group without folders. Rows that the rules could not judge in some run are left out."""
+    called: dict[str, Sequence[str | Path]] = {}
+    for name, group in zip(names, groups, strict=True):
+        if group and list(called.setdefault(name, group)) != list(group):  # A may be the peak as well
+            raise UserError(f"two arms are called {name!r}; tell them apart with --name-a and --name-b")
     arms = [list(map(read_eval, group)) for group in groups]
     first, *others = every = [run for arm in arms for run in arm]
     for run in others:
