@@ -79,7 +79,7 @@ def test_a_model_of_the_hub_is_named_like_a_folder_and_judged_before_it_is_fetch
         hub.asked.clear()
         config = json.loads((served / "config.json").read_text())
         (served / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-        done = run(hub, tmp_path / "other", sys.executable, "-m", "picochat", *words, "owner/model@main")
+        done = run(hub, tmp_path / "other", sys.executable, "-m", "picochat", *words, "owner/model")
         assert done.returncode == 2 and "holds a model of type gpt2" in done.stderr, done.stderr
         assert not any("safetensors" in path for _, path in hub.asked)
         done = run(hub, tmp_path, sys.executable, "-m", "picochat", *words, "owner/missing")

@@ -11,6 +11,7 @@ import yaml
 from lightning import Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch import loggers
+from lightning_utilities.core.imports import RequirementCache
 from refusing import Refused
 from small_rows import SIZE, chat_row, write_jsonl
 
@@ -150,5 +151,5 @@ def test_fit_takes_a_timer_and_a_progress_bar(folder: Path, tmp_path: Path) -> N
 def test_fit_says_what_a_callback_needs_that_is_not_installed(
     refused: Refused, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightning.pytorch.accelerators.cpu._PSUTIL_AVAILABLE", False)
-    refused(*fit_words(folder / "run", "DeviceStatsMonitor"), says="pip install -U 'psutil'")
+    monkeypatch.setattr("lightning.pytorch.accelerators.cpu._PSUTIL_AVAILABLE", RequirementCache("no-psutil"))
+    refused(*fit_words(folder / "run", "DeviceStatsMonitor"), says="pip install -U 'no-psutil'")
