@@ -140,17 +140,14 @@ def iter_rows(
     def nan() -> None:
         tally.counts["NaN, read as null"] += 1
 
-    records = iter_records(path, nan)
-    if form == "text":
-        texts = ({"prompt": "", "completion": one.text} for one in iter_documents(path))
-        form, records = None, enumerate(texts, start=1)
-    for line, record in _with_trees(records):
+    # no local name: a fault that is raised keeps this frame alive, and a reader in it would keep the file open
+    for line, record in _with_trees(_records(path, form, nan)):
         tally.lines = line
         try:
             if names and isinstance(record, dict):
                 met |= names.keys() & record.keys()
                 record = _renamed(record, names)
-            for row in rows_of(record, form):
+            for row in rows_of(record, None if form == "text" else form):
                 row = _finished(row, kind, tally)
                 if check:
                     check(row)
@@ -160,6 +157,14 @@ def iter_rows(
             tally.refuse(path, line, error)
     if missing := names.keys() - met:
         raise UserError(f"{path}: no row has the field '{min(missing)}' that map names")
+
+
+def _records(path: str | Path, form: str | None, nan: Callable[[], None]) -> Numbered:
+    if form == "text":
+        texts = ({"prompt": "", "completion": one.text} for one in iter_documents(path))
+        yield from enumerate(texts, start=1)
+    else:
+        yield from iter_records(path, nan)
 
 
 def _renamed(record: Row, names: dict[str, str]) -> Row:

@@ -3,8 +3,10 @@
 A table's entry is a name, the bytes of a line and the words that name the fault. Evaluations read rows before a model.
 """
 
+import gc
 import json
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given, settings
@@ -175,6 +177,21 @@ def test_a_bom_at_the_start_crlf_and_blank_lines_are_understood(
     write("rows.jsonl", start + (chat(GOOD) + ending + ending) * 3)
     main(["data", "inspect", "rows.jsonl"])
     assert "3 rows in" in capsys.readouterr().out
+
+
+def test_a_file_is_closed_when_a_line_of_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and not when a collector of cycles comes by: on a share, an open file cannot be replaced."""
+    write("rows.jsonl", chat(GOOD), b"{", chat(GOOD))
+    opened: list[IO[bytes]] = []
+    plain = Path.open
+    monkeypatch.setattr(Path, "open", lambda *args: opened.append(plain(*args)) or opened[-1])
+    gc.disable()
+    try:
+        with pytest.raises(UserError, match=r"rows\.jsonl:2"):
+            list(iter_rows("rows.jsonl", "chat"))
+        assert [file.closed for file in opened] == [True]
+    finally:
+        gc.enable()
 
 
 @settings(max_examples=300)
