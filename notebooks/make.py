@@ -54,7 +54,8 @@ def execute(path: Path, folder: Path) -> list[tuple[str, str | None, str | None]
         done = subprocess.run(words, stderr=subprocess.PIPE, text=True, cwd=folder)
         if done.returncode:
             raise RuntimeError(f"{path.name} fails:\n{done.stderr}")
-        found: list[tuple[str, str | None, str | None]] = json.loads(kept.read_text().replace(str(Path.home()), "~"))
+        home, text = str(Path.home()), kept.read_text()
+        found: list[tuple[str, str | None, str | None]] = json.loads(text.replace(home, "~") if len(home) > 1 else text)
         return found
 
 

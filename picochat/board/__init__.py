@@ -1,1 +1,1 @@
-"""A local page over a folder of runs: folder.py reads it, talk.py lets checkpoints reply, app.py serves both."""
+"""A local page over a folder of runs: folder.py reads it, app.py serves it and lets checkpoints reply."""

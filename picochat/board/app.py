@@ -2,7 +2,7 @@
 
     /                     runs and reports; ?lane=bench_math_addition shows that lane's rates
     /runs                 the table of runs alone, which the page asks for again while it is open
-    /run/PATH, …/live     curves and sample replies; the part of it that moves
+    /run/PATH, /live/PATH curves and sample replies; the part of it that moves
     /report/PATH.html     a report page as it lies in the folder
     /talk, POST /reply    one or two checkpoints; a reply as lines of JSON, streamed
 
@@ -35,6 +35,7 @@ from picochat.files import sha256_file
 from picochat.model.engine import Decoding, load_model
 from picochat.packs.formats import read_rows
 from picochat.packs.rows import Row, prompt_text
+from picochat.strict_json import parse_json
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:"
 _LOADING = threading.Lock()  # two replies begin at once
@@ -53,7 +54,7 @@ class Board:
             Route("/", self.index),
             Route("/board.js", lambda _: FileResponse(script, media_type="text/javascript")),
             Route("/runs", lambda _: self._page("runs.html", runs=self.folder.scan()[0])),
-            Route("/run/{path:path}/live", lambda request: self.run(request, "live.html")),
+            Route("/live/{path:path}", lambda request: self.run(request, "live.html")),
             Route("/run/{path:path}", self.run),
             Route("/report/{path:path}", self.report),
             Route("/talk", lambda _: self._page("talk.html", checkpoints=self.folder.scan()[2])),
@@ -85,7 +86,7 @@ class Board:
         try:
             if request.headers.get("content-type") != "application/json":
                 raise ValueError("a JSON body is expected")
-            asked = json.loads(await request.body())
+            asked = parse_json(await request.body(), nul=True)
             prompt, temperature = str(asked["prompt"]), float(asked.get("temperature", 0))
             if asked["checkpoint"] not in checkpoints or not prompt.strip():
                 raise ValueError("name a checkpoint of the folder and a prompt")

@@ -5,7 +5,6 @@ runs/eval/a/eval_report.json + .html   ─► Found("runs/eval/a/eval_report.htm
 runs/capability/best_checkpoint/       ─► "runs/capability/best_checkpoint"
 """
 
-import json
 import os
 import time
 from contextlib import suppress
@@ -16,13 +15,13 @@ from typing import Any
 
 from picochat.errors import UserError
 from picochat.evidence.html_page import Curves, read_curves
-from picochat.strict_json import read_json_object
+from picochat.strict_json import parse_json, read_json_object, text_fault
 from picochat.strict_yaml import read_yaml
 
 KINDS = {"eval chat": "evaluation", "eval compare": "comparison", "eval sft-fit": "SFT fit", "study": "study"}
 _QUIET = 600.0  # seconds without a new row of its log after which a locked run counts as killed
 _SAMPLES = 24  # of the newest, that a run's page shows
-_UNREADABLE = (UserError, OSError, LookupError, TypeError, ValueError, AttributeError)
+_UNREADABLE = (UserError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Folder:
         reports: list[Found] = []
         checkpoints: list[str] = []
         for place, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and not text_fault(name))
             here, path = Path(place), Path(place).relative_to(self.base).as_posix()
             of_study = (here.parent / "run.json").is_file()
             if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
@@ -78,7 +77,7 @@ class Folder:
                         changed = (here / name).stat().st_mtime
                         running = ".lock" in files and time.time() - changed < _QUIET
                         runs.append(Run(path, *_log(here, changed), running, changed, of_study and not running))
-                    elif name.endswith(".json") and f"{name[:-5]}.html" in files:
+                    elif name.endswith(".json") and f"{name[:-5]}.html" in files and not text_fault(name):
                         changed = (here / name).stat().st_mtime
                         report = _report(here / name, f"{path}/{name[:-5]}.html", changed)
                         reports.append(replace(report, folded=of_study))
@@ -94,11 +93,11 @@ class Folder:
         """The newest sample replies of a run, newest first."""
         found, names = [], ("step", "category", "prompt", "reply", "expected")
         with suppress(OSError):
-            lines = (self.base / run / "samples.jsonl").read_text("utf-8", errors="replace").splitlines()
-            for line in lines[: -_SAMPLES - 1 : -1]:
-                with suppress(*_UNREADABLE, RecursionError):
-                    one = json.loads(line)
-                    found.append({name: str(one[name] or "") for name in names})
+            lines = (self.base / run / "samples.jsonl").read_text("utf-8", errors="replace").split("\n")
+            for line in [*filter(str.strip, lines)][: -_SAMPLES - 1 : -1]:
+                with suppress(*_UNREADABLE):
+                    one = parse_json(line, nul=True)
+                    found.append({name: "" if one[name] is None else str(one[name]) for name in names})
         return found
 
 
@@ -110,7 +109,7 @@ def _log(folder: Path, _changed: float) -> tuple[int, int | None, dict[str, floa
     steps = config.get("trainer", {}).get("max_steps")
     losses = {name: curve[-1][1] for name, curve in curves.items() if name in ("train/loss", "val/loss")}
     last = max((curve[-1][0] for curve in curves.values()), default=0)
-    return int(last), steps if isinstance(steps, int) else None, losses
+    return int(last), steps if isinstance(steps, int) and steps > 0 else None, losses
 
 
 @lru_cache(4096)

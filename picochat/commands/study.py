@@ -3,6 +3,7 @@
 import ast
 from argparse import Namespace
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,17 +51,19 @@ def run_study(args: Namespace) -> None:
     from picochat.study import Study, report_table
 
     command = args.study_command
-    if command == "report" and args.table:
-        if not args.evals or not args.out_dir or args.recommend:
-            raise UserError("--table needs --evals and --out-dir, and no --recommend: such a table says no shares")
+    if command == "report" and (args.table or args.evals):
+        if not (args.table and args.evals and args.out_dir) or args.recommend or args.file:
+            needs = "--table, --evals and --out-dir go together, without a study file"
+            raise UserError(f"{needs}, and without --recommend: such a table says no shares")
         _show(report_table(args.table, args.evals, Path(args.out_dir)), Path(args.out_dir))
         return
     more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}
-    if args.lanes and args.lanes != "all":
-        more["lanes"] = args.lanes.split(",")
+    if args.lanes:
+        more["lanes"] = None if args.lanes == "all" else args.lanes.split(",")
     study = Study.read(args.file, **more)
     if command in ("run", "report"):
-        _show(study.run() if command == "run" else study.report(args.recommend), study.folder)
+        say = partial(print, flush=True)  # into logs, too, when it happens
+        _show(study.run(say) if command == "run" else study.report(args.recommend), study.folder)
     elif command == "bundle":
         print(f"wrote {study.bundle()}")
     elif command == "plan":
@@ -86,7 +89,7 @@ def _plan(study: "Study") -> str:
     ]
     arms = len(set(study.design.signs))
     return terminal(
-        Text([f"{len(study.runs)} runs of {arms} arms, {study.optimizer_steps:,} optimizer steps in {study.folder}"]),
+        Text([f"{len(study.runs)} runs of {arms} arms, {study.optimizer_steps} in {study.folder}"]),
         Table(("lane", "rows", "of draws", "of tokens"), lanes),
         Table(
             ("eval lane", "problems", "standard error", "visible alone", f"visible among {len(study.cells)}"),

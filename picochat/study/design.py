@@ -16,6 +16,7 @@ Sources: Plackett and Burman (1946), Biometrika 33, 305-325; Box and Hunter (196
 and 449-458 (fractions of resolution V).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,6 +29,7 @@ from picochat.errors import UserError
 from picochat.evidence.runs import smallest_visible
 
 Array = NDArray[np.float64]
+CURVATURE = "curvature"  # centre - mean of the arms, by the name of its row
 _FOLDED = {8: 4, 16: 8, 24: 12, 32: 16}  # arms → lanes
 _PLACKETT_BURMAN = (1, 1, -1, 1, 1, 1, -1, -1, -1, 1, -1)
 # Resolution V: number of free columns → columns that are products of free ones.
@@ -41,6 +43,15 @@ class Design:
     lanes: tuple[str, ...]
     signs: tuple[tuple[int, ...], ...]  # a row a run, a column a lane: 1 in, -1 out, 0 half of its rows
     seeds: tuple[int, ...]  # runs of one number share the order of data and the initial weights
+
+    def __post_init__(self) -> None:
+        if twice := [name for name, times in Counter((*self.lanes, CURVATURE)).items() if times > 1]:
+            raise UserError(f"two lanes are named {twice[0]}; leave one out, or give it another name")
+
+    @property
+    def arms(self) -> list[str]:
+        """The arm of each run, as "+-0": in, out, half."""
+        return ["".join({1: "+", 0: "0", -1: "-"}[sign] for sign in own) for own in self.signs]
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import fdtrc, stdtr, stdtrit
 
 from picochat.errors import UserError
 from picochat.evidence import runs
 from picochat.evidence.clusters import Interval, cluster_sums
-from picochat.study.design import Array, contrasts, noise_columns
+from picochat.study.design import CURVATURE, Array, contrasts, model_columns, noise_columns
 
-CURVATURE = "curvature"  # the name of its row
 POINTS, NATS = "points", "nats a token"  # units: rows that pass, in per cent; nll of the reference reply
 SURE, EXPLORED = 0.05, 0.10  # family-wise error of declared effects; share of false discoveries among the others
 Sums = tuple[Array, Array]  # of an eval lane: scores by run and problem (R, G), rows of each problem (G,)
@@ -66,6 +65,7 @@ class Effects:
     noise: dict[str, runs.RunNoise]  # by eval lane, moderated over lanes
     # comparisons of two runs of one arm (A/A); those that a test at 5 % calls different by rows alone; by runs too
     same_arm: tuple[int, int, int]
+    beyond: tuple[str, ...] = ()  # eval lanes on which arms differ by more than lanes that add up, and noise, explain
 
 
 def estimate(
@@ -94,7 +94,8 @@ def estimate(
         for name, row in zip(names, weights, strict=True)
         for on, sums in scores.items()
     ]
-    return Effects(correct(cells), noise, _same_arm(np.asarray(signs), scores, noise))
+    beyond = () if interactions else _beyond(signs, scores, noise)
+    return Effects(correct(cells), noise, _same_arm(np.asarray(signs), scores, noise), beyond)
 
 
 def by_lane(results: Sequence[Iterable[Result]]) -> dict[str, dict[str, Sums]]:
@@ -111,8 +112,8 @@ def by_lane(results: Sequence[Iterable[Result]]) -> dict[str, dict[str, Sums]]:
                 tables[POINTS][lane][cluster, row][run] = 100 * score
             if nll is not None:
                 tables[NATS][lane][cluster, row][run] = nll
-    if unjudged and not tables[POINTS]:
-        raise UserError("the rules could judge no row in every run: there is nothing to report")
+    if not tables[POINTS]:
+        raise UserError("there is no row that the rules could judge in every run: nothing is to be reported")
     return {
         unit: {lane: _sums(lane, rows, len(results)) for lane, rows in table.items()} for unit, table in tables.items()
     }
@@ -159,3 +160,16 @@ def _same_arm(signs: Array, scores: Mapping[str, Sums], noise: Mapping[str, runs
         for on, sums in scores.items():
             alarms += [_effect("", on, weights, sums, known).p_value < SURE for known in (None, noise[on])]
     return len(pairs) * len(scores), int(alarms[0]), int(alarms[1])
+
+
+def _beyond(signs: ArrayLike, scores: Mapping[str, Sums], noise: Mapping[str, runs.RunNoise]) -> tuple[str, ...]:
+    """The eval lanes whose lack of fit is found: F test of pairs of lanes beside lanes, Holm over the eval lanes."""
+    added, paired = model_columns(signs, interactions=False), noise_columns(signs)
+    pairs = paired @ np.linalg.pinv(paired) - added @ np.linalg.pinv(added)
+    freedom, p_values = round(pairs.trace()), []
+    for on, (cells, sizes) in scores.items():
+        means, known = cells.sum(1) / sizes.sum(), freedom * max(noise[on].variance, noise[on].cell)
+        ratio = max(0.0, float(means @ pairs @ means)) / known if known else 0.0
+        p_values.append(float(fdtrc(max(freedom, 1), noise[on].freedom, ratio)))
+    p_values = runs.corrected(p_values, [True] * len(p_values))
+    return tuple(on for on, p_value in zip(scores, p_values, strict=True) if p_value <= SURE)

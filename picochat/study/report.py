@@ -13,8 +13,8 @@ from picochat.evidence.report import write_report
 from picochat.evidence.runs import smallest_visible
 from picochat.evidence.words import p_text
 from picochat.files import write_files
-from picochat.study.design import Design, Precision
-from picochat.study.effects import CURVATURE, NATS, POINTS, Effect, Effects, Sums, estimate
+from picochat.study.design import CURVATURE, Design, Precision
+from picochat.study.effects import NATS, POINTS, Effect, Effects, Sums, estimate
 
 _NAMED = 3  # exploratory effects that the sentence of an eval lane names
 _COLUMNS = ("lane", "on", "value", "low", "high", "error", "freedom", "p_value", "corrected", "declared", "found",
@@ -141,10 +141,10 @@ def _hint(cell: Effect, unit: str) -> str:
 
 
 def _precision(study: Measured, effects: Effects) -> Table:
-    rows = []
+    rows, tests = [], sum(cell.declared for cell in effects.cells) or 1
     for on, (_, sizes) in study.scores[POINTS].items():
         cells = [cell for cell in effects.cells if cell.on == on and cell.lane in study.design.lanes]
-        tests, plan, noise = len(study.declared) or 1, study.planned.get(on), effects.noise[on]
+        plan, noise = study.planned.get(on), effects.noise[on]
         error = max(cell.error for cell in cells)
         seen = max(smallest_visible(cell.error, cell.freedom, tests) for cell in cells)
         planned = (f"{plan.error:.1f}", f"{plan.holm:.1f}") if plan else ("–", "–")
@@ -167,6 +167,12 @@ def _noise(effects: Effects) -> list[str]:
         said.append(
             f"Curvature (half of every lane, less the mean of the arms) is found on {', '.join(bent)}: there lanes do "
             "not add up, and an effect is the mean over runs with and without the others."
+        )
+    if effects.beyond:
+        said.append(
+            f"Lack of fit is found on {', '.join(effects.beyond)}: arms differ by more than lanes that add up, and "
+            "equal runs, do. Either lanes act together in pairs, or runs without some lanes vary more than full and "
+            "centre ones, which show the noise; then intervals there are too narrow."
         )
     return said
 

@@ -33,14 +33,21 @@ def read_design(table: str | Path) -> tuple[list[str], Design]:
     """Names of runs, and which lanes they had; UserError names a line at fault."""
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as file:
-            head, *rows = filter(None, csv.reader(file))
-    except (OSError, ValueError) as error:
+            reader = csv.reader(file, skipinitialspace=True)
+            (_, (_, *lanes)), *rows = [(reader.line_num, row) for row in reader if row]
+        if not (lanes and rows):
+            raise ValueError("it names no lane, or no run")
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{table}: is no table of runs ({error}); its first line is run,LANE,LANE,…") from error
-    for line, (name, *cells) in enumerate(rows, start=2):
-        if len(cells) != len(head) - 1 or not _SIGNS.keys() >= {*cells}:
+    found = dict[str, tuple[int, ...]]()
+    for line, (name, *cells) in rows:
+        known = [cell.removesuffix(".0") for cell in cells]  # pandas writes 1.0 beside 0.5
+        if len(known) != len(lanes) or not _SIGNS.keys() >= {*known}:
             raise UserError(f"{table}:{line}: each lane of {name} is 1 (in), 0 or -1 (out), or 0.5 (half)")
-    signs = tuple(tuple(_SIGNS[cell] for cell in cells) for _, *cells in rows)
-    return [row[0] for row in rows], Design(tuple(head[1:]), signs, tuple(range(len(rows))))
+        if not name or name in found:
+            raise UserError(f"{table}:{line}: each run needs a name of its own, the folder of its results")
+        found[name] = tuple(_SIGNS[cell] for cell in known)
+    return list(found), Design(tuple(lanes), tuple(found.values()), tuple(range(len(found))))
 
 
 def read_results(folder: Path, lane: Callable[[Prediction], str] | None = None) -> Iterator[Result]:
@@ -68,9 +75,9 @@ def _lm_eval(file: Path, task: str) -> Iterator[Result]:
             kept = kept or record.get("filter", "none")
             if record.get("filter", "none") == kept:
                 row = str(record["doc_id"])
-                yield Result(task, str(record.get("doc_hash", row)), row, float(record[record["metrics"][0]]))
+                yield Result(task, str(record.get("doc_hash", row)), row, _share(record[record["metrics"][0]]))
         except (AttributeError, LookupError, TypeError, ValueError):
-            raise UserError(f"{file}:{line}: is no sample of lm-eval with a metric that is a number") from None
+            raise UserError(f"{file}:{line}: is no sample of lm-eval with a first metric from 0 to 1") from None
 
 
 def _inspect(file: Path) -> Iterator[Result]:
@@ -86,6 +93,14 @@ def _inspect(file: Path) -> Iterator[Result]:
         for one in samples:
             value = next(iter(one["scores"].values()))["value"]
             row = f"{one['id']}/{one.get('epoch', 1)}"
-            yield Result(task, str(one["id"]), row, float(_GRADES.get(value, value)))
-    except (AttributeError, KeyError, NotImplementedError, StopIteration, TypeError, ValueError, zipfile.BadZipFile):
-        raise UserError(f"{file}: is no log of inspect with scores; `inspect log convert --to json` may help") from None
+            yield Result(task, str(one["id"]), row, _share(_GRADES.get(value, value)))
+    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError, zipfile.BadZipFile):
+        remedy = "`inspect log convert --to json` may help"
+        raise UserError(f"{file}: is no log of inspect with scores from 0 to 1; {remedy}") from None
+
+
+def _share(score: Any) -> float:
+    """A score that is one, and is reported in per cent: a perplexity is none, nor is a grade of 7."""
+    if not 0 <= (share := float(score)) <= 1:
+        raise ValueError
+    return share

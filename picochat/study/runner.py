@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, as_completed
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,8 @@ from picochat.errors import UserError
 from picochat.files import locked_folder, sha256_file, sha256_text, write_json
 from picochat.signals import PARENT
 from picochat.strict_json import read_json_object
-from picochat.study.arms import Run
+from picochat.study.arms import FLAGS, Run, flags_of
 
-_FLAGS = {  # command → its flags for the run's folder, the starting checkpoint, and the one to resume from
-    "train": ("--out-dir", "--checkpoint", "--resume-from"),
-    "fit": ("--trainer.default_root_dir", "--model.checkpoint", "--ckpt_path"),
-}
 _COUNT = ("eval/predictions.jsonl", "eval/eval_report.json")
 _CHILDREN: set["subprocess.Popen[bytes]"] = set()
 _STOPPING = threading.Event()
@@ -78,9 +75,9 @@ def execute(run: Run, folder: Path, plan: str, threads: int, wait: bool, cwd: Pa
         checkpoint = run.start
         for number, words in enumerate(run.stages):
             place, ended = folder / str(number), folder / f"{number}.ended"
-            if not ended.exists():
-                out, start, resume = _FLAGS[words[0]]
-                needs = number or (words[1] == "sft" and not any(word.startswith(start) for word in words))
+            if not ended.exists() or not (place / "last_checkpoint").exists():
+                out, start, resume, *_ = FLAGS[words[0]]
+                needs = number or (words[1] == "sft" and start not in flags_of(words))
                 with locked_folder(place, wait=True):
                     pass  # what a killed launcher left running ends within a second
                 more = [f"{out}={place}", f"{start}={checkpoint}"] if needs else [f"{out}={place}"]
@@ -129,7 +126,7 @@ def execute_all(
             more = (plan, threads, wait, Path.cwd())
             futures = {executor.submit(execute, runs[one], one.resolve(), *more): one for one in left}
             for number, future in enumerate(as_completed(futures), start=1):
-                folder = futures[future]
+                folder, before = futures[future], len(failed)
                 try:
                     if not future.result():
                         claimed.append(folder)
@@ -138,7 +135,8 @@ def execute_all(
                 except Exception as error:  # an executor of somebody else's may raise anything
                     failed.append(f"{folder}: {error}")
                 minutes = (time.monotonic() - began) / number * (len(left) - number) / 60
-                say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}; about {minutes:.0f} min left")
+                ended = " failed" if len(failed) > before else ""
+                say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}{ended}; about {minutes:.0f} min left")
             left = claimed
     except BaseException:  # Ctrl-C, SIGTERM: what runs saves its state and ends
         _STOPPING.set()
@@ -162,6 +160,8 @@ def _call(words: list[str], folder: Path, threads: int, cwd: Path) -> None:
         child = subprocess.Popen(command, cwd=cwd, env={**os.environ, **cores}, **options)
         _CHILDREN.add(child)
         try:
+            if _STOPPING.is_set():  # meanwhile
+                child.terminate()
             status = child.wait()
         finally:
             _CHILDREN.discard(child)
@@ -170,21 +170,29 @@ def _call(words: list[str], folder: Path, threads: int, cwd: Path) -> None:
         raise UserError(f"picochat {' '.join(words[:2])} ended with status {status}: {''.join(said)}")
 
 
-def _content(word: str) -> str:
-    """A word with the hash of what is in the file or folder that it names, as in "add=0.5:rows.jsonl"."""
-    for start in (0, *(match.end() for match in re.finditer("[=:]", word))):
-        path = Path(word[start:])
-        if word[start:].strip("./") and path.exists():
-            files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")]) if path.is_dir() else [path]
-            return word[:start] + " ".join(_hash(file, file.stat().st_mtime_ns) for file in files)
+def _content(word: str, within: tuple[Path, ...] = ()) -> str:
+    """A word with the hash of what is in the file or model folder that it names, as in "add=0.5:rows.jsonl".
+
+    `within` are configs that hold the word, in which paths may begin beside the config.
+    """
+    starts = (0, *(match.end() for match in re.finditer("[=:]", word)))
+    folders = (Path(), *(config.parent for config in within[-1:]))
+    for start, path in ((start, folder / word[start:]) for start in starts for folder in folders):
+        with suppress(OSError):  # too long for a name
+            weights = [*path.glob("*.safetensors")]  # other folders may be where the run itself will write
+            files = sorted([*weights, *path.glob("*.json")]) if weights else [path] if path.is_file() else []
+            if files and path not in within and word[start:].strip("./"):
+                return word[:start] + " ".join(_hash(file, file.stat().st_mtime_ns, within) for file in files)
     return word
 
 
 @cache
-def _hash(file: Path, changed: int) -> str:
+def _hash(file: Path, changed: int, within: tuple[Path, ...]) -> str:
+    """Of a config: its text, with the hash of each file that it names, but for those that are being read already."""
     if file.suffix not in (".yaml", ".yml"):
         return sha256_file(file)
-    return "".join(map(_content, re.split(r"([\s'\"\[\]{},]+)", file.read_text("utf-8"))))  # files that it names
+    words = re.split(r"([\s'\"\[\]{},]+)", file.read_text("utf-8", "replace"))
+    return "".join(_content(word, (*within, file)) for word in words)
 
 
 @cache

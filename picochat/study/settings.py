@@ -12,6 +12,7 @@ from picochat.errors import UserError
 from picochat.strict_yaml import check_value, read_yaml
 
 Budget = Literal["placebo", "rows", "pro_rata"]
+_OF_DESIGNS = ("chat_input", "steps", "interactions", "centre", "full", "budget", "declared", "train")
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,14 @@ class Settings:
         table = {} if file is None else read_yaml(Path(file))
         if not isinstance(table, dict):
             raise UserError(f"{file}: is not a study; write settings into it, such as `profile: capability`")
-        table = {"out_dir": file and f"runs/study/{Path(file).stem}", **table, **more}
+        given, place = {**table, **more}, str(file or "study")
+        lines = isinstance(given.get("arms"), dict)
+        idle = dict.fromkeys(_OF_DESIGNS, "arms of command lines") if lines else {"seeds": "lanes that are in and out"}
+        idle |= {"chat_input": "the rows of a profile"} if given.get("profile") else {}
+        if name := next((name for name in idle if given.get(name) is not None), None):
+            raise UserError(f"{place}.{name}: has no effect on {idle[name]}; leave it out")
         try:
-            check_value(table, Settings, str(file or "study"))
+            check_value(given, Settings, place)
         except ValueError as error:
             raise UserError(str(error)) from None
-        return cls(**table)
+        return cls(**{"out_dir": file and f"runs/study/{Path(file).stem}", **given})

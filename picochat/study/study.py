@@ -1,6 +1,7 @@
 """A study: its plan, its runs, its report. In: `Settings`. Out: files in its folder. Next: commands.study.
 
-plan.json     what is fixed before the first run, lanes/ the rows by lane, pack/ those of a profile
+plan.json     what is fixed before the first run
+pack/, lanes/ rows of the profile, and by lane: a folder for each that was asked for, so that no run loses its own
 runs/         a folder a run (runner)
 study.html    .md, .json, effects.csv: the report, the same to the byte however often it was interrupted
 """
@@ -21,15 +22,17 @@ import yaml
 
 from picochat.blocks import Block, Report
 from picochat.errors import UserError
-from picochat.files import sha256_file, sha256_text, write_files, write_json
+from picochat.files import atomic_file, sha256_file, sha256_text, write_files, write_json
+from picochat.packs.contamination import Overlap
 from picochat.packs.dataset_pack import load_dataset_pack
-from picochat.packs.formats import iter_rows
+from picochat.packs.documents import corpus_files
+from picochat.packs.formats import iter_rows, read_rows
 from picochat.packs.mixture import build_task_pack
 from picochat.packs.profiles import load_profile
 from picochat.packs.rows import cluster_of
 from picochat.plugins import load_named
 from picochat.strict_json import read_json_object
-from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs, training
+from picochat.study.arms import LaneRows, Run, all_lanes, flags_of, lane_files, lane_of, make_runs, training
 from picochat.study.design import Design, Precision, make_design, precision
 from picochat.study.effects import POINTS, Sums, by_lane
 from picochat.study.recommend import mean_blocks, proposal_blocks, propose
@@ -43,6 +46,7 @@ _QUESTIONS = {
     "rows": "A run without a lane is shorter, and has as many rows of the others: what does adding it do?",
     "pro_rata": "A lane that is out leaves its share to the others: what does it do that they would not?",
 }
+_STEPS = ("--steps", "--max-steps", "--trainer.max-steps")
 _IDLE = ("out_dir", "slots", "executor", "executor_args")  # settings that change no result
 
 
@@ -64,19 +68,21 @@ class Study(Settings):
             return Path(self.chat_input or ""), Path(self.eval_input)
         mixture = load_profile(self.profile if Path(self.profile).is_file() else self.profile.removesuffix(".yaml"))
         sizes: Any = {"sft_rows": self.sft_rows, "eval_rows": self.eval_rows}
-        places: Any = {"out_dir": self.folder / "pack", "promote": False, "force": True}
 
-        def make() -> list[str]:
+        def make(folder: Path) -> list[str]:
+            places: Any = {"out_dir": folder, "promote": False, "force": True}
             made = build_task_pack(self.dataset_pack, profile=mixture, **sizes, **places)
             return [made.chat_path.name, made.eval_path.name]
 
-        chat, evaluation = _kept(places["out_dir"] / "made.json", [sizes, mixture.described()], make)
-        return places["out_dir"] / chat, Path(self.eval_input or places["out_dir"] / evaluation)
+        (chat, evaluation), folder = _kept(self.folder / "pack", [sizes, mixture.described()], make)
+        return folder / chat, Path(self.eval_input or folder / evaluation)
 
     @cached_property
     def design(self) -> Design:
         """Which run has which lane; an arm of command lines is a lane that only its own runs have."""
         if isinstance(self.arms, dict):
+            if len(self.arms) < 2:
+                raise UserError("arms: name two or more, the first of which the others are compared with")
             own = [tuple(1 if one == arm else -1 for one in list(self.arms)[1:]) for arm in self.arms]
             signs = tuple(signs for signs in own for _ in range(self.seeds))
             return Design(tuple(self.arms)[1:], signs, tuple(range(self.seeds)) * len(own))
@@ -86,30 +92,47 @@ class Study(Settings):
             arms=self.arms, interactions=self.interactions, centre=centre, full=self.full,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def lane_rows(self) -> dict[str, LaneRows]:
-        """What there is of each lane, in files of the folder `lanes`; empty where arms are command lines."""
+        """What there is of each lane; nothing where arms are command lines."""
+        return self._lanes[0]
+
+    @cached_property
+    def _lanes(self) -> tuple[dict[str, LaneRows], Path]:
+        """The same, and the folder of their files."""
         if isinstance(self.arms, dict):
-            return {}
+            return {}, self.folder
         corpus, tokenizer = load_dataset_pack(self.dataset_pack).corpus_path, Path(self.checkpoint) / "tokenizer.json"
         if corpus is None:
             raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
-        files, lanes, folder = (self.files[0], corpus, tokenizer), self.design.lanes, self.folder / "lanes"
-        key = [[sha256_file(file) for file in files], lanes]
-        made = _kept(folder / "made.json", key, lambda: lane_files(*files, lanes, folder))
-        return {lane: LaneRows(*values) for lane, values in made.items()}
+        (chat, asked), lanes = self.files, self.design.lanes
+
+        def make(folder: Path) -> dict[str, LaneRows]:
+            overlap = Overlap(asked, iter_rows(asked, "eval"))
+            for line, row in iter_rows(chat, "chat"):
+                overlap.meet(f"{chat}:{line}", row)
+            if (met := overlap.said()) and "--allow-overlap" not in self.evaluate:  # as every evaluation would say
+                raise UserError(f"{met}; take them out, or set `evaluate: --allow-overlap`")
+            return lane_files(chat, corpus, tokenizer, lanes, folder)
+
+        key = [[sha256_file(file) for file in (chat, asked, *corpus_files(corpus), tokenizer)], lanes]
+        made, folder = _kept(self.folder / "lanes", key, make)
+        return {lane: LaneRows(*values) for lane, values in made.items()}, folder
 
     @cached_property
     def runs(self) -> dict[Path, Run]:
         """Every run by its folder."""
-        found = make_runs(self, self.design, self.lane_rows, self.folder / "lanes", self.files[1])
-        return {self.folder / "runs" / run_key(run): run for run in found}
+        found = dict[Path, Run]()
+        for run in make_runs(self, self.design, *self._lanes, self.files[1]):
+            if (first := found.setdefault(self.folder / "runs" / run_key(run), run)) is not run:
+                raise UserError(f"arms: {first.name} and {run.name} are the same lines of the same files")
+        return found
 
     @cached_property
     def eval_lanes(self) -> dict[str, int]:
         """The problems of each eval lane."""
         problems = defaultdict[str, set[str]](set)
-        for _, row in iter_rows(self.files[1], "eval"):
+        for row in read_rows(self.files[1], "eval"):
             problems[self._eval_lane(row)].add(cluster_of(row))
         return {lane: len(own) for lane, own in problems.items()}
 
@@ -154,7 +177,10 @@ class Study(Settings):
         write_json(self.folder / "plan.json", self.plan)
         executor: Executor = ThreadPoolExecutor(self.slots)
         if self.executor:
-            executor = load_named(self.executor, "picochat.executors", "executor")(**self.executor_args)
+            try:
+                executor = load_named(self.executor, "picochat.executors", "executor")(**self.executor_args)
+            except TypeError as error:
+                raise UserError(f"executor_args do not fit {self.executor}: {error}") from error
         with executor:
             execute_all(self.runs, executor, self._plan_hash, self._threads, say)
         return self.report()
@@ -169,12 +195,7 @@ class Study(Settings):
         With `recommend` propose the next mixture, too, and write the study that tests it to next.yaml; of arms of
         command lines, say how they compare in the mean of the eval lanes.
         """
-        if waiting := [folder for folder in self.runs if not is_finished(folder)]:
-            others = sum(is_finished(one) for one in (self.folder / "runs").glob("*") if one not in self.runs)
-            known = f" ({others} finished ones are of other settings, files or picochat code)" if others else ""
-            raise UserError(
-                f"{len(waiting)} of {len(self.runs)} runs are not finished{known}; `picochat study run` goes on"
-            )
+        self._check_finished()
         measured = Measured(
             f"Study {self.folder.name}",
             self.design,
@@ -190,12 +211,21 @@ class Study(Settings):
 
     def bundle(self) -> Path:
         """Plan, replies, verdicts and report in one file, without weights."""
-        target = self.folder.with_suffix(".tar.gz")
-        with tarfile.open(target, "w:gz") as archive:
-            for form in ("*.*", "runs/*/*.json", "runs/*/eval/*"):
-                for file in sorted(self.folder.glob(form)):
-                    archive.add(file, file.relative_to(self.folder.parent))
+        self._check_finished()
+        target = self.folder.with_name(f"{self.folder.name}.tar.gz")
+        places = [(self.folder, "*.*"), *((run, form) for run in self.runs for form in ("*.json", "eval/*"))]
+        with atomic_file(target, "wb") as packed, tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            for file in (file for folder, form in places for file in sorted(folder.glob(form))):
+                archive.add(file, file.relative_to(self.folder.parent))
         return target
+
+    def _check_finished(self) -> None:
+        if waiting := [folder for folder in self.runs if not is_finished(folder)]:
+            others = sum(is_finished(one) for one in (self.folder / "runs").glob("*") if one not in self.runs)
+            known = f" ({others} finished ones are of other settings, files or picochat code)" if others else ""
+            raise UserError(
+                f"{len(waiting)} of {len(self.runs)} runs are not finished{known}; `picochat study run` goes on"
+            )
 
     def _next(self, scores: Mapping[str, Sums]) -> list[Block]:
         """What to train next, or which of the arms is better."""
@@ -205,7 +235,7 @@ class Study(Settings):
         shares = {lane: self.lane_rows[lane].share for lane in lanes}
         found, file = propose(shares, signs, scores, interactions=self.interactions), self.folder / "next.yaml"
         if found.gain:
-            plain, rows = replace(self, budget="pro_rata"), (self.lane_rows, self.folder / "lanes")
+            plain = replace(self, budget="pro_rata")
             proposed = {lane: 2 * found.shares[lane] / shares[lane] - 1 for lane in lanes}
             arms = {"present": dict.fromkeys(lanes, 1.0), "proposed": proposed}
             kept = ("checkpoint", "evaluate", "sigma", "slots", "executor", "executor_args")
@@ -216,7 +246,7 @@ class Study(Settings):
                 "lanes": list(lanes),
                 "seeds": found.seeds,
                 "seed": self.seed + max(self.design.seeds) + 1,  # no run of this study had it
-                "arms": {name: [shlex.join(training(plain, on, *rows))] for name, on in arms.items()},
+                "arms": {name: [shlex.join(training(plain, on, *self._lanes))] for name, on in arms.items()},
             }
             write_files({file: yaml.safe_dump(test, sort_keys=False, width=120)})
         return proposal_blocks(shares, found, len(scores), str(file))
@@ -231,36 +261,39 @@ class Study(Settings):
         return sha256_text(json.dumps(self.plan))
 
     def _eval_lane(self, tags: Any) -> str:
-        return lane_of(tags, self.lanes or self.design.lanes) or tags.get("category") or "untagged"
+        lanes = self.lanes or ([] if isinstance(self.arms, dict) else self.design.lanes)
+        return lane_of(tags, lanes) or tags.get("category") or "untagged"
 
     def _facts(self) -> list[str]:
         plans = [read_json_object(folder / "run.json")["plan"] for folder in self.runs]
-        later, steps = sum(plan != self._plan_hash for plan in plans), self.optimizer_steps
+        later = sum(plan != self._plan_hash for plan in plans)
         older = f"The plan (sha256 {self._plan_hash[:12]}) is older than the first checkpoint: every run names it"
         changed = f"{later} of {len(plans)} runs began under another plan than this one (sha256 {self._plan_hash[:12]})"
         first = f"{older}." if not later else f"{changed}: what is declared was not declared before them."
-        cost = f"Cost: {len(plans)} runs, {steps:,} optimizer steps, {sum(self.eval_lanes.values()):,} problems each."
+        cost = f"Cost: {len(plans)} runs, {self.optimizer_steps}, {sum(self.eval_lanes.values()):,} problems each."
         return [first, cost, *([] if isinstance(self.arms, dict) else [_QUESTIONS[self.budget]])]
 
     @property
-    def optimizer_steps(self) -> int:
-        """Of all runs together."""
-        words = [word for run in self.runs.values() for stage in run.stages for word in stage]
-        flags = [word.split("=") for word in " ".join(words).replace("--steps ", "--steps=").split()]
-        return sum(int(flag[1]) for flag in flags if flag[0] in ("--steps", "--max-steps", "--trainer.max_steps"))
+    def optimizer_steps(self) -> str:
+        """ "720 optimizer steps" of all runs together, unless a line leaves them to a config or counts epochs."""
+        lines = [flags_of(stage) for run in self.runs.values() for stage in run.stages]
+        steps = [next((line[flag] for flag in _STEPS if flag in line), "") for line in lines]
+        known = all(map(str.isdecimal, steps))
+        return f"{sum(map(int, steps)):,} optimizer steps" if known else "optimizer steps as their configs say"
 
 
 def report_table(table: str | Path, evals: str | Path, folder: Path) -> Report:
     """The report of runs that were trained elsewhere: a table of their lanes, and a folder of their results."""
-    names, design = read_design(table)
-    scores = by_lane([read_results(Path(evals) / name) for name in names])
+    runs, design = read_design(table)
+    scores = by_lane([read_results(Path(evals) / run) for run in runs])
+    names = [f"{run} {arm}" for run, arm in zip(runs, design.arms, strict=True)]
     facts = ["These runs were trained elsewhere: whether anything was declared before them is not known here."]
     return write_study(folder, Measured(f"Study {Path(table).stem}", design, names, scores, facts=facts))
 
 
-def _kept(file: Path, key: Any, make: Callable[[], Any]) -> Any:
-    """What `make` gave for this key before, else now; JSON values."""
-    hashed = sha256_text(json.dumps(key))
-    if not file.exists() or read_json_object(file)["key"] != hashed:
-        write_json(file, {"key": hashed, "value": make()})
-    return read_json_object(file)["value"]
+def _kept(folder: Path, key: Any, make: Callable[[Path], Any]) -> tuple[Any, Path]:
+    """What `make` gave for this key before, else now, as JSON values, and the folder that it filled."""
+    place = folder / sha256_text(json.dumps(key))[:12]
+    if not (file := place / "made.json").exists():
+        write_json(file, {"value": make(place)})
+    return read_json_object(file)["value"], place

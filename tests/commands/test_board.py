@@ -34,8 +34,13 @@ def runs(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in (("bad.json", "{"), ("list.json", "[]"), ("other.json", '{"kind": "eval chat", "overall": 3}')):
         (root / name).write_text(text)
         (root / name).with_suffix(".html").write_text("<script>alert(1)</script>")
-    (root / "broken").mkdir()
-    (root / "broken/metrics.csv").write_text("no,steps\n1,2\n")
+    for name, text in (("broken", "no,steps\n1,2\n"), ("endless", "step,train/loss\ninf,1\n"), ("\udcff", "step\n")):
+        (root / name).mkdir()
+        (root / name / "metrics.csv").write_text(text)
+    (root / "live").mkdir()  # a run without an end, whose name is no part of an address
+    (root / "live/metrics.csv").write_text("step,train/loss\n5,1\n")
+    (root / "live/config.yaml").write_text("trainer: {max_steps: -1, max_epochs: 3}\n")
+    (root / "live/samples.jsonl").write_text(json.dumps({**sample, "step": 0, "reply": "a\u2028b"}, ensure_ascii=False))
     return root
 
 
@@ -68,7 +73,14 @@ def test_runs_reports_and_checkpoints_are_listed_and_broken_files_are_left_out(p
     assert "<td>2 of 4</td>" in page
     assert '<span class="now">running</span>' in page
     assert 'href="/report/runs/eval/base/eval_report.html"' in page
-    assert page.count('href="/report/') == page.count('href="/run/') == 1
+    assert page.count('href="/report/') == 1
+    assert page.count('href="/run/') == 2
+    assert "<td>5</td>" in page
+    for address in ("/run/runs/live", "/live/runs/live"):
+        status, run, _ = ask(port, address)
+        assert status == 200
+        assert "<p>step 0 · " in run
+        assert "a\u2028b" in run
     _, of_lane, _ = ask(port, "/?lane=bench_math_addition")
     assert '<th scope="col">bench_<wbr>math_<wbr>addition</th>' in of_lane
     _, talk, _ = ask(port, "/talk")
@@ -87,7 +99,9 @@ def test_other_hosts_and_forms_of_other_sites_are_refused(port: int) -> None:
     assert ask(port, "/", Host="evil.example")[0] == 400
     asked = {"checkpoint": "runs/sums/base", "prompt": "1 + 2?"}
     assert ask(port, "/reply", asked, **{"Content-Type": "text/plain"})[0] == 400
-    for wrong in ({"checkpoint": "/etc", "prompt": "x"}, {"checkpoint": "runs/sums/base", "prompt": " "}, [1], {}):
+    for prompt in (" ", "\ud800"):
+        assert ask(port, "/reply", {**asked, "prompt": prompt})[0] == 400
+    for wrong in ({**asked, "checkpoint": "/etc"}, [1], {}):
         assert ask(port, "/reply", wrong)[0] == 400
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from world import LANES, world
 
+from picochat.datamodules.tokenise import parse_inputs
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.formats import read_rows
-from picochat.study.arms import LaneRows, lane_files, make_runs
+from picochat.study.arms import LaneRows, lane_files, make_runs, training
 from picochat.study.design import Design
 from picochat.study.settings import Settings
 
@@ -50,11 +51,49 @@ def test_without_a_placebo_the_others_keep_their_proportions(budget: Any, steps:
     assert inputs((1, -1), budget=budget)[1][-2] == f"--steps={steps}"
 
 
+def test_where_every_row_is_a_row_of_its_own_a_shorter_run_lacks_as_many_steps_as_rows() -> None:
+    study = Settings(steps=1000, budget="rows", train="--packing separate")
+    assert training(study, {"a": 1, "b": -1}, FILES, Path("F"))[-1] == "--steps=700"
+
+
 @pytest.mark.parametrize("budget", ["rows", "pro_rata"])
 def test_a_run_without_rows_is_the_start_itself(budget: Any) -> None:
     lanes = {lane: FILES[lane] for lane in ("a", "b")}
     assert inputs((-1, -1), lanes, budget=budget) == ([], [])
     assert shares((-1, -1), lanes) == {"a": 0, "b": 0, "placebo-a": 0.625, "placebo-b": 0.375}
+
+
+def test_a_lane_of_any_name_has_a_file_that_its_input_can_name() -> None:
+    study, lane = Settings(), "math/algebra: easy"
+    line = training(study, {lane: 1, "データ": -1}, {lane: FILES["a"], "データ": FILES["b"]}, Path("F"))
+    named = [word.removeprefix("--input=") for word in line if word.startswith("--input=")]
+    assert [one.path.name for one in parse_inputs(named)] == [
+        "math-algebra--easy.jsonl", "データ.jsonl", "placebo-math-algebra--easy.jsonl", "placebo-データ.jsonl",
+    ]  # fmt: skip
+    assert [one.share for one in parse_inputs(named)] == [0.625, 0, 0, 0.375]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"train": "--steps 9"}, "train: the study fills in --steps"),
+        ({"train": "max_steps=9"}, "train: the study fills in --max-steps"),
+        ({"train": "--sampling category_sqrt"}, "train: the study fills in --sampling"),
+        ({"train": "--checkpoint other"}, "train: the study fills in --checkpoint"),
+        ({"train": "--map 'title=prompt"}, "train: .* is no command line: No closing quotation"),
+        ({"evaluate": "--input other.jsonl"}, "evaluate: the study fills in --input"),
+        ({"arms": {"a": ["train sft --seed=3"], "b": []}}, "arms.a: the study fills in --seed"),
+        ({"arms": {"a": ["fit --data.seed 3"], "b": []}}, "arms.a: the study fills in --data.seed"),
+        (
+            {"arms": {"a": ["fit", "fit --model.checkpoint c"], "b": []}},
+            "arms.a: the study fills in --model.checkpoint",
+        ),
+    ],
+)
+def test_a_flag_that_the_study_fills_in_is_refused_and_not_overridden(settings: dict[str, Any], said: str) -> None:
+    design = Design(("b",), ((-1,), (1,)), (0, 0))
+    with pytest.raises(UserError, match=said):
+        make_runs(Settings(seeds=1, **settings), design, FILES, Path("F"), Path("e"))
 
 
 def test_arms_of_command_lines_get_their_seeds_and_are_otherwise_left_as_they_are() -> None:
@@ -83,6 +122,14 @@ def test_a_placebo_has_row_for_row_as_many_tokens_of_corpus_text(tmp_path: Path)
         assert len(reader.render(row["messages"]).ids) == len(reader.render(other["messages"]).ids)
     corpus = " ".join(json.loads(line)["text"] for line in (folder / "corpus.jsonl").read_text().splitlines())
     assert all(turn["content"].strip() in corpus for other in placebo[:5] for turn in other["messages"])
-    with pytest.raises(UserError, match="has no rows of spelling"):
-        lane_files(folder / "chat.jsonl", folder / "corpus.jsonl", tokenizer, ["spelling"], tmp_path / "lanes")
+    for wrong, said in (
+        (["spelling"], "has no rows of spelling"),
+        (["first", "rest"], "two of the lanes would have the file rest.jsonl"),
+        (["a b", "a-b"], "two of the lanes would have the file a-b.jsonl"),
+    ):
+        with pytest.raises(UserError, match=said):
+            lane_files(folder / "chat.jsonl", folder / "corpus.jsonl", tokenizer, wrong, tmp_path / "lanes")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"empty\.txt holds no text, and the placebo is corpus text"):
+        lane_files(folder / "chat.jsonl", tmp_path / "empty.txt", tokenizer, lanes, tmp_path / "lanes")
     assert set(LANES) == {row["category"] for row in read_rows(folder / "chat.jsonl", "chat")}

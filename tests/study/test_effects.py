@@ -143,6 +143,15 @@ def test_what_two_lanes_do_together_falls_on_no_lane_and_resolution_five_finds_i
         assert {lane: value for lane, value in found.items() if "×" in lane} == pytest.approx(pairs, abs=1e-9)
 
 
+@pytest.mark.parametrize("together", [0, 4])
+def test_what_two_lanes_do_together_is_found_as_lack_of_fit(together: float) -> None:
+    signs, random, alarms = np.array(make_design(["l0", "l1", "l2"]).signs), np.random.default_rng(0), 0
+    for _ in range(100):
+        scores = 50 + 9 * signs[:, 0] + together * signs[:, 1] * signs[:, 2] + random.normal(0, 1, len(signs))
+        alarms += study_of(scores, signs).beyond == ("x",)
+    assert alarms >= 90 if together else alarms <= 10
+
+
 def test_runs_of_one_arm_that_differ_in_every_problem_are_alarms_by_rows_alone_only() -> None:
     signs = np.array(make_design(["l0", "l1", "l2", "l3"], centre=0, full=3).signs)
     random = np.random.default_rng(0)

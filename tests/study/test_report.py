@@ -9,8 +9,9 @@ import pytest
 
 from picochat.blocks import Matrix, Text, terminal
 from picochat.evidence.html_page import page
+from picochat.evidence.runs import smallest_visible
 from picochat.study.design import make_design, precision
-from picochat.study.effects import NATS, POINTS
+from picochat.study.effects import NATS, POINTS, estimate
 from picochat.study.report import Measured, study_report
 
 DESIGN = make_design(["spaced", "reverse"])
@@ -85,6 +86,26 @@ def test_what_was_planned_stands_beside_what_came() -> None:
     line = next(line for line in terminal(*report.blocks).splitlines() if re.match("reverse +50 +50 ", line))
     assert line.split()[5] == f"{planned['reverse'].error:.1f}"
     assert data["planned"]["reverse"]["freedom"] == planned["reverse"].freedom
+    # where nobody declared anything, a lane's effect on itself is: here two of them
+    own = estimate(DESIGN.lanes, DESIGN.signs, measured().scores[POINTS])
+    seen = max(
+        smallest_visible(c.error, c.freedom, 2) for c in own.cells if c.on == "reverse" and c.lane != "curvature"
+    )
+    report, _, _ = study_report(measured(declared=[]))
+    line = next(line for line in terminal(*report.blocks).splitlines() if re.match("reverse +50 +50 ", line))
+    assert line.endswith(f"→ {seen:.1f}")
+
+
+def test_where_lanes_do_not_add_up_the_report_says_so() -> None:
+    signs, random = np.array(DESIGN.signs), np.random.default_rng(1)
+    means = 50 + 5 * signs.prod(1) + 10 * (signs == 0).all(1) + random.normal(0, 0.4, len(signs))
+    said = sentences(Measured("s", DESIGN, ["x"] * 12, {POINTS: {"bent": (np.tile(means[:, None], 50), np.ones(50))}}))
+    for found in (
+        "Curvature (half of every lane, less the mean of the arms) is found on bent:",
+        "Lack of fit is found on bent:",
+    ):
+        assert any(line.startswith(found) for line in said)
+    assert not [line for line in sentences(measured()) if line.startswith(("Curvature", "Lack"))]
 
 
 def test_all_effects_are_in_the_table_for_programs() -> None:

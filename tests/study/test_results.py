@@ -13,6 +13,8 @@ from picochat.files import sha256_text
 from picochat.study.effects import NATS, POINTS, Result, by_lane
 from picochat.study.results import read_design, read_results
 
+LM = "samples_x_2026-01-02T0.jsonl"
+LOG = {"eval": {"task": "t"}, "samples": [{"id": 1, "scores": {"grade": {"value": 7}}}]}
 TABLE = "run,add,spell\nr0,1,1\nr1,1,0\nr2,0,1\nr3,0,0\n\nr4,1,1\n"
 
 
@@ -58,7 +60,7 @@ def test_a_row_that_the_rules_could_not_judge_in_some_run_has_no_points_but_its_
     points, nats = found[POINTS]["who"][0], found[NATS]["who"][0]
     assert points.tolist() == [[100, 0], [100, 0]]
     assert nats.tolist() == [[2, 2, 2], [2, 2, 2]]
-    with pytest.raises(UserError, match="could judge no row"):
+    with pytest.raises(UserError, match="no row that the rules could judge"):
         by_lane([[Result("who", "k", "0", None)]])
 
 
@@ -88,7 +90,7 @@ def test_a_table_of_runs_and_their_samples_give_the_report(tmp_path: Path, capsy
     cells = json.loads((tmp_path / "out/study.json").read_text())["effects"]["points"]
     # Full runs are one arm of 87.5: (87.5 + 50) / 2 - (25 + 0) / 2, and (87.5 + 25) / 2 - (50 + 0) / 2
     assert {cell["lane"]: cell["value"] for cell in cells} == pytest.approx({"add": 56.25, "spell": 31.25})
-    assert (tmp_path / "out/study.html").is_file()
+    assert "| r1 +- | 1 |" in (tmp_path / "out/study.md").read_text().replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -96,10 +98,19 @@ def test_a_table_of_runs_and_their_samples_give_the_report(tmp_path: Path, capsy
     [
         ("run,a\nr0,2\n", {}, r"design.csv:2: each lane of r0 is 1 \(in\)"),
         ("run,a\nr0,1,1\n", {}, "design.csv:2"),
+        ("run,a\n\nr0, 1.0\nr1,\n", {}, "design.csv:4: each lane of r1"),
+        ("run,a\nr0,1\nr0,0\n", {}, "design.csv:3: each run needs a name of its own"),
+        ("run,a,a\nr0,1,1\n", {}, "two lanes are named a"),
+        ("run,curvature\nr0,1\n", {}, "two lanes are named curvature"),
+        ("run\nr0\n", {}, "it names no lane"),
+        ("run,a\n", {}, "or no run"),
+        (f"run,a\nr0,{'1' * 2_000_000}\n", {}, "design.csv: is no table of runs"),
         ("", {}, "design.csv: is no table of runs"),
         ("run,a\nr0,1\n", {}, "r0 holds no predictions.jsonl, no samples"),
-        ("run,a\nr0,1\n", {"samples_x_2026-01-02T0.jsonl": '{"doc_id": 1, "acc": "high"}'}, ":1: is no sample of lm-"),
+        ("run,a\nr0,1\n", {LM: '{"doc_id": 1, "acc": "high"}'}, ":1: is no sample of lm-"),
+        ("run,a\nr0,1\n", {LM: '{"doc_id": 1, "metrics": ["ppl"], "ppl": 12.5}'}, ":1: is no sample of lm-eval with"),
         ("run,a\nr0,1\n", {"log.json": '{"eval": {}}'}, "log.json: is no log of inspect"),
+        ("run,a\nr0,1\n", {"log.json": json.dumps(LOG)}, "log.json: is no log of inspect with scores from 0 to 1"),
         ("run,a\nr0,1\n", {"log.eval": "no zip"}, "log.eval: is no log of inspect"),
     ],
 )

@@ -4,16 +4,20 @@ import csv
 import json
 import re
 import shutil
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
+from small_rows import write_jsonl
 from world import world
 
 from picochat.cli import main
 from picochat.errors import UserError
 from picochat.files import locked_folder
+from picochat.packs.formats import read_rows
 from picochat.study import Study, runner
 from picochat.study.arms import Run
 
@@ -118,6 +122,7 @@ def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_cha
     shutil.rmtree(runs["both"] / "1")
     (runs["long"] / "done.json").unlink()
     shutil.rmtree(runs["long"] / "eval")
+    shutil.rmtree(runs["long"] / "0/last_checkpoint")  # somebody needed the disk
     shutil.rmtree(runs["short"])
     shutil.rmtree(study / "lanes", ignore_errors=True)
     main(["study", "run", "arms.yaml"])
@@ -130,21 +135,46 @@ def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_cha
     main(["study", "run", "arms.yaml"])
     assert written(study) == before
     main(["study", "bundle", "arms.yaml"])
-    assert Path("runs/study/arms.tar.gz").stat().st_size < 10**6
+    with tarfile.open("runs/study/arms.tar.gz") as packed:
+        names = {Path(name).name for name in packed.getnames()}
+    assert {"plan.json", "study.html", "effects.csv", "run.json", "predictions.jsonl"} <= names
+    assert not [name for name in names if name.endswith((".safetensors", ".ckpt"))]
 
 
 def test_a_run_is_named_after_its_flags_files_and_weights(folder: Path) -> None:
-    def folders() -> set[str]:
-        runner._hash.cache_clear()
-        return {path.name for path in Study.read("arms.yaml").runs}
+    Path("sub").mkdir()
+    Path("rows.jsonl").write_text("1")
+    Path("sub/mixture.yaml").write_text("file: beside.jsonl\n")
+    Path("sub/beside.jsonl").write_text("1")
+    Path("my.yaml").write_text("# picochat fit --config my.yaml\ndata: {a: rows.jsonl, b: sub/mixture.yaml, c: made}\n")
+    arms = {"short": ["train sft --input chat.jsonl --max-steps 2"], "own": ["fit --config my.yaml"]}
+    Path("arms.yaml").write_text(yaml.safe_dump({**COMMON, "arms": arms, "seeds": 2}, sort_keys=False))
 
-    first = folders()
-    assert folders() == first
-    Path("chat.jsonl").write_text(Path("chat.jsonl").read_text() + Path("chat.jsonl").read_text().splitlines()[0])
-    assert not folders() & first
-    second = folders()
-    shutil.copy("base/config.json", "base/other.json")
-    assert not folders() & second
+    def folders() -> list[str]:
+        runner._hash.cache_clear()
+        return [path.name for path in Study.read("arms.yaml").runs]
+
+    before = folders()
+    Path("made").mkdir()
+    Path("made/pack.json").write_text("{}")  # by a run
+    assert folders() == before
+    for file, moved in (
+        ("chat.jsonl", 2), ("rows.jsonl", 2), ("sub/beside.jsonl", 2), ("base/config.json", 4), ("eval.jsonl", 4),
+    ):  # fmt: skip
+        Path(file).write_text(Path(file).read_text() + " ")
+        assert len({*folders()} - {*before}) == moved, file
+        before = folders()
+    assert Study.read("arms.yaml").optimizer_steps == "optimizer steps as their configs say"
+
+
+def test_a_plan_with_other_settings_leaves_the_rows_of_a_study_that_is_running(folder: Path) -> None:
+    running, other = Study.read("lanes.yaml"), Study.read("lanes.yaml", lanes=["last"])
+    words = [word for run in running.runs.values() for word in run.stages[0] if word.startswith("--input=")]
+    files = {Path(word.rpartition(":")[2]) for word in words}
+    before = {file: file.read_bytes() for file in files}
+    assert len(before) == 5
+    assert {*other.runs} & {*running.runs} == set()
+    assert {file: file.read_bytes() for file in files} == before
 
 
 def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
@@ -153,9 +183,12 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
     arms = yaml.safe_load(Path("arms.yaml").read_text())
     arms["arms"] = {"good": arms["arms"]["short"], "bad": ["train sft --input gone.jsonl --steps 1"]}
     Path("bad.yaml").write_text(yaml.safe_dump(arms, sort_keys=False))
-    said = refusal(capsys, "run", "bad.yaml")
-    assert "2 of 4 runs failed" in said
-    assert "gone.jsonl does not exist" in said
+    with pytest.raises(SystemExit):
+        main(["study", "run", "bad.yaml"])
+    printed = capsys.readouterr()
+    assert re.findall(r"of 4: (\w+) \w+( failed)?;", printed.out) == [*[("good", "")] * 2, *[("bad", " failed")] * 2]
+    assert "2 of 4 runs failed" in printed.err
+    assert "gone.jsonl does not exist" in printed.err
     main(["study", "status", "bad.yaml"])
     assert "2 finished, 2 waiting of 4 runs" in capsys.readouterr().out
 
@@ -168,6 +201,13 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
         ({"budget": "free"}, "study.yaml.budget: is 'free'; use placebo"),
         ({"declared": [["a", 1]]}, r"study.yaml.declared\[0\]\[1\]: is 1; use text"),
         ({"slots": 0}, "study: slots is 0; use a number from 1"),
+        ({"arms": {8: ["fit"], 16: ["fit"]}}, "study.yaml.arms: is 8; use text"),
+        (
+            {"arms": {"a": ["fit"], "b": ["fit"]}, "interactions": True},
+            "interactions: has no effect on arms of command",
+        ),
+        ({"lanes": ["a"], "seeds": 5}, "study.yaml.seeds: has no effect on lanes that are in and out"),
+        ({"profile": "release", "chat_input": "c.jsonl"}, "chat_input: has no effect on the rows of a profile"),
         ({}, "a study needs `profile`, or eval_input and chat_input"),
     ],
 )
@@ -185,16 +225,38 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
     [
         ({"declared": [["first", "lost"]]}, "declared: .'first', 'lost'. is no lane and eval lane"),
         ({"arms": {"a": ["train sft"], "b": ["fit"]}, "seeds": 1}, "nothing would tell effects from noise"),
+        ({"arms": {"a": ["fit"], "b": ["picochat fit"]}}, "arms: a and b are the same lines of the same files"),
+        ({"arms": {"a": ["fit"]}}, "arms: name two or more"),
         ({"arms": 4}, "no design has 4 arms for 2 lanes; use `arms: 8`"),
         ({"lanes": ["first", "odd"]}, "chat.jsonl has no rows of odd"),
+        ({"lanes": ["first", "first"]}, "two lanes are named first"),
+        ({"eval_input": "empty.jsonl"}, "empty.jsonl: holds no rows"),
+        ({"eval_input": "met.jsonl"}, "40 of 40 eval rows ask what training asks"),
+        (
+            {"executor": "concurrent.futures.ThreadPoolExecutor", "executor_args": {"slots": 2}},
+            "executor_args do not fit",
+        ),
     ],
 )
 def test_what_would_fail_after_an_hour_is_refused_before(
-    settings: dict[str, object], expected: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], expected: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("bad.yaml").write_text(yaml.safe_dump({**yaml.safe_load(Path("lanes.yaml").read_text()), **settings}))
+    asked = [{**row, "answer": "1"} for _, row in zip(range(40), read_rows("chat.jsonl", "chat"), strict=False)]
+    write_jsonl(Path("met.jsonl"), asked)
+    Path("empty.jsonl").touch()
+    common = COMMON if isinstance(settings.get("arms"), dict) else yaml.safe_load(Path("lanes.yaml").read_text())
+    Path("bad.yaml").write_text(yaml.safe_dump({**common, **settings}))
     assert re.search(expected, refusal(capsys, "run", "bad.yaml"))
     assert not Path("runs/study/bad/runs").exists()
+
+
+def test_flags_replace_settings_of_the_file_and_none_is_passed_over(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["study", "plan", "lanes.yaml", "--lanes", "all"])
+    assert "9 runs of 8 arms" in capsys.readouterr().out  # of four lanes
+    for words in (["--evals", "."], ["--table", "t.csv", "--evals", ".", "--out-dir", "o", "lanes.yaml"]):
+        assert "--table, --evals and --out-dir go together" in refusal(capsys, "report", *words)
 
 
 def test_what_somebody_else_runs_is_left_to_them(tmp_path: Path) -> None:

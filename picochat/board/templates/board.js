@@ -53,7 +53,8 @@ if (form) {
     line(turn, "h2", data.get("prompt"));
     const side = line(turn, "div", "", "side");
     for (const checkpoint of data.getAll("checkpoint").filter((one) => one)) {
-      ask(side, { checkpoint, prompt: data.get("prompt"), temperature: Number(data.get("temperature")) });
+      ask(side, { checkpoint, prompt: data.get("prompt"), temperature: Number(data.get("temperature")) })
+        .catch(() => line(side, "p", `${checkpoint}: the reply broke off; is the board still running?`));
     }
   });
 }
