@@ -34,7 +34,7 @@ from picochat.packs.formats import read_rows
 from picochat.packs.quotas import spread_evenly
 from picochat.packs.rows import Row
 
-METRICS = ("pass_rate", "prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")
+_OTHERS = ("prompt_echo", "unsupported_claims", "over_refusal", "steps_correct")  # rates beside the pass rate
 _PROFILE = "mixture_benchmark_profile"
 _FILE = "samples.jsonl"
 _SAMPLES = 4  # replies of each benchmark profile that are kept each time
@@ -61,6 +61,8 @@ class BenchmarkMetrics(Callback):
         max_new_tokens: int = 256,
         batch_size: int = 64,
     ) -> None:
+        if rows_per_lane is not None and rows_per_lane < 0:
+            raise UserError(f"rows_per_lane is {rows_per_lane}; use 0 to ask none, or null to ask all")
         self.eval_input, self.rows_per_lane = eval_input, rows_per_lane
         self.decoding = Decoding(max_new_tokens, batch_size=batch_size)
         self._rows: list[Row] = []
@@ -115,9 +117,8 @@ class BenchmarkMetrics(Callback):
         rates: dict[str, float] = {}
         for lane in self._lanes:
             found = count([one for one in predictions if one.tag(_PROFILE) == lane])
-            values = (found.rate, found.prompt_echo, found.unsupported_claims, found.over_refusal, found.steps_correct)
-            names = (f"eval/{lane.strip('()')}/{name}" for name in METRICS)
-            rates |= {name: rate for name, rate in zip(names, values, strict=True) if rate is not None}
+            own = {"pass_rate": found.rate, **{name: getattr(found, name) for name in _OTHERS}}
+            rates |= {f"eval/{lane.strip('()')}/{name}": rate for name, rate in own.items() if rate is not None}
         return rates
 
     def _keep_samples(self, trainer: Trainer, predictions: Sequence[Prediction]) -> None:

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from safetensors import SafetensorError
 from safetensors.torch import save_model
 
-from picochat.errors import UserError
+from picochat.errors import UserError, refuse_unknown
 from picochat.files import atomic_folder, settle
 
 BEST, LAST = "best_checkpoint", "last_checkpoint"
@@ -45,6 +45,7 @@ class BestCheckpoint(Callback):
     def __init__(
         self, monitor: str = "val/loss", mode: Literal["min", "max"] = "min", patience: int | None = None
     ) -> None:
+        refuse_unknown("mode", mode, ("min", "max"))
         if patience is not None and patience < 1:
             raise UserError(f"patience is {patience}; use a number of validations from 1, or null to never stop")
         self.monitor, self.mode, self.patience = monitor, mode, patience
@@ -81,7 +82,9 @@ class BestCheckpoint(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        if self.monitor not in trainer.callback_metrics:
+            return  # there is nothing that did not improve
+        value = float(trainer.callback_metrics[self.monitor])
         if trainer.strategy.broadcast(self._improves(value)):  # one decision for all ranks
             self.best_value, self.best_step, self.waited = value, trainer.global_step, 0
             self._write(trainer, pl_module, BEST)
@@ -111,10 +114,13 @@ class BestCheckpoint(Callback):
         trainer.strategy.barrier(name)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value, "best_step": self.best_step, "waited": self.waited}
+        return {name: getattr(self, name) for name in ("monitor", "mode", "best_value", "best_step", "waited")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_value, self.best_step, self.waited = (state_dict[n] for n in ("best_value", "best_step", "waited"))
+        own = self.state_dict()  # a best of another metric, or the other way round, is none
+        if all(state_dict.get(name, own[name]) == own[name] for name in ("monitor", "mode")):
+            self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
+            self.waited = state_dict["waited"]
 
 
 @contextmanager

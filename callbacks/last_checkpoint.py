@@ -16,6 +16,7 @@ and a kill during it leaves half of a `last.ckpt` and nothing of the one before.
 """
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -131,9 +132,10 @@ class GracefulStop(Checkpoint):
             run = Path(trainer.default_root_dir)
             trainer.save_checkpoint(run / LastCheckpoint.FILE_NAME, weights_only=False)
             if trainer.is_global_zero:
-                name = signal.Signals(self._received).name
-                command = f"picochat fit --config {run}/config.yaml --ckpt_path {run}/last.ckpt"
-                print(f"stopped by {name} after step {trainer.global_step}; resume with: {command}", file=sys.stderr)
+                name, last = signal.Signals(self._received).name, str(run / LastCheckpoint.FILE_NAME)
+                command = ["picochat", "fit", "--config", str(run / "config.yaml"), "--ckpt_path", last]
+                remedy = f"with: {shlex.join(command)}" if (run / "config.yaml").is_file() else f"from {last}"
+                print(f"stopped by {name} after step {trainer.global_step}; resume {remedy}", file=sys.stderr)
             # Lightning's launcher kills rank 0, perhaps before it has printed this, when a rank that it started fails.
             environment = getattr(trainer.strategy, "cluster_environment", None)
             was_started_by_rank_0 = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0

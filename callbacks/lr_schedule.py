@@ -12,12 +12,12 @@ optimizer. Base rate 1, `warmup_steps` 2, `max_steps` 6, `min_lr_ratio` 0:
 """
 
 import math
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from picochat.errors import UserError
+from picochat.errors import UserError, refuse_unknown
 
 Decay = Literal["none", "linear", "cosine"]
 
@@ -55,6 +55,7 @@ class LRSchedule(Callback):
     """
 
     def __init__(self, warmup_steps: int = 20, decay: Decay = "cosine", min_lr_ratio: float = 0.1) -> None:
+        refuse_unknown("decay", decay, get_args(Decay))
         if warmup_steps < 0:
             raise UserError(f"warmup_steps is {warmup_steps}; use 0 for no warm-up, or the number of warm-up steps")
         if not 0 <= min_lr_ratio <= 1:

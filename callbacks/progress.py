@@ -11,6 +11,8 @@ In: the step, and what was logged. Out: stdout, `<default_root_dir>/report.md`. 
 """
 
 import logging
+import re
+import shlex
 import shutil
 import sys
 import time
@@ -44,7 +46,8 @@ _SMALL_TALK = (  # advertisements, devices that are not used, and what every run
 
 def summary(metrics: Mapping[str, float], *, short: bool = False, validated: bool = False) -> str:
     """What a line says of the logged metrics: `short` beside a bar, `validated` with what a validation found."""
-    rates = {name.split("/")[1]: rate for name, rate in metrics.items() if name.endswith("/pass_rate")}
+    found = [match for name in metrics if (match := re.fullmatch("eval/(.+)/pass_rate", name))]
+    rates = {match[1]: metrics[match[0]] for match in found}
     texts = {
         "train/loss": "loss {:.3f}" if short else "loss {:.4f}",
         "train/lr": "" if short else "lr {:.1e}",
@@ -166,6 +169,12 @@ class RunReport(Callback):
             losses = {name: f"{float(trainer.callback_metrics[name]):.4f}" for name in names}
             self._validations.append({"step": str(trainer.global_step), **losses})
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._started:
             return  # resumed after its last step: nothing ran
@@ -184,15 +193,17 @@ class RunReport(Callback):
         lines = ["", f"done in {duration(time.monotonic() - self._started)}{said}", aligned(there, left=2)]
         model, data = root / BEST, cast(Any, getattr(trainer, "datamodule", None))
         if (model / "config.json").is_file():
-            following = [f'picochat generate --checkpoint {model} --plain --prompt "One morning"']
+            folder = shlex.quote(str(model))
+            following = [f'picochat generate --checkpoint {folder} --plain --prompt "One morning"']
             if hasattr(data, "eval_path"):  # chat rows
-                asked = f"picochat eval chat --input {data.eval_path} --checkpoint {model}"
-                following = [f"picochat chat --checkpoint {model}", *([asked] if data.eval_path else [])]
+                asked = f"picochat eval chat --input {shlex.quote(str(data.eval_path))} --checkpoint {folder}"
+                following = [f"picochat chat --checkpoint {folder}", *([asked] if data.eval_path else [])]
             lines += ["next:", *(f"  {command}" for command in following)]
         return "\n".join(lines)
 
     def _page(self, trainer: Trainer, root: Path, speed: dict[str, float]) -> str:
         resumed = f", resumed at {self._first_step}" if self._first_step else ""
+        part = f"since step {self._first_step}" if self._first_step else "whole run"
         data: Any = getattr(trainer, "datamodule", None)
         described = data.describe().splitlines() if hasattr(data, "describe") else []
         names = list(dict.fromkeys(name for row in self._validations for name in row))
@@ -201,8 +212,8 @@ class RunReport(Callback):
         learnt = [(name.removeprefix(prefix), f"{speed.pop(name):.1%}") for name in list(speed) if prefix in name]
         figures = [(name, f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in speed.items()]
         blocks = [
-            Text([f"Time: {duration(time.monotonic() - self._started)}"]),
-            Table(("metric", "whole run"), figures, title="Speed" if speed else ""),
+            Text([f"Time, {part}: {duration(time.monotonic() - self._started)}"]),
+            Table(("metric", part), figures, title="Speed" if speed else ""),
             Table(("lane", "supervised tokens"), learnt, title="Mixture" if learnt else ""),
             Text(described, style="code", title="Data" if described else ""),
             Table(names, losses, left=0, title="Validations" if losses else ""),

@@ -23,6 +23,7 @@ from typing import Any, cast
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import Module
 
@@ -30,8 +31,10 @@ from picochat.errors import UserError
 from picochat.files import write_files
 
 
-class RunLogger(Logger):
+class RunLogger(Logger, Callback):
     """Append the metrics of `fit` to `<save_dir>/metrics.csv`; validate, test and predict leave the file alone.
+
+    It joins the trainer's callbacks by itself, to keep the file in step with the checkpoints.
 
     Args:
         save_dir: the run's folder; it need not exist.
@@ -45,27 +48,29 @@ class RunLogger(Logger):
         self.save_dir, self.path = save_dir, Path(save_dir) / "metrics.csv"
         self._fields: list[str] = []  # the header of the file as it is
         self._last: dict[str, str] = {}
-        self._fitting: bool | None = None  # not known until a trainer has shown itself
+        self._trainer: Any = None  # not known until it has shown itself
+        self._row_is_due = False
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The run's config.yaml is the record of its settings."""
 
     def log_graph(self, model: Module, input_array: Tensor | None = None) -> None:
         # The one call that shows a logger its trainer, made before a checkpoint's training state is restored.
-        trainer = cast(Any, model).trainer
-        self._fitting = trainer.training or trainer.sanity_checking
-        if self._fitting and not any(isinstance(callback, _RowKeeper) for callback in trainer.callbacks):
-            trainer.callbacks.insert(0, _RowKeeper(self))
+        self._trainer = cast(Any, model).trainer
+        if self not in self._trainer.callbacks:
+            self._trainer.callbacks.insert(0, self)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self._fitting is None:
+        if self._trainer is None:
             raise UserError("RunLogger needs a Trainer with enable_autolog_hparams true; use CSVLogger elsewhere")
-        if not self._fitting:
+        if self._trainer.state.fn != TrainerFn.FITTING:
             return
         # Lightning's count has not yet moved when the metrics of the step that moves it are logged: 0 means step 1.
+        # A validation may also come between two micro-batches of the next step.
+        done = self._trainer.global_step if self._trainer.validating else (step or 0) + 1
         # Seven digits are what a float32 is good for: 0.0010000000474974513 was 0.001 once, and is written so.
-        row = {"step": str((step or 0) + 1), **{name: f"{value:.7g}" for name, value in metrics.items()}}
+        row = {"step": str(done), **{name: f"{value:.7g}" for name, value in metrics.items()}}
         if row == self._last:  # written before already, together with a checkpoint
             return
         self._last = row
@@ -99,16 +104,8 @@ class RunLogger(Logger):
         writer.writerows(rows)
         write_files({self.path: text.getvalue()})
 
-
-class _RowKeeper(Callback):
-    """Keeps the file in step with the checkpoints. The logger puts it first among the trainer's callbacks."""
-
-    def __init__(self, logger: RunLogger) -> None:
-        self.logger = logger
-        self._row_is_due = False
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.logger.keep_until(trainer.global_step)
+        self.keep_until(trainer.global_step)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._row_is_due = False
@@ -132,6 +129,6 @@ class _RowKeeper(Callback):
         # A checkpoint written in on_train_batch_end holds this step, but Lightning logs the step's row only afterwards:
         # a kill in between would lose the row, since the resumed run begins at the next step.
         if self._row_is_due:
-            others, trainer.loggers = trainer.loggers, [self.logger]
+            others, trainer.loggers = trainer.loggers, [self]
             trainer._logger_connector.update_train_step_metrics()
             trainer.loggers = others

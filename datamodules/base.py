@@ -23,7 +23,7 @@ from picochat.datamodules.sampling import ALPHAS
 from picochat.datamodules.store import TokenStore
 from picochat.datamodules.stream import StreamDataModule
 from picochat.datamodules.tokenise import Input, RowFiles, parse_inputs
-from picochat.errors import UserError
+from picochat.errors import UserError, refuse_unknown
 from picochat.files import sha256_text
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
@@ -105,8 +105,12 @@ class ChatDataModule(StreamDataModule):
             dataset_pack, tokenizer, work_dir, batch_size, context_length, packing, block_size, seed, val_fraction,
             num_workers, vocab_size
         )  # fmt: skip
-        if sampling_tag not in LANE_FIELDS:
-            raise UserError(f"data.sampling_tag must be one of {', '.join(LANE_FIELDS)}, not {sampling_tag}")
+        refuse_unknown("data.sampling", sampling, ALPHAS)
+        refuse_unknown("data.sampling_tag", sampling_tag, LANE_FIELDS)
+        refuse_unknown("data.on_long", on_long, ("error", "drop"))
+        if skill_answer_style is not None:
+            refuse_unknown("data.skill_answer_style", skill_answer_style, ("direct", "scratchpad"))
+        chat_input = chat_input or None
         if profile is not None and chat_input is not None:
             raise UserError("data.profile makes rows and data.chat_input names some; leave one of them out")
         self.profile = profile or self.profile
@@ -140,6 +144,7 @@ class ChatDataModule(StreamDataModule):
     def prepare_data(self) -> None:
         """Make what is missing: corpus, tokenizer, task pack, and the tokens of the rows."""
         check_trainer(self.trainer)
+        self.__dict__.pop("files", None)  # of an earlier fit: they may have been edited since
         tokenizer = ensure_tokenizer(self.tokenizer_path, self.pack_path, self.vocab_size, self.thinking)
         if self.mixture and self.chat_input is None:
             ensure_task_pack(self.mixture, self.task_pack_dir, self.pack_path, self.task_pack)
@@ -159,7 +164,7 @@ class ChatDataModule(StreamDataModule):
         self.dropped, self._said = Counter(), stores["chat"].header["said"]
         fitting = {kind: self._fitting(store) for kind, store in stores.items()}
         chat = fitting["chat"]
-        held_out = self._held_out(chat.store)[chat.rows]
+        held_out = self._held_out(np.asarray(chat.store.hashes)[chat.rows])
         train, sides = chat.take(~held_out), {"val": chat.take(held_out)}
         if not len(train):
             raise UserError(
@@ -251,11 +256,10 @@ class ChatDataModule(StreamDataModule):
         self.dropped += counts
         return examples.take(~long)
 
-    def _held_out(self, store: TokenStore) -> npt.NDArray[np.bool_]:
+    def _held_out(self, hashes: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.bool_]:
         """[rows] whether each is for validation: decided by the hash of its problem, so rows of one problem agree."""
-        hashes = np.asarray(store.hashes)
-        if not self.val_fraction or hashes.min() == hashes.max():  # a file of one problem is trained on whole
-            return np.zeros(len(store), dtype=bool)
+        if not self.val_fraction or len(np.unique(hashes)) < 2:  # a file of one problem is trained on whole
+            return np.zeros(len(hashes), dtype=bool)
         chosen: npt.NDArray[np.bool_] = hashes / 2**32 < self.val_fraction
         return chosen if chosen.any() else hashes == hashes.min()  # a small set still gets a problem to validate on
 

@@ -30,7 +30,7 @@ from picochat.datamodules.packing import Bins, IntArray, PackingName, pack
 from picochat.datamodules.sampling import deal, derive_key, permutation, quotas
 
 DEFAULT_BLOCK_SIZE = 65_536  # examples; packs to within a permille of everything at once, in some 20 ms
-_BLOCKS_KEPT = 8
+_KEPT = (8, 4096)  # blocks, or as many as hold so many examples: a step takes hundreds of the blocks of a tiny file
 _PIECE = 2**24  # rows looked at together: columns may lie in files larger than the memory
 
 
@@ -124,17 +124,10 @@ class DataPlan:
             packed = packed.take(permutation(len(packed), derive_key(self.seed, "bins", number)))
             bins = Bins(order=examples[packed.order], starts=packed.starts)
             tokens = np.add.reduceat(self.supervised[bins.order], bins.starts[:-1], dtype=np.int64)
-            if len(self._recent) == _BLOCKS_KEPT:
-                del self._recent[min(self._recent)]
+            if len(self._recent) >= max(_KEPT[0], _KEPT[1] // self.draws):
+                del self._recent[next(iter(self._recent))]
             self._recent[number] = Block(bins, tokens)
         return self._recent[number]
-
-    def locate(self, index: int) -> tuple[int, int]:
-        """(number, first bin) of the block that holds bin `index`."""
-        while self._firsts[-1] <= index:
-            self._firsts.append(self._firsts[-1] + len(self.block(len(self._firsts) - 1).bins))
-        number = bisect.bisect_right(self._firsts, index) - 1
-        return number, self._firsts[number]
 
     def bins(self, start: int, count: int) -> list[IntArray]:
         """The examples of each of the bins `start` … `start + count - 1` of the stream."""
@@ -146,10 +139,12 @@ class DataPlan:
 
     def _blocks_of(self, start: int, count: int) -> Iterator[tuple[Block, range]]:
         """The blocks of some bins, each with the places of its own part of them."""
-        stop = start + count
+        firsts, stop = self._firsts, start + count
         while start < stop:
-            number, first = self.locate(start)
-            block = self.block(number)
+            while firsts[-1] <= start:
+                firsts.append(firsts[-1] + len(self.block(len(firsts) - 1).bins))
+            number = bisect.bisect_right(firsts, start) - 1
+            first, block = firsts[number], self.block(number)
             chosen = range(start - first, min(stop - first, len(block.bins)))
             yield block, chosen
             start = first + chosen.stop
@@ -190,14 +185,15 @@ def forecast(plan: DataPlan, split: Split, steps: int, names: list[str], scale: 
     """Figures of `steps` optimizer steps, for `picochat plan`; the first block stands for all of them. A `plan` of a
     sample has one row for `scale` rows that there will be.
 
-    Tokens are positions that are not padding; rows of a step or an epoch are packed ones. A lane's epoch_steps draw
-    each of its rows once; replays are the draws of each in the run.
+    Tokens are positions that are not padding; rows of a step or an epoch are packed ones. An epoch draws as many
+    examples as the lanes with draws have. A lane's epoch_steps draw each of its rows once; replays are the draws of
+    each in the run.
     """
     bins, supervised = plan.block(0)
     lengths = plan.lengths[bins.order].astype(np.int64)
     tokens, blocks = float(lengths.sum()), steps * split.rows / len(bins)  # of a block; blocks of the run
     counts = np.bincount(plan.lanes, minlength=len(names)) * scale
-    rows_per_epoch = len(bins) * float(counts.sum()) / plan.draws
+    rows_per_epoch = len(bins) * float(counts[: len(plan.quotas)][plan.quotas > 0].sum()) / plan.draws
     return {
         "steps": steps,
         "rows_per_step": split.rows,

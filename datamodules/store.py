@@ -99,8 +99,11 @@ class TokenStore:
 
 
 def store_key(files: Iterable[Path], tokenizer: ChatTokenizer, kind: str) -> str:
-    """The name's hash. Files are read as their suffixes say, so they count, too."""
-    parts = [f"{FORMAT} {kind}", tokenizer.fingerprint, tokenizer.chat_template, *["thinking"] * tokenizer.thinking]
+    """The name's hash. Files are read as their suffixes say, so they count, too. Of what the tokenizer's folder says
+    beside the template, the tokens depend on the variables that the template reads, and on the ends of a document."""
+    named = sorted(item for item in tokenizer.turns.named.items() if item[0] in tokenizer.chat_template)
+    settings = tokenizer.fingerprint, tokenizer.chat_template, str(named), str(tokenizer.document(""))
+    parts = [f"{FORMAT} {kind}", *settings]
     return sha256_text("\n".join([*parts, *(sha256_file(file) + file_kind(file) for file in files)]))[:20]
 
 

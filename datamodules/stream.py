@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -20,10 +20,12 @@ from picochat.datamodules.packing import PackingName, fill, pack
 from picochat.datamodules.plan import DataPlan, Split
 from picochat.datamodules.prepare import dataset_pack_file
 from picochat.datamodules.sampling import shares as shares_of
-from picochat.errors import UserError, nearest
+from picochat.errors import UserError, nearest, refuse_unknown
 from picochat.model.batch import Batch
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.quotas import exact
+
+_REMEDY = "resume with its config.yaml, or start a new run from its last_checkpoint folder (model.checkpoint)"
 
 
 class StreamDataModule(LightningDataModule, ABC):
@@ -58,6 +60,8 @@ class StreamDataModule(LightningDataModule, ABC):
         vocab_size: int,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # `predict` with fewer rows than ranks
+        refuse_unknown("data.packing", packing, get_args(PackingName))
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("context_length", context_length, 2),
@@ -81,19 +85,13 @@ class StreamDataModule(LightningDataModule, ABC):
     ) -> None:
         """Plan the training side, sampled with `alpha` or by `shares` of the lanes, and take the evaluation sides that
         have examples."""
+        if self.trainer is None or self.trainer.global_step == 0:
+            self._resumed = {}  # of an earlier fit; a checkpoint's state is loaded after this
         self._train, self._evaluations = train, {name: side for name, side in sides.items() if len(side)}
         self.val_names = list(self._evaluations)
-        self.plan = DataPlan(
-            lengths=train.lengths,
-            supervised=train.supervised,
-            lanes=train.lanes,
-            capacity=self.context_length,
-            seed=self.seed,
-            alpha=alpha,
-            shares=None if shares is None else self._exact_shares(train, shares, alpha),
-            packing=self.packing,
-            block_size=self.block_size,
-        )
+        given = None if shares is None else self._exact_shares(train, shares, alpha)
+        columns = train.lengths, train.supervised, train.lanes
+        self.plan = DataPlan(*columns, self.context_length, self.seed, alpha, given, self.packing, self.block_size)
         if self.trainer is not None:
             callbacks: list[Callback] = cast(Any, self.trainer).callbacks  # Lightning leaves them out of its types
             if not any(isinstance(callback, _DescribeMixture) for callback in callbacks):
@@ -110,8 +108,14 @@ class StreamDataModule(LightningDataModule, ABC):
         counts = np.bincount(train.lanes)
         lanes = self.lanes[: len(counts)]  # those after them are of eval rows alone
         own = [lane for lane, rows in zip(lanes, counts.tolist(), strict=True) if rows]
-        if unknown := [lane for lane in given if lane not in own]:
-            raise UserError(f"data.shares names {unknown[0]}{nearest(unknown[0], own)}; the lanes are {', '.join(own)}")
+        for lane in given:
+            if lane in self.lanes and lane not in own:
+                raise UserError(
+                    f"the lane {lane} has a share and no row left to train on; set data.val_fraction lower or "
+                    "data.context_length higher, or give it more rows"
+                )
+            if lane not in own:
+                raise UserError(f"data.shares names {lane}{nearest(lane, own)}; the lanes are {', '.join(own)}")
         left, others = 1 - sum(map(exact, given.values())), [lane for lane in own if lane not in given]
         if min(given.values()) < 0 or left < 0 or bool(left) != bool(others):
             rest = f" with a rest for the lanes {', '.join(others)}" if others else ""
@@ -152,6 +156,8 @@ class StreamDataModule(LightningDataModule, ABC):
         if trainer is None:
             return Loader(batches, max(1, len(self.plan.block(0).bins) // split.rows), self.num_workers)
         if trainer.fit_loop.restarting:
+            if trainer.global_step and not self._resumed:  # Lightning looks for the state by the name of the class
+                raise UserError(f"the checkpoint's run had another data module than {type(self).__name__}; {_REMEDY}")
             align_batch_counter(trainer, split.accumulate, self._resumed.get("accumulate", split.accumulate))
         total = trainer.max_steps * split.accumulate
         return Loader(batches, total, self.num_workers, lambda: trainer.global_step * split.accumulate)
@@ -190,10 +196,8 @@ class StreamDataModule(LightningDataModule, ABC):
             ("plan", "settings of the data (seed, context_length, sampling, packing, …)", self.plan.fingerprint),
         ):
             if (then := state_dict[key]) != now:
-                raise UserError(
-                    f"the checkpoint's run had other {what}: sha256 {then[:12]} then, {now[:12]} now; resume with "
-                    "those of its config.yaml, or start a new run from its last_checkpoint folder (model.checkpoint)"
-                )
+                hashes = f"sha256 {then[:12]} then, {now[:12]} now"
+                raise UserError(f"the checkpoint's run had other {what}: {hashes}; {_REMEDY}")
         self._resumed = state_dict
 
     @abstractmethod
@@ -233,8 +237,10 @@ class StreamDataModule(LightningDataModule, ABC):
         examples = np.concatenate(self.plan.bins(self.split.step_start(step - 1), self.split.rows))
         counts = np.bincount(self.plan.lanes[examples], minlength=len(self.lanes)).tolist()
         lanes = ", ".join(f"{count} of {lane}" for lane, count in zip(self.lanes, counts, strict=True) if count)
-        lines = np.unique(np.asarray(self._train.store.lines)[self._train.rows[examples]]).tolist()
-        return f"{lanes}; lines {', '.join(map(str, lines[:20]))}{', …' if len(lines) > 20 else ''}"
+        store = self._train.store
+        place_of = store.place if len(store.header.get("files", [])) > 1 else store.lines.__getitem__
+        places = [*dict.fromkeys(str(place_of(row)) for row in np.unique(self._train.rows[examples]))]
+        return f"{lanes}; lines {', '.join(places[:20])}{', …' if len(places) > 20 else ''}"
 
     def render_row(self, batch: Batch, index: int) -> str:
         """A packed row as text, a line a document; supervised tokens stand between ⟦ and ⟧."""

@@ -124,7 +124,7 @@ class RowFiles:
 
     @property
     def _result(self) -> Path:
-        key = sha256_text(" ".join([str(self.reading), *self._hashes]))
+        key = sha256_text(" ".join([str(self.reading), *map(str, self.paths), *self._hashes]))
         return self.cache / f"overlap-{key[:20]}.json"
 
     def _read(self, path: Path, kind: Kind, tally: Tally, overlap: Overlap | None) -> Iterator[tuple[int, Row]]:
@@ -165,7 +165,10 @@ def tokens_of_rows(
             yield from _row_chunks(one, read(one.path, kind, tally), tokenizer, header, tally)
 
     folder = cache / f"{inputs[0].path.stem}-{key}"
-    return find_store(folder, verify=verify) or build_store(folder, chunks(), tokenizer.vocab_size, header)
+    store = find_store(folder, verify=verify) or build_store(folder, chunks(), tokenizer.vocab_size, header)
+    counts = [rows for _, rows in store.header["files"]]
+    store.header["files"] = [(str(one.path), rows) for one, rows in zip(inputs, counts, strict=True)]  # as they lie now
+    return store
 
 
 def tokens_of_corpus(path: Path, tokenizer: ChatTokenizer, cache: Path, *, verify: bool) -> TokenStore:

@@ -27,6 +27,12 @@ def out_of_memory(error: BaseException) -> str:
     return f"out of memory: {size[1] or size[2]} could not be allocated" if size else "out of memory"
 
 
+def refuse_unknown(setting: str, value: str | None, known: Iterable[str]) -> None:
+    """UserError if a setting is not one of the words that it may be: who sets it in Python is told as in a config."""
+    if value not in (words := list(known)):
+        raise UserError(f"{setting} is {value}; use {' or '.join(words)}")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' if a known name is close to `word`, else ''."""
     matches = difflib.get_close_matches(word, list(known), n=1)

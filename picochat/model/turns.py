@@ -71,7 +71,7 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, control: Collection[str], named: Mapping[str, Any], origin: str) -> None:
-        self.source, self._named, self._origin = source, named, origin
+        self.source, self.named, self._origin = source, named, origin
         tokens = sorted(control, key=len, reverse=True)
         self._control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
         self.parts = cache(self._cut)
@@ -84,7 +84,7 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
-        values = {"add_generation_prompt": add_generation_prompt, "tools": None, "documents": None, **self._named}
+        values = {"add_generation_prompt": add_generation_prompt, "tools": None, "documents": None, **self.named}
         try:
             return str(self._template.render(messages=messages, **values))
         except (TemplateError, TypeError, ValueError, LookupError) as error:

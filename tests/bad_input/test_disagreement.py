@@ -57,7 +57,7 @@ CASES = {
     ),
     "a pack that was edited since": (
         f"{SFT} --input edited.jsonl --out-dir run {RESUME}",
-        f"other training rows or their tokenizer: {BOTH} now; resume with those of its config.yaml",
+        f"other training rows or their tokenizer: {BOTH} now; resume with its config.yaml",
     ),
     "another seed than the run's": (
         f"{SFT} --input chat.jsonl --out-dir run {RESUME} --seed 7",

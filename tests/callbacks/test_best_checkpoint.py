@@ -53,37 +53,34 @@ def test_best_holds_the_weights_of_the_best_validation_and_last_those_of_the_end
     assert callback.best_step == best + 1
 
 
-@pytest.mark.parametrize("moved_aside", [False, True])  # by a kill between the two renames of the next best
-def test_the_best_value_survives_a_resume(tmp_path: Path, moved_aside: bool) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "mode", "values", "best"),
+    [
+        ("nothing", "min", [4.0, 3.0], (1.0, 1)),  # both are worse
+        ("killed between two renames", "min", [4.0, 3.0], (1.0, 1)),
+        # behind a best whose step no checkpoint holds: it is done again, perhaps with other settings
+        ("killed after a better one", "min", [7.0, 8.0], (7.0, 3)),
+        ("into another folder", "min", [3.0, 4.0], (3.0, 3)),  # which is to have a best of its own
+        ("the other way round", "max", [0.5, 0.4], (0.5, 3)),
+    ],
+)
+def test_a_resumed_run_has_the_best_from_before_where_it_is_one(
+    tmp_path: Path, meanwhile: str, mode: str, values: list[float], best: tuple[float, int]
+) -> None:
     fit(tmp_path, first := Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
-    if moved_aside:
-        (tmp_path / "best_checkpoint").rename(tmp_path / ".best_checkpoint.old")
-    # 0.0 belongs to steps that were done before; 4.0 and 3.0 are worse than 1.0
-    resumed = Scripted([0.0, 0.0, 4.0, 3.0])
-    fit(tmp_path, resumed, [BestCheckpoint("val/score"), LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
+    folder, root = tmp_path / "best_checkpoint", tmp_path
+    if meanwhile == "killed between two renames":
+        folder.rename(tmp_path / ".best_checkpoint.old")
+    elif meanwhile == "killed after a better one":
+        (folder / "picochat.json").write_text('{"monitor": {"best_step": 3}}')
+    elif meanwhile == "into another folder":
+        root = tmp_path / "new"
+    resumed, callback = Scripted([0.0, 0.0, *values]), BestCheckpoint("val/score", mode)  # type: ignore[arg-type]
+    fit(root, resumed, [callback, LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
     assert len(resumed.at) == 2
-    assert saved_weight(tmp_path) == first.at[0]
-    assert saved_weight(tmp_path, "last_checkpoint") == resumed.at[1]
-
-
-def test_a_best_of_steps_that_are_done_again_with_other_settings_is_replaced(tmp_path: Path) -> None:
-    """Killed behind a best whose step no checkpoint holds."""
-    fit(tmp_path, Scripted([2.0, 1.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
-    (tmp_path / "best_checkpoint" / "picochat.json").write_text('{"monitor": {"best_step": 3}}')
-    resumed, callback = Scripted([0.0, 0.0, 7.0, 8.0]), BestCheckpoint("val/score")
-    fit(tmp_path, resumed, [callback, LastCheckpoint()], 4, ckpt_path=str(tmp_path / "last.ckpt"))
-    assert (callback.best_value, callback.best_step) == (7.0, 3)
-    assert saved_weight(tmp_path) == resumed.at[0]
-
-
-def test_a_run_resumed_into_another_folder_has_a_best_of_its_own(tmp_path: Path) -> None:
-    fit(tmp_path / "old", Scripted([1.0, 5.0]), [BestCheckpoint("val/score"), LastCheckpoint()], 2)
-    resumed = Scripted([0.0, 0.0, 3.0, 4.0])  # both worse than the 1.0 of the old folder
-    callback = BestCheckpoint("val/score")
-    last = str(tmp_path / "old" / "last.ckpt")
-    fit(tmp_path / "new", resumed, [callback, LastCheckpoint()], 4, ckpt_path=last)
-    assert (callback.best_value, callback.best_step) == (3.0, 3)
-    assert saved_weight(tmp_path / "new") == resumed.at[0]
+    assert (callback.best_value, callback.best_step) == best
+    assert saved_weight(root) == (first.at[0] if best[1] == 1 else resumed.at[0])
+    assert saved_weight(root, "last_checkpoint") == resumed.at[1]
 
 
 def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
@@ -91,7 +88,7 @@ def test_without_the_value_the_last_weights_are_the_best_and_it_is_said(
 ) -> None:
     module = Scripted([1.0, 2.0])
     with caplog.at_level("INFO"):
-        fit(tmp_path, module, [BestCheckpoint(monitor="val/loss"), LastCheckpoint()], 2)
+        fit(tmp_path, module, [BestCheckpoint(monitor="val/loss", patience=1), LastCheckpoint()], 2)
     assert saved_weight(tmp_path) == saved_weight(tmp_path, "last_checkpoint") == module.at[1]
     assert "val/loss was never logged, so best_checkpoint holds the last weights" in caplog.text
 

@@ -31,6 +31,18 @@ def test_a_signal_at_the_last_step_lets_the_run_end_by_itself(tmp_path: Path) ->
     assert (tmp_path / "last_checkpoint" / "model.safetensors").is_file()
 
 
+def test_the_command_that_resumes_is_named_where_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "my run"
+    command = f"with: picochat fit --config '{run}/config.yaml' --ckpt_path '{run}/last.ckpt'"
+    for remedy in (f"from {run}/last.ckpt", command):
+        with pytest.raises(SystemExit, match="143"):
+            train(run, 4)
+        assert capsys.readouterr().err == f"stopped by SIGTERM after step 4; resume {remedy}\n"
+        (run / "config.yaml").touch()  # as of `picochat fit`
+
+
 def test_handlers_are_those_of_before_when_the_run_is_over(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in GracefulStop.SIGNALS]
     train(tmp_path / "one", 9)

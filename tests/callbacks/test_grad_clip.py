@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tiny import Line, loader, trainer, weights
 
-from picochat.callbacks import GradientClip
+from picochat.callbacks import GradientClip, LastCheckpoint
 from picochat.errors import UserError
 
 
@@ -71,3 +71,12 @@ def test_too_many_skips_in_a_row_stop_and_name_the_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"optimizer step 6, 3 times in a row; lower model.optimizer.learning_rate"):
         trainer(tmp_path, [clip]).fit(module, loader())
     assert clip.skipped_steps == 5
+
+
+def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
+    module, clip = Line(spoil=lambda step: math.nan if 2 <= step <= 4 else 1.0), GradientClip(max_skipped=2)
+    trainer(tmp_path, [GradientClip(), LastCheckpoint()], max_steps=3, enable_checkpointing=True).fit(module, loader())
+    again = trainer(tmp_path, [clip, LastCheckpoint()], max_steps=6, enable_checkpointing=True)
+    with pytest.raises(UserError, match="optimizer step 4, 3 times in a row"):
+        again.fit(module, loader(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert clip.skipped_steps == 3

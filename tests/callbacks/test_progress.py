@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import Line, loader, trainer
 
-from picochat.callbacks import BestCheckpoint, Progress, RunReport, progress
+from picochat.callbacks import BestCheckpoint, LastCheckpoint, Progress, RunReport, progress
 from picochat.callbacks.progress import amount, duration, summary
 
 
@@ -38,10 +38,10 @@ def test_a_line_says_what_was_logged_and_after_a_validation_its_losses_and_pass_
     assert summary({}) == ""
 
 
-def run(root: Path, bar: bool | None, **settings: Any) -> None:
-    callbacks = [Progress(every=10, bar=bar), BestCheckpoint(), RunReport()]
-    given = {"max_steps": 8, "val_check_interval": 4, **settings}
-    trainer(root, callbacks, **given).fit(Line(), loader(), loader(8))
+def run(root: Path, bar: bool | None, ckpt_path: Path | None = None, **settings: Any) -> None:
+    callbacks = [Progress(every=10, bar=bar), BestCheckpoint(), LastCheckpoint(), RunReport()]
+    given = {"max_steps": 8, "val_check_interval": 4, "enable_checkpointing": True, **settings}
+    trainer(root, callbacks, **given).fit(Line(), loader(), loader(8), ckpt_path=ckpt_path, weights_only=True)
 
 
 def test_without_a_terminal_lines_come_at_intervals_and_after_validations(
@@ -89,3 +89,24 @@ def test_the_end_says_where_things_lie_and_the_best_validation(
     assert f"{tmp_path}/report.md " in end
     assert f"{tmp_path}/best_checkpoint " in end
     assert "next:" not in end  # no command of picochat's runs a model of somebody else's
+
+
+def validations(root: Path) -> list[str]:
+    return re.findall(r"^\| *(\d+) *\| \d\.\d{4}", (root / "report.md").read_text(), flags=re.MULTILINE)
+
+
+def test_the_report_of_a_resumed_run_has_the_validations_from_before(tmp_path: Path) -> None:
+    run(tmp_path, bar=False, max_steps=4)
+    run(tmp_path, bar=False, ckpt_path=tmp_path / "last.ckpt")
+    assert validations(tmp_path) == ["4", "8"]
+
+
+def test_the_next_command_can_be_typed_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Picochats(BestCheckpoint):
+        def export(self, trainer: Any, pl_module: Any, folder: Path) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").touch()
+
+    root = tmp_path / "my run"
+    trainer(root, [Picochats(), RunReport()], max_steps=2).fit(Line(), loader())
+    assert f"picochat generate --checkpoint '{root}/best_checkpoint' --plain" in capsys.readouterr().out

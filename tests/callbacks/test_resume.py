@@ -72,13 +72,12 @@ def run(
         root,
         callbacks,
         max_steps=22 // accumulate,
-        val_check_interval=10,
         enable_checkpointing=True,
         logger=RunLogger(str(root)),
         log_every_n_steps=2,
         plugins=[AtomicCheckpointIO()],
         accumulate_grad_batches=accumulate,
-        **settings,
+        **{"val_check_interval": 10, **settings},
     )
     fit.fit(
         module,
@@ -131,10 +130,12 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
 
 
 def test_accumulation_saves_once_a_step_and_resumes_there(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", [], accumulate=2)
+    often = {"accumulate": 2, "val_check_interval": 5}  # every other time between the two batches of a step
+    whole = run(tmp_path / "whole", [], **often)
+    assert [int(row["step"]) for row in rows(tmp_path / "whole") if row["val/loss"]] == [2, 5, 7, 10]
     with pytest.raises(Killed):
-        run(tmp_path / "killed", [Kill(8)], accumulate=2)
-    resumed = run(tmp_path / "killed", [], resume=True, accumulate=2)
+        run(tmp_path / "killed", [Kill(8)], **often)
+    resumed = run(tmp_path / "killed", [], resume=True, **often)
     assert weights(resumed) == weights(whole)
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 

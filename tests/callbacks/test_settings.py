@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from picochat.callbacks import BestCheckpoint, GradientClip, LastCheckpoint, LRSchedule
+from picochat.callbacks import BenchmarkMetrics, BestCheckpoint, GradientClip, LastCheckpoint, LRSchedule
 from picochat.errors import UserError
 
 
 @pytest.mark.parametrize(
     ("callback", "setting"),
     [
-        (BestCheckpoint, {"patience": 0}),
+        *((BestCheckpoint, one) for one in ({"patience": 0}, {"mode": "maximum"})),
+        (BenchmarkMetrics, {"rows_per_lane": -1}),
         *((GradientClip, one) for one in ({"max_norm": 0.0}, {"max_norm": math.nan}, {"max_skipped": -1})),
-        *((LRSchedule, one) for one in ({"warmup_steps": -1}, {"min_lr_ratio": 1.5})),
+        *((LRSchedule, one) for one in ({"warmup_steps": -1}, {"min_lr_ratio": 1.5}, {"decay": "cos"})),
         (LastCheckpoint, {"every_n_steps": 0}),
     ],
 )

@@ -15,6 +15,7 @@ from picochat.datamodules import CapabilityDataModule, ChatDataModule, tokenise
 from picochat.errors import UserError
 from picochat.packs import formats
 from picochat.packs.formats import Reading, iter_rows
+from picochat.packs.quotas import split_hash
 
 
 def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
@@ -92,6 +93,26 @@ def test_validation_covers_both_sides_whole_and_in_the_same_order(files: dict[st
     assert ready({**files, "eval_input": None}, val_fraction=0).val_dataloader() == []
 
 
+def test_a_problem_that_fits_is_held_out_where_the_one_that_would_be_does_not(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    first = min(range(6), key=lambda n: split_hash(f"add:{n}", "validation"))
+    rows = [chat_row("add", n, 400 if n == first else 3) for n in range(6)]
+    chat = str(write_jsonl(tmp_path / "chat.jsonl", rows))
+    dm = ready({**files, "chat_input": chat}, val_fraction=1e-9, on_long="drop")
+    assert (len(dm._train), len(dm._evaluations["val"])) == (4, 1)
+
+
+def test_eval_rows_that_are_edited_between_two_fits_are_read_again(files: dict[str, str], tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "eval.jsonl", [eval_row("add", n, 3) for n in range(9)])
+    settings = {**files, "eval_input": str(path), "work_dir": str(tmp_path)}
+    dm = ready(settings)
+    write_jsonl(path, [eval_row("add", n, 3) for n in range(5)])
+    dm.prepare_data()
+    dm.setup("fit")
+    assert len(dm.eval_rows) == len(dm._evaluations["eval"]) == len(ready(settings)._evaluations["eval"]) == 5
+
+
 def test_test_measures_and_predict_asks_the_eval_rows(files: dict[str, str]) -> None:
     dm = ready(files)
     assert sum(int(batch.document_ids.max(dim=1).values.sum()) for batch in dm.test_dataloader()) == 20
@@ -148,7 +169,11 @@ def test_a_lane_without_a_draw_is_warned_about(files: dict[str, str]) -> None:
     ("settings", "message"),
     [
         ({"val_fraction": 1.0}, "val_fraction"),
-        ({"sampling_tag": "colour"}, "sampling_tag must be one of .*category"),
+        ({"sampling_tag": "colour"}, r"data\.sampling_tag is colour; use .*category"),
+        ({"sampling": "category_sqr"}, "data.sampling is category_sqr; use uniform or category_sqrt or"),
+        ({"packing": "bfd"}, "data.packing is bfd; use bos_bestfit or separate"),
+        ({"on_long": "cut"}, "data.on_long is cut; use error or drop"),
+        ({"skill_answer_style": "brief"}, "data.skill_answer_style is brief; use direct or scratchpad"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"block_size": 0}, "block_size"),
         ({"sft_rows": 100}, r"data\.sft_rows has no effect here"),
@@ -171,7 +196,7 @@ def test_a_promoted_dataset_pack_names_the_rows(files: dict[str, str], tmp_path:
     pack = tmp_path / "dataset_pack.json"
     pack.write_text(json.dumps({"name": "empty", "corpus": "corpus.jsonl"}))
     with pytest.raises(UserError, match=r"names no chat rows; give data\.chat_input, promote a task pack"):
-        ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
+        ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"], "chat_input": []})
     pack.write_text(json.dumps({"name": "p", "chat": files["chat_input"], "eval": files["eval_input"]}))
     dm = ready({"dataset_pack": str(pack), "tokenizer": files["tokenizer"]})
     assert np.bincount(dm.plan.lanes).sum() + len(dm._evaluations["val"]) == 152

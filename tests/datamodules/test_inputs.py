@@ -56,6 +56,8 @@ def test_files_get_exactly_their_shares_of_every_block(files: dict[str, str], th
         "a.jsonl:1", "a.jsonl:40", "b.jsonl:1", "c.jsonl:10"
     ]  # fmt: skip
     assert "sampling by mixture_component, shares" in dm.describe()
+    places = dm.describe_step(1).split("; lines ")[1].split(", ")
+    assert {place.partition(":")[0] for place in places[:5]} <= {"a.jsonl", "b.jsonl", "c.jsonl"}
     root, all_named, without = (
         ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], block_size=20, shares=shares)
         for shares in (None, {"a": 0.2, "b": 0.7, "c": 0.1}, {"b": 0})
@@ -72,6 +74,12 @@ def test_documents_are_learnt_whole(files: dict[str, str], three: Path) -> None:
     dm = ready(files, chat_input="notes.jsonl", reading=Reading(format="text"))
     store = dm._train.store
     assert store.supervised.tolist() == (np.diff(store.offsets) - 1).tolist() != []  # all but the first token
+
+
+def test_a_file_of_which_no_row_is_left_is_named(files: dict[str, str], three: Path) -> None:
+    write_jsonl(three / "c.jsonl", [chat_row("c", n, 400) for n in range(3)])
+    with pytest.raises(UserError, match="the lane c has a share and no row left to train on"):
+        ready(files, chat_input=["a.jsonl", "0.5:c.jsonl"], on_long="drop")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from picochat.datamodules.packing import pack
 from picochat.datamodules.plan import DataPlan, Split, forecast
 
 
@@ -91,6 +95,16 @@ def test_a_fingerprint_does_not_depend_on_the_pieces_it_is_taken_in(monkeypatch:
     assert small_plan(seed=1).fingerprint != whole
 
 
+def test_a_step_of_many_tiny_blocks_packs_each_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packing = Mock(side_effect=pack)
+    monkeypatch.setattr("picochat.datamodules.plan.pack", packing)
+    plan, split = small_plan(examples=1), Split(batch_size=8, accumulate=8)
+    for micro in range(8):
+        plan.bins(split.start(0, micro, 0), 8)
+        assert plan.tokens(0, split.rows) == 64
+    assert packing.call_count == 64
+
+
 ROWS = 5_000_000
 RANK = """
 import sys
@@ -152,5 +166,7 @@ def test_a_sample_stands_for_all_rows() -> None:
 
 
 def test_a_lane_that_is_never_drawn_is_left_out() -> None:
+    without = forecast(replace(PLAN, shares=(Fraction(1), Fraction(0))), Split(1), 8, ["a", "b"])
+    assert (without["rows_per_epoch"], without["epochs"]) == (8, 1)  # 16 rows of lane a, two a row
     starved = DataPlan(np.full(9, 5), np.full(9, 2), np.array([0] * 8 + [1], dtype=np.int16), 10, alpha=1, block_size=2)
     assert [lane["name"] for lane in forecast(starved, Split(1), 5, ["a", "b"])["categories"]] == ["a"]

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from small_rows import chat_row, write_jsonl
 
 from picochat.datamodules import BenchmarkDataModule, CapabilityDataModule, ChatDataModule, ReleaseDataModule
+from picochat.datamodules.prepare import ensure_dataset_pack
 from picochat.errors import UserError
 from picochat.packs.corpus import import_corpus
 
@@ -96,6 +98,13 @@ def test_runs_that_share_the_cache_train_on_their_own_packs(
     assert len(runs[0]._train) + len(runs[0]._evaluations["val"]) == 40
 
 
+def test_two_processes_that_find_nothing_make_it_once(tmp_path: Path) -> None:
+    pack = tmp_path / "data" / "dataset_pack.json"
+    both = [Forked(ensure_dataset_pack, pack, output=tmp_path / f"output {n}") for n in range(2)]
+    assert [one.end() for one in both] == [0, 0], [one.printed() for one in both]
+    assert {path.name for path in pack.parent.iterdir()} == {"corpus.jsonl", "dataset_pack.json"}
+
+
 def test_a_contaminated_pack_is_not_trained_on(pack: Path, tmp_path: Path) -> None:
     ready(CapabilityDataModule, pack, tmp_path / "clean")
     rows = (tmp_path / "clean/eval_task_mixture_capability.jsonl").read_text().splitlines()
@@ -108,7 +117,11 @@ def test_a_contaminated_pack_is_not_trained_on(pack: Path, tmp_path: Path) -> No
             ready(CapabilityDataModule, tmp_path / "dataset_pack.json", tmp_path / "met", tokenizer=tokenizer)
 
 
-def test_a_dataset_pack_that_is_named_by_its_folder_keeps_its_files_there(pack: Path) -> None:
+def test_a_dataset_pack_that_is_named_by_its_folder_keeps_its_files_there(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PICOCHAT_CACHE")
+    monkeypatch.setattr(Path, "home", None)  # as for a container's user, who has none
     by_folder, by_file = ReleaseDataModule(dataset_pack=str(pack.parent)), ReleaseDataModule(dataset_pack=str(pack))
     assert by_folder.pack_path == by_file.pack_path == pack
     assert by_folder.tokenizer_path == by_file.tokenizer_path == pack.parent / "tokenizer.json"

@@ -1,5 +1,6 @@
 """The token store: made once, found again, made anew when anything it depends on changed or broke."""
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -67,6 +68,28 @@ def test_changed_rows_tokenizer_or_suffix_make_another_store(tmp_path: Path, tok
     for kind in ("corpus", "chat"):
         copy = shutil.copy(path, path.with_suffix(".txt"))  # the same bytes, read in another way
         assert store_key([path], tokenizer, kind) != store_key([copy], tokenizer, kind)
+
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+
+
+def test_what_the_template_reads_of_the_tokenizer_s_settings_makes_another_store(tokenizer: ChatTokenizer) -> None:
+    def key(**settings: str) -> str:
+        template = TEMPLATE + "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+        files = {"tokenizer_config.json": json.dumps({"chat_template": template, **settings})}
+        return store_key([], ChatTokenizer(tokenizer.content, files=files), "chat")
+
+    assert key(bos_token="<|bos|>") == key(bos_token="<|bos|>", unk_token="<|pad|>")
+    assert key(bos_token="<|bos|>") != key(bos_token="<|pad|>")
+
+
+def test_a_row_is_named_by_where_its_file_lies_now(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path, moved = write_jsonl(tmp_path / "chat.jsonl", ROWS), tmp_path / "new" / "chat.jsonl"
+    first = open_rows(path, tokenizer)
+    moved.parent.mkdir()
+    path.rename(moved)
+    store = tokenise.tokens_of_rows([Input(moved)], "chat", tokenizer, tmp_path / "cache", verify=True)
+    assert (store.folder, store.place(2)) == (first.folder, f"{moved}:3")
 
 
 def edit(path: Path, change: Callable[[bytes], bytes]) -> None:

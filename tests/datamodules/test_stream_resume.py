@@ -53,6 +53,10 @@ class SaveAfter(Callback):
             raise KeyboardInterrupt
 
 
+def opened(files: dict[str, str], batch_size: int = 4, kind: type[ChatDataModule] = ChatDataModule) -> ChatDataModule:
+    return kind(**files, batch_size=batch_size, context_length=128, block_size=60)
+
+
 def fit(
     files: dict[str, str],
     folder: Path,
@@ -62,6 +66,7 @@ def fit(
     accumulate: int = 1,
     stop_after: int | None = None,
     resume: bool = False,
+    data: ChatDataModule | None = None,
     **trainer_settings: Any,
 ) -> Probe:
     probe = Probe()
@@ -79,7 +84,7 @@ def fit(
         callbacks=callbacks,
         **{"limit_val_batches": 0, "logger": False, **trainer_settings},
     )
-    data = ChatDataModule(**files, batch_size=batch_size, context_length=128, block_size=60)
+    data = data or opened(files, batch_size)
     try:
         trainer.fit(probe, data, ckpt_path=folder / "saved.ckpt" if resume else None, weights_only=False)
     except SystemExit:  # Lightning's way out of a KeyboardInterrupt
@@ -109,6 +114,15 @@ def test_a_run_resumed_twice_with_different_splits_goes_on(files: dict[str, str]
     after = fit(files, tmp_path, steps=10, resume=True)
     stream = [row for rows in straight.rows_of_steps().values() for row in rows]
     assert [row for rows in after.rows_of_steps().values() for row in rows] == stream[40:48]
+
+
+def test_a_datamodule_that_resumed_a_run_begins_the_next_one_at_its_start(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    straight, data = fit(files, tmp_path, batch_size=2), opened(files, batch_size=2)
+    fit(files, tmp_path, stop_after=6)
+    fit(files, tmp_path, data=data, resume=True)
+    assert fit(files, tmp_path, data=data).shown == straight.shown
 
 
 @pytest.mark.parametrize(
@@ -147,13 +161,19 @@ def test_a_share_of_the_run_that_ends_inside_a_step_is_refused(files: dict[str, 
 
 def test_another_plan_or_other_rows_than_the_checkpoint_s_are_refused(files: dict[str, str], tmp_path: Path) -> None:
     fit(files, tmp_path, stop_after=3)
-    said = r"other settings of the data .*: sha256 [0-9a-f]{12} then, [0-9a-f]{12} now; resume with those of its config"
+    said = r"other settings of the data .*: sha256 [0-9a-f]{12} then, [0-9a-f]{12} now; resume with its config"
     with pytest.raises(UserError, match=said):
         fit({**files, "seed": 7}, tmp_path, steps=4, resume=True)  # type: ignore[dict-item]
     path = tmp_path / "chat.jsonl"
     path.write_bytes(Path(files["chat_input"]).read_bytes().replace(b"market", b"tekram"))  # as long, in letters
     with pytest.raises(UserError, match=r"other training rows or their tokenizer: sha256 [0-9a-f]{12} then"):
         fit({**files, "chat_input": str(path)}, tmp_path, steps=4, resume=True)
+
+    class Other(ChatDataModule):
+        """Its state has another name in a checkpoint."""
+
+    with pytest.raises(UserError, match=r"run had another data module than .*Other; resume with its config"):
+        fit(files, tmp_path, steps=4, resume=True, data=opened(files, kind=Other))
 
 
 def test_shares_of_the_lanes_are_logged_when_a_run_begins_and_not_again(

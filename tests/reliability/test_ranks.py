@@ -82,12 +82,13 @@ def test_two_ranks_end_together_by_early_stopping_and_by_the_time_limit(pair: Pa
 
 
 def test_the_predictions_of_two_ranks_are_those_of_one_in_the_order_of_the_rows(pair: Path) -> None:
-    ids = [f"spell-{1000 + n}" for n in range(7)]  # an odd number
-    for ranks in ([], TWO):
+    rows = (pair / "eval.jsonl").read_text().splitlines(keepends=True)
+    for count, ranks in ((7, []), (7, TWO), (1, TWO)):  # an odd number, and fewer than ranks
+        (pair / "eval.jsonl").write_text("".join(rows[:count]))
         predict = command(pair, ["predict", "--config", "run.yaml", "--data.batch_size=1", *ranks])
         assert predict.end() == 0, predict.printed()
         lines = (pair / "run" / "predictions.jsonl").read_text().splitlines()
-        assert [json.loads(line)["id"] for line in lines] == ids
+        assert [json.loads(line)["id"] for line in lines] == [f"spell-{1000 + n}" for n in range(count)]
         (pair / "run" / "predictions.jsonl").unlink()
 
 
