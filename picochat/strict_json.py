@@ -9,6 +9,7 @@ Python's own reader takes more than JSON, and lets some of it pass in silence:
 All of these are faults here, each in words that continue "FILE:LINE: ".
 """
 
+import codecs
 import json
 import math
 from collections import Counter
@@ -91,7 +92,9 @@ def not_utf8(error: UnicodeDecodeError) -> JSONFaultError:
     """The same in words."""
     content, start = error.object, error.start
     place = start - content.rfind(b"\n", 0, start)
-    message = f"is not UTF-8 (byte {place} of the line); save it as UTF-8"
+    is_text = b"\0" not in content and min(content) >= ord("\t")
+    looks = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "Latin-1" if is_text else ""
+    message = f"is not UTF-8 (byte {place} of the line){looks and f', it looks like {looks}'}; save it as UTF-8"
     return JSONFaultError(message, content.count(b"\n", 0, start) + 1)
 
 

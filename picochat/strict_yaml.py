@@ -16,7 +16,9 @@ from picochat.strict_json import not_utf8
 
 _LARGEST = 1 << 20  # bytes; reading them takes a second
 _MOST_VALUES = 100_000  # the shipped configs have 60 values
-_WORDS = {str: "text", int: "a number", float: "a number", bool: "true or false", Sequence: "a list", list: "a list"}
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"} | dict.fromkeys(
+    (Sequence, list), "a list"
+)
 
 
 def read_yaml(file: Path) -> Any:
@@ -29,7 +31,7 @@ def read_yaml(file: Path) -> Any:
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         if _count(node, {}, file) > _MOST_VALUES:
-            raise UserError(f"{file}: its aliases (*name) expand to more than {_MOST_VALUES:,} values; write them out")
+            raise UserError(f"{file}: holds more than {_MOST_VALUES:,} values, each alias (*name) counted in full")
         return None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         fault = not_utf8(error)
@@ -43,7 +45,12 @@ def read_yaml(file: Path) -> Any:
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UserError(f"{place}: is not YAML: {problem}; correct it") from None
-    except (ValueError, ArithmeticError) as error:  # 2001-02-30, or a number of 5,000 digits
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+    ) as error:  # 2001-02-30, 5,000 digits, !!bool maybe
         raise UserError(f"{file}: holds a value that cannot be read: {error}") from None
 
 

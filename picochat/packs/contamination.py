@@ -13,7 +13,6 @@ template: there every run counts. Files of rows that were not made together are 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,24 +43,11 @@ class Entry(NamedTuple):
     row: Row = _NO_ROW
 
 
-@dataclass(frozen=True)
-class Contamination:
-    """Numbers of eval rows that were met on the other side; `corpus_ngrams` is None where there was no corpus."""
-
-    status: str  # ready: nothing was met, or blocked
-    shared_keys: int
-    shared_prompts: int
-    train_ngrams: int
-    near_duplicates: int
-    corpus_ngrams: int | None
-    corpus: str
-    examples: tuple[str, ...]
-
-
 def check(
     train: Sequence[Entry], evaluation: Sequence[Entry], corpus: Iterable[str] | None, corpus_note: str
-) -> Contamination:
-    """Compare the two sides of a pack, and its eval side with the corpus (texts of documents), if there is one."""
+) -> dict[str, Any]:
+    """What the report of a pack says: how many eval rows occur on its other side, or in the texts of a corpus (None:
+    there is none); the status is "ready" where nothing does, else "blocked"."""
     screen = Screen(evaluation)
     keys, prompts = {entry.key for entry in train}, {normalised(entry.prompt) for entry in train}
     free = {row for row, entry in enumerate(evaluation) if entry.boilerplate}
@@ -76,17 +62,17 @@ def check(
             examples.append(f"eval '{evaluation[row].prompt}' against training '{entry.prompt}'")
         in_runs |= runs
         in_near |= near
-    in_corpus = set().union(*(screen.runs(words_of(text)) for text in corpus or ()))
+    in_corpus = {row for text in corpus or () for row in screen.runs(words_of(text))}
     examples += [f"eval '{evaluation[row].prompt}' against the corpus" for row in sorted(in_corpus)]
-    met: dict[str, Any] = {
+    met = {
         "shared_keys": sum(entry.key in keys for entry in evaluation),
         "shared_prompts": sum(normalised(entry.prompt) in prompts for entry in evaluation),
         "train_ngrams": len(in_runs),
         "near_duplicates": len(in_near),
         "corpus_ngrams": None if corpus is None else len(in_corpus),
     }
-    status, shown = "blocked" if any(met.values()) else "ready", tuple(examples[:_EXAMPLES])
-    return Contamination(status, **met, corpus=corpus_note, examples=shown)
+    status = "blocked" if any(met.values()) else "ready"
+    return {"status": status, **met, "corpus": corpus_note, "examples": examples[:_EXAMPLES]}
 
 
 class Screen:
@@ -146,7 +132,7 @@ class NearIndex:
         return {
             row
             for row in set[int]().union(*(self._rare[shingle] for shingle in self._rare.keys() & shingles))
-            if (shared := len(shingles & self._sets[row])) >= _NEAR * (len(shingles) + len(self._sets[row]) - shared)
+            if (shared := len(shingles & self._sets[row])) / (len(shingles) + len(self._sets[row]) - shared) >= _NEAR
             and _holds(words, self._contents[row])
         }
 
@@ -162,7 +148,7 @@ def _ngrams(words: list[str], n: int) -> Iterable[Gram]:
 
 
 def _shingles(words: list[str]) -> frozenset[Gram]:
-    return frozenset(_ngrams(words, _SHINGLE)) or frozenset((tuple(words),))
+    return frozenset(_ngrams(words, _SHINGLE)) or frozenset([tuple(words)] if words else [])
 
 
 def _holds(words: Sequence[str], content: Mapping[str, int]) -> bool:

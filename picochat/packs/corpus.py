@@ -44,7 +44,7 @@ def import_corpus(
 
     Args:
         source: stories; or files and folders (.txt, .md, .jsonl, .json, .parquet, also .gz and .zst); or hub:OWNER/NAME
-            (hub:OWNER/NAME:CONFIG).
+            (hub:OWNER/NAME:CONFIG). An earlier corpus.jsonl in out_dir, which is replaced, is left out.
         out_dir: gets corpus.jsonl and dataset_pack.json; other files in it are left alone.
         documents: take the first N; null takes 20,000 stories, or all of the files.
         seed: which stories are told; files are taken as they are.
@@ -81,7 +81,8 @@ def import_corpus(
         elif one == "stories":
             inputs.append({"source": one})
         else:
-            files[one] = [file.as_posix() for file in corpus_files(one)]
+            own = [file for file in corpus_files(one) if not (corpus.exists() and corpus.samefile(file))]
+            files[one] = [file.as_posix() for file in own]
             inputs += [{"source": file, "sha256": sha256_file(file)} for file in files[one]]
     skipped: Counter[str] = Counter()
 

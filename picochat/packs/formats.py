@@ -17,8 +17,8 @@ from typing import Any, Literal
 from picochat.errors import UserError
 from picochat.files import atomic_file, refuse_existing
 from picochat.packs.documents import iter_documents
-from picochat.packs.records import BrokenError, Numbered, iter_records
-from picochat.packs.rows import TAGS, Kind, Message, Row, dump_rows, learns, validate_row
+from picochat.packs.records import BrokenError, Numbered, iter_records, refuse_other_kind
+from picochat.packs.rows import CHECK_FIELDS, TAGS, Kind, Message, Row, dump_rows, learns, validate_row
 from picochat.packs.shapes import CONTROL, MARKS, UnsupportedError, mark, rows_of
 from picochat.strict_json import json_kind
 
@@ -26,6 +26,7 @@ Check = Callable[[Row], object]  # refuses a row with a ValueError
 _SYSTEM = ("system", "system_prompt")
 _BESIDE = frozenset((*_SYSTEM, *MARKS))  # fields of a row that say something about its messages
 _TEXTS = (*TAGS, "id", "key", "cluster", "answer", "reference")
+_OURS = frozenset((*_TEXTS, *CHECK_FIELDS, "accept", "steps", "choice_labels"))  # empty they say nothing
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Tally:
 
     reading: Reading = AS_IT_IS
     bad: list[tuple[int, str]] | None = None  # gets (line, fault) of each row that is refused; None: a UserError is
-    counts: Counter[str] = field(default_factory=Counter)  # sentence → how many rows, or values, it is true of
+    counts: Counter[str] = field(default_factory=Counter)  # sentence → how many rows it is true of
     control: Counter[str] = field(default_factory=Counter)  # control tokens of other tools in the texts
     rows: int = 0  # that were read
-    lines: int = 0  # where the last of them stood
+    lines: int = 0  # where the last record begins
 
     def refuse(self, path: str | Path, line: int, fault: ValueError) -> None:
         """Leave a row out and count it, where that was asked; else raise or collect its fault."""
@@ -114,6 +115,7 @@ def import_rows(
         force: replace it if it exists.
         reading: how they are read.
     """
+    refuse_other_kind(out)
     refuse_existing([Path(out)], force=force)
     tallies = {str(path): Tally(reading) for path in files}
     with atomic_file(out) as writing:
@@ -134,15 +136,13 @@ def iter_rows(
     gets what is to be said of them; `check` may refuse one.
     """
     tally = tally or Tally()
-    form, met = tally.reading.format, set[str]()
+    form, met, nan = tally.reading.format, set[str](), list[None]()
     names = dict(part.strip().split("=") for part in (tally.reading.map or "").split(",") if part)
-
-    def nan() -> None:
-        tally.counts["NaN, read as null"] += 1
-
     # no local name: a fault that is raised keeps this frame alive, and a reader in it would keep the file open
-    for line, record in _with_trees(_records(path, form, nan)):
-        tally.lines = line
+    for line, record in _with_trees(_records(path, form, lambda: nan.append(None)), tally):
+        if nan:
+            nan.clear()
+            tally.counts["rows with NaN, read as null"] += 1
         try:
             if names and isinstance(record, dict):
                 met |= names.keys() & record.keys()
@@ -168,14 +168,17 @@ def _records(path: str | Path, form: str | None, nan: Callable[[], None]) -> Num
 
 
 def _renamed(record: Row, names: dict[str, str]) -> Row:
-    for theirs, ours in names.items():
-        if theirs in record and ours in record.keys() - names.keys():
-            raise ValueError(f"has '{ours}' already, which map calls '{theirs}'")
-    return {names.get(name, name): value for name, value in record.items()}
+    renamed = {names.get(name, name): value for name, value in record.items()}
+    if len(renamed) < len(record):
+        (twice, _), *_ = Counter(names.get(name, name) for name in record).most_common(1)
+        raise ValueError(f"has two fields that map calls '{twice}'")
+    return renamed
 
 
 def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:
     """A row with `messages`, made one of ours: what stands beside the messages is obeyed, and it is validated."""
+    if empty := {name for name in _OURS & row.keys() if row[name] is None or not str(row[name]).strip()}:
+        row = {name: value for name, value in row.items() if name not in empty}
     for name in _TEXTS:
         if (value := row.get(name)) is not None and type(value) is not str:
             answers = value if name == "answer" and isinstance(value, list) and value else [value]
@@ -187,7 +190,7 @@ def _finished(row: Row, kind: Kind | None, tally: Tally) -> Row:
         messages = _obeyed(row, messages)
     messages = _cleaned(messages, tally)
     if tally.reading.learn == "last":
-        messages = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in messages[:-1]] + messages[-1:]
+        messages = [*map(_not_learnt, messages[:-1]), messages[-1]]
     if messages is not row["messages"]:
         row = {**row, "messages": messages}
     if kind in ("eval", "prompt") and messages[-1]["role"] == "assistant":  # the gold reply is no part of the question
@@ -219,8 +222,12 @@ def _obeyed(row: Row, messages: list[Message]) -> list[Message]:
         elif messages[0]["content"] != told:
             raise ValueError(f"has '{name}' and another system message")
     if mark(row, "") == 0:
-        messages = [{**m, "weight": 0} if m["role"] in ("assistant", "text") else m for m in messages]
+        messages = list(map(_not_learnt, messages))
     return messages
+
+
+def _not_learnt(message: Message) -> Message:
+    return {**message, "weight": 0} if learns([message]) else message
 
 
 def _cleaned(messages: list[Message], tally: Tally) -> list[Message]:
@@ -237,10 +244,11 @@ def _cleaned(messages: list[Message], tally: Tally) -> list[Message]:
     return [{**message, "content": CONTROL.sub("", message["content"]).strip()} for message in messages]
 
 
-def _with_trees(records: Numbered) -> Numbered:
+def _with_trees(records: Numbered, tally: Tally) -> Numbered:
     """OASST's messages, each below the one that it answers, become the tree that they are; other records pass."""
     first, tree, nodes = 0, Row(), dict[str, Row]()
     for line, record in records:
+        tally.lines = line
         if not (isinstance(record, dict) and {"parent_id", "message_id", "text"} <= record.keys()):
             yield line, record
             continue

@@ -1,6 +1,7 @@
 """Rows from quotas. In: a plan, pools of read rows. Out: chat and eval rows of both sides. Next: packs.mixture.
 
     sample (value, template) ─► pose ─► typo? ─► prompt seen before? sample again ─► fault? stop ─► tag ─► shuffle
+                                                 (or asked by an eval row of a file)
 
 Evaluation is made first: rows of public data sets that stand too close to it are then kept out of training.
 """
@@ -44,10 +45,10 @@ class RowBuilder:
             for (name, stage), values in self.values.items()
             if len(values) and self.tasks[name].phrasings(stage, values[0], "new")
         )
-        limits = {("eval", *name): len(pool.evaluation) for name, pool in self.pools.items()}
-        self.planner = Planner(self.profile, self.tasks, with_new, limits)
+        self.planner = Planner(self.profile, self.tasks, with_new, self.pools)
         self.outcomes: list[dict[str, str]] = []  # what became of the pools, for the report
         self._prompts: set[str] = set()
+        self._pooled: Screen | None = None  # the eval rows of pools, once they are dealt
 
     def build(self, sft_rows: int, eval_rows: int) -> tuple[list[Entry], list[Entry]]:
         """The rows of training and evaluation, each in a random order."""
@@ -58,9 +59,9 @@ class RowBuilder:
                 "the files alone: `picochat train sft --input NAME=SHARE:FILE …`"
             )
         screen = Screen(evaluation) if self.reader or self.pools else None
+        self._pooled = Screen([made for made in evaluation if made.boilerplate]) if self.pools else None
         for name, pool in self.pools.items():
             pool.leave_out(lambda row: screen is not None and screen.asks(questions(row)))
-            self.planner.limits["train", *name] = len(pool.train) * pool.repeat
             self.outcomes.append({"name": "/".join(name), "outcome": pool.outcome()})
             if not pool.train:
                 raise UserError(f"{label}: {'/'.join(name)}: no row is left for training ({pool.outcome()})")
@@ -130,7 +131,7 @@ class RowBuilder:
         phrasings: list[Phrasing] = ["new" if number < quota.new else "known" for number in range(quota.rows)]
         for phrasing in draw.shuffled(phrasings):
             problem = None
-            while problem is None or problem.prompt in self._prompts:
+            while problem is None or problem.prompt in self._prompts or self._asks(problem.prompt):
                 if (pair := sampler.sample(phrasing)) is None:
                     raise UserError(f"{quota.task}: the stage {stage} has too few {side} rows; ask for fewer")
                 value, template = pair
@@ -142,6 +143,9 @@ class RowBuilder:
                 raise UserError(f"{quota.task}: the problem {task.key(stage, value)} is wrong: {fault}")
             tags = self._tags(component, "offline", category=category, stage=stage, phrasing=phrasing)
             yield self._row(side, (task.key(stage, value), task.unit(stage, value)), problem, component, tags)
+
+    def _asks(self, prompt: str) -> bool:
+        return self._pooled is not None and self._pooled.asks([prompt])
 
     def _row(self, side: Side, names: tuple[str, str], problem: Problem, component: Component, tags: Row) -> Entry:
         key, cluster = names

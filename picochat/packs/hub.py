@@ -87,7 +87,7 @@ def _snapshot_files(folder: Path, dataset: str, config: str, split: str) -> list
     if not folder.is_dir():
         raise UserError(f"--hub-dir {folder} is not a folder")
     last = dataset.rpartition("/")[2]
-    cached = folder.glob(f"datasets--{dataset.replace('/', '--')}/snapshots/*")
+    cached = sorted(folder.glob(f"datasets--{dataset.replace('/', '--')}/snapshots/*"))
     places = (folder / dataset, folder / dataset.replace("/", "--"), folder / last, *cached)
     root = next((place for place in places if place.is_dir()), None)
     if root is None:

@@ -8,13 +8,13 @@ profile ─► plan: rows per component, category, stage ─► each side's prob
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from picochat import __version__
-from picochat.errors import UserError
+from picochat.errors import UserError, nearest
 from picochat.files import refuse_existing, sha256_text, write_files
 from picochat.packs.contamination import check
 from picochat.packs.content import load_words
@@ -25,7 +25,9 @@ from picochat.packs.hub import SourceReader
 from picochat.packs.pack_report import TaskPackReport, closeness, counts
 from picochat.packs.pools import read_pools
 from picochat.packs.profiles import Profile, load_profile
+from picochat.packs.records import refuse_other_kind
 from picochat.packs.rows import dump_rows
+from picochat.packs.tasks.base import Task
 from picochat.packs.tasks.registry import load_task
 
 Source = Literal["offline", "auto", "hub", "hf"]
@@ -81,14 +83,17 @@ def build_task_pack(
         raise UserError("--sealed draws a salt of its own; leave --split-salt out")
     source = "hub" if source == "hf" else source
     pack = load_dataset_pack(dataset_pack)
-    mixture = load_profile(profile) if isinstance(profile, str) else profile
+    mixture = profile if isinstance(profile, Profile) else load_profile(str(profile))
     public = source != "offline" and any(component.source == "asked" for component in mixture.components)
     folder = Path(out_dir) if out_dir is not None else pack.path.parent
     chat_path = Path(chat_out) if chat_out is not None else folder / f"chat_task_mixture_{mixture.name}.jsonl"
     eval_path = Path(eval_out) if eval_out is not None else folder / f"eval_task_mixture_{mixture.name}.jsonl"
     md_path, json_path = (folder / f"task_mixture_{mixture.name}.{kind}" for kind in ("md", "json"))
     written = [chat_path, eval_path, md_path, json_path]
-    _refuse_shared([pack.path, pack.corpus_path, word_list], written)
+    refuse_other_kind(chat_path)
+    refuse_other_kind(eval_path)
+    read = [pack.path, pack.corpus_path, word_list, mixture.path, *mixture.files.values()]
+    _refuse_shared(read, written)
     refuse_existing(written, force=force)
     lanes = mixture.lanes.values()  # no setting is ignored: what has no effect is an error
     if word_list is not None and not any((lane.task or "").startswith("bench_spelling_") for lane in lanes):
@@ -101,6 +106,7 @@ def build_task_pack(
     words = load_words(word_list) if word_list is not None else None
     salt = secrets.token_hex(8) if sealed else split_salt
     tasks = {lane.task: load_task(lane.task, words, salt) for lane in lanes if lane.task}
+    _refuse_idle_gates(mixture, tasks)
     snapshots = Path(hub_dir) if hub_dir else None
     reader = SourceReader(source, snapshots) if public else None
     pools = read_pools(mixture, snapshots, salt)
@@ -113,7 +119,7 @@ def build_task_pack(
     texts = {chat_path: dump_rows(train_rows), eval_path: dump_rows(asked_rows)}
     generated = [[made.row for made in side if not made.boilerplate] for side in (train, evaluation)]
     contamination = check(train, evaluation, *_corpus(pack))
-    blocked = contamination.status == "blocked"
+    blocked = contamination["status"] == "blocked"
     data = {
         "profile": mixture.name,
         "dataset_pack": seen_from(pack.path, folder),
@@ -131,7 +137,7 @@ def build_task_pack(
         "held_out": closeness(*generated),
         "mixture": mixture.described(),
         "sources": [*builder.outcomes, *(reader.outcomes if reader else [])],
-        "contamination": asdict(contamination),
+        "contamination": contamination,
         "files": [{"path": seen_from(path, folder), "sha256": sha256_text(text)} for path, text in texts.items()],
         "promotion": "no (the pack is contaminated)" if blocked else "yes" if promote else "no (--no-promote)",
         "picochat_version": __version__,
@@ -140,7 +146,7 @@ def build_task_pack(
     named = {path.resolve() for path in (pack.chat_path, pack.eval_path) if path is not None}
     if promote and blocked and {chat_path.resolve(), eval_path.resolve()} & named:
         raise UserError(
-            f"the new rows are contaminated ({'; '.join(contamination.examples[:1]) or contamination.corpus}), and "
+            f"the new rows are contaminated ({(contamination['examples'] or [contamination['corpus']])[0]}), and "
             f"{pack.path} names the files that they would replace; nothing was written: take eval rows out of the "
             "corpus, or write elsewhere with --out-dir"
         )
@@ -159,6 +165,21 @@ def _refuse_shared(read: Iterable[str | Path | None], written: Iterable[Path]) -
         if place in taken:
             raise UserError(f"{path} is named for two files; name another with --chat-out, --eval-out or --out-dir")
         taken.add(place)
+
+
+def _refuse_idle_gates(mixture: Profile, tasks: Mapping[str, Task]) -> None:
+    """Raise UserError if a gate is of nothing that rows are tagged with: a claim would be made without it."""
+    known: dict[str, set[str]] = defaultdict(lambda: {"echo"})
+    for part in mixture.components:
+        for name, lane in part.lanes.items():
+            category = tasks[name].category if lane.task == name else name
+            skill = category.split("_")[1] if category.startswith("bench_") else category
+            known[part.benchmark_profile] |= {category, skill}
+    for part in mixture.components:
+        names = sorted(known[part.benchmark_profile])
+        if idle := [gate for gate in part.gate or {} if gate not in names]:
+            place, close = f"{mixture.label}: components.{part.name}.gate.{idle[0]}", nearest(idle[0], names)
+            raise UserError(f"{place}: is no lane or skill{close}; known are {', '.join(names)}")
 
 
 def _corpus(pack: DatasetPack) -> tuple[Iterator[str] | None, str]:

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from picochat.errors import UserError
+from picochat.packs.pools import Pool
 from picochat.packs.profiles import Component, Profile
 from picochat.packs.quotas import Side, largest_remainder
 from picochat.packs.tasks.base import Draw, Family, Phrasing, Task, members
@@ -39,7 +40,7 @@ class Planner(NamedTuple):
     profile: Profile
     tasks: Mapping[str, Task]
     with_new: frozenset[Stage]  # what can be asked in held-out phrasings
-    limits: dict[tuple[str, str, str], int]  # (side, component, lane) → rows that a lane of a file can give
+    pools: Mapping[tuple[str, str], Pool]  # the rows of lanes that are read, by (component, lane)
 
     def lanes(self, total: int, side: Side) -> list[tuple[Component, str, int]]:
         """(component, lane, rows), by largest remainder on both levels; a lane that can give no row has no part."""
@@ -71,7 +72,8 @@ class Planner(NamedTuple):
         return [f"{part.name}/{lane}" for part, lane, rows in lanes if rows > self._limit(side, part, lane)]
 
     def _limit(self, side: Side, component: Component, lane: str) -> float:
-        return self.limits.get((side, component.name, lane), inf)
+        pool = self.pools.get((component.name, lane))
+        return pool.capacity(side) if pool else inf
 
     def quotas(self, total: int, side: Side, taken: Mapping[tuple[str, str], int]) -> list[LevelQuota]:
         """Rows per stage of each task; the tasks of a skill share what `taken` leaves, by (component, skill)."""

@@ -32,6 +32,10 @@ class Pool:
     met: int = 0  # rows that were left out of training because eval rows ask them
     said: list[str] = field(default_factory=list)
 
+    def capacity(self, side: Side) -> int:
+        """How many rows it can give."""
+        return len(self.train) * self.repeat if side == "train" else len(self.evaluation)
+
     def deal(self, side: Side, count: int, draw: Draw) -> list[Row]:
         """So many rows in a random order; a row comes again only after all the others came."""
         rows = self.train if side == "train" else self.evaluation
@@ -91,10 +95,11 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
     rows, held_out = read(lane.file, splits["train"]), list[Row]()
     if "eval" in splits and lane.hub:
         held_out = read(None, splits["eval"])
-    elif "eval" in splits:
-        rows, held_out = ([row for row in rows if row.get("split") == splits[side]] for side in ("train", "eval"))
     elif lane.eval_file:
         held_out = read(lane.eval_file, most=None)
+    total = len(rows) + len(held_out)
+    if "eval" in splits and lane.file:
+        rows, held_out = ([row for row in rows if row.get("split") == splits[side]] for side in ("train", "eval"))
     fixed = "eval" in splits or lane.eval_file is not None
     share = 0.0 if fixed else lane.hold_out
     if share is None:
@@ -108,8 +113,9 @@ def _read(profile: Profile, name: tuple[str, str], lane: Lane, hub_dir: Path | N
     if (fixed or lane.hold_out) and not pool.evaluation:
         place = f"{profile.label}: components.{name[0]}.lanes.{name[1]}"
         raise UserError(f"{place}: none of the rows that it holds out has a check; give it `check:`, or hold more out")
-    if fixed and len(held_out) > len(pool.evaluation):
-        pool.said.append(f"{len(held_out) - len(pool.evaluation):,} held out without a check")
+    if unused := total - len(pool.train) - len(pool.evaluation):
+        why = "without a reply to learn, held out without a check, or of another split"
+        pool.said.append(f"{unused:,} on neither side ({why})")
     return pool
 
 
@@ -121,7 +127,11 @@ def _as_eval(row: Row, lane: Lane) -> Row | None:
     elif messages[-1]["role"] != "user":
         return None
     if not has_check(row):
-        checks = dict(lane.check or {})
-        exact = {"answer": row["reference"]} if checks.pop("exact", False) and row.get("reference") else {}
-        row = {**row, **exact, **({"check": checks} if checks else {})}
+        checks, reply = dict(lane.check or {}), row.get("reference")
+        exact = checks.get("exact")
+        if reply and (exact is True or isinstance(exact, Mapping)):
+            row = {**row, "answer": reply}
+        if isinstance(exact, bool):
+            del checks["exact"]
+        row = {**row, "check": checks} if checks else row
     return row if has_check(row) else None

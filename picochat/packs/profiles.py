@@ -54,7 +54,8 @@ class Lane:
         hold_out: the share of questions that is held out, by hash. None: 0.2 where rows have a check, else 0.
         split: of the data set; {"train": …, "eval": …} takes each side from one of its own (of a file: its field).
         eval_file: a second file, of the rows of the eval side.
-        check: name of a check → what it wants, for eval rows without one; {"exact": true}: the row's own reply.
+        check: name of a check → what it wants, for eval rows without one, and beside those of a task's rows;
+            {"exact": true}: the row's own reply.
         repeat: how often a row may come in training.
     """
 
@@ -136,11 +137,16 @@ class Profile:
         """All lanes by (component, name)."""
         return {(part.name, name): lane for part in self.components for name, lane in part.lanes.items()}
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files of its lanes, as they are named there, and where they lie."""
+        names = {name for lane in self.lanes.values() for name in (lane.file, lane.eval_file) if name}
+        return {name: self.file(name) for name in sorted(names)}
+
     def described(self) -> dict[str, Any]:
         """The mixture as JSON values, with the sha256 of its files: what a report says that rows were made from."""
-        files = sorted({name for lane in self.lanes.values() for name in (lane.file, lane.eval_file) if name})
         components = [asdict(component, dict_factory=_without_none) for component in self.components]
-        return {"components": components, "files": {name: sha256_file(self.file(name)) for name in files}}
+        return {"components": components, "files": {name: sha256_file(file) for name, file in self.files.items()}}
 
     def _faults(self) -> Iterator[str]:
         if not re.fullmatch(r"\w[\w.-]*", self.name):
@@ -165,7 +171,7 @@ class Profile:
         sources = [name for name in ("task", "file", "hub") if getattr(lane, name) is not None]
         if len(sources) > 1:
             yield f": names two sources, {' and '.join(sources)}; keep one of them"
-        idle = [field for field in _OF_ROWS if lane.task and getattr(lane, field) not in (None, 1)]
+        idle = [field for field in _OF_ROWS if lane.task and getattr(lane, field) != getattr(Lane, field)]
         if lane.file and isinstance(lane.split, str):
             idle = ["split"]
         if idle:

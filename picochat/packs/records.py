@@ -15,6 +15,7 @@ import io
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -43,23 +44,30 @@ def file_kind(path: str | Path) -> str:
     return (place.with_suffix("") if place.suffix.lower() in (".gz", ".zst") else place).suffix.lower()
 
 
+def refuse_other_kind(path: str | Path) -> None:
+    """UserError if what is written there as JSON lines would be read as something else."""
+    if file_kind(path) in (".csv", ".tsv", ".parquet") or file_kind(path) != Path(path).suffix.lower():
+        raise UserError(f"{path}: rows are written as plain JSON lines; let the name end with .jsonl")
+
+
 def iter_records(path: str | Path, nan: NaN = None, largest: int = LARGEST) -> Numbered:
     """Yield (line from 1, value, or the ValueError that says why there is none); UserError: the file cannot be read.
 
     Args:
         path: a file of another kind than above is read as .jsonl.
-        nan: called for each NaN, which is read as null (so does pandas write it); None refuses NaN.
+        nan: called where NaN is read as null (so does pandas write it), at least once a record; None refuses NaN, and
+            takes rows of parquet as they are, with times and decimal numbers that JSON has to write as text.
         largest: bytes that a record may have.
     """
     if file_kind(path) == ".parquet":
-        yield from _parquet_rows(path, largest)
+        yield from _parquet_rows(path, nan, largest)
         return
     with _open(path) as file:
         first = file.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
         values = first.startswith(b"[") or first.partition(b"\n")[0].strip() == b"{"
         try:
             if file_kind(path) in (".csv", ".tsv"):
-                yield from _csv_rows(file, largest)
+                yield from _csv_rows(file, "\t" if file_kind(path) == ".tsv" else ",;\t", largest)
             elif values:
                 yield from _json_values(file, nan, largest)
             else:
@@ -77,7 +85,7 @@ def parse_lines(path: str | Path, parse: Callable[[bytes], T], blank: bool = Fal
             yield number, value
 
 
-def _parquet_rows(path: str | Path, largest: int) -> Numbered:
+def _parquet_rows(path: str | Path, nan: NaN, largest: int) -> Numbered:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -87,19 +95,54 @@ def _parquet_rows(path: str | Path, largest: int) -> Numbered:
         with pyarrow.parquet.ParquetFile(path) as table:
             number = 0
             for batch in table.iter_batches(batch_size=64):  # few: each row may be a megabyte
-                small = batch.nbytes <= largest
-                for one in batch.to_pylist() if small else (batch.slice(place, 1) for place in range(len(batch))):
-                    number += 1
-                    fits = small or one.nbytes <= largest
-                    yield number, one if small else one.to_pylist()[0] if fits else _too_large(one.nbytes, largest)
-    except (pyarrow.ArrowException, OSError) as error:
+                whole = batch.nbytes <= largest
+                for part in [batch] if whole else [batch.slice(place, 1) for place in range(len(batch))]:
+                    large = None if part.nbytes <= largest else _too_large(part.nbytes, largest)
+                    for row in [large] if large else part.to_pylist():
+                        number += 1
+                        yield number, large or (_as_json(row, nan) if nan else row)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as parquet: {error}") from error
+
+
+def _as_json(row: Any, nan: NaN) -> Any:
+    """A row of a table as JSON would hold it, or the fault."""
+    try:
+        return parse_json(json.dumps(row, ensure_ascii=False, default=str), nan=nan)
+    except JSONFaultError as error:
+        return error
+
+
+class _Zstd(io.RawIOBase):
+    """What .zst frames hold, one after another; EOFError where the last is cut short, which zstandard's reader passes
+    over in silence."""
+
+    def __init__(self, file: io.BufferedReader, frame: Callable[[], Any]) -> None:
+        self._file, self._new_frame = file, frame
+        self._frame: Any = None
+        self._packed, self._plain = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._plain and (packed := self._packed or self._file.read(1024)):  # 1 KB holds 32 MB at most
+            self._frame = self._frame or self._new_frame()
+            self._plain, self._packed = memoryview(self._frame.decompress(packed)), self._frame.unused_data
+            self._frame = None if self._frame.eof else self._frame
+        if self._frame and not self._plain:
+            raise EOFError("its end is missing")
+        count = min(len(buffer), len(self._plain))
+        buffer[:count], self._plain = self._plain[:count], self._plain[count:]
+        return count
 
 
 @contextmanager
 def _open(path: str | Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, unpacked; whatever keeps them from being read becomes a UserError."""
     damaged: tuple[type[Exception], ...] = (EOFError, zlib.error)
+    if Path(path).is_char_device():
+        raise UserError(f"{path}: is a device; name a file")  # it might never end
     with ExitStack() as stack:
         try:
             file: Any = stack.enter_context(Path(path).open("rb"))
@@ -108,8 +151,8 @@ def _open(path: str | Path) -> Iterator[io.BufferedReader]:
             elif Path(path).suffix.lower() == ".zst":
                 import zstandard
 
-                damaged = (zstandard.ZstdError,)
-                file = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+                damaged = (EOFError, zstandard.ZstdError)
+                file = io.BufferedReader(_Zstd(file, zstandard.ZstdDecompressor().decompressobj))
             yield file
         except ImportError as error:
             raise UserError(f"{path}: reading it needs zstandard: pip install 'picochat[zstd]'") from error
@@ -142,7 +185,7 @@ def _too_large(size: int, largest: int) -> JSONFaultError:
     return JSONFaultError(f"holds {size:,} bytes; {largest:,} are allowed")
 
 
-def _csv_rows(file: io.BufferedReader, largest: int) -> Numbered:
+def _csv_rows(file: io.BufferedReader, delimiters: str, largest: int) -> Numbered:
     def texts() -> Iterator[str]:
         for _, line in _lines(file, decode_utf8, largest, blank=True):
             if isinstance(line, ValueError):
@@ -151,14 +194,18 @@ def _csv_rows(file: io.BufferedReader, largest: int) -> Numbered:
 
     csv.field_size_limit(largest)  # a quotation mark that is never closed ends here
     header = file.peek(_CHUNK).partition(b"\n")[0]
-    between = max(",;\t", key=lambda sign: header.count(sign.encode()))
+    between = max(delimiters, key=lambda sign: header.count(sign.encode()))
     rows, last = csv.DictReader(texts(), strict=True, delimiter=between), 1
     try:
-        for row in rows:
+        columns = Counter(filter(None, rows.fieldnames or ()))
+        twice = [name for name, times in columns.items() if times > 1]
+        for row in () if twice else rows:
             yield last + 1, ValueError("has more fields than the header") if None in row else row
             last = rows.line_num
     except (csv.Error, JSONFaultError) as error:
         raise JSONFaultError(f"is not CSV: {error}", rows.line_num + 1) from None
+    if twice:
+        raise JSONFaultError(f"has the column {twice[0][:60]!r} twice; rename one of them")
 
 
 def _json_values(file: io.BufferedReader, nan: NaN, largest: int) -> Numbered:

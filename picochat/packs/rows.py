@@ -44,7 +44,7 @@ CHECKS = (
 )
 """The checks of `check` (evidence.checks); others are entry points of ``picochat.checks`` or dotted paths."""
 
-_WORD = re.compile(r"\w+|[-+=×/]")  # the sign is part of a problem: 45 + 10 is not 45 - 10
+_WORD = re.compile(r"\w+|[-+=×/*÷^]")  # the sign is part of a problem: 45 + 10 is not 45 - 10
 
 
 def validate_row(row: Row, kind: Kind) -> Row:
@@ -85,8 +85,8 @@ def learns(messages: Iterable[Message]) -> bool:
 
 
 def has_check(row: Row) -> bool:
-    """Whether a reply can fail the row: ``"answer": null`` or ``"must_include": []`` is not a check."""
-    return any(row.get(field) not in (None, [], {}) for field in CHECK_FIELDS)
+    """Whether a reply can fail the row: ``"answer": ""`` or ``"must_include": []`` is not a check."""
+    return any(row.get(field) not in (None, "", [], {}) for field in CHECK_FIELDS)
 
 
 def conversation(row: Row) -> list[Message] | None:

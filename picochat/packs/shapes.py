@@ -51,7 +51,9 @@ def rows_of(record: Any, form: str | None = None) -> list[Row]:
         record = record["train"]
     if isinstance(record.get("instances"), list) and "instruction" in record:  # self-instruct: several of one task
         task = {name: value for name, value in record.items() if name != "instances"}
-        found = ({**task, **one} if isinstance(one, dict) else one for one in record["instances"])
+        found = [{**task, **one} if isinstance(one, dict) else one for one in record["instances"]]
+        if not found:
+            raise ValueError("has no instances")
         return [row for one in found for row in rows_of(one, form)]
     _refuse_unsupported(record, "")
     for name, needed, read in FORMS:
@@ -176,6 +178,8 @@ def _pair(row: Row, asked: str, answered: tuple[str, ...]) -> Conversations:
         return
     turns = [("user", _with_context(row, question, asked) if asked in ("instruction", "question") else question)]
     for before in reversed(row.pop("history", None) or []):
+        if len(before) != 2:
+            raise ValueError("'history' must be a list of pairs, each of a question and its reply")
         turns[:0] = zip(("user", "assistant"), before, strict=True)
     turns += [] if reply is None else [("assistant", reply)]
     yield [message for role, text in turns for message in _said(role, text, asked if role == "user" else answered[0])]
@@ -208,7 +212,7 @@ def _question(row: Row) -> Conversations:
     """
     answer = row["answer"]
     worked, working, result = answer.partition("####") if isinstance(answer, str) else ("", "", "")
-    steps = [line for line in re.sub(r"<<.*?>>", "", worked).strip().splitlines() if line.strip()]
+    steps = [line for line in re.sub(r"<<[^<>\n]*>>", "", worked).strip().splitlines() if line.strip()]
     if working and steps and (result := result.strip().replace(",", "")):
         row |= {"answer": result, "steps": steps, "answer_style": "scratchpad"}
         answer = "\n".join((*steps, f"Final answer: {result}"))
@@ -227,10 +231,14 @@ def _choices(row: Row) -> Conversations:
     if isinstance(question, dict):
         question, choices = question["stem"], question["choices"]
     if isinstance(choices, dict):
-        choices = zip(choices["label"], choices["text"], strict=True) if "text" in choices else choices.items()
+        both = (choices["label"], choices["text"]) if "text" in choices else (choices.keys(), choices.values())
     else:
-        choices = [(one["label"], one["text"]) if isinstance(one, dict) else ("", one) for one in choices]
-    given, texts = zip(*[(str(label), str(text).strip()) for label, text in choices], strict=True)
+        options = [one if isinstance(one, dict) else {"text": one} for one in choices or ()]
+        both = [one.get("label") for one in options], [one.get("text") for one in options]
+    if not 2 <= len(both[1]) == len(both[0]) <= 26 or not all(isinstance(one, str | int | float) for one in both[1]):
+        raise ValueError("needs 2 to 26 choices, each a text, with a label for each or for none")
+    given = [None if label is None else str(label) for label in both[0]]  # an empty answer is no label
+    texts = [str(text).strip() for text in both[1]]
     labels = [chr(ord("A") + number) for number in range(len(texts))]
     key = row.pop("answerKey") if row.get("answerKey") is not None else row.pop("answer", None)
     known: tuple[tuple[Any, Any], ...] = ((given, str(key)), (labels, key), (texts, key))
@@ -259,8 +267,11 @@ def _tree(row: Row) -> Conversations:
     tree = row.pop("prompt")
     row.setdefault("key", f"oasst:{row['message_tree_id']}")
     for way in ways(tree, []):
-        met = [{"weight": 0} if id(node) in learnt else {} for node in way]
-        turns = [{name: node[name] for name in kept & node.keys()} | seen for node, seen in zip(way, met, strict=True)]
+        turns = [
+            {name: value for name, value in node.items() if name in kept}
+            | ({"weight": 0} if id(node) in learnt else {})
+            for node in way
+        ]
         yield _messages(turns, "prompt")
         learnt.update(map(id, way))
 

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import zstandard
 from refusing import Refused
 
 from picochat.cli import main
@@ -16,7 +17,11 @@ from picochat.packs.corpus import import_corpus
 DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words)
     "empty text": ("a.txt", b"", "holds no text"),
     "NUL in a text": ("a.txt", b"fine\na\x00b", "a.txt: holds a NUL character; is this a text?"),
-    "Latin-1 text": ("a.txt", b"fine\ncaf\xe9", r"a.txt:2: is not UTF-8 \(byte 4 of the line\); save it as UTF-8"),
+    "Latin-1 text": (
+        "a.txt",
+        b"fine\ncaf\xe9",
+        r"a.txt:2: is not UTF-8 \(byte 4 of the line\), it looks like Latin-1; save",
+    ),
     "broken JSON": ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
     "a line without an end": ("a.txt", b"fine\n" + b"x" * 2_000_000, "a.txt:2: holds 2,000,000 bytes; 1,048,576 are"),
     "eval rows": (
@@ -32,6 +37,7 @@ DOCUMENTS: dict[str, tuple[str, bytes, str]] = {  # name → (file, bytes, words
     ),
     "no gzip": ("a.txt.gz", b"hello", "cannot read a.txt.gz: Not a gzipped file"),
     "half a gzip": ("a.txt.gz", gzip.compress(b"hello" * 99)[:-9], "cannot read a.txt.gz: it is damaged or cut short"),
+    "half a zstd file": ("a.txt.zst", zstandard.compress(b"hello" * 99)[:-4], "it is damaged or cut short"),
     "text a number": ("a.jsonl", b'{"text": 5}', "a.jsonl:1: has no text in 'text'"),
     "other field": ("a.jsonl", b'{"bodies": "x"}', r"a.jsonl:1: has no text in 'text'; .* reads another \(bodies\)"),
     "5,000 fields": ("a.jsonl", json.dumps({f"k{n}": 1 for n in range(5000)}).encode(), r"\(k0, .*k11, …\)"),
@@ -83,6 +89,7 @@ def test_pipes_missing_files_and_empty_folders_are_refused(command: str, refused
     os.mkfifo("endless.txt")
     Path("folder").mkdir()
     refused(*command.split(), "endless.txt", says="endless.txt: is a device or a pipe; name a file or a folder")
+    refused("data", "inspect", "/dev/zero", says="/dev/zero: is a device; name a file")
     refused(*command.split(), "none.txt", says="none.txt: no such file or folder")
     refused(*command.split(), "folder", says="folder: the folder holds no .jsonl, .txt, .md or .parquet file")
 

@@ -47,8 +47,8 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "10 MB without an end": (b'{"messages": "' + b"x" * 10_000_000, "holds 10,000,014 bytes; 1,048,576 are allowed"),
     "1 MB of key": (b'{"' + b"k" * 1_000_000 + b'": 1}', "needs 'messages'"),
     "Latin-1": (asks('"café"').decode().encode("latin-1"), r"is not UTF-8 \(byte \d+ of the line\)"),
-    "UTF-16": (GOOD.decode().encode("utf-16")[:-1], r"is not UTF-8 \(byte 1"),
-    "gzip": (b"\x1f\x8b\x08\x00\x00", "is not UTF-8"),
+    "UTF-16": (GOOD.decode().encode("utf-16")[:-1], r"is not UTF-8 \(byte 1 of the line\), it looks like UTF-16"),
+    "gzip": (b"\x1f\x8b\x08\x00\x00", r"is not UTF-8 \(byte 2 of the line\); save"),
     "key twice": (b'{"messages": [], ' + GOOD[1:], "has the key 'messages' twice"),
     "NUL in content": (asks('"a\\u0000b"'), r"holds a NUL character in 'content'"),
     "NUL in a tag": (row(USER, "REPLY", fields='"category": "a\\u0000", '), "NUL character in 'category'"),
@@ -84,6 +84,7 @@ CHAT_ONLY: dict[str, tuple[bytes, str]] = {
 EVAL_ONLY: dict[str, tuple[bytes, str]] = {
     "a text to go on with": (b'{"prompt": "", "completion": "x"}', "must end with the user, this one ends with"),
     "no check": (row(USER).replace(b'"answer": "4", ', b""), "an eval row needs at least one check"),
+    "answer blank": (row(USER).replace(b'"answer": "4"', b'"answer": " "'), "an eval row needs at least one check"),
     "must_include empty": (row(USER).replace(b'"answer": "4"', b'"must_include": []'), "needs at least one check"),
     "no group to include": (row(USER).replace(b'"answer": "4"', b'"must_include_any": []'), "needs at least one check"),
     "must_include a string": (row(USER, fields='"must_include": "x", '), "'must_include' must be a list of strings"),

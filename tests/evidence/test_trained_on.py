@@ -43,13 +43,13 @@ def test_a_provenance_of_another_form_names_no_files(tmp_path: Path) -> None:
 
 def test_a_pack_of_ours_was_compared_already_and_brings_its_gates(tmp_path: Path) -> None:
     (tmp_path / "dataset_pack.json").write_text("{}")
-    part = """{name: c, weight: 1, benchmark_profile: b, gate: {math: 0.2, who: 0.9}, claim: is Ada, judge: [loops],
+    part = """{name: c, weight: 1, benchmark_profile: b, gate: {echo: 0.2, who: 0.9}, claim: is Ada, judge: [loops],
                lanes: {who: {share: 1, task: identity, check: {identity: Ada}}}}"""
     (tmp_path / "mine.yaml").write_text(f"components:\n  - {part}\n")
     made = build_task_pack(tmp_path, profile=str(tmp_path / "mine.yaml"), sft_rows=40, eval_rows=16)
     rows = read_rows(made.eval_path, "eval")
     policy = Policy.of(rows, made.eval_path)
-    assert (policy.gates, policy.claims) == ({"b": {"math": 0.2, "who": 0.9}}, {"b": "is Ada"})
+    assert (policy.gates, policy.claims) == ({"b": {"echo": 0.2, "who": 0.9}}, {"b": "is Ada"})
     assert policy.rules_of(rows[0]) == Rules(frozenset({"loops"}), {"identity": "Ada"})
     chat = [{"path": "not/there.jsonl", "sha256": sha256_file(made.chat_path), "reading": {**asdict(Reading())}}]
     assert met_in_training(made.eval_path, rows, {"trained_on": chat}) == ("", [])

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
+
 from picochat.packs import TaskPackReport, build_task_pack
 from picochat.packs.formats import read_rows
 from picochat.packs.rows import Row
@@ -14,9 +17,12 @@ def ask(prompt: str, reply: str, **more: Any) -> Row:
 
 
 def write(path: Path, *rows: Any) -> Path:
-    """A file of JSON lines; a text is a line as it is."""
+    """A file of JSON lines, where a text is a line as it is; or of parquet, by its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    else:
+        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
     return path
 
 

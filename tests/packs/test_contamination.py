@@ -1,10 +1,11 @@
 """The contamination check: it finds each kind of leak, and it does not cry wolf at templates."""
 
 import random
+from typing import Any
 
 import pytest
 
-from picochat.packs.contamination import Contamination, Entry, NearIndex, Overlap, check
+from picochat.packs.contamination import Entry, NearIndex, Overlap, check
 from picochat.packs.rows import Row, words_of
 
 STORY = "Ana has 27 apples and gets 15 more. Then Ana gives 18 away. How many are left?"
@@ -15,7 +16,7 @@ EARTH = "Paris is the capital of which country on earth?"
 SHEEP = Entry("b", "Count how often the letter e is used in sheep today.", "2", ("sheep", "e"))
 
 
-def found(train: Entry, evaluation: Entry, corpus: list[str] | None = None) -> Contamination:
+def found(train: Entry, evaluation: Entry, corpus: list[str] | None = None) -> dict[str, Any]:
     return check([train], [evaluation], corpus, "")
 
 
@@ -42,6 +43,9 @@ def story(a: int, b: int, c: int) -> Entry:
         (Entry("a", BAGS.format(3), "24", ("3", "8")), Entry("b", BAGS.format(8), "64", ("8", "8")), (0, 0, 0, 0)),
         # the sign is part of the problem
         (Entry("a", "What is 5 - 1?", "4", ("5", "1")), Entry("b", "What is 5 + 1?", "6", ("5", "1")), (0, 0, 0, 0)),
+        (Entry("a", "What is 8 * 2?", "16"), Entry("b", "What is 8 ÷ 2?", "4"), (0, 0, 0, 0)),
+        # signs alone are no words to be near to
+        (Entry("a", "🙂", "x"), Entry("b", "🎉", "y"), (0, 0, 0, 0)),
         # near copies
         (Entry("a", HILL + " once?", "x"), Entry("b", HILL + "?", "y"), (0, 0, 1, 1)),
         (Entry("a", "Please tell me what the blue boat was built for", "x"), Entry("b", HILL + "?", "y"), (0, 0, 0, 0)),
@@ -54,18 +58,19 @@ def test_each_kind_of_leak_is_found_and_no_other(
     train: Entry, evaluation: Entry, numbers: tuple[int, int, int, int]
 ) -> None:
     result = found(train, evaluation)
-    assert (result.shared_keys, result.shared_prompts, result.train_ngrams, result.near_duplicates) == numbers
-    assert result.status == ("blocked" if any(numbers) else "ready")
+    counts = ("shared_keys", "shared_prompts", "train_ngrams", "near_duplicates")
+    assert tuple(result[name] for name in counts) == numbers
+    assert result["status"] == ("blocked" if any(numbers) else "ready")
 
 
 def test_the_corpus_is_searched_for_whole_problems() -> None:
     train, held_out = Entry("a", "x", "y"), story(27, 15, 18)._replace(content=("27", "15"))
     result = found(train, held_out, ["once upon a time", f"he said: {STORY}"])
-    assert (result.corpus_ngrams, result.status) == (1, "blocked")
-    assert "against the corpus" in result.examples[0]
+    assert (result["corpus_ngrams"], result["status"]) == (1, "blocked")
+    assert "against the corpus" in result["examples"][0]
     result = found(train, held_out, ["once Ana gets 15 more and then Ana gives 18 away"])
-    assert (result.corpus_ngrams, result.status) == (0, "ready")
-    assert found(train, held_out).corpus_ngrams is None
+    assert (result["corpus_ngrams"], result["status"]) == (0, "ready")
+    assert found(train, held_out)["corpus_ngrams"] is None
 
 
 @pytest.mark.parametrize(
@@ -108,3 +113,10 @@ def test_the_near_index_finds_what_comparing_all_pairs_finds(seed: int) -> None:
     expected = [{row for row, text in enumerate(texts) if jaccard(text, copy) >= 0.8} for copy in copies]
     assert [index.find(words_of(copy)) for copy in copies] == expected
     assert sum(map(len, expected)) > 3
+
+
+def test_four_fifths_are_near_whatever_the_length() -> None:
+    for size in range(5, 200, 5):  # shingles of the longer text; 0.8 * 35 is 28.000000000000004
+        text = [f"w{number}" for number in range(size + 2)]
+        assert NearIndex([text], [{}]).find(text[: 4 * size // 5 + 2]) == {0}
+        assert NearIndex([text], [{}]).find(text[: 4 * size // 5 + 1]) == set()

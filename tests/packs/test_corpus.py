@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from making import write
 
@@ -19,12 +17,6 @@ from picochat.packs.documents import Document, iter_documents
 
 def texts(path: Path, **settings: Any) -> list[str]:
     return [document.text for document in iter_documents(path, **settings)]
-
-
-def write_parquet(path: Path, **columns: list[str | None]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    return path
 
 
 def imported(pack: DatasetPack) -> list[dict[str, str]]:
@@ -42,6 +34,7 @@ LONG = [letter * 4_999 for letter in "abcde"]  # 5,001 characters each with its 
     ("a.md", "One.<|endoftext|>Two.\n<|end_of_text|>\nThree.", ["One.", "Two.", "Three."]),
     ("a.jsonl", '{"text": " one "}\n\n{"text": " "}\n"two"\n{"body": "3", "text": "III"}\n', ["one", "two", "III"]),
     ("a.json", '[{"content": "one"}, {"story": "two"}]', ["one", "two"]),
+    ("a.tsv", "text\none, two; three\n", ["one, two; three"]),
 ])  # fmt: skip
 def test_each_kind_of_file_gives_its_documents(name: str, content: str, expected: list[str], tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content.encode())
@@ -49,9 +42,10 @@ def test_each_kind_of_file_gives_its_documents(name: str, content: str, expected
 
 
 def test_parquet_finds_its_column_or_asks(tmp_path: Path) -> None:
-    usual = write_parquet(tmp_path / "a.parquet", title=["a", "b", "c"], content=["one", None, "two"])
+    rows = [{"title": title, "content": text} for title, text in (("a", "one"), ("b", None), ("c", "two"))]
+    usual = write(tmp_path / "a.parquet", *rows)
     assert texts(usual) == ["one", "two"]
-    other = write_parquet(tmp_path / "b.parquet", left=["one"], right=["eins"])
+    other = write(tmp_path / "b.parquet", {"left": "one", "right": "eins"})
     assert texts(other, text_field="right") == ["eins"]
     with pytest.raises(UserError, match=r"b.parquet:1: has no text in 'text'; .*-field NAME` reads .* \(left, right\)"):
         texts(other)
@@ -60,16 +54,14 @@ def test_parquet_finds_its_column_or_asks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
 def test_a_document_of_millions_of_characters_goes_on_in_others_at_line_ends(name: str, tmp_path: Path) -> None:
     text = "abcdefgh\n" * 222_222 + "z" * 1_500_000  # a line end after 999,999 characters and after 1,999,998
-    file = tmp_path / name
-    write(file, {"text": text}) if name == "a.jsonl" else write_parquet(file, text=[text])
-    assert list(map(len, texts(file))) == [999_998, 999_998, 1_000_000, 500_000]
+    assert list(map(len, texts(write(tmp_path / name, {"text": text})))) == [999_998, 999_998, 1_000_000, 500_000]
 
 
 def test_a_folder_is_read_in_order_of_names_hidden_and_other_files_left_out(tmp_path: Path) -> None:
     for name, text in (("b.txt", "second"), ("e.md", "fourth"), ("sub/.git/d.txt", "hidden"), ("settings.json", "{}")):
         write(tmp_path / name, text)
     write(tmp_path / "a.jsonl", {"text": "first"})
-    write_parquet(tmp_path / "sub/c.parquet", text=["third"])
+    write(tmp_path / "sub/c.parquet", {"text": "third"})
     assert texts(tmp_path) == ["first", "second", "fourth", "third"]
 
 
@@ -77,7 +69,7 @@ def test_a_folder_is_read_in_order_of_names_hidden_and_other_files_left_out(tmp_
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str
 ) -> None:
-    path = write_parquet(tmp_path / "a.parquet", text=["x"])
+    path = write(tmp_path / "a.parquet", {"text": "x"})
     real = builtins.__import__
 
     def without(name: str, *rest: Any) -> Any:
@@ -123,9 +115,7 @@ def test_importing_files_drops_and_counts_duplicates_and_keeps_sources(tmp_path:
 def test_a_hub_data_set_is_read_from_a_snapshot_folder_file_by_file(tmp_path: Path) -> None:
     for shard in range(3):
         name = f"data/shard_{shard}.parquet" if shard else "data/shard_0.jsonl"
-        rows = [f"shard {shard} text {row}" for row in range(2)]
-        place = tmp_path / "hub/NAME" / name
-        write_parquet(place, text=rows) if shard else write(place, *({"text": text} for text in rows))
+        write(tmp_path / "hub/NAME" / name, *({"text": f"shard {shard} text {row}"} for row in range(2)))
     write(tmp_path / "hub/NAME/dataset_infos.json", {"text": "settings"})
     whole = imported(import_corpus("hub:OWNER/NAME", tmp_path / "whole", hub_dir=tmp_path / "hub"))
     assert [row["text"] for row in whole] == [f"shard {shard} text {row}" for shard in range(3) for row in range(2)]
@@ -139,7 +129,9 @@ def test_a_hub_data_set_that_cannot_be_had_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    for offline in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(offline, raising=False)
     for hub_dir, words in (
         (tmp_path, "hub:O/N: .* holds no folder O/N or N"),
         (tmp_path / "nowhere", "nowhere is not a folder"),
@@ -160,6 +152,11 @@ def test_a_corpus_is_replaced_with_force_alone_and_not_by_an_import_that_fails_l
         import_corpus("stories", tmp_path / "out", 4)
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
     assert len(imported(import_corpus("stories", tmp_path / "out", 4, force=True))) == 4
+    for text in ("one", "two"):  # into the folder of the texts: the corpus of the first is none of them
+        write(tmp_path / "out/z.txt", text)
+        assert [row["text"] for row in imported(import_corpus(tmp_path / "out", tmp_path / "out", force=True))] == [
+            text
+        ]
 
 
 @pytest.mark.parametrize(("source", "settings", "words"), [

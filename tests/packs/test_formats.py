@@ -3,13 +3,14 @@
 import csv
 import gzip
 import json
+import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,30 @@ def test_a_record_becomes_a_row(record: Row, expected: Row, read: Callable[..., 
     assert {name: value for name, value in read(record).items() if name in expected} == expected
 
 
+WHICH = {"question": "Which?", "choices": ["wood", "iron"]}
+
+
+@pytest.mark.parametrize(("record", "says"), [
+    ({**WHICH, "answer": ""}, "the answer '' is none of the 2 choices"),  # an unlabelled test split
+    ({**WHICH, "answer": -1}, "the answer '-1' is none of the 2 choices"),
+    *(({**WHICH, "choices": choices, "answer": 0}, "needs 2 to 26 choices, each a text") for choices in (
+        [], ["wood"], ["wood", None], [*map(str, range(27))], {"text": ["wood", "iron"], "label": ["A"]},
+    )),
+    ({"instruction": "Say it.", "instances": []}, "has no instances"),
+    ({"instruction": "Hi", "output": "Ho", "history": [["a", "b", "c"]]}, "'history' must be a list of pairs"),
+])  # fmt: skip
+def test_a_record_that_gives_no_row_is_refused_in_words(record: Row, says: str, read: Callable[..., Row]) -> None:
+    with pytest.raises(UserError, match=f"row.jsonl:1: {says}"):
+        read(record)
+
+
+def test_reading_takes_time_in_proportion_to_what_a_row_holds(read: Callable[..., Row]) -> None:
+    start = time.process_time()
+    for text in ("<<", "####", "<|", "{{", "[INST"):
+        assert read({"question": "Packs?", "answer": text * 20_000})["messages"][-1]["content"]
+    assert time.process_time() - start < 2
+
+
 def test_each_reply_of_a_tree_is_learnt_once_whether_nested_or_flat(tmp_path: Path) -> None:
     flat = [("q", None, "prompter"), ("a", "q", "assistant"), ("b", "q", "assistant"), ("q2", "a", "prompter"),
             ("c", "q2", "assistant"), ("d", "q2", "assistant"), ("e", "b", "prompter"), ("x", None, "prompter"),
@@ -192,6 +217,14 @@ def test_rows_are_dropped_and_counted_when_asked(tmp_path: Path) -> None:
     assert tally.counts == {"rows dropped, not in order": 3, "rows dropped, tool calls": 2}
 
 
+def test_rows_with_nan_are_counted_once_wherever_a_list_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_CHUNK", 7)
+    (tmp_path / "list.json").write_text(json.dumps([{"score": float("nan"), **SAME["prompt"]}] * 3))
+    tally = Tally()
+    assert [row["score"] for _, row in iter_rows(tmp_path / "list.json", "chat", tally)] == [None] * 3
+    assert tally.said() == ["rows with NaN, read as null: 3"]
+
+
 def test_control_tokens_placeholders_nan_and_rows_without_learning_are_said(tmp_path: Path) -> None:
     rows = [{"prompt": "2 + 2?", "completion": "4</s><|endoftext|>"}, {"prompt": "[INST] Hi [/INST]", "response": "Yo"},
             {"prompt": "Who?", "completion": "I am {{name}}."}, {**SAME["prompt"], "weight": 0}]  # fmt: skip
@@ -203,16 +236,20 @@ def test_control_tokens_placeholders_nan_and_rows_without_learning_are_said(tmp_
     assert said.said()[:3] == [
         "rows with placeholders such as {{name}}: 1",
         "rows of which no turn is learnt (weight 0): 1",
-        "NaN, read as null: 1",
+        "rows with NaN, read as null: 1",
     ]
     cleaned = [[turn["content"] for turn in row["messages"]] for _, row in iter_rows(file, "chat", stripped)]
     assert cleaned[:2] == [["2 + 2?", "4"], ["Hi", "Yo"]]
     assert Tally().said() == []
 
 
-def test_the_last_reply_alone_is_learnt_on_request(read: Callable[..., Row]) -> None:
-    messages = read({"messages": [ASK, SAY, ASK, SAY]}, learn="last")["messages"]
-    assert [turn.get("weight") for turn in messages] == [None, 0, None, None]
+def test_the_last_reply_alone_is_learnt_on_request_and_nothing_of_a_row_without_weight(
+    read: Callable[..., Row],
+) -> None:
+    messages = [ASK, SAY, {**ASK, "weight": 1}, SAY]
+    assert [turn.get("weight") for turn in read({"messages": messages})["messages"]] == [None, None, 1, None]
+    assert [turn.get("weight") for turn in read({"messages": messages}, learn="last")["messages"]] == [None, 0, 0, None]
+    assert [turn.get("weight") for turn in read({"messages": messages, "train": 0})["messages"]] == [None, 0, 0, 0]
 
 
 def test_fields_are_renamed_and_a_name_that_no_row_has_is_refused(read: Callable[..., Row]) -> None:
@@ -220,7 +257,8 @@ def test_fields_are_renamed_and_a_name_that_no_row_has_is_refused(read: Callable
     assert row == {"prompt_id": "p", "messages": [ASK, SAY]}
     for names, says in (
         ("titel=prompt", "no row has the field 'titel' that map names"),
-        ("note=prompt", "has 'prompt' a"),
+        ("note=prompt", "has two fields that map calls 'prompt'"),
+        ("note=x,prompt=x", "has two fields that map calls 'x'"),
     ):
         with pytest.raises(UserError, match=says):
             read({**SAME["prompt"], "note": "x"}, map=names)
@@ -238,6 +276,8 @@ def test_fields_are_renamed_and_a_name_that_no_row_has_is_refused(read: Callable
     ({"prompt": "Capital?", "answer": ["Paris", "Paris, F"]}, {"answer": "Paris", "accept": ["Paris", "Paris, F"]}),
     ({"messages": [ASK, SAY], "answer": "4"}, {"answer": "4", "reference": "4", "messages": [ASK]}),
     ({"question": "Capital?", "answer": "Paris"}, {"answer": "Paris", "reference": "Paris"}),
+    ({"prompt": "2 + 3?", "answer": 5, **dict.fromkeys(("must_include", "steps", "accept", "correct_choice", "id"))},
+     {"answer": "5"}),  # a table has every column in every row
 ])  # fmt: skip
 def test_eval_rows_of_others_are_read(record: Row, expected: Row, read: Callable[..., Row]) -> None:
     row = read(record, "eval")
@@ -255,10 +295,7 @@ def pack(path: Path) -> Path:
     text = json.dumps(ROWS[0]) + "\n\n" + "\r\n".join(map(json.dumps, ROWS[1:]))
     kind = path.name.partition(".")[2]
     if kind == "parquet":
-        import pyarrow
-        from pyarrow import parquet
-
-        parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+        write(path, *ROWS)
     elif kind in DELIMITERS:
         with path.open("w", newline="", encoding="utf-8-sig") as file:
             table = csv.DictWriter(file, ["prompt", "completion"], delimiter=DELIMITERS[kind])
@@ -283,7 +320,18 @@ def test_every_kind_of_file_gives_the_same_rows(kind: str, tmp_path: Path) -> No
     assert [row["messages"][0]["content"] for row in read_rows(file, "chat")] == [row["prompt"] for row in ROWS]
 
 
+def test_a_table_s_cells_are_what_json_can_say(tmp_path: Path) -> None:
+    cells = {"day": date(2020, 2, 1), "price": Decimal("1.50"), "score": float("nan"), "n": 7, "x": [1.5]}
+    table = write(tmp_path / "a.parquet", {**SAME["prompt"], **cells})
+    tally = import_rows([table], tmp_path / "a.jsonl")[str(table)]
+    expected = {"day": "2020-02-01", "price": "1.50", "score": None, "n": 7, "x": [1.5]}
+    (row,) = read_rows(tmp_path / "a.jsonl", "chat")
+    assert {name: row[name] for name in expected} == expected
+    assert tally.said() == ["rows with NaN, read as null: 1"]
+
+
 @pytest.mark.parametrize(("name", "content", "says"), [
+    ("a.csv", "prompt,completion,completion,,\nx,y,z,,\n", "a.csv:1: has the column 'completion' twice"),
     ("a.json", "[\n {},\n {\"prompt\": \"x\"", "a.json:3: is not JSON"),
     ("a.json", "[{\"prompt\": \"" + "x" * (2 * LARGEST), "a.json:1: is not JSON, or holds more than 1,048,576 bytes"),
     ("a.csv", "prompt,completion\nx,\"y\nz\"\nx,y,z\n", "a.csv:4: has more fields than the header"),
@@ -300,11 +348,11 @@ def test_a_file_that_is_broken_or_too_large_is_refused_even_where_rows_are_dropp
 
 
 def test_a_row_of_parquet_that_is_too_large_is_a_fault_and_the_others_are_read(tmp_path: Path) -> None:
-    table = pyarrow.table({"prompt": ["x"] * 3, "completion": ["y", "y" * 2 * LARGEST, "z"]})
-    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    assert [number for number, row in iter_records(tmp_path / "a.parquet") if isinstance(row, dict)] == [1, 3]
+    rows = ({"prompt": "x", "completion": text} for text in ("y", "y" * 2 * LARGEST, "z"))
+    file = write(tmp_path / "a.parquet", *rows)
+    assert [number for number, row in iter_records(file) if isinstance(row, dict)] == [1, 3]
     with pytest.raises(UserError, match=r"a.parquet:2: holds 2,\d+,\d+ bytes; 1,048,576 are allowed"):
-        list(iter_rows(tmp_path / "a.parquet", "chat"))
+        list(iter_rows(file, "chat"))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv"])
@@ -351,6 +399,9 @@ def test_rows_are_imported_in_our_form_and_stay_as_they_are_then(
     assert (tmp_path / "again.jsonl").read_bytes() == out.read_bytes()
     with pytest.raises(UserError, match="exists already"):
         import_rows([file], out)
+    for name in ("out.jsonl.gz", "out.csv", "out.parquet"):  # which would not be read as what it is
+        with pytest.raises(UserError, match=f"{name}: rows are written as plain JSON lines"):
+            import_rows([file], tmp_path / name)
 
 
 def test_rows_of_task_packs_pass_through_to_the_byte(tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ def test_rows_of_three_forms_are_counted_and_measured(tmp_path: Path, capsys: py
     main(["data", "inspect", str(path)])
     said = capsys.readouterr().out
     assert f"{path}: 4 rows in 5 lines, 0 bad" in said
+    both = [
+        {"message_id": i, "parent_id": p, "role": r, "text": i} for i, p, r in (("q", None, "user"), ("a", "q", "bot"))
+    ]
+    main(["data", "inspect", str(write(tmp_path / "tree.jsonl", *both))])
+    assert "tree.jsonl: 1 rows in 2 lines, 0 bad" in capsys.readouterr().out
     for line in ("chat 3", "eval 1", "assistant 3", "system 1", "greeting 1"):
         assert re.search(rf"^{line.replace(' ', ' +')}$", said, re.MULTILINE), line
     assert re.search(r"^user characters +4 +7 +13 +13 +31$", said, re.MULTILINE)

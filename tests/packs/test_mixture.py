@@ -217,6 +217,7 @@ def test_a_corpus_that_holds_an_eval_problem_blocks_promotion_and_replaces_nothi
     ("capability", {"eval_rows": 15}, "at least 32 and --eval-rows at least 16, not 32 and 15"),
     ("capability", {"source": "hub"}, "--source hub is for profiles that take rows of public data"),
     ("capability", {"source": "auto", "hub_dir": "."}, "--hub-dir is for --source auto or hub, and profiles"),
+    ("release", {"chat_out": "rows.jsonl.zst"}, "rows.jsonl.zst: rows are written as plain JSON lines; let the name"),
     ("release", {"word_list": "words.txt"}, "--word-list is for profiles that ask for spelling, not release"),
 ])  # fmt: skip
 def test_settings_without_effect_or_below_the_smallest_are_refused(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from making import ask, write
 
 from picochat.errors import UserError
+from picochat.evidence.scoring import Policy, score
 from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
 from picochat.packs.formats import read_rows
 from picochat.packs.profiles import load_profile, read_mixture
@@ -83,6 +84,19 @@ def test_the_hash_of_the_question_decides_the_side_and_the_lane_gives_the_check(
     assert {split_of(row["key"], 0.3) for row in train if row["category"] == "refunds"} == {"train"}
 
 
+def test_a_lane_s_check_is_for_rows_without_their_own(folder: Path) -> None:
+    rows = (ask(f"Is parcel {number} from {TOWNS[number % 10]} here?", "Yes", answer="Yes") for number in range(60))
+    write(folder / "data/refunds.jsonl", *rows, *map(refund, range(60)))
+    text = MIXTURE.replace("includes_any: [refund, money]", "includes: [refund], exact: {case: true}")
+    (folder / "mine.yaml").write_text(text)
+    report, _, evaluation = build(folder, sft_rows=40)
+    passed, policy = set(), Policy.of(evaluation, report.eval_path)
+    for row in (row for row in evaluation if row["category"] == "refunds"):
+        replies = ("The answer is yes.", row["reference"], row["reference"].upper())
+        passed.add((row["answer"] == "Yes", *(score(row, one, rules=policy.rules_of(row)).passed for one in replies)))
+    assert passed == {(True, True, True, True), (False, False, True, False)}
+
+
 def test_a_short_file_makes_the_largest_possible_pack_and_the_report_says_so(folder: Path) -> None:
     report, train, _ = build(folder, sft_rows=1000)
     # chat has 80 rows and 30 % of the mixture: 267 x .75 = 200.25, of 200 rows .4 are 80; 268 would ask for 80.4
@@ -141,6 +155,35 @@ def test_a_lane_reads_a_data_set_with_its_splits(folder: Path) -> None:
         build(folder, mixture, hub_dir=folder)
 
 
+def test_rows_that_serve_neither_side_are_counted_and_a_file_of_the_mixture_is_not_written_over(folder: Path) -> None:
+    rows = [{**refund(number), "split": "abc"[number % 3]} for number in range(150)]
+    write(
+        folder / "split.jsonl", *rows, *({"prompt": f"Where is order {number}?", "split": "a"} for number in range(7))
+    )
+    (folder / "mine.yaml").write_text(
+        f"components:\n  - {{name: c, weight: 1, benchmark_profile: support, lanes: {{{SPLIT}}}}}\n"
+    )
+    report, _, _ = build(folder, sft_rows=40, eval_rows=16)
+    assert "split.jsonl: 50 rows for training, 50 held out; 57 on neither side (without a reply" in report.summary()
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for name in ("split.jsonl", "mine.yaml"):
+        with pytest.raises(UserError, match=rf"{name} is named for two files"):
+            build(folder, sft_rows=40, eval_rows=16, chat_out=folder / name)
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_task_generates_nothing_that_a_file_s_eval_rows_ask(folder: Path) -> None:
+    made, _, _ = build(folder, Profile("who", (Component("c", 1, "s", {"identity": 1}),)), sft_rows=600)
+    asked = [row for row in read_rows(made.chat_path, "chat") if len(prompt_text(row)) < 50]
+    rows = [ask(f"{prompt_text(row).upper()}!", "Me.", answer="Me.") for row in asked]
+    assert len(rows) > 40
+    write(folder / "faq.jsonl", *rows, *map(refund, range(100)))
+    lanes = [{"faq": Lane(1, file=str(folder / "faq.jsonl"), hold_out=0.5)}, {"identity": Lane(1)}]
+    parts = (Component("files", 0.1, "s", lanes[0]), Component("task", 0.9, "s", lanes[1]))
+    report, _, _ = build(folder, Profile("who", parts), sft_rows=600, eval_rows=400)
+    assert report.data["contamination"]["status"] == "ready", report.data["contamination"]
+
+
 NUMBERS = st.lists(st.integers(0, 200), min_size=40, max_size=80, unique=True)
 
 
@@ -163,14 +206,17 @@ def test_no_question_is_on_both_sides_whatever_the_files_share(
     [
         ("weight: 0.75", "wieght: 0.75", r"components\.support\.wieght: unknown key \(did you mean weight\?\); known"),
         ("weight: 0.75", "weight: 0.7", r"the shares of components must be above 0 and sum to 1, not 0\.95"),
+        ("{refunds: 0.7}", "{refnds: 0.7}", r"support\.gate\.refnds: is no lane or skill \(did you mean refunds\?\)"),
         ("share: 0.4", "share: 0.3", r"the shares of components\.support\.lanes must be above 0 and sum to 1, not"),
         ("share: 0.4", "share: lots", r"components\.support\.lanes\.chat\.share: is 'lots'; use a number"),
         ("share: 0.4", "share: .nan", r"components\.support\.lanes\.chat\.share: is nan; use a number"),
         ("file: chat.jsonl", "file: chatt.jsonl", r"support\.lanes\.chat\.file: .*chatt\.jsonl does not exist"),
         ("file: chat.jsonl", "file: chat.jsonl, task: identity", r"chat: names two sources, task and file; keep one"),
         ("file: chat.jsonl", "repeat: 2", r"chat\.repeat: has no effect on the source `task`; leave it out"),
+        ("file: chat.jsonl", "rows: 1", r"chat\.rows: has no effect on the source `task`; leave it out"),
         ("file: chat.jsonl", "file: chat.jsonl, split: train", r"chat\.split: has no effect on the source `file`"),
         ("hold_out: 0.3", "hold_out: 0.3, eval_file: chat.jsonl", r"hold_out and eval_file both say what is held out"),
+        ("hold_out: 0.3", "rows: 2.5", r"support\.lanes\.refunds\.rows: is 2\.5; use a whole number"),
         ("hold_out: 0.3", "hold_out: 3", r"support\.lanes\.refunds\.hold_out: is 3; use a share from 0 to 1"),
         ("includes_any: [", "contains: [", r"refunds\.check\.contains: unknown check.*; known are answer, exact"),
         ("[refund, money]", "refund", r"refunds\.check\.includes_any: 'check.includes_any' must be a list"),

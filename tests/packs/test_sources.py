@@ -4,15 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
 from making import ask, build, sides, write
 
 from picochat.errors import UserError
 from picochat.packs import TaskPackReport
 from picochat.packs.rows import prompt_text
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 WORDS = ["river", "stone", "cloud", "engine", "garden", "signal", "market", "winter", "copper", "island"]
 SENTENCE = "Tell me what the {} near the {} does when the {} meets {} item number {}"
@@ -38,19 +35,14 @@ def gsm8k(number: int) -> dict[str, Any]:
     return {"question": f"Sums: {sentence(number)}?", "answer": worked}
 
 
-def write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.Table.from_pylist(records), path)
-
-
 @pytest.fixture(scope="module")
 def built(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskPackReport:
     """Five splits of three data sets; smol-smoltalk is missing, MMLU's test split repeats a part of training."""
     hub = tmp_path_factory.mktemp("hub")
-    write_parquet(hub / "cais/mmlu/all/auxiliary_train-00000-of-00001.parquet", [mmlu(number) for number in range(400)])
-    write_parquet(hub / "cais/mmlu/all/test-00000-of-00001.parquet", [mmlu(number) for number in range(390, 420)])
-    write_parquet(hub / "allenai--ai2_arc/ARC-Easy/test-0.parquet", [arc(number) for number in range(500, 540)])
-    write_parquet(hub / "allenai--ai2_arc/ARC-Challenge/test-0.parquet", [arc(number) for number in range(600, 605)])
+    write(hub / "cais/mmlu/all/auxiliary_train-00000-of-00001.parquet", *map(mmlu, range(400)))
+    write(hub / "cais/mmlu/all/test-00000-of-00001.parquet", *map(mmlu, range(390, 420)))
+    write(hub / "allenai--ai2_arc/ARC-Easy/test-0.parquet", *map(arc, range(500, 540)))
+    write(hub / "allenai--ai2_arc/ARC-Challenge/test-0.parquet", *map(arc, range(600, 605)))
     write(hub / "gsm8k/main/train.jsonl", *map(gsm8k, range(200)))
     return build(pack, "auto", profile="benchmark", source="auto", hub_dir=hub, sft_rows=400, eval_rows=200)
 
@@ -89,7 +81,7 @@ def test_questions_of_the_eval_side_never_reach_training(built: TaskPackReport) 
 def test_a_chat_source_gives_its_first_exchange(pack: Path, tmp_path: Path) -> None:
     chats = [ask(f"Chat: {sentence(number)}", f"Reply {number}.") for number in range(50)]
     chats = [{"messages": [{"role": "system", "content": "Be kind."}, *row["messages"]]} for row in chats]
-    write_parquet(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", chats)
+    write(tmp_path / "smol-smoltalk/data/train-00000-of-00002.parquet", *chats)
     report = build(pack, profile="benchmark", source="hub", hub_dir=tmp_path, sft_rows=100, eval_rows=16)
     found = [row["messages"] for row in sides(report)[0] if row["source_dataset"] != "offline"]
     assert len(found) == 10
@@ -106,7 +98,7 @@ def test_hub_alone_fails_when_nothing_loads(pack: Path, tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_named_and_the_rest_goes_on(pack: Path, tmp_path: Path) -> None:
-    write(tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet", "PAR1 not really")
+    write(tmp_path / "cais/mmlu/all/auxiliary_train-0.parquet", mmlu(0)).write_text("PAR1 not really")
     write(tmp_path / "gsm8k/main/test.jsonl", {"question": "What?"})
     report = build(pack, profile="benchmark", source="auto", hub_dir=tmp_path, sft_rows=64, eval_rows=32)
     failures = {source["name"]: source["outcome"].partition("failed: ")[2] for source in report.data["sources"]}

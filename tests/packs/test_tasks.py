@@ -169,7 +169,7 @@ def test_the_two_sides_of_a_behavior_share_no_prompt_and_pass_the_contamination_
         for side, step in (("train", 29), ("eval", 7))
     )
     clean = check(train, [entry._replace(key=f"eval {entry.key}") for entry in evaluation], None, "")
-    assert (clean.status, clean.examples) == ("ready", ())
+    assert (clean["status"], clean["examples"]) == ("ready", [])
 
 
 def test_stages_hold_what_their_names_say() -> None:

@@ -197,7 +197,7 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
     ("settings", "expected"),
     [
         ({"lane": ["a"]}, r"study.yaml.lane: unknown key \(did you mean lanes\?\)"),
-        ({"steps": "many"}, "study.yaml.steps: is 'many'; use a number"),
+        ({"steps": "many"}, "study.yaml.steps: is 'many'; use a whole number"),
         ({"budget": "free"}, "study.yaml.budget: is 'free'; use placebo"),
         ({"declared": [["a", 1]]}, r"study.yaml.declared\[0\]\[1\]: is 1; use text"),
         ({"slots": 0}, "study: slots is 0; use a number from 1"),
