@@ -26,7 +26,7 @@ _WIDE = 100  # columns of a terminal that a matrix may take
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _MARKED = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
-_OPENING = re.compile(r"^\s*(?:[-+#=]|\d+[.)](?=\s))")  # means something at the start of a line only
+_OPENING = re.compile(r"^\s*(?:[-+#=]|\d+[.)](?=\s|$))")  # means something at the start of a line only
 _REPLACED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "\t": " ", "\n": " ⏎ "}
 
 

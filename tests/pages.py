@@ -210,7 +210,7 @@ class Walk:
 
     def _smaller(self, words: list[str]) -> list[str]:
         """The flags that make a command small, without those that are small already."""
-        if "--epochs" in words:
+        if {"--epochs", "--replies"} & {*words}:  # says its own size; is made already
             return []
         more = next((flags.split() for start, flags in SMALLER.items() if " ".join(words).startswith(start)), [])
         if "capability.yaml" in words and words[0] == "fit":

@@ -65,7 +65,7 @@ def test_any_text_is_shown_by_markdown_as_it_is(text: str) -> None:
 
 def test_markdown_is_escaped_where_it_means_something() -> None:
     assert md("bench_math_addition _x_ *y* a_") == "bench_math_addition \\_x\\_ \\*y\\* a\\_"
-    assert [md(text) for text in ("- item - x", "1. one")] == ["\\- item - x", "1\\. one"]
+    assert [md(text) for text in ("- item - x", "1. one", "2)")] == ["\\- item - x", "1\\. one", "2\\)"]
     assert md("[a](b) `c` | d") == "\\[a\\](b) \\`c\\` \\| d"
     assert md("<b>\n& www.x") == "&lt;b&gt; ⏎ &amp; www&#46;x"
 

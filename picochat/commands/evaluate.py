@@ -105,12 +105,11 @@ def chat(args: Namespace) -> None:
         if bool(getattr(args, flag)) != bool(getattr(args, name)):
             name = name.replace("_", "-")
             raise UserError(f"--{flag} and --{name}, what the server calls the model, need each other")
+    tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
+    _refuse_idle(args, decoding)
     card = Path(args.checkpoint or "", "README.md")
-    if args.model_card and not args.checkpoint:
-        raise UserError("--model-card has no effect without --checkpoint")
     if args.model_card:
         refuse_existing([card], force=args.force)
-    tally, decoding = Tally(Reading(**arguments_of(args, READING))), Decoding(**arguments_of(args, DECODING))
     rows = read_rows(args.input, "eval", tally=tally)
     policy = Policy.of(rows, args.input)
     pack = RowFile(args.input, sha256_file(args.input), len(rows))
@@ -125,10 +124,11 @@ def chat(args: Namespace) -> None:
         said = [conversation(row) for row in rows]
         nll = reference_nll(answerer.decoder, answerer.tokenizer, said, decoding.batch_size)
         predictions = [replace(one, nll=own) for one, own in zip(predictions, nll, strict=True)]
+    servers = [answerer] if isinstance(answerer, ServerAnswerer) else []
     if args.judge:
         thinking = Decoding(max_new_tokens=1024, batch_size=min(args.batch_size, 16))  # a judge may think first
-        judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.jsonl"))
-        predictions = ask_judge(predictions, rows, judge)
+        judge = ServerAnswerer(args.judge, args.judge_model, thinking, Path(args.out_dir, "judge.partial.jsonl"))
+        predictions, servers = ask_judge(predictions, rows, judge), [*servers, judge]
     curves = None
     if args.checkpoint and (metrics := Path(args.checkpoint).resolve().parent / "metrics.csv").is_file():
         with suppress(UserError):  # a log without curves is no reason for no report
@@ -136,9 +136,22 @@ def chat(args: Namespace) -> None:
     evaluation = Evaluation(pack, predictions=predictions, policy=policy, **origin)
     report = eval_report(evaluation, curves, before)
     _finish(args, "eval_report", report, eval_json(evaluation), predictions, tally)
+    for server in servers:  # asked again, it may have another model under this name
+        server.kept.unlink(missing_ok=True)
     if args.model_card:
         write_files({card: model_card(card.resolve().parent, evaluation)})
         print(f"wrote {card}")
+
+
+def _refuse_idle(args: Namespace, decoding: Decoding) -> None:
+    """Settings that what answers does not use."""
+    for name in () if args.checkpoint else ("model_card", "tokenizer", "allow_overlap"):
+        if getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')} has no effect without --checkpoint")
+    if (args.replies or args.server) and (args.device, args.precision) != ("auto", "auto"):
+        raise UserError("--device and --precision have no effect on replies from elsewhere; leave them out")
+    if args.replies and replace(decoding, batch_size=Decoding.batch_size) != Decoding():
+        raise UserError("--replies FILE holds replies that were decoded already; leave the decoding flags out")
 
 
 def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[Answerer, dict[str, Any]]":
@@ -151,7 +164,7 @@ def _answerer(args: Namespace, rows: "list[Row]", decoding: Decoding) -> "tuple[
         model = Model(args.replies, sha256_file(args.replies))
         return FileAnswerer(args.replies, rows), {"model": model, "settings": {}}
     if args.server:
-        server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.jsonl"))
+        server = ServerAnswerer(args.server, args.model, decoding, Path(args.out_dir, "replies.partial.jsonl"))
         name = f"{args.model} at {server.shown}"
         return server, {"model": Model(name, sha256_text(name)), "settings": asdict(decoding)}
     settings = {**asdict(decoding), "device": args.device, "precision": args.precision}

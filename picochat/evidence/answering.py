@@ -3,12 +3,15 @@
     replies.jsonl   {"reply": "Final answer: 42"}                      a line a row, in the order of the eval file
                     {"id": "row-7", "reply": "…", "finished": false}   in any order; cut off at a limit
 
-What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation. A model of
+What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation (whose `raw_reply` is
+judged for echoes). A model of
 transformers answers in model.any_lm, the module that is being trained in callbacks. Next: evidence.evaluation.
 """
 
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -89,16 +92,26 @@ class FileAnswerer(_NoLikelihoods):
                 fault = line if isinstance(line, ValueError) else "holds no reply"
                 raise UserError(f'{path}:{number}: {fault}; {{"reply": …}} is expected')
         replies = [line for _, line in lines]
-        if replies and all(line.get("id") is not None for line in replies):
-            by_id, ids = {str(line["id"]): line for line in replies}, [str(row.get("id")) for row in rows]
+        named, ids = [str(line.get("id", "")) for line in replies], [str(row.get("id")) for row in rows]
+        if all(line.get("id") is not None for line in replies) and named != ids:  # not in the order of the rows
+            by_id = dict(zip(named, replies, strict=True))
             if missing := [name for name in ids if name not in by_id]:
                 raise UserError(f"{path} has no reply to {len(missing)} of {len(rows)} rows, such as id {missing[0]!r}")
+            often = Counter(named) | Counter(ids)
+            if twice := [name for name in ids if often[name] > 1]:
+                raise UserError(
+                    f"{path}: id {twice[0]!r} is that of two replies, or of two rows; leave the ids out, and give the "
+                    "replies in the order of the rows"
+                )
             replies = [by_id[name] for name in ids]
         if len(replies) != len(rows):
             raise UserError(
                 f"{path} holds {len(replies)} replies to {len(rows)} rows; give one a row, or give them ids"
             )
-        self._replies = [Reply([], one["reply"], one["reply"], bool(one.get("finished", True))) for one in replies]
+        self._replies = [
+            Reply([], one["reply"], str(one.get("raw_reply") or one["reply"]), bool(one.get("finished", True)))
+            for one in replies
+        ]
 
     def reply(self, conversations: Conversations) -> list[Reply]:
         return self._replies
@@ -164,8 +177,8 @@ class ServerAnswerer(_NoLikelihoods):
                 f"{self.shown} did not answer as {self.model}: {text}; the replies so far are in {self.kept}: run it "
                 "again to go on"
             ) from None
-        text = first.message.content or ""
-        return Reply([], text, text, first.finish_reason == "stop")
+        text = (first.message.content or "").encode("utf-8", "replace").decode()  # half a surrogate cannot be written
+        return Reply([], text, text, first.finish_reason != "length")
 
     def _name(self, messages: Sequence[Message]) -> str:
         settings = {**asdict(self.decoding), "batch_size": None}
@@ -196,15 +209,16 @@ def ask_judge(predictions: "Sequence[Prediction]", rows: Sequence[Row], judge: A
     }
     opinion = {}
     for index, reply in zip(asked, judge.reply(list(asked.values())) if asked else (), strict=True):
-        word = reply.text.rpartition("</think>")[2].casefold().lstrip(' *"\n')  # without the thoughts that it shows
-        if word.startswith(("yes", "no")):
-            opinion[index] = word.startswith("yes")
+        said = reply.text.rpartition("</think>")[2]  # without the thoughts that it shows
+        if word := re.match(r"\W*(yes|no)\b", said, re.IGNORECASE):  # "Not quite" is neither
+            opinion[index] = word[1].casefold() == "yes"
     return [replace(one, judge_passed=opinion.get(one.index)) for one in predictions]
 
 
 def _question(prediction: "Prediction", row: Row) -> str:
-    phrases = [" or ".join([group] if isinstance(group, str) else group) for group in row.get("must_include_any", [])]
-    phrases += row.get("must_include", [])
+    groups = row.get("must_include_any") or []
+    groups = [groups] if groups and isinstance(groups[0], str) else groups
+    phrases = [*map(" or ".join, groups), *row.get("must_include", [])]
     expected = row.get("reference") or ("it mentions " + "; ".join(phrases) if phrases else "it answers the question.")
     expected = _DECLINES if row.get("answerable") is False else expected
     return _ASKED.format(question=prediction.prompt, expected=expected, reply=prediction.reply)

@@ -1,7 +1,8 @@
 """The runs of a comparison. In: folders of `eval chat`. Out: `Arm`s on the same rows, and how much runs differ.
 
 Each lane's variance between runs is pulled towards what the categories share (runs.moderate): two runs say little about
-one lane. Next: evidence.compare.
+one lane. It is shared in units of p (1 - p), p the lane's rate: runs differ less where nearly all rows pass. Next:
+evidence.compare.
 """
 
 import re
@@ -22,7 +23,7 @@ OVERALL = ("overall", "overall")
 Key = tuple[str, str]
 """Grouping and lane; `OVERALL` has all rows."""
 Noise = Mapping[Key, RunNoise]
-_SEED = re.compile(r"[-_. ]*(?:seed|run|s)?[-_. ]*\d+$")
+_SEED = re.compile(r"[-_. ]*(?:seed|run|(?<![^\W_])s)?[-_. ]*\d+$")
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,16 @@ def noise_between(arms: Sequence[Arm]) -> Noise:
     """The noise of arms that answered the same rows; empty where no arm has two runs."""
     design = np.repeat(np.eye(len(arms)), [len(arm.runs) for arm in arms], axis=0)
     scores, clusters = np.concatenate([arm.scores for arm in arms]), [row.cluster for row in arms[0].rows]
-    raw: dict[Key, RunNoise] = {}
+    raw, unit = dict[Key, RunNoise](), dict[Key, float]()
     for key, places in places_of(arms[0].rows).items():
-        sums = cluster_sums(scores[:, places], [clusters[place] for place in places])
-        if own := run_noise(*sums, design):
-            raw[key] = own
+        sums, sizes = cluster_sums(scores[:, places], [clusters[place] for place in places])
+        if own := run_noise(sums, sizes, design):
+            rates = (sums.sum(1) + 1) / (sizes.sum() + 2)
+            unit[key] = float((rates * (1 - rates)).mean())
+            raw[key] = replace(own, variance=own.variance / unit[key])
     shared = [own for (grouping, _), own in raw.items() if grouping == "by_category"]
-    return {key: moderate([*(one for one in shared if one != own), own])[-1] for key, own in raw.items()}
+    found = {key: moderate([*(one for one in shared if one != own), own])[-1] for key, own in raw.items()}
+    return {key: replace(own, variance=own.variance * unit[key]) for key, own in found.items()}
 
 
 def arm_names(arms: Sequence[Sequence[str | Path]]) -> list[str]:

@@ -179,6 +179,8 @@ def _lanes(
     for _, name in (key for key in named if key not in places):
         known = dict.fromkeys(name for grouping, name in places if grouping in ("by_skill", "by_category"))
         raise UserError(f"--declare {name}: these rows have no such skill or category, but {', '.join(known)}")
+    for _, name in (key for key in named if noise and key not in noise):
+        raise UserError(f"--noise: these runs answered no rows of {name}; name runs that did, or --declare other lanes")
     tests = len({places[key] for key in named})
     lanes: dict[tuple[int, ...], _Lane] = {}
     for key in (*named, *skills, *places):

@@ -100,7 +100,7 @@ def _cells(lane: Lane) -> tuple[str, ...]:
 def _gate(gate: Gate) -> tuple[str, ...]:
     name, verdict = f"{gate.benchmark_profile}: {words.gate_name(gate)}", gate.verdict.replace("missed", "MISSED")
     limit = f"{'≤' if gate.name == 'echo' else '≥'} {percent(gate.limit)}"
-    return name, limit, words.of_gate(gate), interval(gate.measured.interval), verdict
+    return name, limit, words.of_gate(gate), interval(gate.measured.interval if gate.measured else None), verdict
 
 
 def _bars(evaluation: Evaluation, before: Evaluation | None) -> Bars:

@@ -22,6 +22,7 @@ from picochat.evidence.clusters import ClusteredRate
 from picochat.evidence.lanes import Lane, Prediction, count, grouped, lane_of, rate_of
 from picochat.evidence.scoring import SIGNALS_ONLY, Policy, Verdict, is_choice, score, score_choice
 from picochat.files import sha256_file, sha256_text
+from picochat.model.engine import Reply
 from picochat.packs.profiles import DIAGNOSTIC
 from picochat.packs.rows import TAGS, Row, cluster_of, prompt_text
 from picochat.strict_json import read_json_object
@@ -62,12 +63,12 @@ class Gate:
     """A limit, of echoes from above and else from below, and what was measured.
 
     "met" where the whole interval is on the right side, "point estimate only" where the rate is and the interval is not
-    (or there is none, for lack of problems), else "missed".
+    (or there is none, for lack of problems), "not tested" where no row was judged, else "missed".
     """
 
     benchmark_profile: str
     name: str
-    measured: ClusteredRate
+    measured: ClusteredRate | None
     limit: float
     verdict: str
 
@@ -77,7 +78,8 @@ class Claim:
     """What may be said of one benchmark profile, and the gates that it rests on."""
 
     benchmark_profile: str
-    status: str  # "claimed", "point estimate only", "failed its gate", "diagnostic", "not tested", "no gate"
+    # "claimed", "point estimate only", "failed its gate", "partly tested", "diagnostic", "not tested", "no gate"
+    status: str
     words: str  # the mixture's, where it is claimed
     n: int
     gates: list[Gate]
@@ -121,41 +123,54 @@ def answer_rows(rows: Sequence[Row], answerer: Answerer, policy: Policy | None =
     for index, names, values in zip(chosen, labels, scores, strict=True):
         if values is not None:
             verdict, by_label = score_choice(rows[index], values), dict(zip(names, values, strict=True))
-            predictions[index] = _prediction(index, rows[index], verdict, verdict.candidate or "", None, by_label)
+            said = Reply([], verdict.candidate or "", "", True)
+            predictions[index] = _prediction(index, rows[index], verdict, said, by_label)
     written = [index for index in range(len(rows)) if index not in predictions]
     replies = answerer.reply([rows[index]["messages"] for index in written]) if written else []
     for index, reply in zip(written, replies, strict=True):
-        row, raw, rules = rows[index], reply.raw_text, policy.rules_of(rows[index]) or SIGNALS_ONLY
-        verdict = score(row, reply.text, raw=raw, finished=reply.finished, rules=rules)
-        predictions[index] = _prediction(index, row, verdict, reply.text, raw, None)
+        row, rules = rows[index], policy.rules_of(rows[index]) or SIGNALS_ONLY
+        verdict = score(row, reply.text, raw=reply.raw_text, finished=reply.finished, rules=rules)
+        predictions[index] = _prediction(index, row, verdict, reply, None)
     return [predictions[index] for index in range(len(rows))]
 
 
-def _prediction(
-    index: int, row: Row, verdict: Verdict, reply: str, raw: str | None, scores: dict[str, float] | None
-) -> Prediction:
-    expected = row.get("answer") or row.get("correct_choice") or row.get("reference")
-    tags = {field: row[field] for field in TAGS if row.get(field)}
-    more: dict[str, Any] = {"answerable": row.get("answerable"), "choice_scores": scores, "tags": tags}
-    more |= {"id": row.get("id"), "key": row.get("key"), "cluster": cluster_of(row), "prompt": prompt_text(row)}
-    return Prediction(index, reply=reply, raw_reply=raw, expected=expected, **vars(verdict), **more)
+def _prediction(index: int, row: Row, verdict: Verdict, reply: Reply, scores: dict[str, float] | None) -> Prediction:
+    return Prediction(
+        index,
+        id=row.get("id"),
+        key=row.get("key"),
+        cluster=cluster_of(row),
+        prompt=prompt_text(row),
+        reply=reply.text,
+        raw_reply=reply.raw_text if scores is None else None,
+        expected=(None if scores else row.get("answer")) or row.get("correct_choice") or row.get("reference"),
+        answerable=row.get("answerable"),
+        choice_scores=scores,
+        tags={field: row[field] for field in TAGS if row.get(field)},
+        finished=reply.finished,
+        **vars(verdict),
+    )
 
 
 def check_gates(profile: str, predictions: Sequence[Prediction], limits: Mapping[str, float]) -> list[Gate]:
-    """The gates that the rows of a benchmark profile can decide."""
+    """The gates of a benchmark profile, measured on its rows."""
     gates = []
     for name, limit in sorted(limits.items(), key=lambda gate: (gate[0] == "echo", gate[0])):
         if name == "echo":
             rows, sign, worst = [p for p in predictions if p.choice_scores is None], -1, 1
-            measured = rate_of(rows, ["prompt_echo" in p.reasons for p in rows])
+            measured = rate_of(rows, ["prompt_echo" in (*p.reasons, *p.signals) for p in rows])
         else:
             own = [p for p in predictions if name in (lane_of(p.tags, "by_skill"), lane_of(p.tags, "by_category"))]
             rows, sign, worst = [p for p in own if p.judged], 1, 0
             measured = rate_of(rows, [p.passed for p in rows])
+        verdict = "not tested"
         if measured:
             ends = measured.interval or (-math.inf, math.inf)
             right = sum(sign * end >= sign * limit for end in (measured.rate, ends[worst]))
-            gates.append(Gate(profile, name, measured, limit, ("missed", "point estimate only", "met")[right]))
+            verdict = ("missed", "point estimate only", "met")[right]
+        elif name == "echo":  # choices by likelihood cannot echo
+            continue
+        gates.append(Gate(profile, name, measured, limit, verdict))
     return gates
 
 
@@ -175,6 +190,8 @@ def claims(predictions: Sequence[Prediction], policy: Policy) -> list[Claim]:
             status = "no gate"
         elif "missed" in verdicts:
             status = "failed its gate"
+        elif "not tested" in verdicts:  # the claim speaks of all its gates
+            status = "partly tested"
         else:
             status = "claimed" if verdicts == {"met"} else "point estimate only"
         words = words if status in ("claimed", "point estimate only") else ""
@@ -188,7 +205,9 @@ def read_eval(folder: str | Path) -> Evaluation:
     report = read_json_object(path)
     try:
         content = predictions_path.read_bytes()
-        if report["kind"] != "eval chat" or hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
+        if report["kind"] != "eval chat":
+            raise ValueError(f"it is one of `{report['kind']}`")
+        if hashlib.sha256(content).hexdigest() != report["predictions_sha256"]:
             raise ValueError(f"{predictions_path.name} does not hold the replies that it was made of")
         predictions = [
             Prediction(**{**line, "reasons": tuple(line["reasons"]), "signals": tuple(line["signals"])})

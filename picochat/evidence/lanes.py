@@ -56,6 +56,7 @@ class Prediction:
     tags: dict[str, str]
     judge_passed: bool | None = None  # what a judge model says; None where none was asked or it said neither
     nll: float | None = None  # nats a token of the row's reference reply; None where there is none, or it is unknown
+    finished: bool = True  # the reply ended by itself, rather than at the limit of tokens
 
     @property
     def judged(self) -> bool:

@@ -8,10 +8,12 @@
 
 A task is D/GROUP_CATEGORY_FORM.yaml and .jsonl, the group of all of them D/GROUP.yaml.
 Answers are compared as by `texts.normalise`, but for Unicode forms (NFKC) and line breaks, which lm-eval cannot treat.
-`eval chat` also fails a right answer for an echo, a loop or a missing end: its rate can be lower.
+This is the *strict* rate of `eval chat`, which also fails a right answer for an echo, a loop or a missing end; its rate
+allows for other forms of the answer, such as "$42.00".
 """
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from importlib import resources
@@ -24,6 +26,7 @@ import yaml
 from picochat.errors import UserError
 from picochat.evidence.scoring import is_choice
 from picochat.files import atomic_folder, refuse_existing
+from picochat.model.engine import Decoding
 from picochat.packs.formats import read_rows
 from picochat.packs.rows import Row, dump_rows
 
@@ -62,8 +65,9 @@ def export_lm_eval(input_path: str | Path, out_dir: str | Path, *, force: bool =
     if not tasks:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
-    expected = [row.get("reference") or row.get("answer") or row["correct_choice"] for row in chain(*tasks.values())]
-    limit = max(len(text.encode()) for text in expected) + 1  # a byte-level tokenizer never needs more tokens
+    references = [row.get("reference") or "" for row in chain(*tasks.values())]
+    # As `eval chat` does, and every reference fits: a byte-level tokenizer makes a token a byte of it at most.
+    limit = max(Decoding().max_new_tokens, *(len(text.encode()) + 1 for text in references))
     forms = yaml.safe_load((resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8"))
     names = sorted(tasks)
     checks = {"acc" if name.endswith("_choice") else "exact_match" for name in names}
@@ -80,7 +84,7 @@ def export_lm_eval(input_path: str | Path, out_dir: str | Path, *, force: bool =
             _write(building / f"{name}.yaml", {**data, **forms["every"], **settings})
     command = (
         f"lm-eval run --model hf --model_args pretrained=CHECKPOINT,dtype=float32 --apply_chat_template \\\n"
-        f"    --include_path {out_dir} --tasks {group} --batch_size 16"
+        f"    --include_path {shlex.quote(str(out_dir))} --tasks {group} --batch_size 16"
     )
     return Exported(group, {name: len(tasks[name]) for name in names}, dict(left_out), command)
 
@@ -98,7 +102,9 @@ def _form(row: Row) -> tuple[str, str]:
         if any(one != other and other.startswith(one) for one in labels for other in labels):
             return "", "with choices of which one begins another"  # of these lm-eval takes the shorter
         return "choice", ""
-    if row.get("answer") is None or row.get("answerable") is False:
+    others = [name for name in ("must_include", "must_include_any", "must_not_include", "max_words") if row.get(name)]
+    others += (row.get("check") or {}).keys() - {"answer", "exact", "number"}
+    if row.get("answer") is None or row.get("answerable") is False or others:
         return "", "checked by phrases, boundaries or length"
     if row.get("accept"):
         return "", "with several answers"

@@ -155,12 +155,14 @@ def compare_report(comparison: Comparison) -> Report:
         Text(result, "lead", media=WRITTEN),
         Differences(changes, title=f"{b.name} minus {a.name}, in points with 95 % intervals"),
     ]
+    tested = bool(comparison.overall.noise)
+    head = ["rows", "problems", a.name, b.name, "difference", "95 % interval", "visible", "lost", "gained"]
+    head += ["corrected p"] * tested
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
         lanes = {**comparison.lanes[grouping], "overall": comparison.overall}
-        cells = {name: _compare_cells(lane, comparison) for name, lane in lanes.items()}
-        rows = [(name, *own.values()) for name, own in cells.items()]
+        rows = [(name, *_compare_cells(lane)[: len(head)]) for name, lane in lanes.items()]
         media = EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN
-        blocks += breakdown(grouping, [*cells["overall"]], rows, media)
+        blocks += breakdown(grouping, head, rows, media)
     if comparison.before:
         blocks.append(_kept_of_the_gain(comparison, comparison.before))
     origin = {
@@ -182,23 +184,20 @@ def compare_report(comparison: Comparison) -> Report:
     return Report(f"Comparison of {a.name} and {b.name}", under, blocks)
 
 
-def _compare_cells(lane: Difference, comparison: Comparison) -> dict[str, str]:
-    """Column → cell."""
+def _compare_cells(lane: Difference) -> tuple[str, ...]:
+    """One for each column."""
     change = lane.change
-    cells = {
-        "rows": str(change.rows),
-        "problems": str(change.clusters),
-        comparison.a.name: percent(lane.a.rate),
-        comparison.b.name: percent(lane.b.rate),
-        "difference": words.points(change.value),
-        "95 % interval": words.to(change.interval),
-        "visible": "–" if lane.visible is None else f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100",
-        "lost": f"{lane.lost:.1f}".removesuffix(".0"),
-        "gained": f"{lane.gained:.1f}".removesuffix(".0"),
-    }
-    if comparison.overall.noise:
-        cells["corrected p"] = "–" if lane.p_corrected is None else words.p_text(lane.p_corrected)
-    return cells
+    return (
+        str(change.rows),
+        str(change.clusters),
+        percent(lane.a.rate),
+        percent(lane.b.rate),
+        words.points(change.value),
+        words.to(change.interval),
+        "–" if lane.visible is None else f"{100 * lane.visible:.1f}" if lane.visible <= 1 else "over 100",
+        *(f"{rows:.1f}".removesuffix(".0") for rows in (lane.lost, lane.gained)),
+        "–" if lane.p_corrected is None else words.p_text(lane.p_corrected),
+    )
 
 
 def _kept_of_the_gain(comparison: Comparison, before: Arm) -> Table:

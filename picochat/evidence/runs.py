@@ -52,7 +52,9 @@ def run_noise(cells: Array, sizes: Array, design: ArrayLike) -> RunNoise | None:
     freedom = len(x) - int(np.linalg.matrix_rank(x))
     if freedom == 0:
         return None
-    left, n, count = cells - x @ (np.linalg.pinv(x) @ cells), sizes.sum(), len(sizes)
+    fitted, n, count = x @ (np.linalg.pinv(x) @ cells), sizes.sum(), len(sizes)
+    # Runs that agree differ by nothing, not by 1e-16: `moderate` would take its logarithm for a tiny variance.
+    left = np.where(np.isclose(cells, fitted, rtol=1e-9), 0.0, cells - fitted)
     means = left.sum(1) / n
     within = ((left - np.outer(means, sizes)) ** 2).sum() / n**2 / freedom
     cell = count / (count - 1) * within if count > 1 else 0.0

@@ -44,6 +44,7 @@ _CHECKS = {
     "must_not_include": "excludes",
     "max_words": "max_words",
 }
+_OF_ANSWERS = {"answer", "exact", "number"}
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,18 @@ class Policy:
         tags = [(row.get("mixture_profile"), row.get("mixture_benchmark_profile")) for row in rows]
         names = {name: None for name, _ in tags if name}
         mixtures = _built_in() if names.keys() & _built_in().keys() else {}
-        whole = _read(mixtures)
         for name in names if path else ():
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of a pack lies there
                 report = parse_json((Path(path or "").parent / f"task_mixture_{name}.json").read_bytes())
-                both = {**mixtures, name: report["mixture"]["components"]}
-                whole, mixtures = _read(both), both
-        own = {profile for _, profile in tags}
-        gates = {profile: gates for profile, gates in whole.gates.items() if profile in own}
-        claims = {profile: claim if profile in own else "" for profile, claim in whole.claims.items()}
-        return Policy(gates, claims, whole.rules)
+                _read(found := {name: report["mixture"]["components"]})
+                mixtures = mixtures | found
+        # What the rows' own mixtures say of a benchmark profile counts, whatever others say of one of that name.
+        every, own = _read(mixtures), _read({name: mixtures[name] for name in names if name in mixtures})
+        tested = {profile for _, profile in tags}
+        gates = {profile: gates for profile, gates in {**every.gates, **own.gates}.items() if profile in tested}
+        words = {**every.claims, **own.claims}
+        claims = {profile: claim if profile in tested else "" for profile, claim in words.items()}
+        return Policy(gates, claims, every.rules)
 
     def rules_of(self, row: Row) -> Rules | None:
         """The rules of a row; None where its mixture is not known."""
@@ -177,17 +180,22 @@ def is_choice(row: Row) -> bool:
 
 def _grades(row: Row, reply: str, rules: Rules) -> Iterator[Grade]:
     """What each check of the row says."""
-    own = dict(row.get("check") or {})
-    checks = {**rules.check, **{name: row[field] for field, name in _CHECKS.items() if row.get(field)}, **own}
-    if "identity" in checks and "excludes" in checks:  # it reads names with their sense: "I am not ChatGPT"
-        checks["excludes"] = [phrase for phrase in checks["excludes"] if not is_name(phrase)]
+    fields, own = {name: row[field] for field, name in _CHECKS.items() if row.get(field)}, dict(row.get("check") or {})
+    # A lane's check of what a row has not is none for this row; `sft_fit` takes a choice's label for its answer.
+    has = {"choice": is_choice(row), "steps": row.get("steps")} | dict.fromkeys(_OF_ANSWERS, accepted(row))
+    every = {**rules.check, **fields, **own}.items()
+    checks = {name: wanted for name, wanted in every if has.get(name, True) or isinstance(wanted, str | list)}
     if row.get("answerable") is False:
         checks.setdefault("refusal", True)
-    elif accepted(row) and not own.keys() & {"exact", "number", "answer"}:
+    elif accepted(row) and not own.keys() & _OF_ANSWERS:
         checks["answer"] = True
     elif is_choice(row):
         checks.setdefault("choice", True)
-    return (grade(name, reply, wanted, row) for name, wanted in checks.items() if wanted not in (None, False, []))
+    for name, wanted in (*checks.items(), *((name, fields[name]) for name in fields.keys() & own.keys())):
+        if name == "excludes" and "identity" in checks:  # it reads names with their sense: "I am not ChatGPT"
+            wanted = [phrase for phrase in wanted if not is_name(phrase)]
+        if wanted not in (None, False, []):
+            yield grade(name, reply, wanted, row)
 
 
 def _habits(

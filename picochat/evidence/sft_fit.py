@@ -48,7 +48,7 @@ class FitRow(Prediction):
     side: str
     reference: str | None
     exact: bool | None  # None without a reference
-    correct: bool | None  # None where no check of the row could fail
+    correct: bool | None  # None where no check of the row could fail, or the rules do not read the reply
     tokens: int | None
     tokens_right: int | None
 
@@ -160,8 +160,9 @@ def measure_rows(side: str, rows: Sequence[Row], answerer: Answerer, forcer: For
         exact = None if reference is None else said.reply.strip() == reference.strip() and "length" not in said.reasons
         nll, tokens, right = next(forced) if messages else (0.0, None, None)
         own: dict[str, Any] = {**vars(said), "nll": nll / tokens if tokens else None}
-        own |= {"correct": said.passed if has_check(row) else None, "tokens": tokens, "tokens_right": right}
-        measured.append(FitRow(**own, side=side, reference=reference, exact=exact))
+        own |= {"correct": said.passed if has_check(row) and said.judged else None}
+        own |= {"side": side, "reference": reference, "exact": exact, "tokens": tokens, "tokens_right": right}
+        measured.append(FitRow(**own))
     return measured
 
 

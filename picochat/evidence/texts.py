@@ -93,8 +93,11 @@ def unwrap(text: str) -> str:
 
 
 def bare(text: str, *, case: bool = False) -> str:
-    """A folded text without what only wraps it; "5!" keeps what is no exclamation."""
-    text = unwrap(fold(text, case=case))
+    """A folded text without what only wraps it; "5!" keeps what is no exclamation, and of "`*`." the sign is left."""
+    folded = fold(text, case=case)
+    text = unwrap(folded)
+    if not text:
+        return re.sub(r"^([\"'`])(.+)\1$", r"\2", folded.rstrip(".") or folded)
     return text.rstrip(_WRAPPING + ".!") if re.search(r"[^\W\d_]\W*$", text[-100:]) else text
 
 

@@ -13,7 +13,11 @@ from picochat.evidence.runs import FEW, smallest_visible
 from picochat.evidence.sft_fit import MARGIN, SIDES, LaneFit
 
 SIDE_NAMES = dict(zip(SIDES, ("train", "held-out"), strict=True))
-_STATUS = {"not tested": "not tested in this pack", "diagnostic": "research diagnostic, no public claim"}
+_STATUS = {
+    "not tested": "not tested in this pack",
+    "partly tested": "partly tested in this pack, no claim",
+    "diagnostic": "research diagnostic, no public claim",
+}
 _FIT_VERDICTS = {
     "transfers": f"learnt, and any gap to held-out rows is below {100 * MARGIN:g} points",
     "memorised": "memorised beyond what transfers",
@@ -76,14 +80,16 @@ def gate_name(gate: Gate) -> str:
 
 
 def claim_cells(claim: Claim) -> tuple[str, ...]:
-    """A claim in a table: profile, status, missed gates, rows."""
-    missed = ", ".join(gate_name(gate) for gate in claim.gates if gate.verdict == "missed")
-    return claim.benchmark_profile, _status(claim), missed or "–", str(claim.n)
+    """A claim in a table: profile, status, missed gates and those without rows, rows."""
+    shown = {"missed": "", "not tested": " (not tested)"}
+    missed = [f"{gate_name(gate)}{shown[gate.verdict]}" for gate in claim.gates if gate.verdict in shown]
+    return claim.benchmark_profile, _status(claim), ", ".join(missed) or "–", str(claim.n)
 
 
 def of_gate(gate: Gate) -> str:
     """What a gate measured; rounding never makes a rate the limit that it misses."""
-    measured = gate.measured
+    if (measured := gate.measured) is None:
+        return "no row judged"
     return f"{percent(measured.rate, gate.limit)} of {of_problems(measured.rows, measured.clusters)}"
 
 
@@ -92,7 +98,7 @@ def claim_line(claim: Claim) -> str:
     parts = [f"{claim.benchmark_profile}: {_status(claim)}"]
     for gate in claim.gates:
         limit = f"gate at {'most' if gate.name == 'echo' else 'least'} {percent(gate.limit)}"
-        measured = f"{of_gate(gate)} ({between(gate.measured.interval)})"
+        measured = of_gate(gate) + (f" ({between(gate.measured.interval)})" if gate.measured else "")
         parts.append(f"{gate_name(gate)}: {measured}, {limit}: {gate.verdict}")
     return "; ".join(parts)
 

@@ -33,7 +33,8 @@ Habit = Literal["echo", "loops", "claims", "skill_claims", "over_refusal"]
 """Faults of a reply beside its content; `skill_claims`: claims of arithmetic and spelling as well."""
 DIAGNOSTIC = "diagnostic"  # the `claim` of a component about which nothing is said in public
 _OF_ROWS = ("rows", "reading", "hold_out", "split", "eval_file", "repeat")  # settings of lanes whose rows are read
-_ANY_ROW = {"steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}  # whatever a check may need
+# whatever a check may need
+_ANY_ROW = {"answer": "4", "steps": ["2 + 2 = 4"], "choice_labels": ["A", "B"], "correct_choice": "A"}
 _SHARE = "use a share from 0 to 1"
 _SHIPPED = Path(__file__).parents[1] / "configs" / "mixtures"
 _GROUP = "picochat.profiles"

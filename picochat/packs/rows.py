@@ -160,6 +160,9 @@ def check_row(row: Mapping[str, Any]) -> None:
         raise ValueError("'correct_choice' must be one of at least two different 'choice_labels'")
     if "steps" in checks and not row.get("steps"):
         raise ValueError("'check.steps' needs 'steps'")
+    for name in () if row.get("answer") or row.get("accept") else ("answer", "exact", "number"):
+        if checks.get(name) is True or isinstance(checks.get(name), dict):
+            raise ValueError(f"'check.{name}' needs 'answer'")
     try:
         re.compile(checks.get("regex", ""))
     except (re.error, TypeError) as error:
@@ -178,6 +181,14 @@ def _is_groups(value: Any) -> bool:
     return isinstance(value, list) and (_is_phrases(value) or all(map(_is_phrases, value)))
 
 
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, bool) or _is_phrases([value]) or (_is_phrases(value) and bool(value))
+
+
+def _is_exact(value: Any) -> bool:
+    return value in ({"case": True}, {"case": False}) or _is_answer(value)
+
+
 _TEXTS = (_is_texts, "a list of strings")
 _PHRASES = (_is_phrases, "a list of strings, none of them empty")
 _COUNT = (lambda value: type(value) is int and value > 0, "a whole number from 1")
@@ -186,6 +197,12 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {  # field → what holds
     **dict.fromkeys(("must_include", "must_not_include"), _PHRASES),
     **dict.fromkeys(("check.includes", "check.includes_any", "check.any_of", "check.excludes"), _PHRASES),
     **dict.fromkeys(("max_words", "check.max_words"), _COUNT),
+    **dict.fromkeys(("check.answer", "check.number"), (_is_answer, "true, a text or a list of texts")),
+    "check.exact": (_is_exact, "true, {case: true}, a text or a list of texts"),
+    "check.identity": (lambda value: value is False or _is_phrases([value]), "the name of the model"),
+    "check.python": (lambda value: isinstance(value, str), "the code of tests"),
+    "check.steps": (lambda value: isinstance(value, bool | int | float) and 0 <= value <= 1, "a share from 0 to 1"),
+    **dict.fromkeys(("check.choice", "check.refusal"), (lambda value: isinstance(value, bool), "true or false")),
     "must_include_any": (_is_groups, "a list of groups, each a list of strings, none of them empty"),
     "answerable": (lambda value: isinstance(value, bool), "true or false"),
 }

@@ -79,6 +79,7 @@ def test_each_command_refuses_a_damaged_evaluation_before_it_does_anything(
         (b"[]", "eval_report.json: holds a list; an object is expected"),
         (b'{"kind": "\xe9"}', "eval_report.json:1: is not UTF-8"),
         (b"{}", "is no whole report of `eval chat`"),
+        (b'{"kind": "eval sft-fit"}', "is no whole report .* it is one of `eval sft-fit`"),
     ],
 )
 def test_a_report_that_is_none_is_refused(content: bytes, says: str, two: Path) -> None:

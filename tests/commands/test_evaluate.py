@@ -88,7 +88,8 @@ def test_eval_chat_tells_a_model_that_learnt_from_one_that_did_not(evaluated: Pa
     assert base["by_category"]["bench_math_addition"]["passed"] == 0
     assert learnt["by_category"]["bench_math_addition"]["steps_correct"] == 1.0
     assert learnt["by_category"]["bench_choice_language"]["choice"]["chance"] == 0.5
-    assert [claim["status"] for claim in learnt["claims"]] == [*["point estimate only"] * 2, "not tested"]
+    statuses = ["point estimate only", "partly tested", "not tested"]  # of the skills no row asks for a spelling
+    assert [claim["status"] for claim in learnt["claims"]] == statuses
     assert learnt["model"]["provenance"]["stage"] == "sft"
     written = ["eval_report.html", "eval_report.json", "eval_report.md", "predictions.jsonl"]
     assert sorted(path.name for path in (evaluated / "base").iterdir()) == written
@@ -122,7 +123,7 @@ def test_before_and_model_card(
     assert f"before: {run_folder / 'base'}" in (tmp_path / "out" / "eval_report.html").read_text()
     card = (checkpoint / "README.md").read_text()
     assert "# run\n" in card
-    assert "- weak_skills: point estimate only" in card
+    assert "- weak_skills: partly tested in this pack, no claim; math: 100.0 % of 4 rows" in card
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ ROWS = [  # what the small model has learnt, and what it has not
     ask("How many days has a year?", category="choice", choice_labels=["3", "365"], correct_choice="365"),
     ask("Who are you?", category="identity", must_include=["Picochat"]),
     ask("What time is it?", category="refusal", answerable=False),
+    ask("What time is it?", category="clock", answer="noon", max_words=3),
     {**sums("1 + 2?")[0], "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "1 + 2?"}]},
 ]
 
@@ -57,7 +58,7 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     main(["data", "export-lm-eval", "--input", str(tmp_path / "eval.jsonl"), "--out-dir", str(out)])
     said = capsys.readouterr().out
     assert f"wrote {out}: 12 rows in 4 tasks" in said
-    assert "left out: 2 rows checked by phrases, boundaries or length" in said
+    assert "left out: 3 rows checked by phrases, boundaries or length" in said
     assert "left out: 1 rows with choices of which one begins another" in said
     assert "left out: 1 rows with a system message or several turns" in said
     assert f"--include_path {out} --tasks picochat_capability " in said
@@ -72,7 +73,7 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     assert task["dataset_kwargs"] == {
         "data_files": {"test": str(out / "picochat_capability_bench_math_addition_scratchpad.jsonl")}
     }
-    assert task["generation_kwargs"]["max_gen_toks"] == len("9 + 2 = 11\nFinal answer: 11") + 1
+    assert task["generation_kwargs"]["max_gen_toks"] == 256  # as of `eval chat`; no reference is longer
     lines = (out / "picochat_capability_choice_choice.jsonl").read_text().splitlines()
     assert [json.loads(line)["target"] for line in lines] == [1, 0]
 
@@ -113,7 +114,7 @@ def test_the_yaml_takes_the_candidate_that_scoring_takes(
 
 
 def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_path: Path, refused: Refused) -> None:
-    write_rows(tmp_path / "eval.jsonl", ROWS[-3:-1])
+    write_rows(tmp_path / "eval.jsonl", ROWS[-4:-2])
     words = ["data", "export-lm-eval", "--input", "eval.jsonl", "--out-dir", "out"]
     refused(*words, says=r"no row that lm-eval can check \(2 checked by phrases, boundaries or length\)")
     write_rows(tmp_path / "eval.jsonl", ROWS)

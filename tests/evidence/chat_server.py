@@ -1,7 +1,7 @@
 """A server of chat completions in a process of its own: python chat_server.py LOG. Prints its port.
 
-It answers "2 + 3?" with "5", one of which it was told "yes or no" with yes, all else with "hm"; the first request fails
-with 429, "boom" with 400. Each request is a line of LOG: its body, and its key.
+It answers "2 + 3?" with "5", one of which it was told "yes or no" with yes, "half" with half a surrogate pair, all else
+with "hm"; the first request fails with 429, "boom" with 400. Each request is a line of LOG: its body, and its key.
 """
 
 import json
@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(429 if first else 400, {"error": {"message": f"no: {self.headers['Authorization']}"}})
         numbers = re.fullmatch(r"(\d) \+ (\d)\?", asked)
         text = str(int(numbers[1]) + int(numbers[2])) if numbers else "yes" if "yes or no" in asked else "hm"
+        text = "\ud800" if "half" in asked else text
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         choice |= {"finish_reason": "length"} if "long" in asked else {}
         return self._send(

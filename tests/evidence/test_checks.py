@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from picochat.errors import UserError
 from picochat.evidence.checks import CHECKS, grade
-from picochat.evidence.scoring import score
+from picochat.evidence.scoring import Rules, score
 from picochat.evidence.texts import readings, value
 from picochat.packs import rows
 from picochat.packs.rows import Row, check_row, validate_row
@@ -115,12 +115,25 @@ def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.M
         ({"max_words": 0}, "'check.max_words' must be a whole number"),
         ({"choice": True}, "'check.choice' needs 'choice_labels'"),
         (["number"], "'check' must map names"),
+        ({"number": 42}, "'check.number' must be true, a text or a list of texts"),
+        ({"number": True}, "'check.number' needs 'answer'"),
+        ({"exact": {"Case": True}}, "'check.exact' must be true, {case: true}"),
+        ({"identity": True}, "'check.identity' must be the name of the model"),
+        ({"steps": 2}, "'check.steps' must be a share"),
+        ({"python": 5}, "'check.python' must be the code of tests"),
+        ({"refusal": "no"}, "'check.refusal' must be true or false"),
         ({"excludes": ["cat", ""]}, "'check.excludes' must be a list of strings, none of them empty"),
     ],
 )
 def test_a_named_check_that_cannot_be_applied_is_refused_with_the_row(check: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         validate_row(ask("?", check=check), "eval")
+
+
+def test_a_lanes_check_is_none_for_rows_that_have_not_what_it_needs() -> None:
+    lane = Rules(check={"exact": True, "choice": True, "steps": True})
+    assert score(ask("Which river?", must_include=["Nile"]), "The Nile.", rules=lane).passed
+    assert not score(ask("Which river?", must_include=["Nile"], answer="Nile"), "The Nile?", rules=lane).passed
 
 
 def test_both_lists_of_checks_are_the_same() -> None:

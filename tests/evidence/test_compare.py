@@ -195,6 +195,22 @@ def test_how_much_runs_differ_is_taken_from_earlier_runs(make_run: MakeRun) -> N
     assert "estimated from e1, e2" in notes(report)[0]
     with pytest.raises(UserError, match="two or more runs of one recipe"):
         read_noise([one])
+    with pytest.raises(UserError, match="--noise: these runs answered no rows of identity"):
+        compare_runs([one], [other], noise={("by_skill", "math"): own})
+
+
+def test_lanes_share_how_much_runs_differ_in_proportion_to_what_their_rates_allow(tmp_path: Path) -> None:
+    # Of five categories of 40 rows each four have runs that differ by some rows; all rows of the fifth pass
+    rows = [eval_row(f"{lane}{i}", f"lane_{lane}", "mine", must_include=["yes"]) for lane in "abcde" for i in range(40)]
+    prompts, folders = [row["messages"][0]["content"] for row in rows], []
+    for run, passing in enumerate(([20, 24, 28, 36, 40], [26, 22, 24, 38, 40], [22, 27, 31, 35, 40])):
+        said = {f"{lane}{i}": "yes" for lane, n in zip("abcde", passing, strict=True) for i in range(n)}
+        one = complete(answer_rows(rows, Parrot({**dict.fromkeys(prompts, "no"), **said}.__getitem__)), f"r{run}")
+        folders.append(tmp_path / f"r{run}")
+        write(folders[-1], replace(one, model=replace(one.model, sha256=f"{run}" * 64)))
+    noise = {name: own for (grouping, name), own in read_noise(folders).items() if grouping == "by_category"}
+    half, most, every = (noise[f"lane_{lane}"] for lane in "ade")
+    assert half.variance > 2 * most.variance > 4 * every.variance > 0  # p (1 - p) is 0.24, 0.09 and 0.02
 
 
 def test_both_ways_to_a_release_are_told_by_the_share_of_the_gain_that_they_kept(make_run: MakeRun) -> None:
@@ -242,6 +258,7 @@ def test_nothing_is_said_of_a_gain_that_is_not_significant_and_the_peak_has_all_
     [
         ([["eval/base-s1", "eval/base-s2"], ["eval/sft"]], ["base", "sft"]),
         ([["eval/base_seed1", "eval/base_seed12"], ["eval/sft-1"]], ["base", "sft-1"]),
+        ([["class1", "class2"], ["sft"]], ["class", "sft"]),
         ([["x/old"], ["x/new"], ["x/base"], ["x/old"]], ["old", "new", "base", "old"]),
         ([["base/eval"], ["sft/eval"]], ["A", "B"]),
         ([["s1", "s2"], ["sft"]], ["A", "B"]),
@@ -256,6 +273,8 @@ def test_the_three_forms_tell_the_same(make_run: MakeRun, tmp_path: Path) -> Non
         [make_run("old", EVERYBODY)], [make_run("new", sums(*range(50)))], before=[make_run("base", set())]
     )
     report = compare_report(comparison)
+    odd = compare_report(compare_runs([tmp_path / "old"], [tmp_path / "new"], names=("rows", "gained")))
+    assert re.search("skill +rows +problems +rows +gained +difference", terminal(*odd.blocks))
     for form in (terminal(*report.blocks), markdown_page(report), page(report).replace("&nbsp;", " ")):
         assert summary(comparison) in form
         assert "Visible is the smallest difference" in form

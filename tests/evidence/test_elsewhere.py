@@ -3,22 +3,35 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from students import eval_row
+from refusing import Refused
+from students import Parrot, eval_row
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.evidence.answering import FileAnswerer, ServerAnswerer, agreement
+from picochat.evidence.answering import FileAnswerer, ServerAnswerer, agreement, ask_judge
 from picochat.evidence.evaluation import answer_rows, read_eval
-from picochat.model.engine import Decoding
-from picochat.packs.rows import Row
+from picochat.evidence.report import jsonl
+from picochat.model.engine import Decoding, Reply
+from picochat.packs.rows import Message, Row
 
 KEY = "sk-secret-of-the-test"
 SUMS = [eval_row(f"{n} + 1?", "sums", "mine", answer=str(n + 1)) for n in range(6)]
 CHOICE = eval_row("Which barks?", "pick", "mine", choice_labels=["A", "B"], correct_choice="B")
+
+
+@dataclass(frozen=True)
+class Fixed(Parrot):
+    """Has its replies already."""
+
+    replies: list[Reply]
+
+    def reply(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
+        return self.replies
 
 
 def write(path: Path, *lines: object) -> Path:
@@ -30,6 +43,7 @@ def write(path: Path, *lines: object) -> Path:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
     """The address of a server that runs, and the log of what it was asked."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "*")  # a machine may have a proxy
     log = tmp_path / "log.jsonl"
     process = subprocess.Popen(
         [sys.executable, Path(__file__).parent / "chat_server.py", log], stdout=subprocess.PIPE, text=True
@@ -54,12 +68,39 @@ def test_replies_of_a_file_are_judged_in_order_or_by_id(tmp_path: Path) -> None:
     assert (by_id[6].reply, by_id[6].choice_scores, by_id[6].candidate) == ("(B)", None, "b")
 
 
+def test_predictions_are_replies_that_get_the_same_verdicts_again(tmp_path: Path) -> None:
+    said = [Reply([], "1", "1<|user|>", True), Reply([], "2", "2", False), Reply([], "3", "3<|end|>", True)]
+    rows: list[Row] = [{**row, "id": "same"} for row in SUMS[:3]]
+    once = answer_rows(rows, Fixed(str, said))
+    assert [one.reasons for one in once] == [("prompt_echo",), ("length",), ()]
+    (tmp_path / "predictions.jsonl").write_text(jsonl(once))
+    assert answer_rows(rows, FileAnswerer(tmp_path / "predictions.jsonl", rows)) == once
+
+
+@pytest.mark.parametrize(
+    ("reply", "opinion"),
+    [("**Yes**, it is.", True), ("<think>no</think>\nNO.", False), ("Not quite clear.", None), ("Note: yes", None)],
+)
+def test_a_judge_model_says_yes_or_no_or_nothing(reply: str, opinion: bool | None) -> None:
+    row = eval_row("Who won?", "refusal", "mine", answerable=False)
+    predictions = answer_rows([row], Fixed(str, [Reply([], "I don't know.", "", True)]))
+    (judged,) = ask_judge(predictions, [row], Fixed(str, [Reply([], reply, reply, True)]))
+    assert judged.judge_passed is opinion
+
+
+def test_a_judge_model_is_told_which_phrases_are_wanted() -> None:
+    row = eval_row("Which city?", "x", "mine", must_include_any=["Paris", "Rome"], must_include=["is"])
+    judge = Parrot(lambda prompt: "yes" if "A good reply: it mentions Paris or Rome; is\n" in prompt else "no")
+    assert ask_judge(answer_rows([row], Parrot(str)), [row], judge)[0].judge_passed
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
         ([{"reply": "1"}], "holds 1 replies to 6 rows"),
         ([*[{"reply": "1"}] * 5, {"text": "2"}], ":6: holds no reply"),
         ([{"id": "row-0 + 1?", "reply": "1"}], "has no reply to 5 of 6 rows, such as id 'row-1 "),
+        ([{"id": row["id"], "reply": "1"} for row in [*SUMS, SUMS[2]]], "id 'row-2 .* is that of two replies"),
     ],
 )
 def test_a_file_that_does_not_answer_the_rows_is_refused(tmp_path: Path, lines: list[object], says: str) -> None:
@@ -81,10 +122,10 @@ def test_a_server_is_asked_at_once_and_again_after_a_failure_and_never_twice(
     assert all(one["key"] == f"Bearer {KEY}" for one in asked)
     with kept.open("a") as torn:
         torn.write('{"request": "x", "te')
-    more = [eval_row("tell me a long one", "sums", "mine", answer="hm"), *SUMS]
+    more = [eval_row(f"tell me {what}", "sums", "mine", answer="hm") for what in ("a long one", "half a pair")] + SUMS
     again = answer_rows(more, ServerAnswerer(f"{url}/v1", "small", Decoding(batch_size=1, max_new_tokens=7), kept))
-    assert again[0].reasons == ("length",)
-    assert len(log.read_text().splitlines()) == 9
+    assert (again[0].reasons, again[1].reply) == (("length",), "?")
+    assert len(log.read_text().splitlines()) == 10
     assert KEY not in kept.read_text()
 
 
@@ -122,7 +163,22 @@ def test_eval_chat_judges_a_file_a_server_and_a_model_of_transformers_and_compar
     assert (read_eval(tmp_path / "hf").predictions[6].choice_scores or {}).keys() == {"A", "B"}
     main(["eval", "compare", str(tmp_path / "made"), str(tmp_path / "served")])
     assert "served against made" in capsys.readouterr().out
+    assert not [*tmp_path.rglob("*.partial.jsonl")]  # a server that is asked again may have another model
     assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("*.json*") if "log" not in path.name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--temperature 1", "--replies FILE holds replies that were decoded already"),
+        ("--device cpu", "--device and --precision have no effect on replies from elsewhere"),
+        ("--tokenizer t", "--tokenizer has no effect without --checkpoint"),
+        ("--model-card", "--model-card has no effect without --checkpoint"),
+    ],
+)
+def test_settings_that_replies_from_elsewhere_ignore_are_refused(refused: Refused, flags: str, says: str) -> None:
+    words = ["eval", "chat", "--input", "e.jsonl", "--replies", "r.jsonl", "--out-dir", "out"]
+    refused(*words, *flags.split(), says=says)
 
 
 def llama(folder: Path) -> Path:

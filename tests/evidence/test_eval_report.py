@@ -44,13 +44,16 @@ def test_the_profile_full_is_a_diagnostic_in_every_form_though_its_gates_are_met
     ]
     evaluation = complete(answer_rows(rows, student))
     claim = next(claim for claim in evaluation.claims if claim.benchmark_profile == "full")
-    lucky = "point estimate only"
-    assert {gate.name: gate.verdict for gate in claim.gates} == {"identity": "missed", "math": lucky, "echo": lucky}
+    lucky, missing = "point estimate only", dict.fromkeys(("choice", "refusal", "spelling"), "not tested")
+    verdicts = {gate.name: gate.verdict for gate in claim.gates}
+    assert verdicts == {"identity": "missed", "math": lucky, "echo": lucky, **missing}
     report, said = eval_report(evaluation), "research diagnostic, no public claim"
-    assert re.search(rf"full +{said} +identity +2", terminal(*report.blocks))
-    assert f"| full | {said} | identity | 2 |" in markdown_page(report)
+    gates = "choice (not tested), identity, refusal (not tested), spelling (not tested)"
+    assert re.search(rf"full +{said} +{re.escape(gates)} +2", terminal(*report.blocks))
+    assert f"| full | {said} | {gates} | 2 |" in markdown_page(report)
     assert f">{said}</td>" in page(report)
-    assert f"- full: {said}; identity: 0.0 % of 1 rows" in model_card(Path("runs/x"), evaluation)
+    card = model_card(Path("runs/x"), evaluation)
+    assert f"- full: {said}; choice: no row judged, gate at least 50.0 %: not tested; identity: 0.0 % of 1 rows" in card
 
 
 def test_markdown_has_reasons_and_fingerprints(evaluation: Evaluation) -> None:

@@ -73,9 +73,11 @@ def test_choice_lanes_show_chance_and_the_adjusted_rate(student: Parrot) -> None
         eval_row(f"p{i}", "bench_choice_science", "full", choice_labels=["A", "B", "C", "D"], correct_choice=right)
         for i, right in enumerate("AABCD" + "AAAAA")
     ]
+    rows[0]["answer"] = "the cat"  # what the label stands for
     choice = count(answer_rows(rows, student)).choice
     assert choice is not None and (choice.chance, choice.rate) == (0.25, 0.7)
     assert choice.adjusted == pytest.approx(0.6)  # (0.70 - 0.25) / 0.75
+    assert choice.per_byte == 0.7
 
 
 def test_strict_and_lenient_stand_side_by_side_and_another_language_counts_in_neither() -> None:
@@ -119,15 +121,39 @@ def test_a_gate_is_met_where_the_interval_says_so_and_rows_of_one_problem_are_on
             eval_row(f"Who {n}?", "identity", "release_behavior", must_include=["Picochat"], cluster=f"{n % problems}")
             for n in range(rows)
         ]
+        asked += [eval_row(f"What time {n}?", "refusal", "release_behavior", answerable=False) for n in range(rows)]
         return claim_line(complete(answer_rows(asked, student)).claims[0])
 
     said = "says who it is, and declines what it cannot know or do; identity: 100.0 % of"
     few = f"release_behavior: point estimate only: {said} 2 rows (95 % interval 34.2 – 100.0 %), gate at least 60.0 %: "
-    assert line(2, 2).startswith(f"{few}point estimate only; prompt echo: 0.0 % of 2 rows (")
+    assert line(2, 2).startswith(f"{few}point estimate only; refusal: 100.0 % of 2 rows (")
     met = f"release_behavior: claimed: {said} 100 rows (95 % interval 96.3 – 100.0 %), gate at least 60.0 %: met; "
-    assert line(100, 100).startswith(f"{met}prompt echo")
+    assert line(100, 100).startswith(f"{met}refusal: 100.0 % of 100 rows (")
     assert "100.0 % of 100 rows, 10 problems (95 % interval 80.3 – 100.0 %)" in line(100, 10)
     assert "100 rows, 9 problems (no interval: fewer than 10 problems), gate at least 60.0 %: point" in line(100, 9)
+
+
+def test_a_claim_whose_gates_were_not_all_tested_is_not_made(student: Parrot) -> None:
+    asked = [eval_row(f"Who {n}?", "identity", "release_behavior", must_include=["Picochat"]) for n in range(100)]
+    refusals = [eval_row("What time?", "refusal", "release_behavior", answerable=False) for _ in range(9)]
+    abroad = Parrot(lambda prompt: "Das weiß ich nicht." if prompt == "What time?" else "I am Picochat.")
+    for rows, speaker in ((asked, student), (asked + refusals, abroad)):  # no row, or none that the rules read
+        claim = complete(answer_rows(rows, speaker)).claims[0]
+        assert (claim.status, claim.words) == ("partly tested", "")
+        assert {gate.name: gate.verdict for gate in claim.gates} == {
+            "identity": "met",
+            "refusal": "not tested",
+            "echo": "met",
+        }
+        assert "refusal: no row judged, gate at least 75.0 %: not tested" in claim_line(claim)
+
+
+def test_an_echo_counts_against_its_gate_where_the_mixture_does_not_judge_it(student: Parrot) -> None:
+    (one,) = answer_rows([eval_row("Who?", "identity", "x", must_include=["Picochat"])], student)
+    (gate,) = check_gates("x", [replace(one, signals=("prompt_echo",))], {"echo": 0.05})
+    assert gate.verdict == "missed"
+    chosen = replace(one, choice_scores={"A": -1.0})
+    assert check_gates("x", [chosen], {"echo": 0.05}) == []  # a choice by likelihood cannot echo
 
 
 def test_rounding_never_shows_a_rate_as_the_limit_that_it_misses(student: Parrot) -> None:

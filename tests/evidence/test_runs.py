@@ -47,6 +47,11 @@ def test_the_noise_of_runs_by_hand() -> None:
     assert run_noise(np.ones((2, 3)), np.ones(3), np.eye(2)) is None  # one run an arm
 
 
+def test_runs_that_agree_have_no_noise_at_all() -> None:
+    all_pass = run_noise(np.full((4, 13), 19.0), np.full(13, 19.0), ARMS)
+    assert all_pass is not None and (all_pass.variance, all_pass.cell) == (0, 0)  # not 1e-31, of which moderation logs
+
+
 def test_moderation_finds_the_prior_that_the_variances_were_drawn_from() -> None:
     # s0² = 2 worth 8 degrees of freedom, 4 of each lane's own: s̃² = (8 · 2 + 4 s²) / 12
     random = np.random.default_rng(0)

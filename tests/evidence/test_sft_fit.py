@@ -114,6 +114,8 @@ CHOICE: Row = {**TAUGHT, "choice_labels": ["A", "B"], "correct_choice": "B", "an
         ({**TAUGHT, "answer": None}, "17", False, None, 0.2),
         (CHOICE, "A", False, False, 0.2),  # without an answer it is judged by its label
         (CHOICE, "B", True, True, 0.2),
+        ({**CHOICE, "check": {"choice": True}}, "B", True, True, 0.2),
+        ({**ASKED, "answerable": False}, "Das weiß ich nicht.", None, None, None),  # which the rules do not read
         # of no mixture: judged by its check, as eval chat judges it
         ({**TAUGHT, "answer": "3"}, "I can browse the web.\nFinal answer: 3", False, True, 0.2),
         ({**ASKED, "must_include": ["Picochat"]}, "I am Picochat.", None, True, None),  # without reference: not forced

@@ -55,3 +55,18 @@ def test_a_pack_of_ours_was_compared_already_and_brings_its_gates(tmp_path: Path
     assert met_in_training(made.eval_path, rows, {"trained_on": chat}) == ("", [])
     made.json_path.write_text('{"mixture": {"components": [{"name": "c"}]}}')
     assert Policy.of(rows, made.eval_path) == Policy()
+
+
+def test_a_mixture_with_a_name_of_ours_keeps_its_own_gates(tmp_path: Path) -> None:
+    part = {
+        "name": "c",
+        "benchmark_profile": "release_behavior",
+        "lanes": {},
+        "gate": {"identity": 0.95},
+        "claim": "Ada",
+    }
+    (tmp_path / "task_mixture_capability.json").write_text(json.dumps({"mixture": {"components": [part]}}))
+    row = {"mixture_profile": "capability", "mixture_benchmark_profile": "release_behavior"}
+    policy = Policy.of([row], tmp_path / "eval.jsonl")
+    assert policy.gates == {"release_behavior": {"identity": 0.95}}
+    assert policy.claims == {"release_behavior": "Ada", "weak_skills": "", "full": ""}
