@@ -29,7 +29,7 @@ from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.records import file_kind
 from picochat.strict_json import parse_json
 
-FORMAT = 4  # raise it whenever the arrays or the way they are made change
+FORMAT = 5  # raise it whenever the arrays or the way they are made change
 
 IntArray = npt.NDArray[np.integer]
 

@@ -189,7 +189,12 @@ def _row_chunks(
             complete = [one for one in said if learns(one[2])]
             header["without_reference"] += len(part) - len(said)
             stored += len(complete)
-            rendered = tokenizer.render_batch(turns for _, _, turns in complete)
+            waiting = iter(complete)
+            try:
+                rendered = tokenizer.render_batch(turns for _, _, turns in waiting)
+            except UserError as error:  # of the row that was taken last
+                line = complete[-1 - len([*waiting])][0]
+                raise UserError(f"{source.path}:{line}: {error}") from None
             yield Chunk(
                 **_flat([one.ids for one in rendered]),
                 learnt=np.fromiter(chain.from_iterable(one.supervised for one in rendered), np.uint8),

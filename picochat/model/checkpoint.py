@@ -8,7 +8,6 @@ transformers reads it without code of ours (docs/howto/interop.md). Folders of a
 (sharded, bfloat16, untied) are read, and adapters (LoRA, as peft writes them) with their base. Nothing is unpickled.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,10 +33,11 @@ _PROVENANCE = "picochat.json"
 _NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _DAMAGED = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, UnpicklingError)
 _PEFT = "base_model.model."  # before peft's names of weights
-_BEYOND_LORA = (
-    *("use_dora", "use_rslora", "fan_in_fan_out"),
-    *("lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern"),
+_BEYOND_LORA = (  # settings of peft with which the thin matrices mean something else
+    *("use_dora", "use_rslora", "use_qalora", "fan_in_fan_out", "lora_bias", "modules_to_save", "rank_pattern"),
+    *("alpha_pattern", "alora_invocation_tokens", "layer_replication", "trainable_token_indices", "target_parameters"),
 )
+_PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # of lora_A and lora_B; others change the base too
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def save_checkpoint(
     if scale:  # the thin matrices alone; they go with the base
         file, dtype = _ADAPTER, torch.float32
         state = {f"{_PEFT}{name}.weight": value for name, value in state.items() if ".lora_" in name}
-        rank, parent = min(next(iter(state.values())).shape), str(provenance["parent"])
+        rank, parent = len(next(iter(state.values()))), str(provenance["parent"])  # lora_A is [rank, in]
         files[ADAPTER_CONFIG] = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -91,7 +91,7 @@ def save_checkpoint(
         del state["lm_head.weight"]  # the embedding under another name
     state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
-    generation = json.loads(tokenizer.files.get("generation_config.json", "{}"))
+    generation = tokenizer.settings("generation_config.json")
     files["config.json"] = config_json(decoder.config, str(dtype).removeprefix("torch."), ids)
     files["generation_config.json"] = {**ids, **generation, "eos_token_id": list(tokenizer.stop_ids)}
     versions = {"picochat_version": __version__, "tokenizer_sha256": tokenizer.fingerprint}
@@ -148,7 +148,7 @@ def _read_weights(
     folder: Path, device: str | torch.device, dtype: torch.dtype | None, name: str = _WEIGHTS
 ) -> dict[str, Tensor]:
     names = [name]
-    if name == _WEIGHTS and (folder / _INDEX).is_file():
+    if name == _WEIGHTS and not (folder / name).is_file() and (folder / _INDEX).is_file():
         shards = read_json_object(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
             raise UserError(f"{folder / _INDEX} has no weight_map from weights to files")
@@ -207,6 +207,7 @@ def _read_adapter(folder: Path, device: str | torch.device) -> tuple[dict[str, T
     file = folder / ADAPTER_CONFIG
     config = {"bias": "none", **read_json_object(file)}
     other = [name for name in _BEYOND_LORA if config.get(name)] + ["bias"] * (config["bias"] != "none")
+    other += ["init_lora_weights"] * (config.get("init_lora_weights") not in _PLAIN_STARTS)
     if config.get("peft_type") != "LORA" or other:
         raise UserError(f"{file}: picochat reads plain LoRA only, not {', '.join(other) or config.get('peft_type')}")
     rank, alpha = config.get("r"), config.get("lora_alpha")
@@ -236,8 +237,10 @@ def export_checkpoint(
         untie: write lm_head.weight by itself where it is shared with the embedding.
     """
     source, target = find_model(checkpoint), Path(out_dir)
-    if source.resolve().is_relative_to(target.resolve()):
-        raise UserError(f"{target} is the checkpoint itself, or holds it; name another folder to export to")
+    base = adapter_base(source)
+    if any(folder.resolve().is_relative_to(target.resolve()) for folder in (source, base or source)):
+        itself = "the checkpoint itself" if base is None else "the adapter itself, or its base"
+        raise UserError(f"{target} is {itself}, or holds it; name another folder to export to")
     if source.is_file():
         decoder, tokenizer, provenance = _read_run(source)
     else:

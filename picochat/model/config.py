@@ -38,14 +38,15 @@ _FIXED = {
     "partial_rotary_factor": 1.0,
     "quantization_config": None,
 }
-_ROPES = {  # rope_type → numbers that it needs
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
-    "yarn": ("factor", "original_max_position_embeddings"),
+_TRAINED = "original_max_position_embeddings"
+_ROPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # rope_type → numbers that it needs, and may have
+    "llama3": (("factor", "low_freq_factor", "high_freq_factor", _TRAINED), ()),
+    "yarn": (("factor", _TRAINED), ("attention_factor", "beta_fast", "beta_slow")),
 }
-_YARN_MAY = ("attention_factor", "beta_fast", "beta_slow")
 ADAPTER_CONFIG = "adapter_config.json"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.jinja", "*.safetensors"]  # what picochat reads; nothing that holds code or pickles
+_NOT = ["*/*", "consolidated*"]  # copies of the weights in other forms
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class DecoderConfig:
         num_attention_heads: query heads.
         num_key_value_heads: key and value heads; divides num_attention_heads.
         head_dim: width of one head; even.
-        max_position_embeddings: longest context, in tokens; training raises it to the data's context length.
+        max_position_embeddings: longest context, in tokens. A fresh model in training takes it from the data.
         rope_theta: base of the rotary frequencies.
         rms_norm_eps: added to the mean square in RMSNorm.
         tie_word_embeddings: the head shares the embedding's weights.
@@ -192,29 +193,31 @@ def _computed(content: dict[str, Any]) -> DecoderConfig:
 
 
 def _rope(content: dict[str, Any]) -> dict[str, Any]:
-    """rope_theta and rope_scaling: transformers 5 has both in rope_parameters, 4 had them side by side."""
-    rope: dict[str, Any] = {}
+    """rope_theta and rope_scaling. transformers 4 had them side by side, 5 has both in rope_parameters, and takes a
+    rope_scaling in its place."""
     for name in ("rope_scaling", "rope_parameters"):
         check_value(content.get(name), dict[str, Any] | None, name)
-        rope |= {key: value for key, value in (content.get(name) or {}).items() if value is not None}
+    given = content.get("rope_scaling") or content.get("rope_parameters") or {}
+    rope = {key: value for key, value in given.items() if value is not None}
     if rope.get("partial_rotary_factor") == 1:
         del rope["partial_rotary_factor"]
     older = rope.pop("type", "default")
-    if rope.setdefault("rope_type", older) in ("llama3", "yarn"):
-        trained = content.get("original_max_position_embeddings", content.get("max_position_embeddings"))
-        rope.setdefault("original_max_position_embeddings", trained)
     theta = rope.pop("rope_theta", content.get("rope_theta", _DEFAULTS["rope_theta"]))
+    if rope.setdefault("rope_type", older) != "default":
+        rope[_TRAINED] = content.get(_TRAINED) or rope.get(_TRAINED, content.get("max_position_embeddings"))
     return {"rope_theta": theta, "rope_scaling": None if rope == {"rope_type": "default"} else rope}
 
 
 def _check_rope(rope: dict[str, Any]) -> None:
     kind = str(rope.get("rope_type"))
     if kind not in _ROPES:
-        raise UserError(f"rope_type is {json.dumps(kind)}; picochat computes default, {', '.join(_ROPES)}")
-    known = (*_ROPES[kind], *(_YARN_MAY if kind == "yarn" else ()))
-    for name in {*_ROPES[kind], *rope} - {"rope_type"}:
+        raise UserError(
+            f"rope_type is {json.dumps(kind)}; picochat computes {', '.join(_ROPES)} and, without more numbers, default"
+        )
+    needed, allowed = _ROPES[kind]
+    for name in sorted({*needed, *rope} - {"rope_type"}):
         value = rope.get(name)
-        if name not in known or not isinstance(value, int | float) or not value > 0:
+        if name not in (*needed, *allowed) or not isinstance(value, int | float) or not value > 0:
             raise UserError(f"{name} of the rope_type {kind} is {json.dumps(value)}, which picochat does not compute")
 
 
@@ -250,9 +253,11 @@ def find_model(name: str | Path) -> Path:
             read_config(Path(hf_hub_download(str(name), "config.json")).parent)  # before gigabytes are fetched
         except EntryNotFoundError:
             hf_hub_download(str(name), ADAPTER_CONFIG)
-        return Path(snapshot_download(str(name), allow_patterns=_FILES))
-    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors
-        reason = str(error).strip().splitlines()[0]
+        return Path(snapshot_download(str(name), allow_patterns=_FILES, ignore_patterns=_NOT))
+    except UserError:
+        raise
+    except Exception as error:  # whatever the client's many layers raise, such as a connection that breaks off
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"there is no folder {name}, and the hub does not give it: {reason}") from error
 
 

@@ -80,12 +80,13 @@ def load_model(
         precision: auto is float32. Only float32 makes replies independent of the batch size: in half precision two
             tokens that are nearly as likely may change places with the rows beside them.
     """
-    config_of(find_model(checkpoint))  # refused before torch is imported
+    folder = find_model(checkpoint)
+    config_of(folder)  # refused before torch is imported
     import torch
 
     from picochat.model.checkpoint import load_checkpoint
 
-    loaded = load_checkpoint(checkpoint, pick_device(device), getattr(torch, DTYPES[precision]), tokenizer)
+    loaded = load_checkpoint(folder, pick_device(device), getattr(torch, DTYPES[precision]), tokenizer)
     _ = loaded.tokenizer  # a wrong one is refused now
     return loaded
 

@@ -24,7 +24,7 @@ from picochat.packs.rows import Message
 NON_FINITE = (
     "the model's scores are non-finite; use --precision float32 (or bf16), and another checkpoint if that does not help"
 )
-_LOOK_EVERY = 4  # steps between looks at which rows have ended: each look waits for the device
+_LOOK_EVERY = 4  # steps between looks at scores and ended rows: each look waits for the device
 _KEEP_ABOVE = 0.75  # rows that have ended leave the batch once fewer than this share of it goes on
 _INCOMPLETE = "\ufffd"  # what a character whose last bytes are still to come decodes to
 
@@ -108,9 +108,9 @@ def decode(
     session = Session(weights, prompts, steps)
     with torch.autocast(device.type, enabled=False):
         scores = session.read()
-    if not bool(scores.isfinite().all()):
-        raise UserError(NON_FINITE)
     for step in range(steps):
+        if step % _LOOK_EVERY == 0 and not bool(scores.isfinite().all()):
+            raise UserError(NON_FINITE)
         ids = choose(decoding, scores, uniforms[:, step] if uniforms.numel() else uniforms)
         yield rows, ids
         if step + 1 == steps:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 from torch.nn.utils.rnn import pad_sequence
 
@@ -24,6 +25,7 @@ from picochat.errors import UserError
 from picochat.model.attention import attend
 from picochat.model.decoder import Decoder
 from picochat.model.generation import NON_FINITE, check_prompts
+from picochat.model.sizes import LOGITS_AT_ONCE
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.rows import Message
 
@@ -59,13 +61,20 @@ def teacher_forced(
         ids = pad_sequence([torch.tensor(rendered[i].ids) for i in members], True, tokenizer.pad_id).to(device)
         supervised = pad_sequence([torch.tensor(rendered[i].supervised) for i in members], True)[:, 1:].to(device)
         # Shifted here, once: hidden state t predicts token t + 1. Only supervised positions pass through the head.
-        targets = ids[:, 1:][supervised]
-        logits = decoder.logits(decoder(ids[:, :-1])[supervised]).float()
-        nll, right = F.cross_entropy(logits, targets, reduction="none").double(), logits.argmax(-1) == targets
+        targets, hidden = ids[:, 1:][supervised], decoder(ids[:, :-1])[supervised]
+        chunk = max(1, LOGITS_AT_ONCE // decoder.config.vocab_size)
+        starts = range(0, max(1, len(targets)), chunk)
+        parts = [_forced(decoder, hidden[at : at + chunk], targets[at : at + chunk]) for at in starts]
+        nll, right = map(torch.cat, zip(*parts, strict=True))
         lengths = supervised.sum(1).tolist()
         for index, own, hits in zip(members, torch.split(nll, lengths), torch.split(right, lengths), strict=True):
             scored[index] = Forced(float(own.sum()), len(own), int(hits.sum()))
     return [scored[index] for index in range(len(rendered))]
+
+
+def _forced(decoder: Decoder, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logits = decoder.logits(hidden).float()
+    return F.cross_entropy(logits, targets, reduction="none").double(), logits.argmax(-1) == targets
 
 
 def reference_nll(
@@ -94,8 +103,8 @@ def choice_scores(
     check_prompts(decoder.config, prompts)
     branches = []
     for texts in choices:
-        encoded = [tokenizer.encode(text) for text in texts]
-        if not encoded or not all(encoded):
+        encoded = [tokenizer.encode_reply(text) for text in texts]
+        if not texts or not all(texts):
             raise UserError(f"choices {texts!r} hold an empty text; each needs at least one character")
         begins = any(one != other and other[: len(one)] == one for one in encoded for other in encoded)
         branches.append([[*ids, *[tokenizer.end_id] * begins] for ids in encoded])

@@ -13,7 +13,7 @@ whatever way the step was cut: (8 rows × A 4), (32 × 1) and 2 ranks × (16 × 
 import contextlib
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -80,6 +80,8 @@ class ChatModule(LightningModule):
         self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
         if lora_rank is not None and (lora_rank < 1 or checkpoint is None):
             raise UserError(f"model.lora_rank is {lora_rank}; it needs a number from 1 and a model.checkpoint to adapt")
+        if lora_alpha is not None and (lora_rank is None or not lora_alpha > 0):
+            raise UserError(f"model.lora_alpha is {lora_alpha}; it needs a number above 0 and a model.lora_rank")
         self.lane_losses = torch.nn.ModuleList()  # one for each of the data's val_names, one for test
         self._step_nll: Tensor | float = 0.0
         self._began = 0.0
@@ -127,7 +129,7 @@ class ChatModule(LightningModule):
             self.decoder = Decoder(replace(config, vocab_size=vocabulary, max_position_embeddings=context))
         self.decoder.float().train()  # master weights in fp32; precision is the trainer's autocast
         if self.lora_rank is not None:
-            add_lora(self.decoder, self.lora_rank, self.lora_alpha or 2.0 * self.lora_rank)
+            add_lora(self.decoder, self.lora_rank, 2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha)
         if self.activation_checkpointing:
             self.decoder.recompute()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
@@ -276,10 +278,12 @@ class ChatModule(LightningModule):
 
 
 def refuse_other_size(wanted: DecoderConfig | None, own: DecoderConfig, checkpoint: str | None) -> None:
-    """Raise UserError where a wanted size is not the checkpoint's."""
+    """Raise UserError where a wanted shape is not the checkpoint's; vocabulary and context come from the data."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-    shapes = ("intermediate_size", "rope_theta", "tie_word_embeddings", "model_type")  # a default here is not a wish
-    for field in (*sizes, *shapes):
-        asked, has = getattr(wanted or own, field), getattr(own, field)
-        if asked != has and (field in sizes or asked != getattr(DecoderConfig, field)):
-            raise UserError(f"model.decoder.{field} is {asked}, but {checkpoint} has {has}; leave model.decoder out")
+    for field in fields(DecoderConfig):
+        asked, has = getattr(wanted or own, field.name), getattr(own, field.name)
+        wish = field.name in sizes or asked != field.default
+        if asked != has and wish and field.name not in ("vocab_size", "max_position_embeddings"):
+            raise UserError(
+                f"model.decoder.{field.name} is {asked}, but {checkpoint} has {has}; leave model.decoder out"
+            )

@@ -94,13 +94,17 @@ class ChatTokenizer:
         self.fingerprint = sha256_text(content)
         self.vocab_size: int = self._tokenizer.get_vocab_size()
 
-        settings = json.loads(self.files.get("tokenizer_config.json", "{}"))
+        settings = self.settings("tokenizer_config.json")
         named = {
-            name: value["content"] if isinstance(value, dict) else value
+            name: value.get("content") if isinstance(value, dict) else value
             for name, value in settings.items()
             if value and name.endswith("_token")
         }
-        source = self.files.get("chat_template.jinja") or saved_template(settings) or own_template(self._ids, origin)
+        source = self.files.get("chat_template.jinja") or saved_template(settings)
+        if not source:
+            source = own_template(self._ids, origin)
+            if settings:  # another maker's, which stay as they are
+                self.files["chat_template.jinja"] = source
         if thinking is not None:
             if "enable_thinking" not in source:
                 raise UserError(f"thinking is {thinking}, and the template of {origin} knows no thoughts; leave it out")
@@ -111,6 +115,10 @@ class ChatTokenizer:
         self.turns, self.chat_template = ChatTemplate(source, self._ids, variables, origin), source
 
         self._tokenizer.encode_special_tokens = True  # from here on control tokens inside text are text
+        # Llama 2's form puts a space before every text; text that goes on is encoded after a line break, then cut off.
+        begins = self._tokenizer.encode("a", add_special_tokens=False).tokens[:1]
+        self._before = "\n" if "▁" in "".join(begins) else ""
+        self._cut = len(self.encode(self._before))
         spoken = self.turns.parts(("user", "assistant"), False)
         used = [part.text for part in spoken if part.control]
         with suppress(UserError):  # templates without system messages
@@ -125,8 +133,9 @@ class ChatTokenizer:
         start = spoken[0].text == bos and bos in ("<|bos|>", named.get("bos_token"))
         self.bos_id, self.end_id, self.pad_id, self._last = map(self._ids.__getitem__, (bos, end, pad, last))
         self.document_start = [self.bos_id] if start else []
-        stops = json.loads(self.files.get("generation_config.json", "{}")).get("eos_token_id") or []
-        stops = {stop for stop in (stops if isinstance(stops, list) else [stops]) if isinstance(stop, int)}
+        stops = self.settings("generation_config.json").get("eos_token_id")
+        stops = stops if isinstance(stops, list) else [stops]
+        stops = {stop for stop in stops if isinstance(stop, int) and 0 <= stop < self.vocab_size}
         stops |= {*map(self._ids.__getitem__, used), self.pad_id, self._last, self.bos_id}
         self.stop_ids: tuple[int, ...] = (self.end_id, *sorted(stops - {self.end_id}))
         self._refuse_lossy()
@@ -138,23 +147,38 @@ class ChatTokenizer:
     def load(cls, path: str | Path, thinking: bool | None = None) -> "ChatTokenizer":
         """Load a ``tokenizer.json``, or the one in a model folder, with the files that belong to it."""
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+        texts: dict[str, str] = {}
         try:
-            content = file.read_bytes().decode()  # with the ends of its lines, for the fingerprint
-            files = {n: (file.parent / n).read_text("utf-8") for n in _BESIDE if (file.parent / n).is_file()}
+            for one in (file, *(file.parent / name for name in _BESIDE)):
+                if one == file or one.is_file():
+                    texts[one.name] = one.read_bytes().decode()  # with the ends of its lines: it is kept as it is
         except OSError as error:
             remedy = "make one with `picochat tok train --dataset-pack PACK --vocab-size 512 --out tokenizer.json`"
-            raise UserError(f"cannot read the tokenizer {file}: {error.strerror}; {remedy}") from error
+            raise UserError(f"cannot read the tokenizer {one}: {error.strerror}; {remedy}") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not a tokenizer.json: it is not UTF-8") from error
-        for name in files:
+            raise UserError(f"{one} is not UTF-8; a tokenizer's files are") from error
+        content = texts.pop(file.name)
+        for name in texts:
             if name.endswith(".json"):
                 read_json_object(file.parent / name)  # refused now, with its place
-        return cls(content, str(file), files, thinking)
+        return cls(content, str(file), texts, thinking)
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """What one of the ``files`` holds as JSON; nothing where it is not there."""
+        held: dict[str, Any] = json.loads(self.files.get(name, "{}").removeprefix("\ufeff"))
+        return held
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; never a control token, whatever the text."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+    def encode_reply(self, text: str) -> list[int]:
+        """Ids of a reply's text as `render` writes it after a prompt, without its end."""
+        asked: list[Mapping[str, Any]] = [{"role": "user", "content": "?"}]
+        begin = len(self.render(asked, add_generation_prompt=True).ids)
+        ids = self.render([*asked, {"role": "assistant", "content": text}]).ids
+        return ids[begin : ids.index(self.end_id, begin)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Text of ids. Bytes that are no UTF-8 become ``\\ufffd``."""
@@ -175,11 +199,12 @@ class ChatTokenizer:
     ) -> list[Rendered]:
         """`render` for many conversations at once, on all cores."""
         runs = [self._runs(messages, add_generation_prompt) for messages in conversations]
-        encoded = iter(self._encode_all(run.text for those in runs for run in those if run.token is None))
+        texts = (run for those in runs for run in those if run.token is None)
+        encoded = iter(self._encode_all(self._before * run.goes_on + run.text for run in texts))
         rendered = [Rendered([], []) for _ in runs]
         for (ids, supervised), those in zip(rendered, runs, strict=True):
             for run in those:
-                own = next(encoded) if run.token is None else [run.token]
+                own = next(encoded)[self._cut * run.goes_on :] if run.token is None else [run.token]
                 ids += own
                 supervised += [run.learnt] * len(own)
         return rendered
@@ -226,24 +251,22 @@ class ChatTokenizer:
             role = message["role"]
             if role not in ROLES or (role == "system" and number > 0):
                 raise UserError(f"message {number + 1} has the role '{role}', not system (first only), user, assistant")
-            if role == "assistant" and self.turns.splits_thoughts and "</think>" in message["content"]:
-                raise UserError(
-                    f"message {number + 1} holds </think>, and the chat template of {self.origin} rewrites thoughts; "
-                    "leave them out of the rows"
-                )
+        roles = tuple(message["role"] for message in messages)
+        contents = self.turns.taken(roles, [message["content"] for message in messages], prompt)
         runs: list[_Run] = []
-        for part in self.turns.parts(tuple(message["role"] for message in messages), prompt):
-            text = part.text if part.message < 0 else part.trim(messages[part.message]["content"])
+        for part in self.turns.parts(roles, prompt):
+            text = part.text if part.message < 0 else part.trim(contents[part.message])
             supervised = part.turn >= 0 and learnt[part.turn]
             if part.control:
                 runs.append(_Run(text, self._ids[text], supervised))
                 continue
-            if self._swallowing and runs and runs[-1].token in self._swallowing:
+            if runs and runs[-1].token in self._swallowing:
                 text = text.lstrip()  # as the tokenizers library does it
-            if runs and not part.begins and (runs[-1].token, runs[-1].learnt) == (None, supervised):
-                runs[-1] = _Run(runs[-1].text + text, None, supervised)
-            else:
-                runs.append(_Run(text, None, supervised))
+            goes_on = bool(runs) and runs[-1].token is None
+            if goes_on and not part.begins and runs[-1].learnt == supervised:
+                runs[-1] = runs[-1]._replace(text=runs[-1].text + text)
+            elif text:
+                runs.append(_Run(text, None, supervised, goes_on))
         return runs
 
     def _encode_all(self, texts: Iterable[str]) -> list[list[int]]:
@@ -271,3 +294,4 @@ class _Run(NamedTuple):
     text: str
     token: int | None  # the id, of a control token
     learnt: bool
+    goes_on: bool = False  # it stands behind other text

@@ -44,13 +44,14 @@ _OWN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ BEFORE + 'assistant' + AFTER }}{% endif %}"
 )
 _TODAY = date(2024, 7, 26)  # for templates that write it: the same tokens every day
+_THOUGHT = "</think>"  # ends what a model thinks before it replies
 _MARK = "\ue000{}\ue001"  # private characters, which no template looks for
 _TRIMS: tuple[Callable[[str], str], ...] = (  # what templates do to a message's white space
     *(str, str.strip, str.rstrip, str.lstrip),
     *(methodcaller(way, "\n") for way in ("strip", "lstrip", "rstrip")),
 )
 _SHAPES = ("u", "ua", "uau", "uaua", "uauauaua", "su", "sua", "suaua")  # of the conversations that prove
-_ODD = ("Hi", " two\n lines \n", "\n", '{{ x }} <b>&amp;"', "'s [1, 2]\t", "é🙂", "12 + 3")
+_ODD = ("Hi", " two\n lines \n", "\n", " ", '{{ x }} <b>&amp;"', "'s [1, 2]\t", "é🙂", "12 + 3")
 
 
 class Part(NamedTuple):
@@ -71,13 +72,14 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, control: Collection[str], named: Mapping[str, Any], origin: str) -> None:
-        self.source, self.named, self._origin = source, named, origin
+        # marks of what is generated, which transformers adds to Jinja, as blocks that do nothing
+        source = re.sub(r"(\{%-?\s*)generation(\s*-?%\})", r"\1if true\2", source)
+        self._source = re.sub(r"(\{%-?\s*)endgeneration(\s*-?%\})", r"\1endif\2", source)
+        self.named, self._origin = named, origin
         tokens = sorted(control, key=len, reverse=True)
         self._control = re.compile("(" + ("|".join(map(re.escape, tokens)) or "(?!)") + ")")
         self.parts = cache(self._cut)
         self._prove()
-        asked, thought = ("user", "assistant"), ["", "a</think>b"]
-        self.splits_thoughts = join(self.parts(asked, False), thought) != self.render(asked, thought, False)
 
     def render(self, roles: Sequence[str], contents: Sequence[str], add_generation_prompt: bool) -> str:
         """What the template itself makes of a conversation."""
@@ -89,6 +91,41 @@ class ChatTemplate:
             return str(self._template.render(messages=messages, **values))
         except (TemplateError, TypeError, ValueError, LookupError) as error:
             raise self._refusal(f"refuses the roles {', '.join(roles)}: {error}") from None
+
+    def taken(self, roles: Sequence[str], contents: Sequence[str], prompt: bool) -> Sequence[str]:
+        """The messages as the template puts them between its parts: as they are; of a prompt, replies without thoughts.
+
+        UserError where it looks at what a message says, and then writes something else.
+        """
+        found = ((number, self._looked_for.search(one)) for number, one in enumerate(contents, start=1))
+        number, word = next(((number, word[0]) for number, word in found if word), (0, ""))
+        if not number:
+            return contents
+        parts, written = self.parts(tuple(roles), prompt), self.render(roles, contents, prompt)
+        spoken = [
+            one.rpartition(_THOUGHT)[2].lstrip("\n") if role == "assistant" else one
+            for role, one in zip(roles, contents, strict=True)
+        ]
+        for messages in (contents, spoken) if prompt else (contents,):
+            if join(parts, messages) == written:
+                return messages
+        raise UserError(
+            f"message {number} {f'holds {word}' if word.strip() else 'is empty'}, and the chat template of "
+            f"{self._origin} then writes the conversation in another way; leave it out of the rows"
+        )
+
+    @cached_property
+    def _looked_for(self) -> re.Pattern[str]:
+        """Words that the template looks for in messages, as in `content.split('</think>')`; and messages of nothing."""
+        from jinja2 import nodes
+
+        tree = self._template.environment.parse(self._source)
+        found = [node.expr for node in tree.find_all(nodes.Compare) if node.ops[0].op in ("in", "notin")]
+        found += [node.node for node in tree.find_all(nodes.Assign)]
+        found += [word for node in tree.find_all((nodes.Call, nodes.Filter)) for word in node.args]
+        words = [node.value for node in found if isinstance(node, nodes.Const) and isinstance(node.value, str)]
+        words = [word for word in words if word.strip() and not self._control.search(word)]
+        return re.compile("|".join([*map(re.escape, words), r"^\s*\Z"]))
 
     @cached_property
     def _template(self) -> Any:
@@ -102,11 +139,8 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
         environment.globals.update(raise_exception=refuse, strftime_now=_TODAY.strftime)
-        # marks of what is generated, which transformers adds to Jinja, as blocks that do nothing
-        source = re.sub(r"(\{%-?\s*)generation(\s*-?%\})", r"\1if true\2", self.source)
-        source = re.sub(r"(\{%-?\s*)endgeneration(\s*-?%\})", r"\1endif\2", source)
         try:
-            return environment.from_string(source)
+            return environment.from_string(self._source)
         except TemplateError as error:
             raise self._refusal(f"is not Jinja: {error}") from None
 
@@ -180,7 +214,7 @@ class ChatTemplate:
                     continue
                 raise
             for _ in range(3):
-                contents = ["".join(draw.choices(_ODD, k=3)) + "x" for _ in roles]
+                contents = ["x".join(draw.choices(_ODD, k=3)) for _ in roles]
                 if join(parts, contents) != self.render(roles, contents, shape.endswith("u")):
                     raise self._refusal("changes what messages say; picochat cannot tell which tokens are learnt")
 
@@ -198,7 +232,8 @@ def saved_template(settings: Mapping[str, Any]) -> str | None:
     """The chat_template of a tokenizer_config.json: one text, or several by name."""
     value = settings.get("chat_template")
     if isinstance(value, list):
-        value = next((entry.get("template") for entry in value if entry.get("name") == "default"), None)
+        named = {str(entry.get("name")): entry.get("template") for entry in value if isinstance(entry, dict)}
+        value = named.get("default")
     return value if isinstance(value, str) else None
 
 

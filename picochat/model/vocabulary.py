@@ -11,6 +11,7 @@ What merges do to words, and what a vocabulary of whole words does instead:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -35,17 +36,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
     if vocab_size < SMALLEST:
         parts = f"{len(SPECIAL_TOKENS)} control tokens and 256 bytes"
         raise UserError(f"a vocabulary of {vocab_size} is too small: {parts} make {SMALLEST}")
-    empty = True
-
-    def streamed() -> Iterator[str]:
-        nonlocal empty
-        for text in texts:
-            empty = empty and not text
-            yield text
-
+    found = (text for text in texts if text)
+    if (first := next(found, None)) is None:
+        raise UserError("the source holds no text; a tokenizer needs some to learn from")
+    streamed = chain([first], found)
     split: Any = pre_tokenizers.Split(Regex(_PATTERN), "isolated")
     in_bytes: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    model = _words(streamed(), vocab_size, split, in_bytes) if whole_words else models.BPE()
+    model = _words(streamed, vocab_size, split, in_bytes) if whole_words else models.BPE()
     tokenizer: Any = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, in_bytes])
     tokenizer.decoder = decoders.ByteLevel()
@@ -59,9 +56,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, whole_words: bool 
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,  # prints blank lines where there is no terminal
         )
-        tokenizer.train_from_iterator(streamed(), trainer=trainer)
-    if empty:
-        raise UserError("the source holds no text; a tokenizer needs some to learn from")
+        tokenizer.train_from_iterator(streamed, trainer=trainer)
     reached = tokenizer.get_vocab_size()
     if reached < vocab_size:
         remedy = f"ask for {reached} or fewer (--vocab-size {reached}; in a config data.vocab_size), or give more text"

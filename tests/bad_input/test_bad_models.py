@@ -43,7 +43,7 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
     },
     "tokenizer.json": {
         "cut short": (b"{", "tokenizer.json is not a tokenizer.json"),
-        "Latin-1": (b"\xe9", "tokenizer.json is not a tokenizer.json: it is not UTF-8"),
+        "Latin-1": (b"\xe9", "tokenizer.json is not UTF-8"),
         "deep": (DEEP, "tokenizer.json is not a tokenizer.json"),
     },
     "picochat.json": {
@@ -69,6 +69,8 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
 def test_a_damaged_file_of_a_model_folder_is_refused(file: str, case: str, model: Path, refused: Refused) -> None:
     content, says = BYTES[file][case]
     (model / file).write_bytes(content)
+    if file.endswith("index.json"):
+        (model / "model.safetensors").unlink()
     refused(*EVAL, says=says)
 
 
@@ -86,6 +88,10 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "an odd head": ({"head_dim": 15}, "head_dim is 15; .* must be even"),
     "theta zero": ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0"),
     "rope a list": ({"rope_parameters": []}, "rope_parameters: is .*; use a mapping"),
+    "a stretched default": (
+        {"rope_scaling": {"rope_type": "default", "factor": 2.0}},
+        'rope_type is "default"; picochat computes llama3, yarn and, without more numbers, default',
+    ),
     "another rope": ({"rope_parameters": {"rope_type": "longrope"}}, 'rope_type is "longrope"'),
     "tied a string": ({"tie_word_embeddings": "no"}, "tie_word_embeddings: is 'no'; use true or false"),
     "untied": ({"tie_word_embeddings": False}, "lacks the weight lm_head.weight"),

@@ -15,6 +15,7 @@ from small_rows import chat_row, eval_row, write_jsonl
 from picochat.datamodules import tokenise
 from picochat.datamodules.store import TokenStore, store_key
 from picochat.datamodules.tokenise import Input
+from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.model.vocabulary import train_tokenizer
 
@@ -46,6 +47,23 @@ def test_a_store_holds_tokens_supervision_lines_and_tags(tmp_path: Path, tokeniz
     values, column = store.tag("category")
     assert [values[index] for index in column] == ["add", "spell", "add"]
     assert store.tag("stage")[0] == ["untagged"]
+
+
+def test_a_row_that_the_template_does_not_write_as_it_is_has_its_line_named(
+    tmp_path: Path, tokenizer: ChatTokenizer
+) -> None:
+    template = (
+        "{% for turn in messages %}{{ '<|' + turn.role + '|>' + turn.content.split('</think>')[-1] + '<|end|>' }}"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    thinking = ChatTokenizer(tokenizer.content, "theirs", {"chat_template.jinja": template})
+    rows = [
+        *ROWS[:2],
+        {**ROWS[2], "messages": [ROWS[2]["messages"][0], {"role": "assistant", "content": "a</think>b"}]},
+    ]
+    path = write_jsonl(tmp_path / "chat.jsonl", [*rows, *ROWS[:2]])
+    with pytest.raises(UserError, match=r"chat\.jsonl:3: message 2 holds </think>, and the chat template of theirs"):
+        open_rows(path, thinking)
 
 
 def test_a_second_start_tokenises_nothing(

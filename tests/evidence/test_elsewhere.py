@@ -16,6 +16,7 @@ from picochat.errors import UserError
 from picochat.evidence.answering import FileAnswerer, ServerAnswerer, agreement, ask_judge
 from picochat.evidence.evaluation import answer_rows, read_eval
 from picochat.evidence.report import jsonl
+from picochat.model.any_lm import AnyLM
 from picochat.model.engine import Decoding, Reply
 from picochat.packs.rows import Message, Row
 
@@ -193,3 +194,20 @@ def llama(folder: Path) -> Path:
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), eos_token_id=0, **size)).save_pretrained(folder)
     return folder
+
+
+def test_a_model_of_transformers_replies_without_its_makers_penalties_and_scores_what_its_template_writes(
+    tmp_path: Path,
+) -> None:
+    from transformers import GenerationConfig
+
+    folder, row = llama(tmp_path / "llama"), [SUMS[0]["messages"]]
+    plain = AnyLM(str(folder), Decoding(max_new_tokens=6), device="cpu", precision="auto")
+    GenerationConfig(eos_token_id=[1, 0], repetition_penalty=100.0).save_pretrained(folder)
+    penal = AnyLM(str(folder), Decoding(max_new_tokens=6), device="cpu", precision="auto")
+    assert penal.reply(row) == plain.reply(row)
+    plain.tokenizer.chat_template = penal.tokenizer.chat_template = (
+        "{% for t in messages %}{{ {'user': '<u>'}.get(t.role, '<a>') + t.content + '</s>' }}{% endfor %}"
+        "{% if add_generation_prompt %}<a>{% endif %}"
+    )
+    assert penal.choice_scores(row, [["A"]]) == plain.choice_scores(row, [["A"]])  # with </s>, not the first end

@@ -146,6 +146,22 @@ def test_what_an_older_writer_left_out_means_what_it_means_to_transformers(tmp_p
     assert read_config(tmp_path) == named
 
 
+@pytest.mark.parametrize("trained", [{}, {"original_max_position_embeddings": 16}], ids=["", "of the model"])
+def test_a_scaling_that_was_added_to_a_folder_means_what_it_means_to_transformers(
+    trained: dict[str, int], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    write(tmp_path, "llama")
+    content = json.loads((tmp_path / "config.json").read_text())
+    added = {"rope_scaling": {"type": "yarn", **YARN}, "rope_theta": 500.0, **trained}
+    assert content["rope_parameters"]["rope_type"] == "default"
+    (tmp_path / "config.json").write_text(json.dumps({**content, **added}))
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path).config.rope_parameters
+    ours = read_config(tmp_path)
+    assert {"rope_theta": ours.rope_theta, **(ours.rope_scaling or {})} == {k: theirs[k] for k in theirs if k != "type"}
+
+
 def test_what_comes_in_goes_out_of_a_run(tmp_path: Path) -> None:
     """Of a bfloat16 folder with more rows than tokens, its own template and settings of generation."""
     import transformers
@@ -157,7 +173,7 @@ def test_what_comes_in_goes_out_of_a_run(tmp_path: Path) -> None:
     settings = json.loads((theirs / "tokenizer_config.json").read_text())
     (theirs / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 4096}))
     (theirs / "special_tokens_map.json").write_text('{"eos_token": "<|im_end|>"}')
-    (theirs / "generation_config.json").write_text('{"eos_token_id": [258, 7], "temperature": 0.6, "do_sample": true}')
+    (theirs / "generation_config.json").write_text('{"eos_token_id": [257, 7], "temperature": 0.6, "do_sample": true}')
     rows = write_jsonl(tmp_path / "rows.jsonl", [chat_row("skills", number, 5) for number in range(40)])
     words = (
         f"train sft --input {rows} --checkpoint {theirs} --batch-size 1 --steps 2 --device cpu --out-dir {tmp_path}/run"
@@ -169,10 +185,13 @@ def test_what_comes_in_goes_out_of_a_run(tmp_path: Path) -> None:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes()
     generation = json.loads((ours / "generation_config.json").read_text())
     assert (generation["temperature"], generation["do_sample"]) == (0.6, True)
-    assert {258, 7} <= {*generation["eos_token_id"]}
+    assert {257, 7} <= {*generation["eos_token_id"]}
     written = json.loads((ours / "config.json").read_text())
     assert (written["vocab_size"], written["dtype"], written["max_position_embeddings"]) == (300, "bfloat16", 4096)
     assert "context_length: 1024" in (tmp_path / "run" / "config.yaml").read_text()
+    main(["export", "--checkpoint", f"{tmp_path}/run/last.ckpt", "--out-dir", f"{tmp_path}/whole"])
+    for file in ours.iterdir():  # all the same, but for what picochat.json says of where it comes from
+        assert file.name == "picochat.json" or file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
     decoder = load_checkpoint(ours, dtype=torch.float32).decoder
     again = transformers.AutoModelForCausalLM.from_pretrained(ours, dtype=torch.float32).eval()
     with torch.no_grad():

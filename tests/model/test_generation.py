@@ -208,7 +208,11 @@ def test_choice_scores_are_those_of_each_choice_alone(decoder: Decoder) -> None:
             assert score == pytest.approx(alone, abs=1e-3)
 
 
-def test_non_finite_scores_are_refused() -> None:
+def test_non_finite_scores_are_refused(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picochat.model.inference.Session.append", lambda self, ids: torch.full((1, 264), math.nan))
+    with pytest.raises(UserError, match="scores are non-finite"):  # later than at the first token
+        generate(decoder, TOKENIZER, prompts(1), Decoding(max_new_tokens=9))
+    monkeypatch.undo()
     broken = Decoder(DecoderConfig(vocab_size=TOKENIZER.vocab_size, num_hidden_layers=1, max_position_embeddings=128))
     with torch.no_grad():
         broken.model.norm.weight.fill_(math.inf)

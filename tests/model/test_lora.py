@@ -12,7 +12,7 @@ from torch import Tensor
 
 from picochat.cli import main
 from picochat.errors import UserError
-from picochat.model.checkpoint import load_checkpoint, save_checkpoint
+from picochat.model.checkpoint import export_checkpoint, load_checkpoint, save_checkpoint
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder, add_lora
 from picochat.model.engine import Decoding
@@ -77,6 +77,8 @@ def test_merged_logits_and_replies_are_those_of_the_adapter(base: Path, tmp_path
     assert replies[0] == replies[1]
     main(["export", "--checkpoint", str(tmp_path / "adapter"), "--out-dir", str(tmp_path / "whole")])
     assert torch.equal(logits(load_checkpoint(tmp_path / "whole").decoder), logits(merged))
+    with pytest.raises(UserError, match="base is the adapter itself, or its base"):  # it would be merged twice
+        export_checkpoint(tmp_path / "adapter", base)
 
 
 @needs_peft
@@ -110,6 +112,8 @@ def test_peft_reads_our_adapter_and_we_read_that_of_peft(base: Path, tmp_path: P
     [
         ({"peft_type": "IA3"}, "picochat reads plain LoRA only, not IA3"),
         ({"use_rslora": True}, "not use_rslora"),
+        ({"alora_invocation_tokens": [5]}, "not alora_invocation_tokens"),
+        ({"init_lora_weights": "pissa"}, "not init_lora_weights"),
         ({"base_model_name_or_path": "nowhere"}, "its base model nowhere is not here"),
         ({"r": None}, "does not say r and lora_alpha"),
     ],
@@ -146,8 +150,13 @@ def test_a_run_with_lora_leaves_an_adapter_resumes_exactly_and_exports_merged(ba
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_lora_needs_something_to_adapt() -> None:
+def test_lora_needs_something_to_adapt_and_a_rank() -> None:
     from picochat.model.module import ChatModule
 
     with pytest.raises(UserError, match=r"lora_rank is 4; it needs .* a model\.checkpoint"):
         ChatModule(lora_rank=4)
+    for alpha, rank in ((8.0, None), (0.0, 4)):
+        with pytest.raises(
+            UserError, match=rf"lora_alpha is {alpha}; it needs a number above 0 and a model\.lora_rank"
+        ):
+            ChatModule(checkpoint="model", lora_rank=rank, lora_alpha=alpha)

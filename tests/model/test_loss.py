@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from tiny_model import TINY, TOKENIZER
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
+from picochat.model.likelihood import teacher_forced
 from picochat.model.loss import by_example, supervised_nll
+from picochat.packs.rows import Message
 
 CONFIG = DecoderConfig(37, 8, 8, 1, 1, 1, 8, initializer_range=1.0)
 
@@ -78,6 +81,22 @@ def test_logits_never_exist_beyond_one_chunk(decoder: Decoder) -> None:
     rows = int((labels != -100).sum())
     assert max(made) == 37 * 4
     assert sum(made) == 2 * rows * 37  # each chunk once forward, and again in the backward pass
+
+
+def test_teacher_forcing_has_no_more_logits_either_and_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    decoder, made = Decoder(TINY), list[int]()
+    decoder.lm_head.register_forward_hook(lambda module, given, scores: made.append(scores.numel()))
+    talks: list[list[Message]] = [
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "cat " * n}] for n in range(1, 5)
+    ]
+    whole = teacher_forced(decoder, TOKENIZER, talks, 4)
+    assert made == [264 * sum(one.tokens for one in whole)]
+    monkeypatch.setattr("picochat.model.likelihood.LOGITS_AT_ONCE", 264 * 5)
+    for one, other in zip(teacher_forced(decoder, TOKENIZER, talks, 4), whole, strict=True):
+        assert one.nll == pytest.approx(other.nll, rel=1e-6)
+        assert one[1:] == other[1:]
+    assert max(made[1:]) == 264 * 5 and sum(made[1:]) == made[0]
 
 
 def test_losses_of_examples_are_sums_over_their_supervised_tokens() -> None:

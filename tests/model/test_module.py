@@ -1,5 +1,6 @@
 """The Lightning adapter: what it takes from the device, the data and the checkpoint, and compilation as a setting."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -58,8 +59,10 @@ def test_a_checkpoint_keeps_its_size_and_grows_to_the_datas_context(tmp_path: Pa
         module.configure_model()
         assert module.decoder.config.max_position_embeddings == expected
         assert {p.dtype for p in module.decoder.parameters()} == {torch.float32}  # master weights
-    with pytest.raises(UserError, match=r"model\.decoder\.hidden_size is 32, but .* has 16; leave model\.decoder out"):
-        beside(ChatModule(DecoderConfig(hidden_size=32), str(tmp_path / "base"))).configure_model()
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    for field, asked in (("hidden_size", 32), ("rope_theta", 500.0), ("rms_norm_eps", 1e-5), ("rope_scaling", yarn)):
+        with pytest.raises(UserError, match=rf"model\.decoder\.{field} is .*, but .* has .*; leave model\.decoder out"):
+            beside(ChatModule(replace(config, **{field: asked}), str(tmp_path / "base"))).configure_model()
 
 
 @pytest.mark.slow

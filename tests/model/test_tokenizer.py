@@ -155,9 +155,12 @@ def test_a_chatml_tokenizer_renders_chatml_turns() -> None:
 def test_other_tokenizers_are_refused_with_what_they_have(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no chat template and no turn tokens that picochat knows .*; it has <s>\."):
         ChatTokenizer(chatml(("<s>",)), "theirs.json")
-    broken = tmp_path / "tokenizer.json"
-    broken.write_text(TOKENIZER.content[:1000])
-    with pytest.raises(UserError, match=r"tokenizer\.json is not a tokenizer\.json of the tokenizers library"):
-        ChatTokenizer.load(broken)
     with pytest.raises(UserError, match="picochat tok train"):
         ChatTokenizer.load(tmp_path / "missing.json")
+    TOKENIZER.save(tmp_path)
+    own = (tmp_path / "tokenizer_config.json").read_bytes()
+    (tmp_path / "tokenizer_config.json").write_bytes(b"\xef\xbb\xbf" + own)
+    assert ChatTokenizer.load(tmp_path).chat_template == TOKENIZER.chat_template  # a byte order mark is no fault
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xe9")
+    with pytest.raises(UserError, match=r"chat_template\.jinja is not UTF-8"):
+        ChatTokenizer.load(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from test_tokenizer import TOKENIZER, WORDS, chatml
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
@@ -26,6 +27,14 @@ THINKING = """{%- set ns = namespace(last=0) %}
     {{- '<|im_start|>assistant\\n' }}
     {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{% endif %}
 {%- endif %}"""
+SMOLLM3 = """{%- set said = messages[0].content if messages[0].role == 'system' else '' %}
+{{- '<|im_start|>system\\nMode: ' + ('/think' if '/think' in said else '/no_think') + '\\n' }}
+{{- (said.replace('/think', '').rstrip() or 'You are SmolLM.') + '<|im_end|>\\n' }}
+{%- for m in messages if m.role != 'system' %}
+    {{- '<|im_start|>' + m.role + '\\n' + (m.content.lstrip('\\n') if m.role == 'assistant' else m.content) }}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}"""
 LLAMA3 = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set said = messages[0].content | trim %}
 {%- set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}
 {{- '<|start_header_id|>system<|end_header_id|>\\n\\nToday: ' + (date_string or strftime_now('%d %b %Y')) }}
@@ -76,6 +85,7 @@ FORMS = {  # template, control tokens (bos, others, eos), what is learnt of the 
     "ChatML": (CHATML, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
     "SmolLM2": (SYSTEM + CHATML, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
     "Qwen3": (THINKING, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
+    "SmolLM3": (SMOLLM3, ("", "<|im_start|>", "<|im_end|>"), ["Yes<|im_end|>", "No<|im_end|>"]),
     "Llama 3": (LLAMA3, HEADERS, ["Yes<|eot_id|>", "No<|eot_id|>"]),
     "Gemma": (GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>"), ["Yes<end_of_turn>", "No<end_of_turn>"]),
     "Zephyr": (ZEPHYR, ("<s>", "</s>"), ["Yes</s>", "No</s>"]),
@@ -170,6 +180,7 @@ def test_typed_control_tokens_stay_text_in_every_form() -> None:
         ("{{ messages[0].content }}", "leaves out or repeats messages"),
         ("{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}", "without a control token"),
         (CHATML.replace("message.content", "message.content | replace('x', 'y')"), "changes what messages say"),
+        (CHATML.replace("message.content", "message.content.rstrip(' ')"), "changes what messages say"),
         (CHATML.replace("assistant\\n' }}", "assistant\\n<think>' }}"), "opens a reply with"),
         ("{% for", "is not Jinja"),
     ],
@@ -213,8 +224,54 @@ def test_transformers_tells_our_replies_apart_and_marks_what_is_learnt(tmp_path:
         assert theirs.parse_response(made, prefix=prompt) == {"role": "assistant", "content": "Yes, 4."}
 
 
-def test_roles_and_thoughts_that_a_template_refuses_are_said_by_number() -> None:
+def test_text_that_goes_on_has_no_space_before_it_where_every_text_begins_with_one(tmp_path: Path) -> None:
+    """Llama 2's form of tokenizers: TinyLlama, Mistral 7B."""
+    from transformers import AutoTokenizer
+
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *map(chr, range(33, 127)), "▁H"]
+    tokenizer = Tokenizer(models.BPE({token: n for n, token in enumerate(tokens)}, [("▁", "H")], byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    for form, reply in (("Zephyr", ["H", "</s>"]), ("Mistral", ["▁H", "</s>"])):
+        config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": FORMS[form][0]}
+        files = {"tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **config})}
+        ours = ChatTokenizer(tokenizer.to_str(), form, files)
+        ours.save(tmp_path / form)
+        theirs = AutoTokenizer.from_pretrained(tmp_path / form)
+        talk = [TALK[1], {"role": "assistant", "content": "H"}]
+        ids, learnt = ours.render(talk)
+        assert ids == theirs.apply_chat_template(talk, return_dict=False)
+        assert [tokens[token] for token, flag in zip(ids, learnt, strict=True) if flag] == reply
+        assert [tokens[token] for token in ours.encode_reply("H")] == reply[:-1]
+
+
+def test_a_base_model_without_a_template_is_saved_with_the_one_that_it_learnt_by(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    theirs = '{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "add_bos_token": false}'
+    ends = '{"eos_token_id": [258, 7, -1, 99999]}'  # of which two are no tokens
+    tokenizer = ChatTokenizer(chatml(), files={"tokenizer_config.json": theirs, "generation_config.json": ends})
+    assert {*tokenizer.stop_ids} == {256, 257, 258, 7}
+    tokenizer.save(tmp_path)
+    assert (tmp_path / "tokenizer_config.json").read_text() == theirs
+    shown = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(TALK, return_dict=False)
+    assert shown == tokenizer.render(TALK).ids == ChatTokenizer.load(tmp_path).render(TALK).ids
+
+
+def test_roles_that_a_template_refuses_and_words_that_it_looks_for_are_said_by_number() -> None:
     with pytest.raises(UserError, match="refuses the roles user, user: roles must alternate"):
         make("Mistral").render([TALK[1], TALK[1]])
-    with pytest.raises(UserError, match="message 2 holds </think>"):
-        make("Qwen3").render([TALK[1], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes"}])
+    thought = [TALK[1], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes"}]
+    with pytest.raises(UserError, match=r"message 2 holds </think>, and the chat template of theirs\.json then"):
+        make("Qwen3").render(thought)
+    said = [{"role": "system", "content": "Be short. /think"}, *TALK[1:3]]
+    for messages in (said, [{**said[0], "content": " "}, *TALK[1:3]]):
+        with pytest.raises(UserError, match=r"message 1 (holds /think|is empty), and the chat template"):
+            make("SmolLM3").render(messages)
+    asked = [{**TALK[1], "content": "What is /think?"}, TALK[2]]  # not looked for here
+    assert "What is /think?" in make("SmolLM3").decode(make("SmolLM3").render(asked).ids)
+    qwen, plain = make("Qwen3"), [TALK[1], TALK[2], TALK[3]]
+    assert qwen.render([*thought, TALK[3]], True) == qwen.render(plain, True)  # a prompt, as the template writes it
