@@ -19,7 +19,8 @@ pinned = --constraint constraints.txt
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
-	@echo 'Installing into .venv (torch and some hundred small packages; a minute or two on a fast line)'
+	@echo 'Installing into .venv (torch and some hundred small packages). On Linux PyPI has torch with CUDA, some gigabytes;'
+	@echo 'for that of the CPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make $(MAKECMDGOALS)'
 	@$(PYTHON) -m venv .venv
 	@$(call pip,.venv,$(pinned) --editable '.[dev]')
 	@touch $@
@@ -76,5 +77,6 @@ pictures: install
 docs: install
 	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going --fresh-env docs site
 
+# what `make` and the tests leave; runs/ holds trained models and stays
 clean:
-	rm -rf runs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -40,8 +40,13 @@ ANSWERED := $(foreach run,base capability release-from-base release-from-capabil
     $(foreach run,release-from-base release-from-capability,$(EVAL)/release-rows/$(run)/eval_report.json)
 TABLES := $(foreach table,capability release kept,$(COMPARED)/$(table)/table.txt)
 STAGES := $(TRAINED) $(ANSWERED) $(TABLES)
-STEPS = $(shell echo $$(($(BASE_STEPS) + $(SKILL_STEPS) + 2 * $(RELEASE_STEPS))))
-REPLIES = $(shell echo $$((4 * $(SKILL_ROWS) + 2 * $(RELEASE_ROWS))))
+# what is left to do: stages, training steps and replies
+LEFT := $(filter-out $(wildcard $(STAGES)),$(STAGES))
+left = $(words $(filter $1,$(LEFT)))
+STEPS = $(shell echo $$(($(call left,%/base/done) * $(BASE_STEPS) + $(call left,%/capability/done) * $(SKILL_STEPS) \
+    + ($(call left,%/release-from-base/done) + $(call left,%/release-from-capability/done)) * $(RELEASE_STEPS))))
+REPLIES = $(shell echo $$(($(call left,$(EVAL)/capability-rows/%) * $(SKILL_ROWS) \
+    + $(call left,$(EVAL)/release-rows/%) * $(RELEASE_ROWS))))
 # $(call stage,what it does): its number among STAGES, which are built in this order
 stage = @printf '\n== stage %d of $(words $(STAGES)): $1\n' $$(printf '%s\n' $(STAGES) | grep -nxF $@ | cut -d: -f1)
 
@@ -53,15 +58,18 @@ demo: expected $(TRAINED) answered $(TABLES)
 	@echo && echo 'Two ways to a release, on capability rows: what each kept'
 	@cat $(COMPARED)/kept/table.txt
 	@echo && echo 'One run of each. `make study-release` repeats both ways with three seeds, with intervals over seeds and problems.'
+	@echo && echo 'Next:' && echo '  source .venv/bin/activate' && echo '  picochat chat --checkpoint $(SKILL)' && \
+	    echo '  picochat board $(RUN)'
 
 # two evaluations at a time, each with half the cores: the second imports and scores while the first computes
 answered: | $(TRAINED)
-	@OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )) \
-	    $(MAKE) --no-print-directory --file $(firstword $(MAKEFILE_LIST)) --jobs 2 --output-sync=target $(ANSWERED)
+	@$(if $(filter $(ANSWERED),$(LEFT)),OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )) \
+	    $(MAKE) --no-print-directory --file $(firstword $(MAKEFILE_LIST)) --jobs 2 --output-sync=target \
+	    $(filter $(ANSWERED),$(LEFT)))
 
 .PHONY: demo expected answered study study-release
 expected:
-	@-.venv/bin/python benchmarks/expect.py --steps $(STEPS) --replies $(REPLIES) --commands $(words $(STAGES))
+	@-$(if $(LEFT),.venv/bin/python benchmarks/expect.py --steps $(STEPS) --replies $(REPLIES) --commands $(words $(LEFT)))
 
 # 1. corpus
 $(DATA):

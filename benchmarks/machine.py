@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 NARROW = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+LOAD_BEFORE = os.getloadavg()[1]  # of the five minutes before this script began
 PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "datasets", "trl")
 
 
@@ -54,7 +55,7 @@ def describe() -> dict[str, Any]:
         **({"narrowed": "yes"} if NARROW.items() <= os.environ.items() else {}),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load_before": round(os.getloadavg()[1], 1),
+        "load_before": round(LOAD_BEFORE, 1),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES if find_spec(package)},
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from run import FULL
+from run import BENCHMARKS
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -27,20 +27,6 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 EVIDENCE = PAGE.with_name("evidence.md")
 Result = dict[str, Any]
 
-
-SECTIONS = {  # script, which the names of its results begin with → heading; its docstring is the text
-    "train": "Training",
-    "optimizers": "Optimizers",
-    "generation": "Generation",
-    "evaluation": "Evaluation",
-    "startup": "Start-up",
-    "packing": "Packing",
-    "tokenizing": "Tokenizing",
-    "growth": "Growth",
-    "kernels": "Kernels",
-    "coverage": "Intervals of clustered rows",
-    "planted_truth": "Studies with known effects",
-}
 MISSING = """## On a GPU
 
 These figures are missing: no GPU was at hand. What would stand here: MFU, tokens a second and peak memory at 15.5 M,
@@ -113,12 +99,12 @@ def page() -> str:
         "`python benchmarks/run.py --full` everything at all sizes. Figures belong to an instruction set, named in or "
         "below each table; with `--narrow` a newer CPU computes as an AVX2 one does.",
     ]
-    for script, title in SECTIONS.items():
+    for script, benchmark in BENCHMARKS.items():
         text = ast.get_docstring(ast.parse((HERE / f"{script}.py").read_text("utf-8")))
-        parts += [f"## {title}", str(text)]
+        parts += [f"## {benchmark.title}", str(text)]
         paths = sorted(RESULTS.glob(f"{script}*.json"))
         if not paths:
-            commands = (" ".join(["python", f"benchmarks/{script}.py", *words]) for words in FULL[script])
+            commands = (" ".join(["python", f"benchmarks/{script}.py", *words]) for words in benchmark.full)
             parts.append(f"Not measured yet: {', '.join(f'`{command}`' for command in commands)}.")
         for path in paths:
             found: dict[str, Result] = json.loads(path.read_text("utf-8"))

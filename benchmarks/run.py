@@ -10,35 +10,38 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from machine import NARROW
 from measure import flags, timed
 
 HERE = Path(__file__).parent
-# name → arguments of the script, once for each time that it runs
-BRIEF = {
-    "startup": [["--repeat", "5"]],
-    "packing": [[]],
-    "tokenizing": [[]],
-    "evaluation": [[]],
-    "kernels": [[]],
-    "generation": [["--size", "demo"]],
-    "train": [["--size", "demo", "--rounds", "2"]],
-    "growth": [[]],
-    "coverage": [["--draws", "200"]],
-    "planted_truth": [["--studies", "100"]],
-}
-FULL = BRIEF | {
-    "optimizers": [[]],
-    "coverage": [["--draws", "2000"]],
-    "planted_truth": [[]],
-    "startup": [[]],
-    "generation": [["--size", "demo"], ["--size", "10m"]],
-    "train": [
-        ["--size", "demo"],
-        ["--size", "10m"],
-        ["--size", "135m", "--rounds", "1", "--steps", "6", "--warm", "2", "--ways", "picochat", "plain loop", "trl"],
-    ],
+
+
+class Benchmark(NamedTuple):
+    """A section of the page; arguments of the script, once for each time that it runs, at all sizes and in brief."""
+
+    title: str
+    full: list[list[str]]
+    brief: list[list[str]]
+
+
+ONCE: list[list[str]] = [[]]
+LARGE = ["--size", "135m", "--rounds", "1", "--steps", "6", "--warm", "2", "--ways", "picochat", "plain loop", "trl"]
+BENCHMARKS = {  # script, which the names of its results begin with; its docstring is the text of its section
+    "train": Benchmark(
+        "Training", [["--size", "demo"], ["--size", "10m"], LARGE], [["--size", "demo", "--rounds", "2"]]
+    ),
+    "optimizers": Benchmark("Optimizers", ONCE, []),
+    "generation": Benchmark("Generation", [["--size", "demo"], ["--size", "10m"]], [["--size", "demo"]]),
+    "evaluation": Benchmark("Evaluation", ONCE, ONCE),
+    "startup": Benchmark("Start-up", ONCE, [["--repeat", "5"]]),
+    "packing": Benchmark("Packing", ONCE, ONCE),
+    "tokenizing": Benchmark("Tokenizing", ONCE, ONCE),
+    "growth": Benchmark("Growth", ONCE, ONCE),
+    "kernels": Benchmark("Kernels", ONCE, ONCE),
+    "coverage": Benchmark("Intervals of clustered rows", [["--draws", "2000"]], [["--draws", "200"]]),
+    "planted_truth": Benchmark("Studies with known effects", ONCE, [["--studies", "100"]]),
 }
 
 
@@ -46,10 +49,13 @@ def main() -> None:
     parser = flags(__doc__)
     parser.add_argument("--full", action="store_true", help="all sizes and repetitions, as long as it takes")
     parser.add_argument("--narrow", action="store_true", help="use AVX2 and float32 on a newer CPU")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=FULL, help="these alone")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=BENCHMARKS, help="these alone")
     args = parser.parse_args()
-    plan = FULL if args.full else BRIEF
-    runs = [(name, words) for name in args.only or plan for words in (plan.get(name) or FULL[name])]
+    runs: list[tuple[str, list[str]]] = []
+    for name in args.only or BENCHMARKS:
+        one = BENCHMARKS[name]
+        in_full = args.full or (args.only and not one.brief)
+        runs += [(name, words) for words in (one.full if in_full else one.brief)]
     environment = {**os.environ, **(NARROW if args.narrow else {})}
     failed = [name for name, words in runs if not succeeded(name, words, environment)]
     subprocess.run([sys.executable, HERE / "report.py"], check=True)

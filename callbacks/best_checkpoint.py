@@ -39,7 +39,7 @@ class BestCheckpoint(Callback):
     Args:
         monitor: name of a logged metric; it must be equal on all ranks (`sync_dist`, torchmetrics).
         mode: whether a smaller ("min") or a larger ("max") value is better.
-        patience: validations in a row without an improvement after which training stops; null never stops it.
+        patience: validations in a row without an improvement after which training stops; null: never.
     """
 
     def __init__(

@@ -3,11 +3,11 @@
 In: the batches as they pass. Out: in the log, at the trainer's log steps, about the steps since the last of them:
 
     train/steps_per_s              optimizer steps
-    train/tokens_per_s             tokens: places of packed rows that are not padding; of all ranks, as the others here
+    train/tokens_per_s             positions that are not padding; of all ranks, as the others here
     train/supervised_tokens_per_s  those of them in the loss mask
     train/mfu                      FLOPs of the model (Decoder.flops_per_token) as a share of the devices' peak
     train/loader_wait              share of the time in which the training loop waited for its next batch
-    train/padding                  share of the places that are padding
+    train/padding                  share of the positions that are padding
     data/learnt/<lane>             realised mixture: the lane's share of the supervised tokens
 
 Next: `RunReport`, for the whole run. Time spent in validation is not counted; saving checkpoints is. Lightning's own
@@ -38,7 +38,7 @@ def metrics(sums: Sequence[float], lanes: Sequence[str]) -> dict[str, float]:
     Args:
         sums: seconds; seconds of them in which the loop waited for batches, on average over the ranks; optimizer steps;
             positions that all positions see, themselves included (1 + 2 + 3 of a document of three tokens); and of
-            padding and then each lane, the places outside and inside the loss mask.
+            padding and then each lane, the positions outside and inside the loss mask.
         lanes: names of the lanes.
     """
     seconds, waited, steps, _, *places = sums

@@ -68,7 +68,7 @@ class ChatDataModule(StreamDataModule):
         eval_rows: eval rows of the task pack, if it is made here (320).
         skill_answer_style: whether skills answer with their working (scratchpad) or directly, if the pack is made here.
         thinking: whether the model writes the thought before its reply itself, where its chat template knows thoughts;
-            false: prompts end in an empty one. Null: as in the tokenizer's folder. Saved with the model.
+            false: prompts end in an empty one. Saved with the model. Null: as in the tokenizer's folder.
     """
 
     profile: str | None = None

@@ -1,6 +1,6 @@
 """From tokens to tensors. In: a store, and which spans of it are examples. Out: `model.batch.Batch`. Next: loaders.
 
-Inputs and targets are shifted here, once, for each example: n tokens take n - 1 places of a row. A document that is
+Inputs and targets are shifted here, once, for each example: n tokens take n - 1 positions of a row. A document that is
 longer than the context becomes several examples, which begin with BOS and read the last tokens of the one before again,
 so that every token is a target exactly once, and never without a token before it:
 
@@ -50,7 +50,7 @@ class Examples:
 
     @property
     def lengths(self) -> IntArray:
-        """[examples] places that each takes in a row: its tokens less one."""
+        """[examples] positions that each takes in a row: its tokens less one."""
         prefixed = np.where(self.reread > 0, len(self.prefix), 0)
         return (self.ends - self.begins + prefixed - 1).astype(np.int32)
 
@@ -146,7 +146,7 @@ def render_row(batch: Batch, row: int, tokenizer: ChatTokenizer, lanes: Sequence
             part = tokenizer.decode([one for one, _ in run if one != IGNORE_INDEX], skip_special_tokens=False)
             text += f"⟦{part}⟧" if supervised else part
         lines.append(text)
-    return "\n".join([*lines, *([f"padding {padding} places"] if padding else [])])
+    return "\n".join([*lines, *([f"padding {padding} positions"] if padding else [])])
 
 
 class Drawing(str):
@@ -176,7 +176,7 @@ def draw_rows(batch: Batch, rows: Sequence[int], lanes: Sequence[str]) -> Drawin
 
 
 def _documents(batch: Batch, row: int) -> Iterator[tuple[int, list[int]]]:
-    """The lane of each document of a packed row, and the places that it takes."""
+    """The lane of each document of a packed row, and the positions that it takes."""
     documents = batch.document_ids[row]
     for document in range(1, int(documents.max()) + 1):
         places = torch.nonzero(documents == document).flatten().tolist()

@@ -1,10 +1,10 @@
-"""Which examples share a row. In: one length per example. Out: `Bins`, whole examples in rows of `capacity` places.
+"""Which examples share a row. In: one length per example. Out: `Bins`, whole examples in rows of `capacity` positions.
 Next: plan.
 
 Ten examples, capacity 10. Longest first, each into the fullest bin that still has room for it (best-fit decreasing):
 
     example    0  1  2  3  4  5  6  7  8  9
-    length     3  7  2  5  5  4  8  1  3  2                            40 places
+    length     3  7  2  5  5  4  8  1  3  2                            40 positions
 
     bin 0      6 6 6 6 6 6 6 6 2 2                                     8 + 2
     bin 1      1 1 1 1 1 1 1 0 0 0                                     7 + 3
@@ -59,8 +59,8 @@ def pack(lengths: IntArray, capacity: int, packing: PackingName = "bos_bestfit")
     """Best-fit decreasing over a histogram of lengths; ties go to the example that comes first.
 
     Args:
-        lengths: [examples] places that each example takes (its tokens less one: inputs and targets are shifted).
-        capacity: places in a bin, that is the context length.
+        lengths: [examples] positions that each example takes (its tokens less one: inputs and targets are shifted).
+        capacity: positions in a bin, that is the context length.
         packing: ``separate`` gives each example a bin of its own.
 
     Raises:
@@ -88,7 +88,7 @@ def pack(lengths: IntArray, capacity: int, packing: PackingName = "bos_bestfit")
 
 
 def fill(bins: Bins, lengths: IntArray, capacity: int) -> float:
-    """Share of the places that hold a token: 1.0 is a perfect packing."""
+    """Share of the positions that hold a token: 1.0 is a perfect packing."""
     return float(lengths[bins.order].sum()) / (len(bins) * capacity) if len(bins) else 1.0
 
 

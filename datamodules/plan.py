@@ -46,10 +46,10 @@ class DataPlan:
     """The endless stream of packed rows.
 
     Args:
-        lengths: [examples] places that each example takes in a row (its tokens less one).
+        lengths: [examples] positions that each example takes in a row (its tokens less one).
         supervised: [examples] supervised tokens of each.
         lanes: [examples] index of the category that sampling goes by.
-        capacity: places in a row, that is the context length.
+        capacity: positions in a row, that is the context length.
         seed: another seed, another order of everything.
         alpha: exponent of the sampling, see sampling.py.
         shares: [lanes] the share of each in the draws, in place of what alpha makes of their rows.

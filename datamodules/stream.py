@@ -209,7 +209,7 @@ class StreamDataModule(LightningDataModule, ABC):
         bins = self.plan.block(0).bins
         plan = (
             f"blocks of {self.plan.draws:,} examples, {self.packing}: {len(bins):,} rows of {self.context_length} "
-            f"places, {fill(bins, self.plan.lengths, self.context_length):.1%} filled"
+            f"positions, {fill(bins, self.plan.lengths, self.context_length):.1%} filled"
         )
         columns = (self.plan.counts.tolist(), self.plan.quotas.tolist(), *self.shares().values())
         rows = [
@@ -220,7 +220,7 @@ class StreamDataModule(LightningDataModule, ABC):
         return terminal(Text([*self.summary(), plan]), table)
 
     def shares(self) -> dict[str, list[float]]:
-        """Realised shares of each lane in the first block: of examples, of supervised tokens, of places in the rows."""
+        """Realised shares of each lane in the first block: of examples, supervised tokens, positions in the rows."""
         plan, examples = self.plan, self.plan.block(0).bins.order
         weights = {"examples": np.ones(len(examples)), "tokens": plan.supervised[examples]}
         weights["rows"] = plan.lengths[examples]

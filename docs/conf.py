@@ -7,6 +7,9 @@ Docstrings here are plain text with drawings; `plain_to_rst` makes of them what 
         [a a b]          ─►           [a a b]
 
     `T` is n*m                    ``T`` is n\\*m
+
+Pictures of two colour schemes are written as GitHub shows them, a <picture> of a light and a dark one; `themed` makes
+of each the two images that follow the theme's own switch.
 """
 
 import re
@@ -34,6 +37,10 @@ html_css_files = ["picochat.css"]
 html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 
+_PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">'
+    r'\s*<img src="(?P<light>[^"]+)" alt="(?P<alt>[^"]+)">\s*</picture>'
+)
 _SECTION = re.compile(r"(Args|Attributes|Examples?|Raises|Returns|Yields|Note|Shapes?):$")
 
 
@@ -64,6 +71,17 @@ def _words(line: str) -> str:
     return "".join(parts)
 
 
+def themed(app: Any, docname: str, source: list[str]) -> None:
+    """Rewrite the pictures of one page in place."""
+    image = "```{image} %s\n:class: only-%s\n:alt: %s\n```\n"
+
+    def images(found: re.Match[str]) -> str:
+        return "\n".join(image % (found[scheme], scheme, found["alt"]) for scheme in ("light", "dark"))
+
+    source[0] = _PICTURE.sub(images, source[0])
+
+
 def setup(app: Any) -> None:
     """Before napoleon, which reads the Args: sections (its priority is 500)."""
+    app.connect("source-read", themed)
     app.connect("autodoc-process-docstring", plain_to_rst, priority=400)

@@ -1,3 +1,3 @@
-"""picochat: train small chat models in honest stages, and prove which lane of a task mixture helped or failed."""
+"""picochat: train small chat models with PyTorch Lightning, and measure what each part of a task mixture taught."""
 
 __version__ = "0.1.0"

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,10 @@ def test_a_documented_run_is_a_config(
             main(words)
         assert "context_length" in capsys.readouterr().out
     else:
-        assert parsed_config(resolve_names(words)).trainer.max_steps > 0
+        config = parsed_config(resolve_names(words))
+        assert config.trainer.max_steps > 0
+        # an overlay's rate for fine-tuning would teach fresh weights next to nothing
+        assert config.model.checkpoint or config.model.optimizer.learning_rate >= 1e-4
 
 
 def test_mix_your_own_data_runs_as_printed(
@@ -85,10 +89,18 @@ def test_mix_your_own_data_runs_as_printed(
     assert Path("runs/shop/eval/eval_report.html").is_file()
 
 
+def test_the_readme_names_every_extra() -> None:
+    table = README.partition("| extra |")[2].partition("\n\n")[0]
+    named = re.findall(r"`([\w-]+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert sorted(named) == sorted(project["optional-dependencies"])
+
+
 def test_pages_link_to_pages_and_name_scripts_that_exist() -> None:
     for page in PAGES:
         text = page.read_text("utf-8")
-        links = [page.parent / target for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)]
+        targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\":]+)\"", text)
+        links = [page.parent / (link or picture) for link, picture in targets]
         scripts = [ROOT / path for path in re.findall(r"\b(?:tests|benchmarks|examples)/[\w/]+\.py\b", text)]
         assert [f"{page}: {path}" for path in links + scripts if not path.exists()] == []
 
@@ -120,6 +132,20 @@ def test_the_readmes_recipe_is_the_demos(tmp_path: Path) -> None:
     assert [one for one in recipe if one not in stages] == []
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_a_demo_that_goes_on_expects_what_is_left(tmp_path: Path) -> None:
+    def expected() -> list[str]:
+        words = ["make", "--dry-run", f"--file={ROOT / 'demo.mk'}"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return re.findall(r"expect\.py (.*)", done.stdout)
+
+    assert expected() == ["--steps 2050 --replies 6000 --commands 17"]
+    for file in ("base/done", "eval/release-rows/release-from-base/eval_report.json"):
+        (tmp_path / "runs/demo" / file).parent.mkdir(parents=True)
+        (tmp_path / "runs/demo" / file).touch()
+    assert expected() == ["--steps 1950 --replies 5400 --commands 15"]
+
+
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "docs", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -129,3 +155,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     for stem in ("mixtur", "weight", "prompt", "mask"):  # "mixture weights", "system prompt", "loss mask" are found
         assert re.search(rf'"{stem}"|[,{{]{stem}:', index), stem
     assert "one supervised token weighs" in (tmp_path / "site/design.html").read_text("utf-8").lower()
+    for page, picture in (("tutorial", "lanes"), ("capability-study", "matrix")):
+        images = re.findall(r"<img[^>]*>", (tmp_path / f"site/{page}.html").read_text("utf-8"))
+        for scheme in ("light", "dark"):
+            assert any(f"only-{scheme}" in image and f"{picture}-{scheme}.png" in image for image in images), page

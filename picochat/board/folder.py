@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from picochat.blocks import percent
 from picochat.errors import UserError
 from picochat.evidence.html_page import Curves, read_curves
 from picochat.strict_json import parse_json, read_json_object, text_fault
@@ -61,16 +62,18 @@ class Folder:
         self.base = self.root.parent
 
     def scan(self) -> tuple[list[Run], list[Found], list[str]]:
-        """Runs and reports, newest first, and the paths of checkpoints."""
+        """Runs and reports, newest first, and the paths of checkpoints: the best one of the newest run first."""
         runs: list[Run] = []
         reports: list[Found] = []
-        checkpoints: list[str] = []
+        checkpoints: list[tuple[bool, float, str]] = []
         for place, folders, files in os.walk(self.root):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and not text_fault(name))
             here, path = Path(place), Path(place).relative_to(self.base).as_posix()
             of_study = (here.parent / "run.json").is_file()
             if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
-                checkpoints.append(path)
+                with suppress(OSError):
+                    changed = (here / "config.json").stat().st_mtime
+                    checkpoints.append((here.name != "best_checkpoint", -changed, path))
             for name in files:
                 with suppress(*_UNREADABLE):
                     if name == "metrics.csv":
@@ -81,7 +84,8 @@ class Folder:
                         changed = (here / name).stat().st_mtime
                         report = _report(here / name, f"{path}/{name[:-5]}.html", changed)
                         reports.append(replace(report, folded=of_study))
-        return sorted(runs, key=lambda one: -one.changed), sorted(reports, key=lambda one: -one.changed), checkpoints
+        newest = sorted(runs, key=lambda one: -one.changed), sorted(reports, key=lambda one: -one.changed)
+        return *newest, [path for *_, path in sorted(checkpoints)]
 
     def curves(self, run: str) -> Curves:
         """The curves of a run; none while its log cannot be read."""
@@ -119,5 +123,5 @@ def _report(file: Path, page: str, changed: float) -> Found:
     if kind != "evaluation":
         return Found(page, kind, str(data.get("summary") or " · ".join(data.get("facts") or [])), changed)
     lanes = {str(name): (int(lane["n"]), float(lane["rate"])) for name, lane in data["by_category"].items()}
-    result = f"{data['overall']['rate']:.1%} of {data['overall']['n']} rows, {data['model']['folder']}"
+    result = f"{percent(data['overall']['rate'])} of {data['overall']['n']} rows, {data['model']['folder']}"
     return Found(page, kind, result, changed, lanes, (str(data["pack"]["path"]), str(data["pack"]["sha256"])))

@@ -21,7 +21,7 @@ from picochat.packs.rows import Message, validate_row, write_rows
 
 HELP = """/reset          forget the conversation; the system prompt stays
 /save FILE      add the conversation to FILE as a chat row (JSONL), ready to be trained on
-/temperature X  0 is greedy; above, replies are drawn
+/temperature X  0 is greedy; above 0, tokens are sampled
 /help           this list
 /quit           end, as Ctrl-D does; Ctrl-C stops a reply"""
 _PAGE = f"""Talk to a checkpoint: in the terminal, or through a pipe with one turn a line.

@@ -75,8 +75,8 @@ def import_rows(args: Namespace) -> None:
 def task_pack(args: Namespace) -> None:
     r"""Make training and eval rows of a profile, problems held out by the hash of their key, and a report.
 
-    example: picochat data task-pack --dataset-pack runs/data/dataset_pack.json --profile capability \
-        --sft-rows 2400 --eval-rows 480
+    example: picochat data task-pack --dataset-pack runs/data/dataset_pack.json --out-dir runs/capability-pack \
+        --profile capability --sft-rows 2400 --eval-rows 480
     """
     from picochat.packs.mixture import build_task_pack
 
@@ -89,7 +89,7 @@ def task_pack(args: Namespace) -> None:
 def inspect(args: Namespace) -> None:
     """Count rows, turns, lengths and lanes of a file of chat or eval rows, and list its bad lines.
 
-    example: picochat data inspect runs/data/chat_task_mixture_capability.jsonl
+    example: picochat data inspect runs/capability-pack/chat_task_mixture_capability.jsonl
     """
     from picochat.errors import UserError
     from picochat.packs.formats import Reading, no_rows
@@ -112,7 +112,7 @@ def inspect(args: Namespace) -> None:
 def export_lm_eval(args: Namespace) -> None:
     r"""Write the eval rows that have an exact answer, or choices, as a task folder for lm-eval.
 
-    example: picochat data export-lm-eval --input runs/data/eval_task_mixture_capability.jsonl \
+    example: picochat data export-lm-eval --input runs/capability-pack/eval_task_mixture_capability.jsonl \
         --out-dir runs/lm-eval
     """
     from picochat.evidence.lm_eval_export import export_lm_eval
@@ -127,8 +127,7 @@ def export_lm_eval(args: Namespace) -> None:
 def train_tokenizer(args: Namespace) -> None:
     r"""Learn a byte-level BPE tokenizer (single digits, turn tokens, all bytes), or one of whole words.
 
-    example: picochat tok train --dataset-pack runs/demo/dataset_pack.json --vocab-size 512 \
-        --out runs/demo/tokenizer.json
+    example: picochat tok train --dataset-pack runs/data/dataset_pack.json --vocab-size 512 --out runs/tokenizer.json
     """
     from tqdm import tqdm
 

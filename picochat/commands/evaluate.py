@@ -57,13 +57,13 @@ def add_eval(group: Parser) -> None:
         ("--a", "DIR …", "arm A, several runs (seeds)"),
         ("--b", "DIR …", "arm B, several runs (seeds)"),
         ("--before", "DIR …", "the model before any of this: shows the retained gain (what was not forgotten)"),
-        ("--peak", "DIR …", "the model whose gain over --before is meant (default: A)"),
+        ("--peak", "DIR …", "the model whose gain over --before is measured (default: A)"),
         ("--name-a", "NAME", "what arm A is called (default: after its folder)"),
         ("--name-b", "NAME", "what arm B is called (default: after its folder)"),
-        ("--noise", "DIR …", "earlier runs of one recipe, which tell how much runs differ"),
+        ("--noise", "DIR …", "earlier runs of one recipe, which show how much runs differ"),
         ("--declare", "LANE …", "skills or categories that this comparison is made for (default: every skill)"),
     )
-    margin = "points within which arms are equal (default: 2)"
+    margin = "equivalence margin: arms are equal where the whole interval lies within so many points (default: 2)"
     parser.add_argument("--margin", type=float, default=2.0, metavar="X", help=margin)
     parser.add_argument("--out-dir", metavar="DIR", help="write comparison.json, .md and .html here")
     parser.add_argument("--force", action="store_true", help="replace existing output")
@@ -90,8 +90,8 @@ def _add_model_flags(parser: Parser, rows: str, *more: str) -> None:
 def chat(args: Namespace) -> None:
     r"""Answer an eval file with a checkpoint, judge the replies, and report per lane with 95 % intervals.
 
-    example: picochat eval chat --input runs/pack/eval_task_mixture_capability.jsonl \
-        --checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/capability
+    example: picochat eval chat --input runs/capability-pack/eval_task_mixture_capability.jsonl \
+        --checkpoint runs/capability/best_checkpoint --out-dir runs/eval/capability
     """
     from picochat.evidence.answering import ModelAnswerer, ServerAnswerer, ask_judge
     from picochat.evidence.eval_report import eval_json, eval_report, model_card
@@ -189,8 +189,8 @@ def sft_fit(args: Namespace) -> None:
 
     Measures exact reproduction, correctness, token accuracy and nll on both.
 
-    example: picochat eval sft-fit --input runs/pack/chat_task_mixture_capability.jsonl \
-        --checkpoint runs/capability/best_checkpoint --out-dir runs/capability/eval/fit
+    example: picochat eval sft-fit --input runs/capability-pack/chat_task_mixture_capability.jsonl \
+        --checkpoint runs/capability/best_checkpoint --out-dir runs/fit
     """
     from picochat.evidence.eval_report import fit_json, fit_report
     from picochat.evidence.sft_fit import measure_fit
@@ -235,7 +235,7 @@ def power(args: Namespace) -> None:
     from picochat.evidence.runs import visible_difference
 
     seen = 100 * visible_difference(**arguments_of(args, _POWER))
-    print(f"differences from {seen:.1f} points on are shown with 80 % power; a smaller one is no claim")
+    print(f"a difference of {seen:.1f} points or more is found with 80 % power; claim none that is smaller")
 
 
 def _refuse_existing(args: Namespace, name: str, *others: str) -> None:

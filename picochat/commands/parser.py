@@ -114,7 +114,7 @@ class Parser(argparse.ArgumentParser):
             shown = null
         kind = declared.annotation.removesuffix(" | None")
         options: dict[str, Any] = {"dest": dest, "default": default, "help": (text or "").replace("%", "%%")}
-        options["help"] += "" if shown is None or shown is False else f" (default: {shown})"
+        options["help"] += "" if shown is None or shown is False or shown == "" else f" (default: {shown})"
         if kind == "bool":
             options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:

@@ -54,7 +54,7 @@ def run_study(args: Namespace) -> None:
     if command == "report" and (args.table or args.evals):
         if not (args.table and args.evals and args.out_dir) or args.recommend or args.file:
             needs = "--table, --evals and --out-dir go together, without a study file"
-            raise UserError(f"{needs}, and without --recommend: such a table says no shares")
+            raise UserError(f"{needs}, and without --recommend: such a table has no shares")
         _show(report_table(args.table, args.evals, Path(args.out_dir)), Path(args.out_dir))
         return
     more = {name: getattr(args, name) for name in (*_FLAGS, "arms") if getattr(args, name) is not None}

@@ -41,7 +41,7 @@ _PAGES = {
     "sft": r"""Supervised fine-tuning (SFT) on chat rows, from a checkpoint.
 
         example:
-          picochat train sft --input runs/pack/chat_task_mixture_capability.jsonl \
+          picochat train sft --input runs/capability-pack/chat_task_mixture_capability.jsonl \
               --checkpoint runs/base/best_checkpoint --out-dir runs/capability --steps 900""",
 }
 
@@ -64,7 +64,7 @@ def add_train(group: Parser) -> None:
         length.add_argument("--steps", "--max-steps", type=int, metavar="INT", help="optimizer steps")
         length.add_argument("--epochs", type=float, metavar="X", help="draws of each example, in place of steps")
         parser.add_argument("--device", choices=tuple(ACCELERATORS), default="auto", help="where (default: auto)")
-        parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help="auto: what hardware has")
+        parser.add_argument("--precision", choices=tuple(PRECISIONS), default="auto", help="auto: bf16 if in hardware")
         parser.add_argument("--eval-every", type=int, metavar="STEPS", help="between validations (default: 8 a run)")
         parser.add_argument("--resume-from", metavar="CKPT", help="last.ckpt of an interrupted run")
         parser.add_argument("--force", action="store_true", help="start over in a folder that holds a run")

@@ -131,7 +131,7 @@ class ServerAnswerer(_NoLikelihoods):
             raise UserError("a server is asked by the openai client; install picochat[server]") from error
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise UserError(f"{address.scheme}://… is no address of a server, such as http://localhost:8000/v1")
+            raise UserError(f"{address.scheme}://… is not the address of a server, such as http://localhost:8000/v1")
         self.url = url if address.path.strip("/") else f"{url.rstrip('/')}/v1"
         self.shown = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"  # without a password
         self.model, self.decoding, self.kept = model, decoding, kept

@@ -8,6 +8,7 @@ weak_skills                                346       302  97.4 %   94.9 – 98.7
 The card claims what the report claims and nothing else. Next: report.write_report.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,28 +56,28 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
 def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Evaluation | None = None) -> Report:
     """The evaluation as blocks, with curves of the training run; `before` is drawn beside it, on the same rows."""
     overall, folder = evaluation.overall, evaluation.model.folder
-    reasons = [(name, str(n)) for name, n in overall.reasons.items()]
-    if overall.not_judged:
-        reasons.append(("not_judged (in another language; counted in no rate)", str(overall.not_judged)))
+    failed = {**overall.reasons, **({"not_judged": overall.not_judged} if overall.not_judged else {})}
+    reasons = [(name, words.REASONS.get(name, words.OWN_CHECK), str(n)) for name, n in failed.items()]
     both = agreement(evaluation.predictions)
     gates = [_gate(gate) for claim in evaluation.claims for gate in claim.gates]
-    claims = list(map(words.claim_cells, evaluation.claims))
+    claims, lanes = list(map(words.claim_cells, evaluation.claims)), _lane_table(evaluation)
+    _, *columns = lanes.head
     blocks: list[Block] = [
         Text([words.result(overall)], "lead", media=WRITTEN),
         Text([evaluation.overlap] if evaluation.overlap else [], "lead"),
         _bars(evaluation, before),
         Table(("benchmark profile", "claim", "gates missed", "rows"), claims, left=3, title="Claims"),
-        _lane_table(evaluation),
+        lanes,
         Text([words.choice_sentence(overall.choice)] if overall.choice else []),
         Table(("gate", "limit", "measured", "95 % interval", "verdict"), gates, title="Gates", folded=True),
         Text([words.agreement_sentence(both)] if both else [], title="Judge model beside the rules"),
     ]
     for grouping in GROUPINGS[2:]:  # profiles and components are in the table of lanes
-        rows = [(name, *_cells(lane)) for name, lane in evaluation.lanes(grouping).items()]
-        blocks += breakdown(grouping, _COLUMNS, rows)
+        rows = [(name, *_cells(lane, columns)) for name, lane in evaluation.lanes(grouping).items()]
+        blocks += breakdown(grouping, columns, rows, shown=lanes.rows)
     blocks += [
         Charts(charts(curves or {}), title="Curves"),
-        Table(("reason", "rows"), reasons, title="Why replies failed", media=WRITTEN),
+        Table(("reason", "the reply", "rows"), reasons, left=2, title="Why replies failed", media=WRITTEN),
         replies("Replies", list(map(_reply, evaluation.predictions))),
         mixtures({folder: evaluation.model}),
         origin(evaluation),
@@ -87,14 +88,17 @@ def eval_report(evaluation: Evaluation, curves: Curves | None = None, before: Ev
 def _lane_table(evaluation: Evaluation) -> Table:
     """Every benchmark profile, inside it its components, inside these their categories."""
     lanes = nested(evaluation.predictions)
-    rows = [*((path[-1], *_cells(lane)) for path, lane in lanes.items()), ("overall", *_cells(evaluation.overall))]
-    head = ("benchmark profile / component / category", *_COLUMNS)
+    columns = _COLUMNS if evaluation.overall.steps_correct is not None else _COLUMNS[:-1]
+    names = [*((path[-1], lane) for path, lane in lanes.items()), ("overall", evaluation.overall)]
+    rows = [(name, *_cells(lane, columns)) for name, lane in names]
+    head = ("benchmark profile / component / category", *columns)
     return Table(head, rows, depths=[*(len(path) - 1 for path in lanes), 0], title="Lanes")
 
 
-def _cells(lane: Lane) -> tuple[str, ...]:
+def _cells(lane: Lane, columns: Sequence[str]) -> tuple[str, ...]:
     shares = (lane.strict, lane.prompt_echo, lane.unsupported_claims, lane.over_refusal, lane.steps_correct)
-    return str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95), *map(percent, shares)
+    cells = str(lane.n), str(lane.problems), percent(lane.rate), interval(lane.ci95), *map(percent, shares)
+    return cells[: len(columns)]
 
 
 def _gate(gate: Gate) -> tuple[str, ...]:

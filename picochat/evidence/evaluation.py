@@ -216,5 +216,5 @@ def read_eval(folder: str | Path) -> Evaluation:
         pack, model, settings = RowFile(**report["pack"]), Model(**report["model"]), dict(report["settings"])
     except (KeyError, TypeError, ValueError, OSError) as error:
         fault = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: is no whole report of `eval chat` ({fault}); evaluate again") from error
+        raise UserError(f"{path}: is not a complete report of `eval chat` ({fault}); evaluate again") from error
     return Evaluation(pack, model, settings, predictions, folder=str(folder))

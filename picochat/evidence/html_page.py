@@ -117,12 +117,12 @@ def read_curves(path: str | Path) -> Curves:
 
 
 def charts(curves: Curves) -> list[Chart]:
-    """Which curves are drawn together, in this order; all others are left out.
+    """Which curves are drawn together, in this order; others are left out, and charts of single points.
 
     train/loss, val/loss                       → "Loss"
     train/lr, train/lr/matrices, lr-AdamW      → "Learning rate"
     val/loss/identity, val/loss/bench_math_…   → "Loss by lane: val"
-    eval/weak_skills/pass_rate, eval/full/…    → "eval: pass_rate", one curve for each benchmark profile
+    eval/weak_skills/pass_rate, eval/full/…    → "eval: pass rate", one curve for each benchmark profile
     """
     drawn: dict[str, Curves] = {"Loss": {}, "Learning rate": {}}
     for name, curve in sorted(curves.items()):
@@ -134,9 +134,10 @@ def charts(curves: Curves) -> list[Chart]:
         elif parts[1:2] == ["loss"]:
             drawn.setdefault(f"Loss by lane: {parts[0]}", {})["/".join(parts[2:])] = curve
         elif parts[0] == "eval" and len(parts) == 3:
-            drawn.setdefault(f"eval: {parts[2]}", {})[parts[1]] = curve
+            drawn.setdefault(f"eval: {parts[2].replace('_', ' ')}", {})[parts[1]] = curve
     scales: dict[str, Literal["log", "share"]] = {"Loss": "log", "Loss by lane": "log", "eval": "share"}
-    return [Chart(title, own, scales.get(title.partition(":")[0], "linear")) for title, own in drawn.items()]
+    several = {title: own for title, own in drawn.items() if any(len(curve) > 1 for curve in own.values())}
+    return [Chart(title, own, scales.get(title.partition(":")[0], "linear")) for title, own in several.items()]
 
 
 def draw(chart: Chart) -> dict[str, Any] | None:

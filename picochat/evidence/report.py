@@ -4,7 +4,7 @@ Next: html_page.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,18 @@ def origin(source: Evaluation | Fit) -> Table:
 
 
 def facts(values: Mapping[str, Any]) -> Table:
-    """Names and values; what is not a text is shown as JSON."""
-    shown = [own if isinstance(own, str) else json.dumps(own, ensure_ascii=False) for own in values.values()]
-    return Table(("what", "value"), list(zip(values, shown, strict=True)), left=2, title="Provenance", media=WRITTEN)
+    """Names and values, without those that are null."""
+    rows = [(name, _plain(value)) for name, value in values.items() if value is not None]
+    return Table(("what", "value"), rows, left=2, title="Provenance", media=WRITTEN)
+
+
+def _plain(value: Any, levels: int = 3) -> str:
+    """{"name": "muon", "momentum": 0.95} → name muon, momentum 0.95; what lies deeper as JSON."""
+    if levels and isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(own, levels - 1)}" for key, own in value.items() if own is not None)
+    if levels and isinstance(value, list) and any(isinstance(own, Mapping) for own in value):
+        return "; ".join(_plain(own, levels - 1) for own in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def mixtures(models: Mapping[str, Model]) -> Bars:
@@ -106,10 +115,19 @@ def reply(
 
 
 def breakdown(
-    grouping: str, columns: Sequence[str], rows: Sequence[Sequence[str]], media: Sequence[Medium] = WRITTEN
+    grouping: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    media: Sequence[Medium] = WRITTEN,
+    shown: Collection[Sequence[str]] = (),
 ) -> list[Table]:
-    """A table by one of `lanes.GROUPINGS`, each row a lane's name and cells; none where no row carries the tag."""
-    if all(row[0] in (UNTAGGED, "overall") for row in rows):
+    """A table by one of `lanes.GROUPINGS`, each row a lane's name and cells.
+
+    None where it would say nothing new: no row carries the tag, all have the same (skills are shown all the same), or
+    all rows of the table are `shown` elsewhere.
+    """
+    names = {row[0] for row in rows} - {"overall"}
+    if names <= {UNTAGGED} or (len(names) == 1 and grouping != "by_skill") or all(row in shown for row in rows):
         return []
     name = grouping.removeprefix("by_").replace("_", " ")
     return [Table((name, *columns), rows, title=f"By {name}", media=media, folded=len(rows) > _FOLDED)]
@@ -158,11 +176,13 @@ def compare_report(comparison: Comparison) -> Report:
     tested = bool(comparison.overall.noise)
     head = ["rows", "problems", a.name, b.name, "difference", "95 % interval", "visible", "lost", "gained"]
     head += ["corrected p"] * tested
+    shown: list[tuple[str, ...]] = []
     for grouping in sorted(GROUPINGS, key=lambda name: name != "by_skill"):
         lanes = {**comparison.lanes[grouping], "overall": comparison.overall}
         rows = [(name, *_compare_cells(lane)[: len(head)]) for name, lane in lanes.items()]
         media = EVERYWHERE if grouping in ("by_skill", "by_category") else WRITTEN
-        blocks += breakdown(grouping, head, rows, media)
+        blocks += breakdown(grouping, head, rows, media, shown)
+        shown += rows
     if comparison.before:
         blocks.append(_kept_of_the_gain(comparison, comparison.before))
     origin = {

@@ -24,6 +24,23 @@ _FIT_VERDICTS = {
     "not learnt": "not learnt yet",
     "undecided": f"undecided, with no gap shown and not enough rows to call it below {100 * MARGIN:g} points",
 }
+REASONS = {  # why a reply fails (scoring.REASONS) → what the reply does
+    "wrong_answer": "gives another answer",
+    "missing_required": "lacks a phrase that the row requires",
+    "forbidden_phrase": "holds a phrase that the row excludes",
+    "wrong_identity": "speaks as somebody else, or makes no sentence",
+    "wrong_form": "has another form than was asked for",
+    "prompt_echo": "repeats the prompt, or plays another turn",
+    "unsupported_claim": "answers what it cannot know, or boasts",
+    "over_refusal": "declines what it should answer",
+    "length": "has too many words, or was cut off",
+    "no_final_answer": "ends its steps without a final answer",
+    "repetition": "repeats itself in a loop",
+    "empty": "is empty",
+    "wrong_choice": "names another choice",
+    "not_judged": "is in another language; counted in no rate",
+}
+OWN_CHECK = "fails a check of your own"
 _SAME_DECODING = ("max_new_tokens", "temperature", "top_k", "top_p")
 UNKNOWN = "run-to-run variation unknown: not a claim about recipes"
 NO_HELD_OUT = "No held-out rows were found beside the input: nothing is said about transfer (use --eval-input)."

@@ -1,4 +1,4 @@
-"""What learns. In: conversations and documents as text, batches of packed rows. Out: weights, replies. Next: evidence.
+"""The model. In: conversations and documents as text, batches of packed rows. Out: weights, replies. Next: evidence.
 
     tokenizer ─► decoder (attention) ─► loss, optim ─► module        training
                  checkpoint ─► decoder ─► inference ─► generation     answering

@@ -27,7 +27,7 @@ class AnyLM:
         except (OSError, ValueError, KeyError, ImportError) as error:  # a tokenizer may need another package
             raise UserError(f"--hf {name} cannot be loaded: {one_line(str(error))}") from error
         if not self.tokenizer.chat_template:
-            raise UserError(f"--hf {name} has no chat template: it is no chat model; use one that was tuned to chat")
+            raise UserError(f"--hf {name} has no chat template: use a model that was fine-tuned for chat")
         self.model.to(place)
         self.model.eval()
         self.decoding = decoding

@@ -1,4 +1,4 @@
-"""What a training step eats. Made by datamodules, consumed by model.module. `B` packed rows, `T` = context length."""
+"""What a training step takes. Made by datamodules, consumed by model.module. `B` packed rows, `T` = context length."""
 
 from typing import NamedTuple
 

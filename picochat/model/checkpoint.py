@@ -71,7 +71,7 @@ def save_checkpoint(
     """
     dtype, scale = dtype or decoder.lm_head.weight.dtype, lora_scale(decoder)
     file, state, files = _WEIGHTS, decoder.state_dict(), {}
-    if scale:  # the thin matrices alone; they go with the base
+    if scale:  # the low-rank matrices alone; they go with the base
         file, dtype = _ADAPTER, torch.float32
         state = {f"{_PEFT}{name}.weight": value for name, value in state.items() if ".lora_" in name}
         rank, parent = len(next(iter(state.values()))), str(provenance["parent"])  # lora_A is [rank, in]
@@ -169,7 +169,7 @@ def _read_weights(
                     # copy: the file is mapped into memory, and may be replaced while the model lives
                     state[key] = tensor.to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{file} is damaged or no safetensors file: {error}; copy or train it again") from error
+            raise UserError(f"{file} is damaged or not a safetensors file: {error}; copy or train it again") from error
     return state
 
 
@@ -216,7 +216,7 @@ def _read_adapter(folder: Path, device: str | torch.device) -> tuple[dict[str, T
     state = _read_weights(folder, device, None, _ADAPTER)
     thin = {name.removeprefix(_PEFT).removesuffix(".weight"): tensor for name, tensor in state.items()}
     if unknown := [name for name in thin if not name.endswith((".lora_A", ".lora_B"))]:
-        raise UserError(f"{folder} holds the weight {unknown[0]}, which is no thin matrix of a projection")
+        raise UserError(f"{folder} holds the weight {unknown[0]}, which is not a LoRA matrix of a projection")
     return thin, alpha / rank
 
 
@@ -231,7 +231,7 @@ def export_checkpoint(
     Its picochat.json keeps what the old one said and adds ``exported_from``.
 
     Args:
-        checkpoint: model folder, of picochat or of another maker; or RUN/last.ckpt.
+        checkpoint: model folder, of picochat or of another tool; or RUN/last.ckpt.
         out_dir: the folder to write; not the old one, nor one that holds it.
         dtype: number format of the weights; null takes that of the checkpoint.
         untie: write lm_head.weight by itself where it is shared with the embedding.

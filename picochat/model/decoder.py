@@ -11,7 +11,7 @@ Initialisation, with s = ``initializer_range`` (0.02) and L layers:
     o, down projections                normal(0, 1/√(2L·fan_in))  2L of them add up in the residual stream
     norms, biases                      1, 0
 
-LoRA (Hu et al. 2021) puts two thin matrices beside each frozen projection of a block, and nowhere else:
+LoRA (Hu et al. 2021) puts two low-rank matrices beside each frozen projection of a block, and nowhere else:
 
     y = x Wᵀ + s · (x Aᵀ) Bᵀ      A [rank, in] random, B [out, rank] zero: the first step starts from the base exactly
     merged: W + s · B A           s = alpha / rank
@@ -244,7 +244,7 @@ class _Normalize(torch.autograd.Function):
 
 
 class LoraLinear(nn.Linear):
-    """The frozen product of ``base`` with a thin one of this rank beside it."""
+    """The frozen product of ``base`` with a low-rank one beside it."""
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
@@ -258,7 +258,7 @@ class LoraLinear(nn.Linear):
 
 
 def add_lora(decoder: nn.Module, rank: int, alpha: float) -> None:
-    """Freeze a decoder and put thin matrices beside the projections of its blocks, in place."""
+    """Freeze a decoder and put low-rank matrices beside the projections of its blocks, in place."""
     decoder.requires_grad_(False)
     for name, module in [*decoder.named_modules()]:
         parent, _, last = name.rpartition(".")
@@ -267,12 +267,12 @@ def add_lora(decoder: nn.Module, rank: int, alpha: float) -> None:
 
 
 def lora_scale(decoder: nn.Module) -> float:
-    """The scale of the thin matrices; 0 where there are none."""
+    """The scale of the low-rank matrices; 0 where there are none."""
     return next((module.scale for module in decoder.modules() if isinstance(module, LoraLinear)), 0.0)
 
 
 def merge_lora(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """Weights by name with the thin matrices merged into those that they stand beside."""
+    """Weights by name with the low-rank matrices merged into those beside them."""
     result = {name: tensor for name, tensor in state.items() if ".lora_" not in name}
     for name, thin in state.items():
         if name.endswith(".lora_A"):

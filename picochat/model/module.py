@@ -43,7 +43,7 @@ class ChatModule(LightningModule):
     Args:
         decoder: the size of a fresh model (its vocabulary and context come from the data). With a checkpoint: what
             its size must be, or null.
-        checkpoint: model folder (or name of the hub) to start from; null starts from fresh weights.
+        checkpoint: model folder (or name of the hub) to start from; null: fresh weights.
         optimizer: which optimizer, and its rates.
         compile: compile the decoder with torch.compile; the run says how long that took. The first validation compiles
             it once more, without gradients; other packs do not.
@@ -51,8 +51,8 @@ class ChatModule(LightningModule):
         matmul_precision: float32 matrix products: 'highest', 'high' (TF32) or 'medium'; see
             torch.set_float32_matmul_precision. 'default' leaves torch as it is.
         weights_dtype: number format of the model folders; null keeps the checkpoint's.
-        lora_rank: train thin matrices of this rank beside the checkpoint's frozen ones (LoRA); null trains all weights.
-        lora_alpha: scale of their product, times the rank; null is twice the rank.
+        lora_rank: train matrices of this low rank beside the frozen weights (LoRA); null: none, all weights train.
+        lora_alpha: scale of their product, times the rank; null: twice the rank.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class ChatModule(LightningModule):
         trainer, strategy, config = self.trainer, self.trainer.strategy, self.decoder.config
         with strategy.precision_plugin.forward_context():  # autocast decides it too
             backend = self.decoder.attention_backend()
-        rank_zero_info(f"model: {config.num_parameters:,} parameters; attention inside documents by {backend}")
+        rank_zero_info(f"model: {config.num_parameters:,} parameters; attention isolated by document ({backend})")
         setup = Setup(
             rows=getattr(self.data, "batch_size", 1),
             context=self.data.context_length,

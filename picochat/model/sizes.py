@@ -45,7 +45,7 @@ class Setup:
     recompute: bool = False  # activation checkpointing of the blocks
     micro_batches: int = 1  # of an optimizer step
     device: Literal["cpu", "gpu"] = "gpu"  # attention keeps other things on a CPU
-    lora_rank: int | None = None  # of thin matrices, which alone are trained
+    lora_rank: int | None = None  # of low-rank matrices, which alone are trained
 
 
 def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
@@ -53,7 +53,7 @@ def memory(config: DecoderConfig, setup: Setup) -> dict[str, int]:
     kept = config.parameters(setup.ranks if setup.sharded else 1)
     total, narrow = sum(kept.values()), 2 if setup.half else _FULL
     trained, matrices = total, kept["matrices"]
-    if setup.lora_rank:  # thin matrices beside the projections
+    if setup.lora_rank:  # low-rank matrices beside the projections
         trained = matrices = sum(setup.lora_rank * (r + c) * n for r, c, n in config.tensors["matrices"])
         total += trained
     whole = config.parameters()

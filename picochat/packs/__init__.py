@@ -1,4 +1,4 @@
-"""What is taught. In: profiles, tasks, corpora. Out: dataset packs, chat and eval rows. Next: picochat.datamodules."""
+"""Data. In: profiles, tasks, corpora. Out: dataset packs, chat and eval rows. Next: picochat.datamodules."""
 
 from picochat.packs.corpus import import_corpus
 from picochat.packs.dataset_pack import DatasetPack, load_dataset_pack

@@ -47,9 +47,9 @@ def import_corpus(
             (hub:OWNER/NAME:CONFIG). An earlier corpus.jsonl in out_dir, which is replaced, is left out.
         out_dir: gets corpus.jsonl and dataset_pack.json; other files in it are left alone.
         documents: take the first N; null takes 20,000 stories, or all of the files.
-        seed: which stories are told; files are taken as they are.
+        seed: which stories are generated; files are read as they are.
         force: replace an earlier corpus.
-        text_field: the field or column that holds the text; null reads text.
+        text_field: the field or column that holds the text; null: text, content or another usual name.
         shards: of a hub data set, read only the first N files.
         hub_dir: snapshots of data sets, read in place of the hub.
 

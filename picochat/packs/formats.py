@@ -34,8 +34,8 @@ class Reading:
     """How rows of others are read. What is not asked for is refused.
 
     Args:
-        format: the form of the rows; null recognises it. Of text each document is learnt whole, as in a corpus.
-        map: what fields are called here, as THEIRS=OURS: "title=prompt,body=completion"; null leaves their names.
+        format: the form of the rows (a document of text is learnt whole, as in a corpus); null: by their fields.
+        map: what fields are called here, as THEIRS=OURS: "title=prompt,body=completion"; null: none.
         learn: which replies of a row are learnt, all or the last.
         on_unsupported: rows with tool calls, images, reasoning or preference pairs: error, or drop (they are counted).
         on_bad: rows that are not in order, such as those with an empty reply: error, or drop (they are counted).

@@ -68,7 +68,7 @@ def build_task_pack(
         skill_answer_style: whether skills answer with their working (chain-of-thought) or directly.
         seed: decides the content.
         split_salt: another text holds out other problems; rows to train on and rows to evaluate on need the same.
-        sealed: draw the salt at random, for an eval side that nobody tuned on; the report tells the salt.
+        sealed: draw the salt at random, for an eval side that nobody tuned on; the report holds the salt.
         force: replace existing files.
         promote: point the dataset pack's chat and eval at the new files, unless the pack is contaminated.
         word_list: words for the spelling tasks, one a line; null takes the built-in list.

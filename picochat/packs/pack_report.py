@@ -93,7 +93,7 @@ def _held_out(found: Mapping[str, Any]) -> list[Block]:
         (lane, f"{own['words_apart']:g}", f"{own['jaccard']:.2f}", percent(own["replies_met"]))
         for lane, own in found.items()
     ]
-    said = "Replies met: the reference reply stands in training word for word; such a row asks for a known reply."
+    said = "Replies met: the reference reply occurs in training word for word; such a row asks for a known reply."
     table = Table(("category", *_CLOSE), rows, title="Eval rows against their nearest training row")
     return [table, Text([said] if rows else [], media=WRITTEN)]
 

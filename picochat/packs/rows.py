@@ -58,7 +58,7 @@ def validate_row(row: Row, kind: Kind) -> Row:
         elif role == before:
             fault = f"two {role} turns follow each other"
         elif before is not None and "text" in (role, before):
-            fault = "a text to go on with stands alone"
+            fault = "a text to continue is the only message of its row"
         elif role != "system" and not content.strip():
             fault = f"the {role} turn is empty"
         if fault:
@@ -166,7 +166,7 @@ def check_row(row: Mapping[str, Any]) -> None:
     try:
         re.compile(checks.get("regex", ""))
     except (re.error, TypeError) as error:
-        raise ValueError(f"'check.regex' is no regular expression: {error}") from None
+        raise ValueError(f"'check.regex' is not a regular expression: {error}") from None
 
 
 def _is_texts(value: Any) -> bool:

@@ -26,7 +26,7 @@ from picochat.study.design import Array, contrasts, noise_columns
 from picochat.study.effects import Effect, Sums, correct, effect_of
 
 _STEPS = np.linspace(0.05, 0.5, 10)  # of a lane's share
-_HEAD = ("lane", "share", "proposed", "points that 1 % of the draws adds, less the mean's")
+_HEAD = ("lane", "share", "proposed", "points that 1 % of the draws adds, minus the mean")
 _DOUBTS = (
     "A hypothesis: it follows a simple surface beyond what was trained, and what was chosen for its gain gains less on "
     "average. Its interval is over new seeds. The one proposal that was tested (docs/capability-study.md) kept its "
@@ -152,7 +152,7 @@ def mean_blocks(first: str, arms: Sequence[str], signs: ArrayLike, scores: Mappi
     runs = _Runs(means, np.zeros(means.shape), signs)
     effects = correct([runs.effect(arm, row[:, None]) for arm, row in zip(arms, contrasts(signs), strict=True)])
     said = [f"{one.lane}: {_points(one)} points{'' if one.found else ', not resolved'}" for one in effects]
-    return [Text(said, "list", title=f"In the mean of {len(scores)} eval lanes, less {first}")]
+    return [Text(said, "list", title=f"In the mean of {len(scores)} eval lanes, minus {first}")]
 
 
 def _points(effect: Effect) -> str:

@@ -121,7 +121,7 @@ def _matrix(study: Measured, unit: str, effects: Effects) -> Matrix:
     lanes = sorted(own, key=lambda lane: own[lane])
     columns = sorted(dict.fromkeys(on for _, on in cells), key=lambda on: own.get(on, float("inf")))
     most = max(abs(cell.value) for cell in cells.values()) or 1.0
-    rule = "with the lane, less without" if study.compared_with is None else f"less {study.compared_with}"
+    rule = "with minus without the lane" if study.compared_with is None else f"minus {study.compared_with}"
     shown = {key: f"{_number(cell.value, unit)}{' *' if cell.found else ''}" for key, cell in cells.items()}
     return Matrix(
         (f"{rule}; * found", *columns),
@@ -165,7 +165,7 @@ def _noise(effects: Effects) -> list[str]:
         said.insert(0, f"{alike} {by_rows} different, and one that knows the noise of runs {by_runs}.")
     if bent:
         said.append(
-            f"Curvature (half of every lane, less the mean of the arms) is found on {', '.join(bent)}: there lanes do "
+            f"Curvature (half of every lane, minus the mean of the arms) is found on {', '.join(bent)}: there lanes do "
             "not add up, and an effect is the mean over runs with and without the others."
         )
     if effects.beyond:

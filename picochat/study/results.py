@@ -38,7 +38,7 @@ def read_design(table: str | Path) -> tuple[list[str], Design]:
         if not (lanes and rows):
             raise ValueError("it names no lane, or no run")
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{table}: is no table of runs ({error}); its first line is run,LANE,LANE,…") from error
+        raise UserError(f"{table}: is not a table of runs ({error}); its first line is run,LANE,LANE,…") from error
     found = dict[str, tuple[int, ...]]()
     for line, (name, *cells) in rows:
         known = [cell.removesuffix(".0") for cell in cells]  # pandas writes 1.0 beside 0.5
@@ -77,7 +77,7 @@ def _lm_eval(file: Path, task: str) -> Iterator[Result]:
                 row = str(record["doc_id"])
                 yield Result(task, str(record.get("doc_hash", row)), row, _share(record[record["metrics"][0]]))
         except (AttributeError, LookupError, TypeError, ValueError):
-            raise UserError(f"{file}:{line}: is no sample of lm-eval with a first metric from 0 to 1") from None
+            raise UserError(f"{file}:{line}: is not a sample of lm-eval with a first metric from 0 to 1") from None
 
 
 def _inspect(file: Path) -> Iterator[Result]:
@@ -96,7 +96,7 @@ def _inspect(file: Path) -> Iterator[Result]:
             yield Result(task, str(one["id"]), row, _share(_GRADES.get(value, value)))
     except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError, zipfile.BadZipFile):
         remedy = "`inspect log convert --to json` may help"
-        raise UserError(f"{file}: is no log of inspect with scores from 0 to 1; {remedy}") from None
+        raise UserError(f"{file}: is not a log of inspect with scores from 0 to 1; {remedy}") from None
 
 
 def _share(score: Any) -> float:

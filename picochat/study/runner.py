@@ -12,6 +12,7 @@ that was killed goes on from its last.ckpt.
 """
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -134,9 +135,10 @@ def execute_all(
                         failed.append(f"{folder}: its files are gone; delete the cache of the executor")
                 except Exception as error:  # an executor of somebody else's may raise anything
                     failed.append(f"{folder}: {error}")
-                minutes = (time.monotonic() - began) / number * (len(left) - number) / 60
+                minutes = math.ceil((time.monotonic() - began) / number * (len(left) - number) / 60)
+                rest = f"; about {minutes} min left" if minutes else ""
                 ended = " failed" if len(failed) > before else ""
-                say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}{ended}; about {minutes:.0f} min left")
+                say(f"{number} of {len(left)}: {runs[folder].name} {folder.name}{ended}{rest}")
             left = claimed
     except BaseException:  # Ctrl-C, SIGTERM: what runs saves its state and ends
         _STOPPING.set()

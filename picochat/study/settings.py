@@ -20,7 +20,7 @@ class Settings:
     """Which lane causes what, or which of several arms is better.
 
     Args:
-        out_dir: where everything goes, and whence an interrupted study goes on; null takes runs/study/NAME.
+        out_dir: the study's folder, from which it resumes when interrupted; null takes runs/study/NAME.
         profile: the mixture whose lanes are studied, a name or a mixture file.
         chat_input: chat rows in place of a profile's.
         eval_input: eval rows, the same for all runs; null takes the profile's.
@@ -41,7 +41,7 @@ class Settings:
         declared: pairs of lane and eval lane whose effect is asked for, besides each lane's on itself.
         train: further flags of `picochat train sft`.
         evaluate: further flags of `picochat eval chat`.
-        sigma: points by which runs are expected to differ for their seeds alone; for the plan.
+        sigma: expected standard deviation between runs of different seeds, in points; for the plan.
         slots: runs at a time; they share the cores.
         executor: path of a concurrent.futures.Executor, such as executorlib.SlurmClusterExecutor; null runs here.
         executor_args: its arguments.

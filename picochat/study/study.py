@@ -145,7 +145,7 @@ class Study(Settings):
         for pair in self.declared:
             if len(pair) != 2 or pair[0] not in self.design.lanes or pair[1] not in self.eval_lanes:
                 known = f"{', '.join(self.design.lanes)} and eval lanes {', '.join(self.eval_lanes)}"
-                raise UserError(f"declared: {pair} is no lane and eval lane; there are the lanes {known}")
+                raise UserError(f"declared: {pair} is not a pair of lane and eval lane; lanes are {known}")
         return list(dict.fromkeys([*own, *((lane, on) for lane, on in self.declared)]))
 
     @cached_property

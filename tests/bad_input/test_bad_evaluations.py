@@ -78,8 +78,8 @@ def test_each_command_refuses_a_damaged_evaluation_before_it_does_anything(
         (b"", "eval_report.json:1: is not JSON"),
         (b"[]", "eval_report.json: holds a list; an object is expected"),
         (b'{"kind": "\xe9"}', "eval_report.json:1: is not UTF-8"),
-        (b"{}", "is no whole report of `eval chat`"),
-        (b'{"kind": "eval sft-fit"}', "is no whole report .* it is one of `eval sft-fit`"),
+        (b"{}", "is not a complete report of `eval chat`"),
+        (b'{"kind": "eval sft-fit"}', "is not a complete report .* it is one of `eval sft-fit`"),
     ],
 )
 def test_a_report_that_is_none_is_refused(content: bytes, says: str, two: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_report_with_a_field_gone_is_refused(place: str, two: Path) -> None:
     *path, name = place.split(".")
     del (report[path[0]] if path else report)[name]
     (two / "eval_report.json").write_text(json.dumps(report))
-    is_refused(f"is no whole report of `eval chat` .*{name}")
+    is_refused(f"is not a complete report of `eval chat` .*{name}")
 
 
 @pytest.mark.parametrize(

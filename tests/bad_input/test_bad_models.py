@@ -51,7 +51,7 @@ BYTES: dict[str, dict[str, tuple[bytes, str]]] = {  # file → name → (content
         "another tokenizer": (b'{"tokenizer_sha256": "0123456789abcdef"}', "another tokenizer: sha256 0123456789ab"),
     },
     "model.safetensors": {
-        "empty": (b"", "model.safetensors is damaged or no safetensors file"),
+        "empty": (b"", "model.safetensors is damaged or not a safetensors file"),
         "a header without end": (struct.pack("<Q", 2**63) + b"{}", "model.safetensors is damaged"),
         "no weights": (struct.pack("<Q", 2) + b"{}", "lacks the weight model.layers.0"),
         "a pickle": (b"\x80\x04K\x01.", "model.safetensors is damaged"),

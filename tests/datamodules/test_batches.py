@@ -96,7 +96,7 @@ def test_a_row_is_rendered_with_borders_lanes_and_what_is_learnt(tmp_path: Path,
     assert render_row(batch, 0, tokenizer, ["who", "count"]).splitlines() == [
         "document 1 [count] <|bos|><|user|>How many?<|end|><|assistant|>⟦Two.<|end|>⟧",
         "document 2 [who] <|bos|><|user|>Who?<|end|><|assistant|>⟦A dog.<|end|>⟧",
-        "padding 3 places",
+        "padding 3 positions",
     ]
     drawing = draw_rows(batch, [0], ["who", "<b>count"])
     widths = re.findall(r'width="([\d.]+)" height="5" fill="(\S+ \S+ \S+)" opacity="(0.35|1)"', drawing)

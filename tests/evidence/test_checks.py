@@ -110,7 +110,7 @@ def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.M
     ("check", "says"),
     [
         ({"nmber": True}, r"unknown check 'nmber' \(did you mean number\?\)"),
-        ({"regex": "("}, "'check.regex' is no regular expression"),
+        ({"regex": "("}, "'check.regex' is not a regular expression"),
         ({"includes": "a"}, "'check.includes' must be a list of strings"),
         ({"max_words": 0}, "'check.max_words' must be a whole number"),
         ({"choice": True}, "'check.choice' needs 'choice_labels'"),

@@ -140,7 +140,7 @@ def test_a_server_that_fails_is_named_without_the_key(server: tuple[str, Path], 
     assert KEY not in str(fault.value) and "hidden" not in str(fault.value)
     assert "run it again to go on" in str(fault.value)
     assert len(kept.read_text().splitlines()) == 2
-    with pytest.raises(UserError, match="is no address of a server"):
+    with pytest.raises(UserError, match="is not the address of a server"):
         ServerAnswerer("localhost:8000", "small", Decoding(), kept)
 
 

@@ -12,7 +12,7 @@ from picochat.blocks import markdown_page, terminal
 from picochat.evidence.eval_report import eval_json, eval_report, model_card
 from picochat.evidence.evaluation import Evaluation, answer_rows, read_eval
 from picochat.evidence.html_page import charts, page, read_curves
-from picochat.evidence.report import write_report
+from picochat.evidence.report import breakdown, facts, write_report
 from picochat.packs.rows import Row
 
 
@@ -58,8 +58,37 @@ def test_the_profile_full_is_a_diagnostic_in_every_form_though_its_gates_are_met
 
 def test_markdown_has_reasons_and_fingerprints(evaluation: Evaluation) -> None:
     text = markdown_page(eval_report(evaluation))
-    for line in ("## By stage", "## Why replies failed", "| wrong_answer | 1 |", "ab" * 32, "cd" * 32):
+    for line in (
+        "## By skill",
+        "## Why replies failed",
+        "| wrong_answer | gives another answer | 1 |",
+        "ab" * 32,
+        "cd" * 32,
+    ):
         assert line in text
+
+
+def test_provenance_is_in_words_without_what_is_null() -> None:
+    optimizer = {"name": "muon", "betas": [0.9, 0.95], "matrix_learning_rate": None}
+    files = [{"path": "a.jsonl", "reading": {"map": None, "learn": "all"}}, {"path": "b.jsonl"}]
+    rows = facts({"optimizer": optimizer, "trained_on": files, "top_k": None, "seed": 42, "config": "config.yaml"}).rows
+    assert rows == [
+        ("optimizer", "name muon, betas [0.9, 0.95]"),
+        ("trained_on", "path a.jsonl, reading learn all; path b.jsonl"),
+        ("seed", "42"),
+        ("config", "config.yaml"),
+    ]
+    deep: list[object] = []
+    for _ in range(400):
+        deep = [{"a": deep}]
+    assert facts({"deep": deep}).rows[0][1].endswith("}")  # whatever a folder of somebody else's says
+
+
+def test_a_breakdown_that_says_nothing_new_is_left_out() -> None:
+    one, two = [("direct", "3"), ("overall", "3")], [("known", "1"), ("new", "2"), ("overall", "3")]
+    assert breakdown("by_style", ["rows"], one) == breakdown("by_phrasing", ["rows"], two, shown=two) == []
+    assert breakdown("by_phrasing", ["rows"], two, shown=one)[0].rows == two
+    assert breakdown("by_skill", ["rows"], one)[0].rows == one  # a report has one table at least
 
 
 def test_no_form_of_a_release_report_says_a_word_on_skills(rows: list[Row], student: Parrot) -> None:
@@ -89,12 +118,16 @@ def test_metrics_become_one_chart_for_losses_rates_and_each_eval_metric(tmp_path
         "epoch,eval/full/rate,eval/weak_skills/rate,train/lr,step,train/loss,val/loss,val/loss/identity,data/x\n"
         "0,,,0.004,10,3.5,,,1\n0,,,,20,,2.5,2.0,\n0,0.1,0.2,,20,,,,\n0,,,oops,30,1e400,,,\n"
     )
+    charted = charts(read_curves(tmp_path / "metrics.csv"))
+    assert [chart.title for chart in charted] == ["Loss"]  # the others have single points
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("0,,,0.002,30,3.4,,,\n0,0.3,,,30,,,1.9,\n")
     drawn = {chart.title: chart for chart in charts(read_curves(tmp_path / "metrics.csv"))}
     assert list(drawn) == ["Loss", "Learning rate", "eval: rate", "Loss by lane: val"]
     assert [chart.scale for chart in drawn.values()] == ["log", "linear", "share", "log"]
     assert drawn["Loss"].curves["val/loss"] == [(20.0, 2.5)]
-    assert drawn["eval: rate"].curves == {"full": [(20.0, 0.1)], "weak_skills": [(20.0, 0.2)]}
-    assert drawn["Learning rate"].curves == {"train/lr": [(10.0, 0.004)]}
+    assert drawn["eval: rate"].curves == {"full": [(20.0, 0.1), (30.0, 0.3)], "weak_skills": [(20.0, 0.2)]}
+    assert drawn["Learning rate"].curves == {"train/lr": [(10.0, 0.004), (30.0, 0.002)]}
 
 
 def test_the_model_card_claims_what_was_measured_and_names_the_weights(evaluation: Evaluation) -> None:

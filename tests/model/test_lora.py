@@ -1,4 +1,4 @@
-"""LoRA: the thin matrices alone learn, merged weights are the same model, and peft shares our folders."""
+"""LoRA: the low-rank matrices alone learn, merged weights are the same model, and peft shares our folders."""
 
 import importlib.util
 import json
@@ -37,7 +37,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def adapted(base: Path) -> Decoder:
-    """A decoder whose thin matrices are no longer zero."""
+    """A decoder whose low-rank matrices are no longer zero."""
     decoder = load_checkpoint(base).decoder
     add_lora(decoder, rank=4, alpha=8)
     for name, parameter in decoder.named_parameters():

@@ -189,4 +189,4 @@ def test_the_proposal_is_a_study_that_tests_it_on_fresh_seeds(
         write_json(folder / "run.json", {"plan": "", "seed": run.seed})
     main(["study", "report", "runs/study/study/next.yaml", "--recommend"])
     said = capsys.readouterr().out
-    assert "In the mean of 3 eval lanes, less present\nproposed: +10.0 (+10.0 to +10.0) points" in said
+    assert "In the mean of 3 eval lanes, minus present\nproposed: +10.0 (+10.0 to +10.0) points" in said

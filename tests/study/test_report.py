@@ -67,14 +67,14 @@ def test_arms_are_said_as_differences_from_the_first() -> None:
     said = sentences(measured(compared_with="plain"))
     assert re.search(r"reverse: \+20\.\d \(.*\) by reverse; \+1\d\.\d \(.*\) by spaced", "\n".join(said))
     report, _, _ = study_report(measured(compared_with="plain"))
-    assert "\nless plain; * found " in terminal(*report.blocks)
+    assert "\nminus plain; * found " in terminal(*report.blocks)
 
 
 def test_the_matrix_is_sorted_coloured_by_what_is_good_and_tells_its_intervals_to_the_mouse() -> None:
     report, _, _ = study_report(measured())
     points, nats = (block for block in report.blocks if isinstance(block, Matrix))
     assert [row[0] for row in points.rows[:2]] == ["reverse", "spaced"]
-    assert points.head == ("with the lane, less without; * found", "reverse", "spaced", "hard")
+    assert points.head == ("with minus without the lane; * found", "reverse", "spaced", "hard")
     assert points.shades[0][0] == 1  # the largest effect
     assert nats.shades[[row[0] for row in nats.rows].index("spaced")][0] == 1  # less nll is better
     assert re.search(r'title="spaced on reverse: \+1\d\.\d to \+1\d\.\d \(95 %\), p .* \(Holm\)"', page(report))
@@ -101,7 +101,7 @@ def test_where_lanes_do_not_add_up_the_report_says_so() -> None:
     means = 50 + 5 * signs.prod(1) + 10 * (signs == 0).all(1) + random.normal(0, 0.4, len(signs))
     said = sentences(Measured("s", DESIGN, ["x"] * 12, {POINTS: {"bent": (np.tile(means[:, None], 50), np.ones(50))}}))
     for found in (
-        "Curvature (half of every lane, less the mean of the arms) is found on bent:",
+        "Curvature (half of every lane, minus the mean of the arms) is found on bent:",
         "Lack of fit is found on bent:",
     ):
         assert any(line.startswith(found) for line in said)

@@ -111,7 +111,7 @@ def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_cha
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["study", "run", "arms.yaml"])
-    assert "less short; * found" in capsys.readouterr().out
+    assert "minus short; * found" in capsys.readouterr().out
     study, before = Path("runs/study/arms"), written(Path("runs/study/arms"))
     runs = {json.loads((run / "run.json").read_text())["name"]: run for run in sorted((study / "runs").iterdir())}
     assert len(list((study / "runs").iterdir())) == 6
@@ -186,7 +186,7 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_others_are_finished(
     with pytest.raises(SystemExit):
         main(["study", "run", "bad.yaml"])
     printed = capsys.readouterr()
-    assert re.findall(r"of 4: (\w+) \w+( failed)?;", printed.out) == [*[("good", "")] * 2, *[("bad", " failed")] * 2]
+    assert re.findall(r"of 4: (\w+) \w+( failed)?", printed.out) == [*[("good", "")] * 2, *[("bad", " failed")] * 2]
     assert "2 of 4 runs failed" in printed.err
     assert "gone.jsonl does not exist" in printed.err
     main(["study", "status", "bad.yaml"])
@@ -223,7 +223,7 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"declared": [["first", "lost"]]}, "declared: .'first', 'lost'. is no lane and eval lane"),
+        ({"declared": [["first", "lost"]]}, "declared: .'first', 'lost'. is not a pair of lane and eval lane"),
         ({"arms": {"a": ["train sft"], "b": ["fit"]}, "seeds": 1}, "nothing would tell effects from noise"),
         ({"arms": {"a": ["fit"], "b": ["picochat fit"]}}, "arms: a and b are the same lines of the same files"),
         ({"arms": {"a": ["fit"]}}, "arms: name two or more"),

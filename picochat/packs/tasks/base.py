@@ -105,7 +105,7 @@ class Task(ABC):
     eval_only: ClassVar[Collection[str]] = ()
     """Stages that no training row is of."""
     salt: str = ""
-    """Stands before each unit where its side is decided."""
+    """Put in front of each unit before it is hashed to its side."""
     typos: ClassVar[bool] = False
     """Whether one training prompt in ten has a typo, in a word that is not of the problem's ``content``."""
     known: ClassVar[Sequence[Family]] = ()

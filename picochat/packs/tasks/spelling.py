@@ -34,7 +34,7 @@ class _Spelling(Task):
 
     typos = True
     skill: ClassVar[str]
-    """Names the phrases, and stands in the first line of the scratchpad."""
+    """Names the phrases, and is part of the scratchpad's first line."""
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self.words = tuple(words) if words is not None else common_words()
