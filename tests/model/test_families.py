@@ -14,7 +14,7 @@ from torch import Tensor
 from picochat.cli import main
 from picochat.errors import UserError
 from picochat.model.checkpoint import check_tokenizer, load_checkpoint, save_checkpoint
-from picochat.model.config import read_config
+from picochat.model.config import find_model, read_config
 from picochat.model.engine import Decoding
 from picochat.model.generation import decode
 from picochat.model.inference import Weights
@@ -160,6 +160,15 @@ def test_a_scaling_that_was_added_to_a_folder_means_what_it_means_to_transformer
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path).config.rope_parameters
     ours = read_config(tmp_path)
     assert {"rope_theta": ours.rope_theta, **(ours.rope_scaling or {})} == {k: theirs[k] for k in theirs if k != "type"}
+
+
+def test_a_hub_that_breaks_off_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks_off(*_: str) -> None:
+        raise RuntimeError  # neither an OSError nor with words, as some of the client's
+
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub"), "hf_hub_download", breaks_off)
+    with pytest.raises(UserError, match="no folder owner/name, and the hub does not give it: RuntimeError"):
+        find_model("owner/name")
 
 
 def test_what_comes_in_goes_out_of_a_run(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 from tiny_model import Watch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -175,27 +174,7 @@ def test_each_rank_keeps_and_sends_what_the_plan_says(ranks: int, half: bool) ->
         gradients = [parameter.grad.to_local() for parameter in model.parameters()]  # type: ignore[union-attr]
     planned = sizes.memory(config, setup)
     for part, tensors in (("weights", mine), ("gradients", gradients), ("optimizer", state)):
-        assert sum(tensor.nbytes for tensor in tensors) == pytest.approx(planned[part], rel=0.1), part
+        assert sum(tensor.nbytes for tensor in tensors) == planned[part], part
     assert set(sent) == {"all_gather", "reduce_scatter"}
     for name, count in sizes.traffic(config, setup).items():
-        assert sent[name] == pytest.approx(count, rel=0.01), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ranks", [8, 512])
-def test_the_largest_shipped_model_is_cut_up_and_sent_as_planned(ranks: int) -> None:
-    """1.12 B parameters of scale/h200-1b.yaml, as tensors without contents."""
-    config = DecoderConfig(32_768, 2048, 5440, 24, 16, 4, 128)
-    setup = Setup(1, 16, ranks=ranks, sharded=True)
-    sent: Counter[str] = Counter()
-    with pretended(ranks) as mesh, FakeTensorMode():
-        model = Decoder(config)
-        shard(model, mesh, half=True)
-        mine = [parameter.to_local() for parameter in model.parameters()]  # type: ignore[attr-defined]
-        with counting(sent, ranks), torch.autocast("cpu", torch.bfloat16):
-            model.logits(model(torch.zeros(1, 16, dtype=torch.long))).float().sum().backward()
-        gradients = [parameter.grad.to_local() for parameter in model.parameters()]  # type: ignore[union-attr]
-    assert model.config.num_parameters > 1.1e9
-    assert sizes.memory(config, setup)["weights"] == sum(tensor.nbytes for tensor in mine) < 4.5e9 / ranks * 1.02
-    assert sizes.memory(config, setup)["gradients"] == sum(tensor.nbytes for tensor in gradients)
-    assert sizes.traffic(config, setup) == sent
+        assert sent[name] == count, name

@@ -26,13 +26,13 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "sat 12"}]
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def chatml(special: tuple[str, ...] = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")) -> str:
-    """A tokenizer.json as Qwen writes it, with bytes only."""
+def chatml(special: tuple[str, ...] = ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), rstrip: bool = False) -> str:
+    """A tokenizer.json as Qwen writes it, with bytes only; control tokens swallow the white space after them or not."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, rstrip=rstrip) for token in special])
     return str(tokenizer.to_str())
 
 

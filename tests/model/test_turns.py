@@ -115,7 +115,9 @@ def make(form: str) -> ChatTokenizer:
     }
     config = {"tokenizer_class": "PreTrainedTokenizerFast", **named, "chat_template": template}
     special = tuple(token for token in control if token)
-    return ChatTokenizer(chatml(special), "theirs.json", {"tokenizer_config.json": json.dumps(config)})
+    return ChatTokenizer(
+        chatml(special, rstrip=form == "Phi-3"), "theirs.json", {"tokenizer_config.json": json.dumps(config)}
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
