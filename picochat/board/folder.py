@@ -67,7 +67,7 @@ class Folder:
         reports: list[Found] = []
         checkpoints: list[tuple[bool, float, str]] = []
         for place, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and not text_fault(name))
+            folders[:] = sorted(filter(_is_shown, folders))
             here, path = Path(place), Path(place).relative_to(self.base).as_posix()
             of_study = (here.parent / "run.json").is_file()
             if "config.json" in files and {"model.safetensors", "model.safetensors.index.json"} & set(files):
@@ -80,7 +80,7 @@ class Folder:
                         changed = (here / name).stat().st_mtime
                         running = ".lock" in files and time.time() - changed < _QUIET
                         runs.append(Run(path, *_log(here, changed), running, changed, of_study and not running))
-                    elif name.endswith(".json") and f"{name[:-5]}.html" in files and not text_fault(name):
+                    elif name.endswith(".json") and f"{name[:-5]}.html" in files and _is_shown(name):
                         changed = (here / name).stat().st_mtime
                         report = _report(here / name, f"{path}/{name[:-5]}.html", changed)
                         reports.append(replace(report, folded=of_study))
@@ -103,6 +103,11 @@ class Folder:
                     one = parse_json(line, nul=True)
                     found.append({name: "" if one[name] is None else str(one[name]) for name in names})
         return found
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a file or folder is not hidden, and has a name that an address can hold."""
+    return not (name.startswith(".") or text_fault(name) or "\n" in name)
 
 
 @lru_cache(4096)

@@ -11,7 +11,7 @@ from picochat.datamodules.tokenise import parse_inputs
 from picochat.errors import UserError
 from picochat.model.tokenizer import ChatTokenizer
 from picochat.packs.formats import read_rows
-from picochat.study.arms import LaneRows, lane_files, make_runs, training
+from picochat.study.arms import LaneRows, lane_files, lane_of, make_runs, training
 from picochat.study.design import Design
 from picochat.study.settings import Settings
 
@@ -105,6 +105,12 @@ def test_arms_of_command_lines_get_their_seeds_and_are_otherwise_left_as_they_ar
     assert runs[2].stages == (("fit", "--config", "my run.yaml", "--data.seed=7", "--seed_everything=7"),)
     with pytest.raises(UserError, match="the stage 'data import' of odd begins with neither"):
         make_runs(Settings(arms={"odd": ["data import"]}), Design((), ((),), (0,)), {}, Path("F"), Path("e"))
+
+
+def test_a_row_is_of_its_category_s_lane_before_that_of_its_component() -> None:
+    tags = {"category": "identity", "mixture_component": "anchor"}
+    lanes = (["anchor", "identity"], ["anchor"], ["skills"])
+    assert [lane_of(tags, one) for one in lanes] == ["identity", "anchor", None]
 
 
 def test_a_placebo_has_row_for_row_as_many_tokens_of_corpus_text(tmp_path: Path) -> None:

@@ -131,13 +131,3 @@ def test_the_precision_of_a_design_by_hand() -> None:
     assert precision(make_design(names(1), centre=0, full=0, arms=8), 1, 1).freedom == 6
     # full runs share their arm's weight: 2 σ / √8 · √((7 + 1/3) / 8)
     assert precision(make_design(names(4)), 1, 1).error == pytest.approx((22 / 3) ** 0.5 / 4)
-
-
-@pytest.mark.parametrize(("lanes", "cost"), [(4, 2.25), (7, 3.32), (11, 4.66), (14, 5.62)])
-def test_leaving_out_one_lane_at_a_time_costs_runs(lanes: int, cost: float) -> None:
-    # S runs an arm and √L S with all lanes divide best (Dunnett 1955, JASA 50, 1096-1121); variances times all runs
-    with_all = 100 * lanes**0.5
-    one_out = (1 / 100 + 1 / with_all) * (100 * lanes + with_all)
-    signs = make_design(names(lanes), centre=0, full=0).signs
-    array = float((contrasts(signs)[0] ** 2).sum()) * len(signs)
-    assert one_out / array == pytest.approx(cost, abs=0.005)

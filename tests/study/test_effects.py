@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import t as student
 
 from picochat.errors import UserError
+from picochat.evidence.clusters import Interval
 from picochat.evidence.runs import corrected, smallest_visible
 from picochat.study.design import contrasts, make_design, noise_columns
-from picochat.study.effects import NATS, POINTS, Effects, Result, by_lane, estimate
+from picochat.study.effects import NATS, POINTS, Effect, Effects, Result, by_lane, correct, estimate
 
 SIGNS = [[1, 1], [1, -1], [-1, 1], [-1, -1], [1, 1]]
 PASSES = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]  # two problems of two rows each
@@ -125,6 +126,17 @@ def test_declared_effects_are_corrected_by_holm_and_the_rest_by_false_discoverie
     assert sum(cell.smallest_visible is None for cell in found.cells) in range(1, 4)
 
 
+def test_a_declared_effect_is_found_at_5_per_cent_and_another_at_10() -> None:
+    for p_value, declared, found in (
+        (0.04, True, True),
+        (0.06, True, False),
+        (0.09, False, True),
+        (0.11, False, False),
+    ):
+        (cell,) = correct([Effect("a", "b", 1.0, Interval(-1, 3), 1.0, 9.0, p_value, declared)])
+        assert cell.found is found
+
+
 def study_of(scores: np.ndarray, signs: np.ndarray, **settings: object) -> Effects:
     """A study with one eval lane of two problems, whose runs score `scores`, problem by problem alike."""
     table = {"x": (np.repeat(scores[:, None], 2, 1), np.ones(2))}
@@ -163,18 +175,6 @@ def test_runs_of_one_arm_that_differ_in_every_problem_are_alarms_by_rows_alone_o
     assert found.same_arm[:2] == (6 * 3, 6 * 3)
     assert found.same_arm[2] < 6
     assert not any(cell.found for cell in found.cells)
-
-
-def test_the_order_of_runs_and_rows_changes_nothing() -> None:
-    signs, results = simulated(2)
-    random = np.random.default_rng(0)
-    order = random.permutation(len(signs))
-    before = estimate(["l0", "l1", "l2"], signs, by_lane(results)[POINTS])
-    mixed = by_lane([[results[run][row] for row in random.permutation(len(results[run]))] for run in order])[POINTS]
-    after = {(cell.lane, cell.on): cell for cell in estimate(["l0", "l1", "l2"], signs[order], mixed).cells}
-    for cell in before.cells:
-        other = after[cell.lane, cell.on]
-        assert (cell.value, cell.error, cell.corrected) == pytest.approx((other.value, other.error, other.corrected))
 
 
 def test_scores_are_percent_by_problem_and_nll_is_a_unit_of_its_own() -> None:

@@ -16,7 +16,7 @@ from picochat.study import Study
 from picochat.study import study as study_of_lanes
 from picochat.study.design import make_design
 from picochat.study.effects import Result
-from picochat.study.recommend import Proposal, propose
+from picochat.study.recommend import Proposal, _Runs, propose
 
 EIGHT = np.eye(8)
 HALFWAY = np.full(8, 0.4)  # 60 % of the rows of each eval lane pass
@@ -94,6 +94,18 @@ def test_rows_go_from_complete_skills_to_those_half_way() -> None:
     assert len(shares) >= 25
     assert (shares[:, :4].sum(1) < 0.5).all()
     assert min(gain for gain, one in made if one.gain) > 0
+
+
+def test_where_all_skills_are_complete_no_gain_is_shown_and_nothing_is_proposed() -> None:
+    """What lanes are worth differs, and is resolved; on the flat end of the curve little comes of it."""
+    made = proposals(60, np.diag([6.0] * 4 + [4.0] * 4), np.array([3.5] * 4 + [3.0] * 4))
+    assert sum(any(worth.found for worth in one.worth) for _, one in made) >= 10
+    assert sum(one.gain is not None for _, one in made) <= 4
+
+
+def test_luck_of_rows_above_that_of_the_runs_that_show_the_noise_counts_by_hand() -> None:
+    runs = _Runs(np.zeros((3, 1)), np.array([[1.0], [1.0], [5.0]]), [[1], [1], [-1]])
+    assert runs.effect("a", np.array([[0.5], [0.5], [-1.0]])).error == pytest.approx((1**2 * (5 - 1)) ** 0.5)
 
 
 def test_lanes_that_get_in_each_others_way_lose_their_shares() -> None:
