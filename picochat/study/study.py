@@ -212,8 +212,9 @@ class Study(Settings):
     def bundle(self) -> Path:
         """Plan, replies, verdicts and report in one file, without weights."""
         self._check_finished()
-        target = self.folder.with_name(f"{self.folder.name}.tar.gz")
-        places = [(self.folder, "*.*"), *((run, form) for run in self.runs for form in ("*.json", "eval/*"))]
+        target = self.folder.parent / f"{self.folder.resolve().name}.tar.gz"
+        places = [(self.folder, form) for form in ("plan.json", "study.*", "effects.csv", "next.yaml")]
+        places += [(run, form) for run in self.runs for form in ("*.json", "eval/*")]
         with atomic_file(target, "wb") as packed, tarfile.open(fileobj=packed, mode="w:gz") as archive:
             for file in (file for folder, form in places for file in sorted(folder.glob(form))):
                 archive.add(file, file.relative_to(self.folder.parent))
