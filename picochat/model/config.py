@@ -43,6 +43,7 @@ _ROPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # rope_type → 
     "llama3": (("factor", "low_freq_factor", "high_freq_factor", _TRAINED), ()),
     "yarn": (("factor", _TRAINED), ("attention_factor", "beta_fast", "beta_slow")),
 }
+_DEEPEST = 10_000  # layers of a list that a config.json leaves to its reader
 ADAPTER_CONFIG = "adapter_config.json"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.jinja", "*.safetensors"]  # what picochat reads; nothing that holds code or pickles
@@ -176,7 +177,8 @@ def _computed(content: dict[str, Any]) -> DecoderConfig:
     if content["model_type"] != "smollm3":
         values.pop("no_rope_layers", None)
     elif isinstance(depth, int) and isinstance(every, int) and every > 0:
-        values.setdefault("no_rope_layers", [int(n % every != 0) for n in range(1, depth + 1)])
+        listed = min(depth, _DEEPEST)  # a depth that nobody has would fill the memory
+        values.setdefault("no_rope_layers", [int(n % every != 0) for n in range(1, listed + 1)])
     if missing := {*_NUMBERS} - values.keys():
         raise UserError(f"does not say {', '.join(sorted(missing))}")
     check_value(values, DecoderConfig, "config")

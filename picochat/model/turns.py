@@ -44,7 +44,6 @@ _OWN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ BEFORE + 'assistant' + AFTER }}{% endif %}"
 )
 _TODAY = date(2024, 7, 26)  # for templates that write it: the same tokens every day
-_THOUGHT = "</think>"  # ends what a model thinks before it replies
 _MARK = "\ue000{}\ue001"  # private characters, which no template looks for
 _TRIMS: tuple[Callable[[str], str], ...] = (  # what templates do to a message's white space
     *(str, str.strip, str.rstrip, str.lstrip),
@@ -97,26 +96,27 @@ class ChatTemplate:
 
         UserError where it looks at what a message says, and then writes something else.
         """
-        found = ((number, self._looked_for.search(one)) for number, one in enumerate(contents, start=1))
-        number, word = next(((number, word[0]) for number, word in found if word), (0, ""))
-        if not number:
+        watched = [f"message {number} {why}" for number, one in enumerate(contents, 1) if (why := self._watched(one))]
+        if not watched:
             return contents
-        parts, written = self.parts(tuple(roles), prompt), self.render(roles, contents, prompt)
-        spoken = [
-            one.rpartition(_THOUGHT)[2].lstrip("\n") if role == "assistant" else one
-            for role, one in zip(roles, contents, strict=True)
-        ]
-        for messages in (contents, spoken) if prompt else (contents,):
-            if join(parts, messages) == written:
-                return messages
+        plain = [self._control.sub("", one) for one in contents]  # control tokens are text here, and refused by some
+        parts, written = self.parts(tuple(roles), prompt), self.render(roles, plain, prompt)
+        if join(parts, plain) == written:
+            return contents
+        if prompt and join(parts, _spoken(roles, plain)) == written:
+            return _spoken(roles, contents)
         raise UserError(
-            f"message {number} {f'holds {word}' if word.strip() else 'is empty'}, and the chat template of "
-            f"{self._origin} then writes the conversation in another way; leave it out of the rows"
+            f"{watched[0]}, and the chat template of {self._origin} then writes the conversation in another way; leave "
+            "it out of the rows"
         )
 
+    def _watched(self, text: str) -> str:
+        """What of a message the template may act upon; "" for nothing."""
+        return next((f"holds {word}" for word in self._looked_for if word in text), "" if text.strip() else "is empty")
+
     @cached_property
-    def _looked_for(self) -> re.Pattern[str]:
-        """Words that the template looks for in messages, as in `content.split('</think>')`; and messages of nothing."""
+    def _looked_for(self) -> list[str]:
+        """Words that the template looks for in messages, as in `content.split('</think>')`."""
         from jinja2 import nodes
 
         tree = self._template.environment.parse(self._source)
@@ -124,8 +124,7 @@ class ChatTemplate:
         found += [node.node for node in tree.find_all(nodes.Assign)]
         found += [word for node in tree.find_all((nodes.Call, nodes.Filter)) for word in node.args]
         words = [node.value for node in found if isinstance(node, nodes.Const) and isinstance(node.value, str)]
-        words = [word for word in words if word.strip() and not self._control.search(word)]
-        return re.compile("|".join([*map(re.escape, words), r"^\s*\Z"]))
+        return [word for word in dict.fromkeys(words) if word.strip() and not self._control.search(word)]
 
     @cached_property
     def _template(self) -> Any:
@@ -222,6 +221,12 @@ class ChatTemplate:
 def join(parts: Sequence[Part], contents: Sequence[str]) -> str:
     """The conversation as text."""
     return "".join(part.text if part.message < 0 else part.trim(contents[part.message]) for part in parts)
+
+
+def _spoken(roles: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """The messages with replies that have no thoughts before them."""
+    pairs = zip(roles, contents, strict=True)
+    return [one.rpartition("</think>")[2].lstrip("\n") if role == "assistant" else one for role, one in pairs]
 
 
 def _marks(roles: Sequence[str]) -> list[str]:

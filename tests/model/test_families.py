@@ -122,6 +122,7 @@ def test_a_folder_of_transformers_has_its_logits_tokens_and_gradients_and_is_wri
         ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope_type is|partial_rotary_factor"),
         ("mistral", {"sliding_window": 64}, "sliding_window is 64; picochat computes full attention only"),
         ("smollm3", {"no_rope_layers": [1, 0]}, "no_rope_layers needs"),
+        ("smollm3", {"no_rope_layers": None, "num_hidden_layers": 10**12}, "no_rope_layers needs"),
     ],
 )
 def test_what_the_decoder_does_not_compute_is_refused_by_name(

@@ -275,5 +275,6 @@ def test_roles_that_a_template_refuses_and_words_that_it_looks_for_are_said_by_n
             make("SmolLM3").render(messages)
     asked = [{**TALK[1], "content": "What is /think?"}, TALK[2]]  # not looked for here
     assert "What is /think?" in make("SmolLM3").decode(make("SmolLM3").render(asked).ids)
+    TOKENIZER.render([{"role": "system", "content": ""}, {"role": "user", "content": "<|end|>"}])  # text to ours
     qwen, plain = make("Qwen3"), [TALK[1], TALK[2], TALK[3]]
     assert qwen.render([*thought, TALK[3]], True) == qwen.render(plain, True)  # a prompt, as the template writes it
