@@ -133,7 +133,7 @@ def proposal_blocks(shares: Mapping[str, float], found: Proposal, lanes: int, co
         return [Text(["No gain by other shares is shown: nothing is proposed."], title="Next mixture")]
     said = f"Predicted: {_points(found.gain)} points in the mean of {lanes} eval lanes."
     rows = [
-        (lane, f"{shares[lane]:.1%}", f"{share:.1%}", f"{one.value / 100:+.2f}{' *' * one.found}")
+        (lane, f"{shares[lane]:.1%}", f"{share:.1%}", f"{one.value / 100:+z.2f}{' *' * one.found}")
         for (lane, share), one in zip(found.shares.items(), found.worth, strict=True)
     ]
     return [
@@ -156,4 +156,4 @@ def mean_blocks(first: str, arms: Sequence[str], signs: ArrayLike, scores: Mappi
 
 
 def _points(effect: Effect) -> str:
-    return f"{effect.value:+.1f} ({effect.interval.low:+.1f} to {effect.interval.high:+.1f})"
+    return f"{effect.value:+z.1f} ({effect.interval.low:+z.1f} to {effect.interval.high:+z.1f})"

@@ -188,7 +188,7 @@ def _scores(study: Measured) -> Table:
 
 def _number(value: float, unit: str) -> str:
     """With its sign, in digits that fit the unit."""
-    return f"{value + 0.0:+.{3 if unit == NATS else 1}f}"
+    return f"{value:+z.{3 if unit == NATS else 1}f}"
 
 
 def _csv(found: Mapping[str, Effects]) -> str:

@@ -145,6 +145,7 @@ def test_differences_are_drawn_to_one_scale_and_coloured_where_the_interval_excl
     assert '<span title="bench_math_x">math x</span>' in html
     assert "<title>bench_math_x: +25.0 points (interval +10.0 to +50.0)</title>" in html
     assert re.findall(r'<g class="(\w*)">', html) == ["up", "", "down"]
+    assert "<title>x: +0.0 points (interval +0.0 to +0.0)</title>" in of(Differences({"x": (-1e-5, (-4e-4, 4e-4), [])}))
     # from -1 to 0.5, and a fiftieth of that on both sides: 200 places for 1.56
     assert re.findall(r'd="M([-\d.]+) 2V10"', html) == ["164.10", "119.23", "67.95"]
     assert re.findall(r'd="M([-\d.]+) 9v3"', html) == ["157.69", "170.51"]
