@@ -133,7 +133,9 @@ def board(args: Namespace) -> None:
     if not 0 <= args.port < 2**16:
         raise UserError(f"--port {args.port} cannot be used; choose a number below 65536, or 0 for any")
     if not Path(args.folder).is_dir():
-        raise UserError(f"{args.folder} is not a folder; name the folder of your runs, such as runs")
+        raise UserError(
+            f"{args.folder} is not a folder; name that of your runs (`picochat fit --config base.yaml` makes runs/)"
+        )
     try:
         import uvicorn
 

@@ -59,7 +59,8 @@ def load_dataset_pack(path: str | Path) -> DatasetPack:
     file = Path(path)
     file = file / FILE_NAME if file.is_dir() else file
     if not file.exists():
-        raise UserError(f"{file}: no such file; `picochat data import --out-dir {file.parent}` makes one")
+        command = f"picochat data import --source stories --out-dir {file.parent}"
+        raise UserError(f"{file}: no such file; `{command}` makes one")
     try:
         data = read_json_object(file)
     except UserError as error:

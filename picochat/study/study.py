@@ -23,6 +23,7 @@ import yaml
 from picochat.blocks import Block, Report
 from picochat.errors import UserError
 from picochat.files import atomic_file, sha256_file, sha256_text, write_files, write_json
+from picochat.model.config import find_model
 from picochat.packs.contamination import Overlap
 from picochat.packs.dataset_pack import load_dataset_pack
 from picochat.packs.documents import corpus_files
@@ -102,9 +103,15 @@ class Study(Settings):
         """The same, and the folder of their files."""
         if isinstance(self.arms, dict):
             return {}, self.folder
-        corpus, tokenizer = load_dataset_pack(self.dataset_pack).corpus_path, Path(self.checkpoint) / "tokenizer.json"
+        corpus = load_dataset_pack(self.dataset_pack).corpus_path
+        tokenizer = find_model(self.checkpoint) / "tokenizer.json"
         if corpus is None:
             raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
+        if not tokenizer.is_file():
+            raise UserError(
+                f"checkpoint: {self.checkpoint} is not a model folder with a tokenizer; train the base first with "
+                "`picochat fit --config base.yaml`, or name another folder"
+            )
         (chat, asked), lanes = self.files, self.design.lanes
 
         def make(folder: Path) -> dict[str, LaneRows]:

@@ -230,6 +230,10 @@ def test_a_faulty_study_file_is_refused_in_one_sentence(
         ({"arms": 4}, "no design has 4 arms for 2 lanes; use `arms: 8`"),
         ({"lanes": ["first", "odd"]}, "chat.jsonl has no rows of odd"),
         ({"lanes": ["first", "first"]}, "two lanes are named first"),
+        (
+            {"checkpoint": "gone/base/best_checkpoint"},
+            "gone/base/best_checkpoint is not a model folder .* train the base first",
+        ),
         ({"eval_input": "empty.jsonl"}, "empty.jsonl: holds no rows"),
         ({"eval_input": "met.jsonl"}, "40 of 40 eval rows ask what training asks"),
         (
