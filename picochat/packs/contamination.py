@@ -120,7 +120,7 @@ class NearIndex:
         self._rare: dict[Gram, set[int]] = defaultdict(set)  # shingle → the questions that it is one of the rarest of
         self._prefixes = []
         for row, own in enumerate(self._sets):
-            size = len(own) - ceil(_NEAR * len(own) - 1e-9) + 1  # (0.8 * 35 must not become 28.000000000000004)
+            size = len(own) - ceil(_NEAR * len(own)) + 1
             prefix = sorted(own, key=lambda shingle: (frequency[shingle], shingle))[:size]
             self._prefixes.append(prefix)
             for shingle in prefix:

@@ -189,6 +189,7 @@ def test_no_known_field_of_a_turn_vanishes(form: str, read: Callable[..., Row]) 
             assert read(with_turn(**{name: value}))["messages"] == [ASK, SAY]
         with pytest.raises(UserError, match=rf"has the {name} 0.5, which is not 0 or 1; picochat learns no fractions"):
             read(with_turn(**{name: 0.5}))
+    assert read(with_turn(weight=1, train=False))["messages"][-1] == {**SAY, "weight": 0}  # of two marks the lower
     for name in UNSUPPORTED:
         with pytest.raises(UserError, match=rf"\[\d\] has the field '{name}'; picochat learns no"):
             read(with_turn(**{name: {"x": 1}}))

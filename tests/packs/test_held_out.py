@@ -1,6 +1,6 @@
-"""How close eval rows are to training rows, by hand."""
+"""How close eval rows are to training rows, and how many problems stand behind them, by hand."""
 
-from picochat.packs.pack_report import closeness
+from picochat.packs.pack_report import closeness, counts
 from picochat.packs.rows import Row
 
 
@@ -36,3 +36,9 @@ def test_a_word_that_stands_twice_is_two_words_and_order_counts() -> None:
 def test_replies_that_were_met_are_counted() -> None:
     rows = [asked("And you?", reply, category="identity") for reply in ("I am picochat.", "No.")]
     assert closeness(TRAIN, rows)["identity"]["replies_met"] == 0.5
+
+
+def test_rows_of_one_problem_are_counted_as_one_problem_and_widen_what_a_rate_can_show() -> None:
+    rows = [row("What is 1 + 2?", "3", key=key) for key in ("add:1+2", "add:1+2", "add:1+2", "add:2+2")]
+    expected = {"rows": 4, "problems": 2, "design_effect": 1.45}  # 1 + ((3 * 3 + 1 * 1) / 4 - 1) * 0.3
+    assert counts(rows)["by_category"] == {"sums": expected}

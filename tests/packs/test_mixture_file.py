@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import making
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from making import ask, write
 
 from picochat.errors import UserError
 from picochat.evidence.scoring import Policy, score
-from picochat.packs import Component, Lane, Profile, TaskPackReport, build_task_pack
+from picochat.packs import Component, Lane, Profile, TaskPackReport
 from picochat.packs.formats import read_rows
 from picochat.packs.profiles import load_profile, read_mixture
 from picochat.packs.quotas import split_of
@@ -54,9 +55,9 @@ def folder(tmp_path: Path) -> Path:
 def build(
     folder: Path, profile: str | Profile | None = None, **more: Any
 ) -> tuple[TaskPackReport, list[Row], list[Row]]:
-    sizes = {"sft_rows": 240, "eval_rows": 48, "promote": False, "force": True, "out_dir": folder / "out", **more}
-    report = build_task_pack(folder, profile=profile or str(folder / "mine.yaml"), **sizes)
-    return report, read_rows(report.chat_path, "chat"), read_rows(report.eval_path, "eval")
+    sizes = {"sft_rows": 240, "eval_rows": 48, **more}
+    report = making.build(folder, profile=profile or str(folder / "mine.yaml"), **sizes)
+    return report, *making.sides(report)
 
 
 def test_shares_of_files_and_tasks_come_out_to_the_row(folder: Path) -> None:

@@ -286,4 +286,8 @@ def test_every_step_of_a_held_out_product_is_taught_with_another_product() -> No
                 assert (side == "train") == all(task.side("times_table", tuple(pair)) == "train" for pair in digits)
     assert len(asked) > 50
     assert asked - taught == set()
+    shown = [tuple(sorted(map(int, text.partition("=")[0].split("+")))) for text in taught | asked]
+    sums = [pair for pair in shown if pair[0] > 9]  # 24+12 of 3x12: such a sum is never asked as held out
+    assert {Addition().side("", pair) for pair in sums} == {"train"}
+    assert {split_of("add:{}+{}".format(*pair)) for pair in sums} == {"train", "eval"}
     assert sides["times_table", "eval"] + sides["two_digits", "eval"] >= 90
