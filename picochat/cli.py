@@ -3,6 +3,8 @@
 Nothing heavy is imported here; each command imports what it needs when it runs.
 """
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -38,6 +40,10 @@ COMMANDS = {  # command → what a person wants, the module whose `add_COMMAND` 
     "completion": ("look up and extend", "picochat.cli", "print the script that completes commands in a shell"),
 }
 GROUPS = ("data", "tok", "train", "eval", "study", "new")  # commands that have commands
+_NAMELESS = {  # what an OSError without a file name speaks of
+    errno.ENOENT: "the current directory",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO), "the output"),
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -48,6 +54,7 @@ def main(args: Sequence[str] | None = None) -> None:
             141 if nobody reads stdout any more.
     """
     words = list(sys.argv[1:] if args is None else args)
+    _open_streams()
     # read when torch loads OpenMP: a thread that spins while it waits takes the core of the process beside it, and one
     # that never spins wakes up late; benchmarks/train.py has the figures
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -59,7 +66,7 @@ def main(args: Sequence[str] | None = None) -> None:
             _dispatch(words)
         sys.stdout.flush()  # here, where a closed pipe is caught
     except BrokenPipeError:  # as in `picochat list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush would complain
+        _drop_output()
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         _end(f"error: {one_line(str(error))}")
@@ -68,11 +75,28 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         _end(f"error: {reason}; lower --batch-size, or take a smaller input")
     except OSError as error:
-        if error.filename is None:
+        place = error.filename or _NAMELESS.get(error.errno or 0)
+        if place is None:
             raise
-        _end(f"error: {one_line(f'cannot read or write {error.filename}: {error.strerror}')}")
+        if place == "the output":  # as in `picochat list > /dev/full`
+            _drop_output()
+        _end(f"error: {one_line(f'cannot read or write {place}: {error.strerror}')}")
     except KeyboardInterrupt:
         _end("stopped by Ctrl-C", 130)
+
+
+def _open_streams() -> None:
+    """Standard streams for whatever the shell gave: closed ones (`>&-`), another encoding than UTF-8."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # rows in a file are UTF-8; a name that is not is spelt out
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Send what was not written yet nowhere, or Python's last flush would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(said: str, status: int = 2) -> None:

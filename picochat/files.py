@@ -169,11 +169,13 @@ def remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    folder = path.is_dir()  # which a network file system may not sync, and a drop box not open
+    with contextlib.suppress(OSError) if folder else contextlib.nullcontext():
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -183,6 +185,8 @@ def _one_sentence(final: Path) -> Iterator[None]:
     except OSError as error:
         place = str(error.filename or final).replace(f".{final.name}.tmp", final.name)
         raise UserError(f"cannot write {place}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise UserError(f"cannot write {final}: it names a file whose name is not UTF-8; rename that file") from error
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ dotted path to anything importable does too: `my_tasks.Roman`, of a module in th
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
@@ -32,17 +32,22 @@ class PlugIn(NamedTuple):
 
     def file(self, name: str) -> Path:
         """A file in the folder of the module that the target names; UserError where it is not there."""
-        with suppress(ImportError):
+        with self._importing():
             spec = find_spec(self.target)
-            for folder in (spec.submodule_search_locations if spec else None) or []:
-                if (path := Path(folder) / name).is_file():
-                    return path
+        for folder in (spec.submodule_search_locations if spec else None) or []:
+            if (path := Path(folder) / name).is_file():
+                return path
         raise UserError(f"{self.package} names {name} in {self.target}, but there is no such file")
 
     def load(self) -> Any:
         """Import it; UserError names it and its package where it is broken, in whatever way."""
-        try:
+        with self._importing():
             return resolve_name(self.target)
+
+    @contextmanager
+    def _importing(self) -> Iterator[None]:
+        try:
+            yield
         except (Exception, SystemExit) as error:  # somebody else's code: anything may happen when it is imported
             raise UserError(
                 f"the plug-in {self.name} ({self.group}, from {self.package}) cannot be loaded: "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,28 +56,36 @@ def test_a_process_ends_with_status_2_one_sentence_and_nothing_written(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("line", "expected"),
     [
         ("--sft_rows 5 eval_rows=6 --out-dir=a_b x=y", "--sft-rows 5 --eval-rows=6 --out-dir=a_b x=y"),
         ("--prompt seed=7 --force seed=8 --out_dir seed=9", "--prompt seed=7 --force --seed=8 --out-dir seed=9"),
+        (
+            "--seed -1 --prompt -5+3 --prompt - --prompt -h --force -1",
+            "--seed=-1 --prompt=-5+3 --prompt - --prompt -h --force -1",
+        ),
+        (
+            "--prompt '--seed=1 --force' --prompt '-x + 3' '--prompt=a b'",
+            "'--prompt=--seed=1 --force' '--prompt=-x + 3' '--prompt=a b'",
+        ),
     ],
 )
-def test_a_flag_has_several_spellings_and_the_word_after_it_is_its_value(words: str, expected: str) -> None:
+def test_a_flag_has_several_spellings_and_the_word_after_it_is_its_value(line: str, expected: str) -> None:
     valued = {"--sft-rows", "--eval-rows", "--out-dir", "--prompt", "--seed"}
 
     def known(name: str) -> str | None:
         flag = f"--{name.replace('_', '-')}"
         return flag if flag in valued | {"--force"} else None
 
-    assert respell(words.split(), known, valued.__contains__) == expected.split()
+    assert respell(shlex.split(line), known, valued.__contains__) == shlex.split(expected)
 
 
-def test_fit_has_the_same_spellings_with_underscores_as_canonical_form() -> None:
-    words = ["fit", "config=base.yaml", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config", "trainer.max-steps=7"]
-    assert resolve_names(words) == [
-        "fit", f"--config={shipped_configs()['base.yaml']}", "--ckpt_path", "lr=0.1/last.ckpt", "--print_config",
-        "--trainer.max_steps=7",
-    ]  # fmt: skip
+def test_fit_has_the_same_spellings_with_underscores_as_canonical_form_and_configs_first() -> None:
+    """jsonargparse lets the last word win: a config behind a flag would replace what the flag says."""
+    words = "fit trainer.max-steps=7 config=base.yaml --ckpt_path lr=0.1/last.ckpt --print_config --config sft.yaml"
+    base, sft = (shipped_configs()[name] for name in ("base.yaml", "sft.yaml"))
+    expected = f"fit --config={base} --config {sft} --trainer.max_steps=7 --ckpt_path lr=0.1/last.ckpt --print_config"
+    assert resolve_names(words.split()) == expected.split()
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +102,25 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(flags: list[str]) 
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+CANNOT = "picochat: error: cannot read or write"
+SHELL = {
+    "list > /dev/full": (2, f"{CANNOT} the output: No space left on device\n"),
+    "list >&- <&-": (0, ""),
+    "data import --out-dir data": (2, f"{CANNOT} the current directory: No such file or directory\n"),
+}
+
+
+@pytest.mark.parametrize("line", SHELL)
+def test_what_a_shell_can_do_to_a_command_is_no_traceback(line: str, tmp_path: Path) -> None:
+    """A full disk behind stdout, closed streams, a current directory that was deleted."""
+    script = f"rmdir $PWD; exec {sys.executable} -m picochat {line}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == SHELL[line]
+
+
+def test_output_for_a_file_is_utf8_whatever_the_locale() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "picochat"], capture_output=True, env=environment)
+    assert "usage: picochat COMMAND …" in done.stdout.decode("utf-8")

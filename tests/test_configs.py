@@ -84,8 +84,10 @@ def test_overlays_and_flags_change_what_they_name_and_the_pilot_has_the_recipes_
     assert (config.trainer.accumulate_grad_batches, config.data.init_args.context_length) == (4, 512)
     optimizer = config.model.optimizer
     assert (optimizer.name, optimizer.learning_rate, optimizer.matrix_learning_rate) == ("adamw", 1e-5, None)
-    config = parsed_config(resolve_names([*pilot, "--config", "over.yaml", "--lr_schedule.warmup_steps", "7"]))
+    flags = ["--lr_schedule.warmup_steps", "7", "--data.batch_size=3"]  # which change what any config says
+    config = parsed_config(resolve_names(["fit", *flags, *pilot[1:], "--config", "over.yaml"]))
     assert vars(config.lr_schedule) == {**schedule, "warmup_steps": 7, "min_lr_ratio": 0.5}
+    assert config.data.init_args.batch_size == 3
 
 
 def test_base_has_the_same_defaults_through_both_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What is written is whole or absent, what a crash left is used up by the next write, and two writers never mix."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -95,6 +96,23 @@ def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -
     with pytest.raises(UserError, match=r"cannot write .*blocked"):
         write_files({tmp_path / "new" / "a.txt": "a", tmp_path / "blocked" / "b.txt": "b"})
     assert names(tmp_path) == {"blocked"}
+
+
+def test_a_file_system_that_syncs_no_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EINVAL, "Invalid argument")  # as many network file systems say
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fill(tmp_path / "model", "first")
+    write_files({tmp_path / "a.txt": "first"})
+    assert names(tmp_path) == {"model", "a.txt"}
+
+
+def test_a_text_with_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a.txt: it names a file whose name is not UTF-8; rename that file"):
+        write_files({tmp_path / "a.txt": "caf\udce9"})  # é in Latin-1, as Python reads the name
+    assert names(tmp_path) == set()
 
 
 def test_a_locked_folder_is_waited_for_and_left_as_it_was(tmp_path: Path) -> None:

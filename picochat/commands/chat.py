@@ -128,6 +128,8 @@ class ChatSession:
     def _save(self, file: str) -> None:
         if not file:
             raise UserError("/save needs a file name, such as /save talk.jsonl")
+        if not file.endswith(".jsonl"):  # a table or a packed file would be replaced
+            raise UserError(f"{file} would become JSONL; name a file such as talk.jsonl")
         if self.messages == self.system:
             raise UserError("nothing was said yet")
         row = {"messages": self.messages, "category": "chat", "checkpoint": str(self.args.checkpoint)}

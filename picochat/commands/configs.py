@@ -37,20 +37,23 @@ def resolve_names(words: list[str]) -> list[str]:
 
     "trainer.max-steps=5" → "--trainer.max_steps=5"; ["--data", "Roman"] → ["--data", "picochat_roman.RomanDataModule"]
 
+    Configs come first, since jsonargparse lets the last one win: a flag changes every config, wherever it stands.
+
     Raises:
         UserError: there is no such config or datamodule, or its plug-in cannot be loaded.
     """
     words = respell(words, _setting_flag, lambda word: word[:2] == "--" and "=" not in word and word not in _SWITCHES)
-    result = list(words)
+    result, first = list(words), {0}
     for place, flag, value in _flags(words):
         if flag in ("--config", "-c"):
             value = _config_path(value)
+            first |= {place} if words[place].startswith(f"{flag}=") else {place - 1, place}
         elif match := _CLASS_FLAG.fullmatch(flag):
             value = _class_path(value, _GROUPS[match[1].removeprefix("trainer.")])
         else:
             continue
         result[place] = f"{flag}={value}" if words[place].startswith(f"{flag}=") else value
-    return result
+    return [result[place] for place in sorted(range(len(result)), key=lambda place: place not in first)]
 
 
 def _setting_flag(name: str) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from picochat.commands.parser import READING, Parser, arguments_of
+from picochat.errors import UserError
+from picochat.files import refuse_existing
 
 _IMPORT = "picochat.packs.corpus.import_corpus"
 _TASK_PACK = "picochat.packs.mixture.build_task_pack"
@@ -91,7 +93,6 @@ def inspect(args: Namespace) -> None:
 
     example: picochat data inspect runs/capability-pack/chat_task_mixture_capability.jsonl
     """
-    from picochat.errors import UserError
     from picochat.packs.formats import Reading, no_rows
     from picochat.packs.inspection import inspect_rows
 
@@ -131,8 +132,6 @@ def train_tokenizer(args: Namespace) -> None:
     """
     from tqdm import tqdm
 
-    from picochat.errors import UserError
-    from picochat.files import refuse_existing
     from picochat.model.vocabulary import train_tokenizer
     from picochat.packs.dataset_pack import load_dataset_pack
 

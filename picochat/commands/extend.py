@@ -93,7 +93,21 @@ def new_plugin(args: Namespace) -> None:
     name = args.name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"NAME is {name!r}; use lower-case letters, digits and _, such as chess")
+    from picochat.packs.tasks.registry import BUILT_IN
+
     folder = Path(args.out_dir or f"picochat-{name.replace('_', '-')}")
+    own = {
+        *BUILT_IN,
+        *(Path(config).stem for config in shipped_configs()),
+        "draw",
+        "problem",
+        "task",
+        "none",
+        "true",
+        "false",
+    }
+    if name in own:
+        raise UserError(f"{name} is a name of picochat's own, which would come first; choose another")
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another name, or --out-dir")
     source = Path(str(files("picochat"))) / "example_plugin"

@@ -87,8 +87,7 @@ class PicochatCLI(LightningCLI):
             trainer.precision = "bf16-mixed" if preferred_dtype(device) == torch.bfloat16 else "32-true"
         if trainer.max_steps > 0:
             trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.max_steps)
-        if config.model.checkpoint is not None:
-            take_from_checkpoint(config.data.init_args, find_model(config.model.checkpoint))
+        take_from_checkpoint(config)
         if trainer.enable_progress_bar is False:
             config.progress.bar = False
         if config.weights_only is None:
@@ -164,7 +163,10 @@ class PicochatCLI(LightningCLI):
 def parsed_config(words: list[str]) -> Any:
     """The config, defaults included, that a line such as ["fit", "--config", "capability.yaml"] stands for."""
     steps = ("_set_seed", "before_instantiate_classes", "instantiate_classes", "_run_subcommand")
-    return run_trainer(words, **dict.fromkeys(steps, lambda *_: None)).config[words[0]]
+    config = run_trainer(words, **dict.fromkeys(steps, lambda *_: None)).config[words[0]]
+    if config.model.checkpoint and find_model(config.model.checkpoint).exists():
+        take_from_checkpoint(config)
+    return config
 
 
 def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
@@ -203,8 +205,11 @@ def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
         raise explain_refusal(error) from error
 
 
-def take_from_checkpoint(data: Any, folder: Path) -> None:
+def take_from_checkpoint(config: Any) -> None:
     """Set the tokenizer and the context of the data to the checkpoint's where neither config nor flag names them."""
+    if config.model.checkpoint is None:
+        return
+    data, folder = config.data.init_args, find_model(config.model.checkpoint)
     if "tokenizer" in data and data.tokenizer is None:
         data.tokenizer = str(folder)
     if "context_length" in data and data.context_length is None:

@@ -22,7 +22,6 @@ from picochat.errors import UserError, nearest
 LOADING, DECODING = "picochat.model.engine.load_model", "picochat.model.engine.Decoding"
 READING = "picochat.packs.formats.Reading"
 _ROOT = Path(__file__).parents[1]  # of the package; picochat.callbacks and others are found through their links
-_UNSET = object()
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,11 @@ class Parameter:
     annotation: str  # aliases such as `PackingName` resolved: "Literal['separate', 'bos_bestfit']"
     default: str | None  # None where it is required
     help: str  # its line of the docstring's `Args:`
+
+    @property
+    def value(self) -> Any:
+        """The default; None where it is required."""
+        return None if self.default is None else ast.literal_eval(self.default)
 
     @property
     def choices(self) -> list[str]:
@@ -100,21 +104,31 @@ class Parser(argparse.ArgumentParser):
         """
         parameters = read_signature(path).parameters
         for name in names or parameters:
-            self.add_declared(flags.get(name, f"--{name.replace('_', '-')}"), parameters[name], dest=name)
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
+            self.add_declared(flag, parameters[name], dest=name, default=parameters[name].value)
 
     def add_declared(
-        self, flags: str, declared: Parameter, *, dest: str | None = None, shown: Any = _UNSET, required: bool = False
+        self,
+        flags: str,
+        declared: Parameter,
+        *,
+        dest: str | None = None,
+        default: Any = None,
+        shown: Any = None,
+        required: bool = False,
     ) -> None:
-        """Add a flag for a parameter. With `shown` the flag has no default, since something else sets `shown`."""
-        default = None if declared.default is None else ast.literal_eval(declared.default)
-        default, shown = (default, default) if shown is _UNSET else (None, shown)
-        # "…; null takes the checkpoint's": a flag that is left out stands for null
-        text, null = [*re.split(r"[;.] [Nn]ull(?: takes| writes| reads)?:? ", declared.help.rstrip(".")), None][:2]
-        if shown is None and not required:
-            shown = null
+        """Add a flag for a parameter. `shown` is what something else sets where the flag has no `default`."""
+        shown = shown if default is None else default
+        # "…; null takes the checkpoint's. …": a flag that is left out stands for null
+        null = re.search(
+            r"[;.] [Nn]ull(?: takes| writes| reads| is)?:? ((?:[^.]|\.\S)+)", text := declared.help.rstrip(".")
+        )
+        if null:
+            text = text.replace(null[0], "")
+            shown = null[1] if shown is None and not required else shown
         kind = declared.annotation.removesuffix(" | None")
-        options: dict[str, Any] = {"dest": dest, "default": default, "help": (text or "").replace("%", "%%")}
-        options["help"] += "" if shown is None or shown is False or shown == "" else f" (default: {shown})"
+        options: dict[str, Any] = {"dest": dest, "default": default, "help": text.replace("%", "%%")}
+        options["help"] += "" if str(shown) in ("None", "False", "") else f" (default: {shown})"
         if kind == "bool":
             options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:
@@ -141,15 +155,20 @@ def respell(
     """Rewrite each flag to its canonical spelling: `--sft_rows 5` and `sft_rows=5` → `--sft-rows 5`, `--sft-rows=5`.
 
     `canonical` gives the flag of a name such as "sft_rows", or None; `takes_value` says whether a word is a flag whose
-    value is the next word, whatever that looks like.
+    value is the next word, whatever that looks like. argparse takes -5+3 and "--steps 9 --seed 1" for flags, too:
+    `--prompt -5+3` → `--prompt=-5+3`.
     """
     result: list[str] = []
     for word in words:
         name, equals, value = word.partition("=")
-        is_value = bool(result) and takes_value(result[-1]) and not word.startswith("--")
-        is_flag = not is_value and (word.startswith("--") or equals)
-        flag = canonical(name.removeprefix("--")) if is_flag else None
-        result.append(f"{flag}{equals}{value}" if flag else word)
+        flag = canonical(name.removeprefix("--")) if word.startswith("--") or equals else None
+        is_text = not word.startswith("--") or (not flag and " " in word)
+        if not (result and takes_value(result[-1]) and is_text):
+            result.append(f"{flag}{equals}{value}" if flag else word)
+        elif re.match("-[^a-zA-Z]|-.* ", word):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
     return result
 
 

@@ -57,6 +57,9 @@ def plan(args: Namespace) -> None:
         raise UserError(f"--mfu is {args.mfu}; it is a share of the device's peak, above 0 and at most 1")
     if args.gpus is not None and args.gpus < 1:
         raise UserError(f"--gpus is {args.gpus}; use the number of devices, from 1")
+    for setting in args.set:
+        if "=" not in setting:
+            raise UserError(f"--set {setting} gives no value; write KEY=VALUE, such as trainer.max_steps=6000")
     configs = [word for name in args.config for word in ("--config", name)]
     words = resolve_names(["fit", *configs, *(f"--{setting}" for setting in args.set)])
     refuse_paths(words)

@@ -86,6 +86,8 @@ def refuse_impossible(config: Any) -> None:
     ):
         if not possible:
             raise UserError(f"{name} is {value}; use {expected}")
+    if config.force and config.ckpt_path is not None:
+        raise UserError("--force starts over and --ckpt_path resumes; leave one of them out")
     if config.best_checkpoint.patience is not None and config.data and config.data.init_args.get("val_fraction") == 0:
         raise UserError(
             "best_checkpoint.patience waits for a loss, and data.val_fraction 0 holds nothing out; change one"

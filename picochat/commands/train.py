@@ -134,13 +134,11 @@ def train(args: Namespace) -> None:
 
 def _steps_of(args: Namespace) -> int:
     """The optimizer steps of so many epochs, printed; the run's data module makes what is missing to know them."""
-    from picochat.commands.fit import parsed_config, take_from_checkpoint
+    from picochat.commands.fit import parsed_config
     from picochat.commands.plan import prepared, ranks_of
     from picochat.datamodules.plan import Split
 
     config = parsed_config(fit_words(Namespace(**{**vars(args), "steps": 1})))
-    if args.checkpoint:
-        take_from_checkpoint(config.data.init_args, Path(args.checkpoint))
     data = prepared(resolve_name(config.data.class_path)(**config.data.init_args.as_dict()))
     split = Split(data.batch_size, config.trainer.accumulate_grad_batches, ranks_of(config.trainer))
     steps: int = data.steps_of(args.epochs, split)

@@ -27,6 +27,10 @@ CASES: dict[str, tuple[str, str]] = {
     "two arms of one name": ("eval compare --a x --b y z --name-a X --name-b X", f"two arms are called 'X'; {NAMES}"),
     "top-k of a greedy reply": ("generate --checkpoint m --prompt x --top-k 5", rf"--top-k\) is .*{GREEDY}"),
     "top-p of a greedy talk": ("chat --checkpoint m --top-p 0.9", rf"--top-p\) is .*{GREEDY}"),
+    "a new run and an old one": (
+        "fit --config sft.yaml --force --ckpt_path last",
+        "--force starts over and --ckpt_path resumes; leave one of them out",
+    ),
     "snapshots for files": (f"{IMPORT} corpus.txt --hub-dir .", "--hub-dir is for hub: sources only; leave it out"),
     "a field of stories": (
         f"{IMPORT} stories --text-field zzz",

@@ -69,6 +69,8 @@ def test_the_conversation_is_saved_as_a_chat_row_that_training_reads(talk: Talk,
 def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("no JSON\n")
     lines = ["/rest", "/temperature hot", "/temperature -1", "x" * 400, "Who are you?", f"/save {tmp_path}/bad.jsonl"]
+    (tmp_path / "table.csv").write_text("prompt,completion\nHi,Hello\n")
+    lines.append(f"/save {tmp_path}/table.csv")
     out, err = talk([*lines, "/quit", "2 + 2?"])
     assert out == "I am Picochat.\n"
     expected = (
@@ -77,12 +79,13 @@ def test_mistakes_are_said_and_the_conversation_goes_on(talk: Talk, tmp_path: Pa
         "must be 0 (greedy) or above",
         "tokens, and the model can read 88; shorten it",
         "bad.jsonl:1: is not JSON",
+        "table.csv would become JSONL; name a file such as talk.jsonl",
     )
     assert all(part in note for part, note in zip(expected, err.splitlines(), strict=True))
     assert (tmp_path / "bad.jsonl").read_text() == "no JSON\n"
 
 
-@pytest.mark.parametrize("name", ["~nosuchuser/x.jsonl", "n" * 300, "a\0b"])
+@pytest.mark.parametrize("name", ["~nosuchuser/x.jsonl", "n" * 300 + ".jsonl", "a\0b.jsonl"])
 def test_a_place_that_nothing_can_be_saved_to_is_said_and_the_conversation_goes_on(talk: Talk, name: str) -> None:
     out, err = talk(["Who are you?", f"/save {name}", "/reset", "4 + 2?"])
     assert out == "I am Picochat.\n4 + 2 = 6\nFinal answer: 6\n"

@@ -133,6 +133,16 @@ def test_what_fit_would_refuse_is_not_planned(folder: Path, refused: Refused, pl
     refused("plan", *words, "--set", wider, says="model.decoder.hidden_size is 32, but model has 16")
 
 
+def test_context_and_tokenizer_are_the_checkpoint_s_as_in_fit(folder: Path, plan: Plan) -> None:
+    shape = DecoderConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, max_position_embeddings=512)
+    save_checkpoint(folder / "model", Decoder(shape), ChatTokenizer.load(folder / "tokenizer.json"), {})
+    settings = ("data.context_length=null", "data.tokenizer=null", "model.checkpoint=model")
+    page = plan("--config", "run.yaml", *(word for one in settings for word in ("--set", one)))
+    tokens, padding = number(page, r"tokens +([\d,]+), sup"), number(page, r"padding ([\d.]+)%") / 100
+    assert tokens / (1 - padding) == pytest.approx(50 * 8 * 512, rel=1e-3)
+    assert f"{shape.num_parameters:,}, " in page
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -141,6 +151,7 @@ def test_what_fit_would_refuse_is_not_planned(folder: Path, refused: Refused, pl
         (["--set", "trainer.max_steps=-1"], "--set trainer.max_steps=6000"),
         (["--set", "data.init_args.chat_input=none.jsonl"], "none.jsonl does not exist"),
         (["--set", "trainer.devices=auto"], "say --gpus N"),
+        (["--set", "help"], "--set help gives no value; write KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -19,6 +19,9 @@ Broken = broken_package.nowhere:Data
 
 [picochat.callbacks]
 Loud = broken_package:Loud
+
+[picochat.configs]
+broken.yaml = broken_package.configs
 """
 
 
@@ -62,9 +65,15 @@ def test_a_new_plugin_is_the_example_under_another_name(
     space: dict[str, Any] = {}
     exec(texts["picochat_two_words/tasks.py"], space)
     assert space["TwoWords"].category == "two_words"
-    assert space["two_words"](14)[0] == "XIV"
+    assert space["to_two_words"](14)[0] == "XIV"
     refused("new", "plugin", "two_words", says="exists already")
     refused("new", "plugin", "../x", says="use lower-case letters")
+    for taken in ("capability", "identity", "task"):  # a config, a lane, and a class that the new one builds on
+        refused("new", "plugin", taken, says=f"{taken} is a name of picochat's own")
+    for name in ("class", "number"):  # of Python, and of a variable in the example
+        main(["new", "plugin", name])
+        exec((tmp_path / f"picochat-{name}/picochat_{name}/tasks.py").read_text(), space)
+        assert space[name.title()]().pose("small", 14, "{n}", None).answer == "XIV"
 
 
 def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +93,8 @@ def test_list_shows_what_is_installed_and_from_where(capsys: pytest.CaptureFixtu
 def test_what_is_broken_is_named_when_it_is_asked_for(refused: Refused) -> None:
     broken = r"the plug-in Broken \(picochat.datamodules, from broken-package 2.0\) cannot be loaded: ZeroDivision"
     refused("fit", "--config", "base.yaml", "--data", "Broken", says=broken)
+    broken = r"broken.yaml \(picochat.configs, from broken-package 2.0\) cannot be loaded: ZeroDivisionError"
+    refused("fit", "--config", "broken.yaml", says=broken)
 
 
 def test_its_profile_makes_a_pack_and_its_config_trains_by_short_names_while_another_plug_in_is_broken() -> None:

@@ -15,7 +15,7 @@ SIGNS = (
 )
 
 
-def roman(number: int) -> tuple[str, list[str]]:
+def to_roman(number: int) -> tuple[str, list[str]]:
     """A number in Roman numerals, and the subtractions that lead there."""
     written, steps = "", []
     for value, sign in SIGNS:
@@ -45,7 +45,7 @@ class Roman(Task):
         return f"roman:{value}"  # its hash decides: training or evaluation, in every pack
 
     def pose(self, stage: str, value: int, template: str, draw: Draw) -> Problem:
-        answer, steps = roman(value)
+        answer, steps = to_roman(value)
         return Problem(template.format(n=value), answer, answer, tuple(steps), content=(str(value),))
 
     def fault(self, stage: str, value: int, problem: Problem) -> str | None:
