@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from tqdm import tqdm
 
 from picochat.blocks import Report, Table, Text, aligned, markdown_page
@@ -177,7 +178,9 @@ class RunReport(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._started:
-            return  # resumed after its last step: nothing ran
+            asked = f"trainer.max_steps is {trainer.max_steps}; raise it to go on"
+            rank_zero_info(f"nothing to do: the checkpoint is of step {trainer.global_step}, and {asked}")
+            return
         meters = [one for one in cast(Any, trainer).callbacks if isinstance(one, Throughput)]
         speed = meters[0].summary(trainer, pl_module) if meters else {}  # all ranks together
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):

@@ -128,7 +128,8 @@ def parse_command(words: Sequence[str]) -> Namespace:
 
 
 def _run_trainer(words: list[str]) -> None:
-    from picochat.commands.configs import refuse_paths, resolve_names
+    from picochat.commands.configs import resolve_names
+    from picochat.commands.refusals import refuse_paths
 
     words = resolve_names(words)  # before the slow imports: a wrong name is reported at once
     if {"-h", "--help"} & set(words):

@@ -65,8 +65,8 @@ def test_a_process_ends_with_status_2_one_sentence_and_nothing_written(tmp_path:
             "--seed=-1 --prompt=-5+3 --prompt - --prompt -h --force -1",
         ),
         (
-            "--prompt '--seed=1 --force' --prompt '-x + 3' '--prompt=a b'",
-            "'--prompt=--seed=1 --force' '--prompt=-x + 3' '--prompt=a b'",
+            "--prompt '--lr=1 --force' --prompt '-x + 3' '--prompt=a b'",
+            "'--prompt=--lr=1 --force' '--prompt=-x + 3' '--prompt=a b'",
         ),
     ],
 )
@@ -108,7 +108,7 @@ CANNOT = "picochat: error: cannot read or write"
 SHELL = {
     "list > /dev/full": (2, f"{CANNOT} the output: No space left on device\n"),
     "list >&- <&-": (0, ""),
-    "data import --out-dir data": (2, f"{CANNOT} the current directory: No such file or directory\n"),
+    "data import --source stories --out-dir data": (2, f"{CANNOT} the current directory: No such file or directory\n"),
 }
 
 

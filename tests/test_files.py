@@ -100,7 +100,7 @@ def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -
 
 def test_a_file_system_that_syncs_no_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(handle: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{handle}"):
+        if Path(f"/proc/self/fd/{handle}").is_dir():
             raise OSError(errno.EINVAL, "Invalid argument")  # as many network file systems say
 
     monkeypatch.setattr(os, "fsync", fsync)

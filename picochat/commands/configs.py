@@ -13,15 +13,12 @@ from typing import Any
 
 from picochat.commands.parser import respell
 from picochat.errors import UserError, nearest
-from picochat.model.config import config_of, find_model
 from picochat.plugins import find_plugin, plugins
-from picochat.strict_yaml import read_yaml
 
 CONFIGS = "picochat.configs"
 _DATA, _CALLBACKS = "picochat.datamodules", "picochat.callbacks"
 _GROUPS = {"data": _DATA, "callbacks": _CALLBACKS, "callbacks+": _CALLBACKS}  # key of a config → what its names mean
 _CLASS_FLAG = re.compile(r"--(data|trainer\.callbacks\+?)(?:\.class_path|\.help)?")
-_MADE_FLAG = re.compile(r"--data\.(init_args\.)?(dataset_pack|tokenizer)")
 _SWITCHES = ("--print_config", "--help", "--help_all", "--force")  # flags that take no value
 
 
@@ -44,7 +41,7 @@ def resolve_names(words: list[str]) -> list[str]:
     """
     words = respell(words, _setting_flag, lambda word: word[:2] == "--" and "=" not in word and word not in _SWITCHES)
     result, first = list(words), {0}
-    for place, flag, value in _flags(words):
+    for place, flag, value in flags_of(words):
         if flag in ("--config", "-c"):
             value = _config_path(value)
             first |= {place} if words[place].startswith(f"{flag}=") else {place - 1, place}
@@ -60,7 +57,7 @@ def _setting_flag(name: str) -> str | None:
     return f"--{name.replace('-', '_')}" if re.fullmatch(r"[A-Za-z_][\w.+-]*", name) else None
 
 
-def _flags(words: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+def flags_of(words: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     """(place of the word that holds the value, flag, value) of `--flag=value` and of `--flag value`."""
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -68,27 +65,6 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[int, str, str]]:
             yield place, flag, value
         elif place + 1 < len(words):
             yield place + 1, flag, words[place + 1]
-
-
-def refuse_paths(words: Sequence[str]) -> None:
-    """Refuse, before torch is imported, what is no config, a model that picochat does not read, and a typed path that
-    does not exist: what a config names is made when it is missing."""
-    checkpoint: Any = None
-    for _, flag, value in _flags(words):
-        if flag in ("--config", "-c"):
-            if not isinstance(config := read_yaml(Path(value)), dict):
-                raise UserError(
-                    f"{value}: is not a config; write settings into it, such as `trainer: {{max_steps: 9}}`"
-                )
-            if isinstance(model := config.get("model"), dict):
-                checkpoint = model.get("checkpoint", checkpoint)
-        elif flag == "--model.checkpoint":
-            checkpoint = value
-        elif _MADE_FLAG.fullmatch(flag) and value != "null" and not Path(value).exists():
-            name, remedy = flag.replace("init_args.", ""), "or write it into a config, whose missing files are made"
-            raise UserError(f"{name}: {value} does not exist; correct it, {remedy}")
-    if isinstance(checkpoint, str) and checkpoint != "null" and (folder := find_model(checkpoint)).exists():
-        config_of(folder)
 
 
 def resolve_config_names(config: Any, group: str | None = None) -> Any:

@@ -4,6 +4,7 @@ In: a config (a file, or the bare name of a shipped one) and overrides. Out: a r
 """
 
 import contextlib
+import re
 import signal
 import sys
 import warnings
@@ -49,9 +50,9 @@ class RunConfig(SaveConfigCallback):
     first deletes what an older run left there."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Not yet: a run that is refused for its checkpoint or its rows leaves nothing behind."""
+        """Not yet: a run that is refused for its checkpoint or its rows, or has no step left to do, changes nothing."""
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             root = Path(trainer.default_root_dir)
             if self.overwrite:
@@ -179,7 +180,11 @@ def run_trainer(words: list[str], **methods: Any) -> PicochatCLI:
     # Timer's `interval` is an Enum by default, which config.yaml cannot hold
     yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     yaml_load = get_loader("yaml")
-    set_loader("picochat", lambda text: resolve_config_names(yaml_load(text)), exceptions=(yaml.YAMLError,))
+
+    def load(text: str) -> Any:
+        return resolve_config_names(text if re.fullmatch("#.*", text) else yaml_load(text))  # a file's name, no comment
+
+    set_loader("picochat", load, exceptions=(yaml.YAMLError,))
     options = {"exit_on_error": False, "parser_mode": "picochat"}
     chosen = {words[0]: LightningCLI.subcommands()[words[0]]}  # the parsers of all four take a second
     methods["subcommands"] = staticmethod(lambda: chosen)

@@ -95,7 +95,11 @@ class Parser(argparse.ArgumentParser):
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in actions:
                 self.error(f"unknown argument '{flag}'{nearest(flag, actions)}")
-        return self.parse_args(words)
+        args = self.parse_args(words)
+        for action in self._actions:
+            if action.metavar in ("DIR", "FILE") and vars(args).get(action.dest) == "":  # as of "$OUT", never set
+                self.error(f"argument {'/'.join(action.option_strings)} is empty; name a file or folder")
+        return args
 
     def add_parameters(self, path: str, *names: str, **flags: str) -> None:
         """Add a flag for each of these parameters (all, if none is named) of the library function or class at `path`.

@@ -14,8 +14,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from picochat.blocks import Block, Table, Text, aligned, terminal
-from picochat.commands.configs import refuse_paths, resolve_names
+from picochat.commands.configs import resolve_names
 from picochat.commands.parser import Parser
+from picochat.commands.refusals import refuse_paths
 from picochat.errors import UserError
 from picochat.model.config import DecoderConfig, config_of, find_model
 from picochat.model.sizes import Setup, memory, traffic
@@ -211,5 +212,7 @@ def ranks_of(trainer: Any) -> int:
     """Processes of a run, over all machines."""
     devices = len(trainer.devices) if isinstance(trainer.devices, list) else trainer.devices
     if not str(devices).isdigit():
-        raise UserError(f"trainer.devices is {devices}, which only the machine can tell; say --gpus N")
+        raise UserError(
+            f"trainer.devices is {devices}, which only the machine can tell; name a number (plan: --gpus N)"
+        )
     return int(devices) * int(trainer.num_nodes)

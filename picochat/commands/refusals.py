@@ -9,16 +9,50 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from picochat.commands.configs import flags_of
 from picochat.commands.settings import CALLBACKS
 from picochat.errors import UserError, nearest
 from picochat.files import remove
+from picochat.model.config import config_of, find_model
+from picochat.strict_yaml import read_yaml
 
 _CLASSES = {"trainer": "lightning.Trainer", "model": "picochat.model.module.ChatModule", **CALLBACKS}
 _TOP = (*_CLASSES, "data", "seed_everything", "ckpt_path", "force", "config", "weights_only")
-_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "dict": 'a mapping such as {"add": 0.5}',
+}
 _NO_REASON = r"Parser key|Does not|Subtypes|Errors:|Problem with|Expected a (?:<class 'NoneType'|path)|Given|Group"
+_MADE_FLAG = re.compile(r"--data\.(init_args\.)?(dataset_pack|tokenizer)")
 _LEFT_BY_A_RUN = ("last.ckpt", "best_checkpoint", "last_checkpoint", "report.md")
 _FOLDER = "trainer.default_root_dir"
+
+
+def refuse_paths(words: Sequence[str]) -> None:
+    """Refuse, before torch is imported, what is no config, a model that picochat does not read, and a typed path that
+    does not exist: what a config names is made when it is missing."""
+    checkpoint: Any = None
+    for _, flag, value in flags_of(words):
+        if flag in ("--config", "-c"):
+            config = read_yaml(Path(value))
+            if not isinstance(config, dict):
+                remedy = "write settings into it, such as `trainer: {max_steps: 9}`"
+                raise UserError(f"{value}: is not a config; {remedy}")
+            for key in _CLASSES:  # `trainer:` with nothing under it would undo what other configs say
+                if not isinstance(group := config.get(key, {}), dict):
+                    raise UserError(f"{value}: {key} is {group!r}; write its settings under it, or leave it out")
+            checkpoint = config.get("model", {}).get("checkpoint", checkpoint)
+        elif flag == "--model.checkpoint":
+            checkpoint = value
+        elif _MADE_FLAG.fullmatch(flag) and value != "null" and not Path(value).exists():
+            name, remedy = flag.replace("init_args.", ""), "or write it into a config, whose missing files are made"
+            raise UserError(f"{name}: {value} does not exist; correct it, {remedy}")
+    if isinstance(checkpoint, str) and checkpoint != "null" and (folder := find_model(checkpoint)).exists():
+        config_of(folder)
 
 
 def explain_parse_error(message: str) -> str:
@@ -27,13 +61,20 @@ def explain_parse_error(message: str) -> str:
     owner = ["", *re.findall(r"given class_path '([^']+)'", message)][-1]
     if match := re.search(r"arguments are required: \w+\.(\w+)", message):
         return f"{match[1]} is missing; name one in a config, or with --{match[1]}"
+    if owner and (match := re.search(r"arguments are required: (.+)", message)):
+        return f"{setting}: {owner} needs {match[1]}; write it under init_args, or give {setting}.{match[1]}"
+    if match := re.search(r"Unable to load config '(.*)'", message):
+        setting = re.sub(r"^(.+)\.\1$", r"\1", setting)
+        return f"{setting} is {match[1]}; give its settings, such as {setting}.NAME=VALUE"
     if match := re.search(r"(?:ption '|unrecognized arguments: (?:--)?)([^\s'=]+)", message):
         name, (group, _, _), (first, _, _) = match[1], match[1].rpartition("."), match[1].partition(".")
         if owner and not (known := _parameters(owner)):  # a base class of Lightning's, in place of a class not named
-            return f"{setting}.class_path is missing; name the class that has the setting '{name}'"
+            return f"{setting}.class_path is missing before this; name first the class that has the setting '{name}'"
         if owner:
             others = nearest(name, known) or f"; it has {', '.join(known)}"
             return f"{setting}: {owner} has no setting '{name}'{others}"
+        if name.endswith(".yaml"):
+            return f"{name} is not a setting; a config is named as --config {name}"
         if group in _CLASSES:
             return f"unknown setting {name}{nearest(name, [f'{group}.{one}' for one in _parameters(_CLASSES[group])])}"
         return f"unknown setting {name}{'' if first in _TOP else nearest(first, _TOP)}"
@@ -44,6 +85,8 @@ def explain_parse_error(message: str) -> str:
     words = [word for choice in choices for word in choice.split(", ")]
     if words and (match := re.search(r"(?:Got|Given) value: (.*)", message)):
         return f"{setting} is {match[1]}; use {' or '.join(dict.fromkeys(words))}"
+    if message.startswith("argument "):  # as argparse says: "argument --trainer.max_steps: expected one argument"
+        return message
     lines = (line.strip(" -") for line in message.splitlines())
     reason = next((line for line in lines if line and not re.match(_NO_REASON, line)), " ".join(message.split()))
     return ": ".join(filter(None, [setting, owner, reason])) + "; a class is named by its path, as my_module.MyClass"
@@ -78,6 +121,7 @@ def refuse_impossible(config: Any) -> None:
     devices = trainer.devices if re.search(r"^-?[\d.]+$", str(trainer.devices)) else 1
     rate = config.model.optimizer.learning_rate if config.model.optimizer else 1
     for name, value, possible, expected in (
+        (_FOLDER, trainer.default_root_dir, trainer.default_root_dir, "the name of the run's folder"),
         ("seed_everything", seed, 0 <= seed < 2**32, "a number from 0 to 4294967295"),
         ("trainer.accumulate_grad_batches", batches, batches >= 1, "a number from 1"),
         ("trainer.devices", devices, re.search("^(-1|0*[1-9][0-9]*)$", str(devices)), "a number from 1, or -1 for all"),

@@ -115,17 +115,17 @@ def train(args: Namespace) -> None:
     from picochat.datamodules.tokenise import parse_inputs
 
     given = {name: path for name in _PATHS if (path := getattr(args, name, None)) is not None}
-    for name, path in given.items():
-        for one in [part.path for part in parse_inputs(path)] if name == "input" else [path]:
-            place = find_model(one) if name == "checkpoint" else Path(one)
-            if not place.exists():
-                flag = f"--{name.replace('_', '-')}"
-                raise UserError(f"{flag}: {one} does not exist; correct the path, or make it first")
-            if name == "checkpoint":
-                config_of(place)  # refused before torch is imported
-    from picochat.commands.fit import run_trainer
-
     try:
+        for name, path in given.items():
+            for one in [part.path for part in parse_inputs(path)] if name == "input" else [path]:
+                place = find_model(one) if name == "checkpoint" else Path(one)
+                if not place.exists():
+                    flag = f"--{name.replace('_', '-')}"
+                    raise UserError(f"{flag}: {one} does not exist; correct the path, or make it first")
+                if name == "checkpoint":
+                    config_of(place)  # refused before torch is imported
+        from picochat.commands.fit import run_trainer
+
         args.steps = args.steps or _steps_of(args)
         run_trainer(fit_words(args))
     except UserError as error:
@@ -152,4 +152,4 @@ def _with_flags(message: str, stage: str) -> str:
         group, _, name = setting.removeprefix("model.").rpartition(".")
         short = rf"{group}\.{name}" if group == "optimizer" else rf"^{name}(?= (?:is|[\d.]+) )"  # as a class says it
         message = re.sub(rf"(?<![\w.-])(?:{re.escape(setting)}|{short})(?![\w.])", flag, message)
-    return message
+    return message.removeprefix("fit: ").replace("`picochat fit --help`", f"`picochat train {stage} --help`")

@@ -44,7 +44,7 @@ CONFIGS: dict[str, tuple[str, str]] = {
     ),
     "settings of no class": (
         "data: {init_args: {batch_size: 4}}",
-        "data.class_path is missing; name the class that has the setting 'batch_size'",
+        "data.class_path is missing before this; name first the class that has the setting 'batch_size'",
     ),
     "a class for plain settings": (
         "model: {optimizer: {class_path: torch.optim.Adam}}",
@@ -65,6 +65,12 @@ CONFIGS: dict[str, tuple[str, str]] = {
     ),
     "no datamodule": ("trainer: {max_steps: 3}", "fit: data is missing; name one in a config, or with --data"),
     "no YAML": ("trainer:\n  max_steps: 3\n   devices: 4", "run.yaml:3: is not YAML: mapping values are not allowed"),
+    "nothing under a group": ("trainer:\nlr_schedule:\n", "run.yaml: trainer is None; write its settings under it, or"),
+    "a number for a group": ("model: 5", "run.yaml: model is 5; write its settings under it"),
+    "a class that needs more": (
+        "trainer: {logger: CSVLogger}",
+        "trainer.logger: lightning.pytorch.loggers.CSVLogger needs save_dir; write it under init_args, or give",
+    ),
     "a list": ("[1, 2]", "run.yaml: is not a config; write settings into it, such as `trainer: {max_steps: 9}`"),
 }
 FLAGS: dict[str, tuple[str, str]] = {
@@ -79,6 +85,10 @@ FLAGS: dict[str, tuple[str, str]] = {
     "none of the words behind a flag": ("--model.optimizer.name sgd", "model.optimizer.name is sgd; use muon or adamw"),
     "no callback": ("--trainer.callbacks+=Foo", f"trainer.callbacks: .*Foo{CLASS}"),
     "a stray word": ("stray", "unknown setting stray"),
+    "a config without its flag": ("sft.yaml", "sft.yaml is not a setting; a config is named as --config sft.yaml"),
+    "a flag without its value": ("--trainer.max_steps", r"argument --trainer.max_steps: expected one argument; see `"),
+    "a number for a group": ("--lr_schedule 5", "lr_schedule is 5; give its settings, such as lr_schedule.NAME=VALUE"),
+    "no folder": ("--trainer.default_root_dir null", "trainer.default_root_dir is None; use the name of the run's"),
 }
 
 

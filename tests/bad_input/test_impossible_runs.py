@@ -43,6 +43,8 @@ FLAGS = {
     "--seed -1": "--seed is -1; use a number from 0 to 4294967295",
     "--grad-accum-steps 0": "--grad-accum-steps is 0; use a number from 1",
     "--devices -2": "--devices is -2; use a number from 1, or -1 for all",
+    "--shares add=0.5": "error: --shares is add=0.5; use a mapping such as .*; see `picochat train sft --help`",
+    "--input other=chat.jsonl --input other=chat.jsonl": "--input names two files other; call one of them",
     "--device mps": "MPSAccelerator.* not available.*; change --device$",
     "--context-length 8 --on-long drop": "chat.jsonl: no row that fits --context-length=8 is left to train on",
 }

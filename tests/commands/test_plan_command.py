@@ -150,7 +150,7 @@ def test_context_and_tokenizer_are_the_checkpoint_s_as_in_fit(folder: Path, plan
         (["--mfu", "1.5"], "--mfu is 1.5"),
         (["--set", "trainer.max_steps=-1"], "--set trainer.max_steps=6000"),
         (["--set", "data.init_args.chat_input=none.jsonl"], "none.jsonl does not exist"),
-        (["--set", "trainer.devices=auto"], "say --gpus N"),
+        (["--set", "trainer.devices=auto"], r"name a number \(plan: --gpus N\)"),
         (["--set", "help"], "--set help gives no value; write KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

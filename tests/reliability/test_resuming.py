@@ -54,6 +54,9 @@ def test_a_run_that_starts_over_and_dies_before_it_saves_leaves_nothing_of_the_o
 def test_a_run_that_is_resumed_after_its_last_step_is_left_as_it_was(folder: Path, undisturbed: Path) -> None:
     """As where a kill came after its last save, before whoever started it knew."""
     shutil.copytree(undisturbed / "run", folder / "run")
-    fit(folder, RESUME)
+    said = "nothing to do: the checkpoint is of step 12, and trainer.max_steps is {}; raise it to go on"
+    assert said.format(12) in fit(folder, RESUME)
+    assert said.format(5) in fit(folder, [*RESUME, "--trainer.max_steps=5"])
     assert results(folder / "run") == results(undisturbed / "run")
-    assert (folder / "run/report.md").read_bytes() == (undisturbed / "run/report.md").read_bytes()
+    for name in ("report.md", "config.yaml"):
+        assert (folder / "run" / name).read_bytes() == (undisturbed / "run" / name).read_bytes()
