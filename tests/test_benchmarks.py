@@ -57,6 +57,7 @@ def test_kept_results_are_labelled_and_on_the_page(script: Any) -> None:
 
 def test_a_machine_narrowed_to_avx2_is_labelled_so_and_takes_float32(script: Any) -> None:
     code = "import json, machine; print(json.dumps([machine.label(), machine.precision(), machine.describe()]))"
+    code = f"import machine, os; os.getloadavg = lambda: [1e9] * 3; {code}"  # what the benchmark itself did
     environment = {**os.environ, **script("machine").NARROW}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=FOLDER, env=environment, capture_output=True, text=True, check=True
@@ -64,6 +65,7 @@ def test_a_machine_narrowed_to_avx2_is_labelled_so_and_takes_float32(script: Any
     label, precision, description = json.loads(done.stdout)
     assert (label, precision) == ("AVX2", "fp32")
     assert description["narrowed"] == "yes"
+    assert description["load_before"] < 1e6
 
 
 def test_every_script_imports_what_exists_and_every_stage_of_growth_runs(script: Any) -> None:

@@ -72,7 +72,7 @@ def test_a_documented_run_is_a_config(
     else:
         config = parsed_config(resolve_names(words))
         assert config.trainer.max_steps > 0
-        # an overlay's rate for fine-tuning would teach fresh weights next to nothing
+        # an overlay's rate for fine-tuning is far too low for fresh weights
         assert config.model.checkpoint or config.model.optimizer.learning_rate >= 1e-4
 
 
