@@ -228,7 +228,7 @@ def _kept_of_the_gain(comparison: Comparison, before: Arm) -> Table:
     for name, lane in (*comparison.lanes["by_skill"].items(), *comparison.lanes["by_category"].items()):
         if gain := lane.gain:
             shares = [gain.kept_b, gain.kept_a][: len(kept_by)]
-            kept = [one and f"{one.share:.0%} ({one.ci95.low:.0%} to {one.ci95.high:.0%})" for one in shares]
+            kept = [one and "{} ({} to {})".format(*map(words.whole, (one.share, *one.ci95))) for one in shares]
             start, top = gain.before, gain.before + gain.change.value
             rows.append((name, percent(start), percent(top), *(cell or "–" for cell in kept)))
     head = ("lane", before.name, peak.name, *(f"kept by {name}" for name in kept_by))

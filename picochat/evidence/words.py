@@ -51,6 +51,11 @@ def points(share: float) -> str:
     return f"{100 * share:+z.1f}"
 
 
+def whole(share: float) -> str:
+    """A share in whole percent, which may be negative: 0.812 → "81 %"."""
+    return f"{100 * share:z.0f} %"
+
+
 def to(ends: Interval | None) -> str:
     """Both ends of the interval of a difference: "+1.2 to +3.4"."""
     return f"{points(ends.low)} to {points(ends.high)}" if ends else "–"

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from picochat.blocks import Block, Table, Text
+from picochat.blocks import Block, Table, Text, percent
 from picochat.evidence.runs import smallest_visible
+from picochat.evidence.words import whole
 from picochat.study.design import Array, contrasts, noise_columns
 from picochat.study.effects import Effect, Sums, correct, effect_of
 
@@ -133,15 +134,13 @@ def proposal_blocks(shares: Mapping[str, float], found: Proposal, lanes: int, co
         return [Text(["No gain by other shares is shown: nothing is proposed."], title="Next mixture")]
     said = f"Predicted: {_points(found.gain)} points in the mean of {lanes} eval lanes."
     rows = [
-        (lane, f"{shares[lane]:.1%}", f"{share:.1%}", f"{one.value / 100:+z.2f}{' *' * one.found}")
+        (lane, percent(shares[lane]), percent(share), f"{one.value / 100:+z.2f}{' *' * one.found}")
         for (lane, share), one in zip(found.shares.items(), found.worth, strict=True)
     ]
     return [
         Text([said, *_DOUBTS], title="Next mixture"),
         Table(_HEAD, rows),
-        Table(
-            ("eval lane", "now", "predicted"), [(lane, f"{a:.0%}", f"{b:.0%}") for lane, (a, b) in found.rates.items()]
-        ),
+        Table(("eval lane", "now", "predicted"), [(lane, whole(a), whole(b)) for lane, (a, b) in found.rates.items()]),
         Text([f"picochat study run {command}", f"picochat study report --recommend {command}"], "code"),
     ]
 

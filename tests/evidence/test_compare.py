@@ -234,7 +234,7 @@ def test_both_ways_to_a_release_are_told_by_the_share_of_the_gain_that_they_kept
     table = terminal(*compare_report(report).blocks)
     for column in ("base", "capability", "direct", "staged", "kept by staged", "kept by direct"):
         assert column in table
-    assert re.search(r"math  +2.0 %  +98.0 %  +81% \(7\d% to 8\d%\) +-1% \(-", table)
+    assert re.search(r"math  +2.0 %  +98.0 %  +81 % \(7\d % to 8\d %\) +-1 % \(-", table)
     written = compare_json(report)
     assert [written[arm]["name"] for arm in ("a", "b", "before", "peak")] == ["direct", "staged", "base", "capability"]
 
