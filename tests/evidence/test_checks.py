@@ -96,14 +96,20 @@ def test_a_check_of_ones_own_is_found_by_path_and_names_the_reason(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
-def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_the_reply_runs_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = ask("Write add.", check={"python": "assert add(2, 2) == 4"})
     with pytest.raises(UserError, match="PICOCHAT_RUN_CODE=1"):
         score(row, "def add(a, b): return a + b")
     monkeypatch.setenv("PICOCHAT_RUN_CODE", "1")
     assert score(row, "Here:\n```python\ndef add(a, b):\n    return a + b\n```").passed
-    for wrong in ("def add(a, b): return a", "import sys; sys.exit(0)", "no code"):
+    right = "\ndef add(a, b): return a + b"
+    writes, much = (
+        f"import os\nos.write(os.open({str(tmp_path / 'x')!r}, 65), b'a'){right}",
+        f"x = bytearray(2**31){right}",
+    )
+    for wrong in ("def add(a, b): return a", "import sys; sys.exit(0)", "no code", writes, much):
         assert score(row, wrong).reasons == ("wrong_form",)
+    assert (tmp_path / "x").read_bytes() == b""
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,13 @@ def test_choice_lanes_show_chance_and_the_adjusted_rate(student: Parrot) -> None
     assert choice.per_byte == 0.7
 
 
+def test_the_likelihood_per_byte_is_that_of_the_labels_bytes(student: Parrot) -> None:
+    (one,) = answer_rows([eval_row("?", "c", "full", choice_labels=["はい", "abc"], correct_choice="はい")], student)
+    # -3.0 / 6 bytes is more than -2.4 / 3, -3.0 / 2 characters is less, and so is -3.0
+    choice = count([replace(one, passed=False, choice_scores={"はい": -3.0, "abc": -2.4})]).choice
+    assert choice is not None and (choice.rate, choice.per_byte) == (0.0, 1.0)
+
+
 def test_strict_and_lenient_stand_side_by_side_and_another_language_counts_in_neither() -> None:
     rows = [eval_row(f"{n}?", "sums", "mine", answer="42") for n in range(4)]
     said = {"0?": "42", "1?": "$42.00", "2?": "#### 42", "3?": "41"}

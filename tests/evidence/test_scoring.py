@@ -157,6 +157,8 @@ def test_habits_are_signals_where_no_mixture_judges_them() -> None:
     assert (loose.passed, loose.reasons, loose.signals) == (True, (), ("prompt_echo",))
     assert (strict.passed, strict.reasons, strict.signals) == (False, ("prompt_echo",), ())
     assert count([loose]).prompt_echo == 1.0
+    (nothing_else,) = answer_rows([ask(prompt, must_include=["river"])], Parrot(str))
+    assert nothing_else.reasons == ("prompt_echo",)
 
 
 def test_what_the_rows_own_reply_does_is_no_fault() -> None:
