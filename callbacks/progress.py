@@ -26,7 +26,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from tqdm import tqdm
 
 from picochat.blocks import Report, Table, Text, aligned, markdown_page
-from picochat.callbacks.best_checkpoint import BEST, BestCheckpoint
+from picochat.callbacks.best_checkpoint import BEST, LAST, BestCheckpoint
 from picochat.callbacks.throughput import Throughput
 from picochat.files import write_files
 
@@ -192,7 +192,8 @@ class RunReport(Callback):
         others: list[Any] = cast(Any, trainer).callbacks
         best = next((one for one in others if isinstance(one, BestCheckpoint) and one.best_value is not None), None)
         said = f"; best {best.monitor} {best.best_value:.4f} at step {best.best_step}" if best else ""
-        there = [(f"  {root / name}", text) for name, text in FILES.items() if (root / name).exists()]
+        texts = FILES if best else {**FILES, BEST: FILES[LAST]}  # nothing was validated
+        there = [(f"  {root / name}", text) for name, text in texts.items() if (root / name).exists()]
         lines = ["", f"done in {duration(time.monotonic() - self._started)}{said}", aligned(there, left=2)]
         model, data = root / BEST, cast(Any, getattr(trainer, "datamodule", None))
         if (model / "config.json").is_file():

@@ -85,9 +85,9 @@ def test_the_end_says_where_things_lie_and_the_best_validation(
 ) -> None:
     run(tmp_path, bar=False)
     end = capsys.readouterr().out.partition("\ndone in ")[2]
-    assert re.match(r"\d+ s; best val/loss \d\.\d{4} at step 8\n", end)
+    assert re.match(r"\d+ (s|min); best val/loss \d\.\d{4} at step 8\n", end)
     assert f"{tmp_path}/report.md " in end
-    assert f"{tmp_path}/best_checkpoint " in end
+    assert f"{tmp_path}/best_checkpoint  model folder of the step with the best validation loss" in end
     assert "next:" not in end  # no command of picochat's runs a model of somebody else's
 
 
@@ -108,5 +108,7 @@ def test_the_next_command_can_be_typed_as_it_stands(tmp_path: Path, capsys: pyte
             (folder / "config.json").touch()
 
     root = tmp_path / "my run"
-    trainer(root, [Picochats(), RunReport()], max_steps=2).fit(Line(), loader())
-    assert f"picochat generate --checkpoint '{root}/best_checkpoint' --plain" in capsys.readouterr().out
+    trainer(root, [Picochats(), RunReport()], max_steps=2).fit(Line(), loader())  # without a validation
+    end = capsys.readouterr().out
+    assert f"picochat generate --checkpoint '{root}/best_checkpoint' --plain" in end
+    assert f"{root}/best_checkpoint  model folder of the last step" in end

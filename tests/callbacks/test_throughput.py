@@ -1,7 +1,6 @@
 """Speed, waiting, padding and mixture, as they appear in the log and in the report."""
 
 import copy
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ from typing import Any
 import forked
 import pytest
 import torch
+from exact_run import losses as logged
+from exact_run import open_data
 from lightning.pytorch import Trainer
-from small_rows import chat_row, write_jsonl
+from small_rows import make_data
 from tiny import Line, trainer
 
 from picochat.callbacks import RunLogger, RunReport, Throughput, throughput
@@ -18,7 +19,6 @@ from picochat.callbacks.throughput import metrics
 from picochat.datamodules import ChatDataModule
 from picochat.model.config import DecoderConfig
 from picochat.model.module import ChatModule
-from picochat.model.vocabulary import train_tokenizer
 
 SIZE = DecoderConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
                      num_key_value_heads=1, head_dim=8)  # fmt: skip
@@ -71,25 +71,9 @@ class Slow(Line):
         self.clock.now += 100
 
 
-def logged(root: Path, name: str) -> list[float]:
-    with (root / "metrics.csv").open(newline="") as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
-
-
 def chat_run(root: Path, steps: int = 4, accumulate: int = 1, ranks: int = 1) -> tuple[Trainer, ChatDataModule]:
     """Steps of two packed rows a micro-batch, dealt out to the ranks."""
-    rows = [chat_row("add", n, 1 + n % 5) for n in range(40)] + [chat_row("spell", n, 4 + n % 17) for n in range(30)]
-    if not (root / "t.json").is_file():
-        texts = [message["content"] for row in rows for message in row["messages"]]
-        train_tokenizer(texts, 300).write(root / "t.json")
-        write_jsonl(root / "chat.jsonl", rows)
-    data = ChatDataModule(
-        chat_input=str(root / "chat.jsonl"),
-        tokenizer=str(root / "t.json"),
-        work_dir=str(root),
-        batch_size=2 // ranks,
-        context_length=96,
-    )
+    data = open_data(make_data(root), batch_size=2 // ranks)
     fit = trainer(
         root,
         [RunReport(), Throughput()],  # in any order
@@ -118,8 +102,8 @@ def test_padding_and_mixture_are_those_of_the_batches(tmp_path: Path, accumulate
         for example in examples:
             learnt[data.lanes[data.plan.lanes[example]]] += int(data.plan.supervised[example])
         total = sum(learnt.values())
-        assert set(learnt) == {"add", "spell"}
-        assert logged(tmp_path, "train/padding")[row] == pytest.approx(1 - lengths / (4 * accumulate * 96), rel=1e-6)
+        assert set(learnt) == {"add", "spell", "identity"}
+        assert logged(tmp_path, "train/padding")[row] == pytest.approx(1 - lengths / (4 * accumulate * 192), rel=1e-6)
         for lane, tokens in learnt.items():
             assert logged(tmp_path, f"data/learnt/{lane}")[row] == pytest.approx(tokens / total, rel=1e-6)
         ratio = logged(tmp_path, "train/supervised_tokens_per_s")[row] / logged(tmp_path, "train/tokens_per_s")[row]
