@@ -15,6 +15,7 @@ from exact_run import GOLDEN, Run, fit, golden_losses, losses, open_data
 from small_rows import make_data
 from torch import Tensor
 
+from picochat.commands.plan import prepared
 from picochat.model.batch import IGNORE_INDEX, Batch
 from picochat.model.config import DecoderConfig
 from picochat.model.decoder import Decoder
@@ -31,9 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def packed_and_alone(data: str) -> tuple[Decoder, Batch, list[tuple[int, slice]]]:
     """A decoder, a packed batch, and where each of its documents lies: (row, places)."""
-    rows = open_data(data)
-    rows.prepare_data()
-    rows.setup("fit")
+    rows = prepared(open_data(data))
     torch.manual_seed(0)
     decoder = Decoder(DecoderConfig(vocab_size=300, hidden_size=64, num_hidden_layers=3, head_dim=16))
     batch = next(iter(rows.train_dataloader()))
@@ -129,9 +128,7 @@ def test_a_step_has_the_same_gradients_however_it_is_split(whole: Run, tmp_path:
 
 def test_micro_batches_hold_different_numbers_of_learnt_tokens(whole: Run) -> None:
     # The guard of the test above: with equal numbers a mean of means would pass as well.
-    rows = open_data(whole.data, batch_size=8)
-    rows.prepare_data()
-    rows.setup("fit")
+    rows = prepared(open_data(whole.data, batch_size=8))
     counts = [int((batch.labels != IGNORE_INDEX).sum()) for batch in rows.train_dataloader()]
     assert max(counts) > 1.1 * min(counts)
 

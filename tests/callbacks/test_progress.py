@@ -61,6 +61,15 @@ def test_without_a_terminal_lines_come_at_intervals_and_after_validations(
     assert said.err == ""  # a pink box in a notebook
 
 
+def test_a_step_of_many_micro_batches_has_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path, [Progress(every=0)], max_steps=3, accumulate_grad_batches=4).fit(Line(), loader())
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("step")] == [
+        "1/3",
+        "2/3",
+        "3/3",
+    ]
+
+
 def test_in_a_terminal_one_bar_fits_72_columns_and_validations_stay_above_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

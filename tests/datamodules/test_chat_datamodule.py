@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from small_rows import chat_row, eval_row, write_jsonl
 
 from picochat.callbacks import BenchmarkMetrics
+from picochat.commands.plan import prepared
 from picochat.datamodules import CapabilityDataModule, ChatDataModule, tokenise
 from picochat.errors import UserError
 from picochat.packs import formats
@@ -19,10 +20,7 @@ from picochat.packs.quotas import split_hash
 
 
 def ready(settings: dict[str, Any], **more: Any) -> ChatDataModule:
-    dm = ChatDataModule(**{"batch_size": 4, "context_length": 128, **settings, **more})
-    dm.prepare_data()
-    dm.setup("fit")
-    return dm
+    return prepared(ChatDataModule(**{"batch_size": 4, "context_length": 128, **settings, **more}))
 
 
 @pytest.mark.parametrize(
@@ -70,9 +68,7 @@ def test_no_problem_is_on_both_sides(files: dict[str, str], tmp_path: Path, keye
 def test_validation_takes_problems_of_every_lane_of_a_task_pack(files: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "dataset_pack.json").write_text("{}")
     settings = {"dataset_pack": str(tmp_path), "tokenizer": files["tokenizer"], "sft_rows": 2400, "eval_rows": 320}
-    dm = CapabilityDataModule(**settings, val_fraction=0.1)  # type: ignore[arg-type]
-    dm.prepare_data()
-    dm.setup("fit")
+    dm = prepared(CapabilityDataModule(**settings, val_fraction=0.1))  # type: ignore[arg-type]
     of_lane = np.bincount(dm._evaluations["val"].lanes, minlength=len(dm.lanes))
     assert len(dm.lanes) == 11
     assert (of_lane > 0).all()  # none, had it hashed keys as the pack does: the pack keeps all of those for evaluation

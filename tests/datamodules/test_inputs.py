@@ -8,6 +8,7 @@ import pytest
 from small_rows import chat_row, eval_row, small_model, write_jsonl
 
 from picochat.cli import main
+from picochat.commands.plan import prepared
 from picochat.datamodules import ChatDataModule
 from picochat.datamodules.plan import Split
 from picochat.datamodules.tokenise import Input, parse_inputs
@@ -27,10 +28,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ready(files: dict[str, str], **more: Any) -> ChatDataModule:
     settings = {"tokenizer": files["tokenizer"], "work_dir": "work", "val_fraction": 0.0, "batch_size": 4, **more}
-    dm = ChatDataModule(context_length=128, **settings)
-    dm.prepare_data()
-    dm.setup("fit")
-    return dm
+    return prepared(ChatDataModule(context_length=128, **settings))
 
 
 def test_inputs_are_parsed_and_a_file_is_what_it_is_called(three: Path) -> None:

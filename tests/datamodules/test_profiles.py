@@ -9,6 +9,7 @@ import pytest
 from forked import Forked
 from small_rows import chat_row, write_jsonl
 
+from picochat.commands.plan import prepared
 from picochat.datamodules import BenchmarkDataModule, CapabilityDataModule, ChatDataModule, ReleaseDataModule
 from picochat.datamodules.prepare import ensure_dataset_pack
 from picochat.errors import UserError
@@ -23,16 +24,11 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ready(datamodule: type[ChatDataModule], pack: Path, folder: Path, **more: Any) -> ChatDataModule:
     settings = {"sft_rows": 64, "eval_rows": 32, **more}
-    dm = datamodule(dataset_pack=str(pack), work_dir=str(folder), batch_size=2, **settings)
-    dm.prepare_data()
-    dm.setup("fit")
-    return dm
+    return prepared(datamodule(dataset_pack=str(pack), work_dir=str(folder), batch_size=2, **settings))
 
 
 def test_nothing_prepared_is_enough(cache_folder: Path) -> None:
-    dm = CapabilityDataModule()
-    dm.prepare_data()
-    dm.setup("fit")
+    dm = prepared(CapabilityDataModule())
     batch = next(iter(dm.train_dataloader()))
     assert tuple(batch.input_ids.shape) == (16, 256)
     assert {"corpus.jsonl", "dataset_pack.json", "tokenizer.json"} <= {file.name for file in cache_folder.iterdir()}
