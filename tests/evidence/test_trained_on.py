@@ -53,6 +53,9 @@ def test_a_pack_of_ours_was_compared_already_and_brings_its_gates(tmp_path: Path
     assert policy.rules_of(rows[0]) == Rules(frozenset({"loops"}), {"identity": "Ada"})
     chat = [{"path": "not/there.jsonl", "sha256": sha256_file(made.chat_path), "reading": {**asdict(Reading())}}]
     assert met_in_training(made.eval_path, rows, {"trained_on": chat}) == ("", [])
+    blocked = {**made.data, "contamination": {"status": "blocked"}}
+    made.json_path.write_text(json.dumps(blocked))
+    assert met_in_training(made.eval_path, rows, {"trained_on": chat}) == ("", ["not/there.jsonl"])
     made.json_path.write_text('{"mixture": {"components": [{"name": "c"}]}}')
     assert Policy.of(rows, made.eval_path) == Policy()
 

@@ -21,14 +21,21 @@ def test_rows_of_three_forms_are_counted_and_measured(tmp_path: Path, capsys: py
     main(["data", "inspect", str(path)])
     said = capsys.readouterr().out
     assert f"{path}: 4 rows in 5 lines, 0 bad" in said
-    both = [
-        {"message_id": i, "parent_id": p, "role": r, "text": i} for i, p, r in (("q", None, "user"), ("a", "q", "bot"))
-    ]
-    main(["data", "inspect", str(write(tmp_path / "tree.jsonl", *both))])
-    assert "tree.jsonl: 1 rows in 2 lines, 0 bad" in capsys.readouterr().out
     for line in ("chat 3", "eval 1", "assistant 3", "system 1", "greeting 1"):
         assert re.search(rf"^{line.replace(' ', ' +')}$", said, re.MULTILINE), line
     assert re.search(r"^user characters +4 +7 +13 +13 +31$", said, re.MULTILINE)
+
+
+def test_a_tree_is_counted_in_lines_and_a_turn_that_is_not_learnt_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"message_id": "q", "parent_id": None, "role": "user", "text": "2 + 2?"}
+    reply = {"message_id": "a", "parent_id": "q", "role": "bot", "text": "5", "train": False}
+    main(["data", "inspect", str(write(tmp_path / "tree.jsonl", asked, reply))])
+    said = capsys.readouterr().out
+    assert "tree.jsonl: 1 rows in 2 lines, 0 bad" in said
+    assert "rows of which no turn is learnt (weight 0): 1" in said
+    assert re.search(r"^assistant \(not learnt\) +1$", said, re.MULTILINE)
 
 
 def test_bad_lines_are_named_with_their_numbers_and_fail_the_command(

@@ -74,15 +74,16 @@ def test_shares_of_files_and_tasks_come_out_to_the_row(folder: Path) -> None:
     assert (component["gate"], component["claim"]) == ({"refunds": 0.7}, "answers questions about refunds")
 
 
-def test_the_hash_of_the_question_decides_the_side_and_the_lane_gives_the_check(folder: Path) -> None:
-    _, train, evaluation = build(folder)
+@pytest.mark.parametrize("salt", ["", "other"])
+def test_the_hash_of_the_question_decides_the_side_and_the_lane_gives_the_check(folder: Path, salt: str) -> None:
+    _, train, evaluation = build(folder, split_salt=salt)
     for row in evaluation:
         if row["category"] == "refunds":
-            assert split_of(row["key"], 0.3) == "eval"
+            assert split_of(row["key"], 0.3, salt) == "eval"
             assert row["check"] == {"includes_any": ["refund", "money"]}
             assert row["reference"].startswith("Your refund for order")
             assert row["source_id"] == f"r{row['reference'].split()[4]}"
-    assert {split_of(row["key"], 0.3) for row in train if row["category"] == "refunds"} == {"train"}
+    assert {split_of(row["key"], 0.3, salt) for row in train if row["category"] == "refunds"} == {"train"}
 
 
 def test_a_lane_s_check_is_for_rows_without_their_own(folder: Path) -> None:
