@@ -37,7 +37,7 @@ FLAGS = {
     "--min-lr-ratio nan": "--min-lr-ratio is nan",
     "--lr-warmup-steps -1": "--lr-warmup-steps is -1",
     "--val-fraction 1.5": "--val-fraction must be at least 0 and below 1, not 1.5",
-    "--sampling-tag nonsense": "--sampling-tag must be one of .*, not nonsense",
+    "--sampling-tag nonsense": "--sampling-tag is nonsense; use .* or category or",
     "--early-stop-patience 0": "--early-stop-patience is 0; use a number of validations",
     "--early-stop-patience 2 --val-fraction 0": "--early-stop-patience waits .* and --val-fraction 0 holds nothing out",
     "--seed -1": "--seed is -1; use a number from 0 to 4294967295",
