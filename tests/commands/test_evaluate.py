@@ -185,7 +185,7 @@ def test_compare_reads_the_outputs_of_eval_chat(
     assert "best_checkpoint against base: " in shown  # called after their folders
     assert "of its gain kept" not in shown  # four sums are too few to speak of a gain
     main(["eval", "power", "--rows", "246", "--problems", "95", "--runs", "3"])
-    assert re.fullmatch(r"differences from \d\.\d points on are shown .*\n", capsys.readouterr().out)
+    assert re.fullmatch(r"a difference of \d\.\d points or more is found .*\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("words", [["one"], ["one", "two", "three"], [], ["--a", "one"], ["one", "two", "--a", "x"]])
