@@ -139,9 +139,16 @@ def test_arms_of_command_lines_are_compared_with_the_first_and_interruptions_cha
         names = {Path(name).name for name in packed.getnames()}
     assert {"plan.json", "study.html", "effects.csv", "run.json", "predictions.jsonl"} <= names
     assert not [name for name in names if name.endswith((".safetensors", ".ckpt"))]
+    # A run that goes on under another plan began under its own all the same.
+    (runs["long"] / "done.json").unlink()
+    with Path("arms.yaml").open("a") as file:
+        file.write("sigma: 3\n")
+    capsys.readouterr()
+    main(["study", "run", "arms.yaml"])
+    assert "6 of 6 runs began under another plan" in capsys.readouterr().out
 
 
-def test_a_run_is_named_after_its_flags_files_and_weights(folder: Path) -> None:
+def test_a_run_is_named_after_its_flags_files_weights_and_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("sub").mkdir()
     Path("rows.jsonl").write_text("1")
     Path("sub/mixture.yaml").write_text("file: beside.jsonl\n")
@@ -164,6 +171,8 @@ def test_a_run_is_named_after_its_flags_files_and_weights(folder: Path) -> None:
         Path(file).write_text(Path(file).read_text() + " ")
         assert len({*folders()} - {*before}) == moved, file
         before = folders()
+    monkeypatch.setattr(runner, "_code", lambda: "of another version")
+    assert not {*folders()} & {*before}
     assert Study.read("arms.yaml").optimizer_steps == "optimizer steps as their configs say"
 
 
