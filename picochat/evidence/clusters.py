@@ -150,8 +150,10 @@ def clustered_difference(
     variance, freedom = crossed_variance(sums, sizes, sum(1 / len(arm) for arm in arms), noise)
     # As if every row were its own cluster; at least what one differing row makes of it.
     plain = max(((wins + losses) / n - value**2) / max(n - 1, 1), 1 / n**2)
-    # Clusters that agree to the row have no spread: then all rows of one count once. Below 1 it is mostly luck.
-    effect = max(variance / plain, 0.25) if variance > 0 else n / count
+    if np.ptp(sums / sizes) < 1e-9 and variance < plain * n / count:
+        # Clusters that agree to the row have no spread: then all rows of one count once, whatever is known of runs.
+        variance, freedom = plain * n / count, float(max(count - 1, 1))
+    effect = max(variance / plain, 0.25)  # below 1 it is mostly luck
     share = (Z95 / float(stdtrit(freedom, 0.975))) ** 2 / effect
     statistic = abs(wins - losses) / math.sqrt((wins + losses) * effect) if wins + losses else 0.0
     p_value, interval = 2 * float(stdtr(freedom, -statistic)), None

@@ -125,6 +125,9 @@ def test_arms_that_agree_everywhere_leave_room_for_what_so_few_problems_cannot_s
     assert (found.value, found.p_value) == (0.0, 1.0)
     assert found.interval is not None
     assert found.interval.high == pytest.approx(-found.interval.low)
+    for known in (1e-33, 1e-6, 1e-3):  # how much runs differ never narrows it
+        noisy = clustered_difference([1] * 60, [1] * 60, [row // 5 for row in range(60)], RunNoise(known, 0.0, 99))
+        assert noisy.interval is not None and noisy.interval.high >= found.interval.high - 1e-9
     assert 0.2 < found.interval.high < 0.35  # Tango on 12 rows with a t of 11 degrees: z² / (z² + 12 · (1.96 / 2.2)²)
 
 
