@@ -100,7 +100,8 @@ def _text_of(record: Any, text_field: str | None) -> str:
         return record
     if not isinstance(record, dict):
         raise ValueError(f"holds {json_kind(record)}; an object with the field '{text_field or 'text'}' is expected")
-    field = text_field or next((name for name in _FIELDS if name in record), "text")
+    named = [name for name in _FIELDS if name in record] or ["text"]
+    field = text_field or next((name for name in named if record.get(name) is not None), named[0])
     if text_field is None and _is_row(record):
         raise ValueError("holds a chat or eval row and no document; `picochat train sft --input` learns chat rows")
     if field not in record or not isinstance(record[field], str | None):

@@ -34,6 +34,7 @@ LONG = [letter * 4_999 for letter in "abcde"]  # 5,001 characters each with its 
     ("a.md", "One.<|endoftext|>Two.\n<|end_of_text|>\nThree.", ["One.", "Two.", "Three."]),
     ("a.jsonl", '{"text": " one "}\n\n{"text": " "}\n"two"\n{"body": "3", "text": "III"}\n', ["one", "two", "III"]),
     ("a.json", '[{"content": "one"}, {"story": "two"}]', ["one", "two"]),
+    ("a.jsonl", '{"text": null, "content": "one"}\n{"text": "two", "content": null}\n{"body": null}', ["one", "two"]),
     ("a.tsv", "text\none, two; three\n", ["one, two; three"]),
 ])  # fmt: skip
 def test_each_kind_of_file_gives_its_documents(name: str, content: str, expected: list[str], tmp_path: Path) -> None:
