@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from picochat.evidence.evaluation import Evaluation, Model, RowFile
 from picochat.evidence.lanes import Prediction
@@ -38,10 +39,14 @@ class Parrot:
         return [[math.log(1 / (place + 1)) for place in range(len(names))] for names in labels]
 
 
+def ask(prompt: str, **fields: Any) -> Row:
+    return {"messages": [{"role": "user", "content": prompt}], **fields}
+
+
 def eval_row(prompt: str, category: str, benchmark_profile: str, **fields: object) -> Row:
     return {
         "id": f"row-{prompt}",
-        "messages": [{"role": "user", "content": prompt}],
+        **ask(prompt),
         "category": category,
         "stage": fields.pop("stage", "one"),
         "phrasing": fields.pop("phrasing", "known"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from students import ask
 
 from picochat.errors import UserError
 from picochat.evidence.checks import CHECKS, grade
@@ -31,10 +32,6 @@ CHECKED = st.fixed_dictionaries(
         "check": st.sampled_from([{"number": True}, {"regex": "^x$"}, {"identity": "picochat"}, {"steps": True}]),
     },
 )
-
-
-def ask(prompt: str, **checks: object) -> Row:
-    return {"messages": [{"role": "user", "content": prompt}], **checks}
 
 
 @given(TEXTS, st.lists(TEXTS, max_size=2), TEXTS, CHECKED)

@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from students import Parrot
+from students import Parrot, ask
 
 from picochat.evidence.evaluation import answer_rows
 from picochat.evidence.habits import echoes, is_looping
 from picochat.evidence.lanes import count
 from picochat.evidence.scoring import REASONS, score, score_choice
 from picochat.evidence.texts import normalise
-from picochat.packs.rows import Row
-
-
-def ask(prompt: str, **checks: object) -> Row:
-    return {"messages": [{"role": "user", "content": prompt}], **checks}
-
 
 CASES = tomllib.loads((Path(__file__).parent / "verdicts.toml").read_text(encoding="utf-8"))
 ROWS = {name: ask(**row) for name, row in CASES["rows"].items()}

@@ -5,16 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from students import ask
+
 from picochat.evidence.scoring import Policy, Rules
 from picochat.files import sha256_file
 from picochat.packs import build_task_pack
 from picochat.packs.contamination import met_in_training
 from picochat.packs.formats import Reading, read_rows
 from picochat.packs.rows import Row, write_rows
-
-
-def ask(prompt: str, **more: Any) -> Row:
-    return {"messages": [{"role": "user", "content": prompt}], **more}
 
 
 def trained_on(path: Path, rows: list[Row]) -> list[dict[str, Any]]:
