@@ -98,15 +98,24 @@ def test_no_file_appears_when_one_of_several_cannot_be_written(tmp_path: Path) -
     assert names(tmp_path) == {"blocked"}
 
 
-def test_a_file_system_that_syncs_no_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_is_synced_before_it_is_renamed_and_a_file_system_that_syncs_no_folders_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
     def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         if Path(f"/proc/self/fd/{handle}").is_dir():
             raise OSError(errno.EINVAL, "Invalid argument")  # as many network file systems say
 
     monkeypatch.setattr(os, "fsync", fsync)
     fill(tmp_path / "model", "first")
+    with atomic_file(tmp_path / "b.txt") as file:
+        file.write("first")
     write_files({tmp_path / "a.txt": "first"})
-    assert names(tmp_path) == {"model", "a.txt"}
+    here = tmp_path.name
+    assert synced == ["file.txt", ".model.tmp", here, ".b.txt.tmp", here, ".a.txt.tmp", here]
+    assert names(tmp_path) == {"model", "a.txt", "b.txt"}
 
 
 def test_a_text_with_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_sft_line_becomes_the_config_that_it_says(root: Path) -> None:
     main(SFT.format(root=root, run="short", steps=2).split())
     config = yaml.safe_load((root / "short/config.yaml").read_text())
     for place, expected in {
-        "trainer": {"max_steps": 2, "accumulate_grad_batches": 4, "precision": "bf16-mixed"},
+        "trainer": {"max_steps": 2, "accumulate_grad_batches": 4, "precision": "bf16-mixed", "val_check_interval": 4},
         "data.init_args": {"batch_size": 8, "packing": "bos_bestfit", "sampling": "category_sqrt"},
         "model": {"matmul_precision": "high"},
         "model.optimizer": {"name": "adamw", "learning_rate": 1e-5},

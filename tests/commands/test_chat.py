@@ -122,6 +122,9 @@ def test_temperature_draws_and_the_seed_decides(talk: Talk, run_folder: Path, tm
     words = ["--temperature", "1.5", "--max-new-tokens", "12"]
     drawn = [talk(["Hello"], *words, "--seed", seed, checkpoint=tmp_path / "random")[0] for seed in "112"]
     assert drawn[0] == drawn[1] != drawn[2]
+    twice = talk(["Hello", "Hello"], *words, "--seed", "1", "--forget", checkpoint=tmp_path / "random")[0]
+    assert twice.startswith(drawn[0])
+    assert twice != 2 * drawn[0]  # each turn has random numbers of its own
     cold = talk(["/temperature 0", "Hello"], *words, checkpoint=tmp_path / "random")
     assert cold[0] == talk(["Hello"], "--max-new-tokens", "12", checkpoint=tmp_path / "random")[0]
 

@@ -106,6 +106,8 @@ def test_a_model_that_does_not_fit_is_warned_of_and_fits_sharded_and_recomputed(
     assert weights[1] == pytest.approx(weights[0] / 8, abs=0.01)
     activations = [number(page, r"  activations +([\d.]+) GB") for page in (whole, sharded)]
     assert activations[1] < activations[0] / 5
+    hours = [number(page, r"time +(\d+) h") + number(page, r"time .* (\d+) min on") / 60 for page in (whole, sharded)]
+    assert hours[1] == pytest.approx(hours[0] * 4 / 3, rel=0.01)  # the forward pass is done twice
     assert re.findall(r"sent a step, (\w+)", whole) == ["all_reduce"]
     assert re.findall(r"sent a step, (\w+)", sharded) == ["all_gather", "reduce_scatter"]
 
