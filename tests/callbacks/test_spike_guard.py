@@ -66,9 +66,10 @@ class TwoRules(Line):
         return MuonAdamW([muon, {"params": [self.layer.bias]}], lr=0.01)
 
 
-def test_a_spike_brings_back_the_snapshot_and_halves_the_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", [[LRSchedule(0, "none")], []])  # which writes the rate anew at each step
+def test_a_spike_brings_back_the_snapshot_and_halves_the_rate(schedule: list[Callback], tmp_path: Path) -> None:
     diary, spikes = Diary(), guard()
-    run = trainer(tmp_path, [spikes, diary, LRSchedule(0, "none")], max_steps=12)
+    run = trainer(tmp_path, [spikes, diary, *schedule], max_steps=12)
     run.fit(TwoRules(spoil=poison(9, 11)), loader())
     # Snapshots are of steps 0, 3, 6 and, once the loss of the step after them was seen, 9 …
     assert diary.weights[9] == diary.weights[11] == diary.weights[6]  # steps 9 and 11 were not taken

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
 import threading
@@ -15,6 +16,7 @@ import pytest
 from browser import Browser, find_chromium
 
 from picochat.cli import main
+from picochat.files import sha256_file
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra [board]")
 HOSTILE = "<script>window.hit=1</script><img src=x onerror=window.hit=1>"
@@ -120,6 +122,21 @@ def test_a_reply_is_streamed_and_judged_where_the_prompt_is_an_eval_row(port: in
     assert "verdict" not in json.loads(other.splitlines()[-1])
     _, long, _ = ask(port, "/reply", {"checkpoint": "runs/sums/base", "prompt": "long " * 5000})
     assert "shorten it" in json.loads(long)["error"]
+
+
+def test_rows_that_changed_since_judge_nothing_and_a_run_that_is_silent_for_long_does_not_run(tmp_path: Path) -> None:
+    from picochat.board import app
+    from picochat.board.folder import Folder
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": [{"role": "user", "content": "1 + 2?"}], "answer": "3"}))
+    assert list(app._questions(rows, sha256_file(rows))) == ["1 + 2?"]
+    assert app._questions(rows, "0" * 64) == {}
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n1,2\n")
+    (tmp_path / ".lock").touch()
+    for silent, running in ((60, True), (700, False)):
+        os.utime(tmp_path / "metrics.csv", (time.time() - silent,) * 2)
+        assert Folder(tmp_path).scan()[0][0].running is running
 
 
 def test_a_folder_that_is_none_and_a_port_in_use_are_refused(

@@ -59,6 +59,8 @@ def test_a_study_of_lanes_is_planned_run_and_reported(folder: Path, capsys: pyte
     said = capsys.readouterr().out
     assert re.search(r"about \d\.\d hours here", said)
     assert "9 runs of 4 arms, 36 optimizer steps in runs/study/lanes" in said
+    # ten problems: √(2² + 50² / 10) · √((1/3 + 3 · 1/2) / 4), of three arms with two runs and one with three
+    assert re.search(r"^first +10 +10\.8 ", said, re.MULTILINE)
     assert not Path("runs/study/lanes/runs").exists()
     assert "not finished" in refusal(capsys, "report", "lanes.yaml")
     main(["study", "run", "lanes.yaml"])
@@ -268,6 +270,8 @@ def test_flags_replace_settings_of_the_file_and_none_is_passed_over(
 ) -> None:
     main(["study", "plan", "lanes.yaml", "--lanes", "all"])
     assert "9 runs of 8 arms" in capsys.readouterr().out  # of four lanes
+    halves = [(0, 0) in Study.read("lanes.yaml", budget=one, centre=1).design.signs for one in ("rows", "pro_rata")]
+    assert halves == [True, False]  # half of everything is everything
     for words in (["--evals", "."], ["--table", "t.csv", "--evals", ".", "--out-dir", "o", "lanes.yaml"]):
         assert "--table, --evals and --out-dir go together" in refusal(capsys, "report", *words)
 
