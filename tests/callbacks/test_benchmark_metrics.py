@@ -165,6 +165,8 @@ def test_two_ranks_log_what_one_rank_logs(tmp_path: Path) -> None:
     forked.run(two_ranks, tmp_path, output=tmp_path / "output")
     for rank in (0, 1):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == pytest.approx(EXPECTED)
+    asked = [one["prompt"] for one in samples(tmp_path)]  # by one of the ranks each, in the order of the file
+    assert asked == ["1+3", "5+3", "8+3", "9+3", "Who are you?", "What time is it?", "Sky?"]
 
 
 def test_without_rows_nothing_is_asked_and_a_model_that_cannot_answer_is_named(tmp_path: Path) -> None:
