@@ -30,6 +30,7 @@ HOW = {  # kind → where its names go
     "callbacks": "trainer.callbacks of a config: class_path: NAME; those of every run have keys (picochat fit --help)",
     "configs": "picochat fit --config NAME",
 }
+_TAKEN = ("draw", "problem", "task", "none", "true", "false")  # as classes: of the example, or of Python
 _NO_CALLBACKS = ("AtomicCheckpointIO", "RunLogger")  # of picochat.callbacks: a plugin and a logger of the Trainer
 
 
@@ -96,18 +97,8 @@ def new_plugin(args: Namespace) -> None:
     from picochat.packs.tasks.registry import BUILT_IN
 
     folder = Path(args.out_dir or f"picochat-{name.replace('_', '-')}")
-    own = {
-        *BUILT_IN,
-        *(Path(config).stem for config in shipped_configs()),
-        "draw",
-        "problem",
-        "task",
-        "none",
-        "true",
-        "false",
-    }
-    if name in own:
-        raise UserError(f"{name} is a name of picochat's own, which would come first; choose another")
+    if name in (*BUILT_IN, *(Path(config).stem for config in shipped_configs()), *_TAKEN):
+        raise UserError(f"{name} is a name of picochat's or Python's own, which would come first; choose another")
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another name, or --out-dir")
     source = Path(str(files("picochat"))) / "example_plugin"

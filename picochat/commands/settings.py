@@ -87,7 +87,7 @@ SUBCOMMANDS = {  # LightningCLI's
     "predict": "answer the eval rows of a datamodule",
 }
 _FLAGS = {
-    "--config YAML": "a file, or a shipped config (`picochat list configs`); later ones change earlier ones",
+    "--config YAML": "a file, or a shipped config (`picochat list configs`); later ones change earlier ones, flags all",
     "--data CLASS": "the datamodule, if no config names one (`picochat list datamodules`)",
     "--ckpt_path CKPT": "last.ckpt of the run to resume; `last`: the one in the run's folder",
     "--trainer.max_steps N": "optimizer steps",

@@ -69,7 +69,7 @@ def test_a_new_plugin_is_the_example_under_another_name(
     refused("new", "plugin", "two_words", says="exists already")
     refused("new", "plugin", "../x", says="use lower-case letters")
     for taken in ("capability", "identity", "task"):  # a config, a lane, and a class that the new one builds on
-        refused("new", "plugin", taken, says=f"{taken} is a name of picochat's own")
+        refused("new", "plugin", taken, says=f"{taken} is a name of picochat's or Python's own")
     for name in ("class", "number"):  # of Python, and of a variable in the example
         main(["new", "plugin", name])
         exec((tmp_path / f"picochat-{name}/picochat_{name}/tasks.py").read_text(), space)
