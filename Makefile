@@ -20,7 +20,7 @@ install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	@echo 'Installing into .venv (torch and some hundred small packages). On Linux PyPI has torch with CUDA, some gigabytes;'
-	@echo 'for that of the CPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make $(MAKECMDGOALS)'
+	@echo 'for that of the CPU alone let PIP_EXTRA_INDEX_URL name the index of PyTorch for CPUs.'
 	@$(PYTHON) -m venv .venv
 	@$(call pip,.venv,$(pinned) --editable '.[dev]')
 	@touch $@

@@ -106,10 +106,8 @@ def make_runs(study: Settings, design: Design, files: Mapping[str, LaneRows], fo
             name = list(study.arms)[number // study.seeds]
             stages = tuple(_stage(name, line, seed, not before) for before, line in enumerate(study.arms[name]))
         else:
-            name, line = (
-                design.arms[number],
-                training(study, dict(zip(design.lanes, signs, strict=True)), files, folder),
-            )
+            name = design.arms[number]
+            line = training(study, dict(zip(design.lanes, signs, strict=True)), files, folder)
             stages = ((*line, f"--seed={seed}"),) if line else ()
         runs.append(Run(name, seed, study.checkpoint, stages, evaluate))
     return runs
