@@ -13,7 +13,7 @@ that their tokens are made once; runs of one seed draw the same rows of a lane i
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
 from pathlib import Path
@@ -34,6 +34,7 @@ FLAGS = {  # command → its flags for the run's folder, the starting checkpoint
     "train": ("--out-dir", "--checkpoint", "--resume-from", "--seed"),
     "fit": ("--trainer.default_root_dir", "--model.checkpoint", "--ckpt_path", "--data.seed", "--seed_everything"),
 }
+_STEPS = ("--steps", "--max-steps", "--trainer.max-steps")
 _OF_A_RUN = ("--input", "--steps", "--max-steps", "--epochs", "--sampling", "--shares")  # what lanes in and out decide
 
 
@@ -144,6 +145,14 @@ def flags_of(words: Sequence[str]) -> dict[str, str]:
         elif open_flag:
             found[open_flag], open_flag = word, ""
     return found
+
+
+def steps_said(stages: Iterable[Sequence[str]]) -> str:
+    """The optimizer steps of these command lines together, as far as they say them."""
+    own = [flags_of(stage) for stage in stages]
+    steps = [next((flags[name] for name in _STEPS if name in flags), "") for flags in own]
+    known = all(map(str.isdecimal, steps))
+    return f"{sum(map(int, steps)):,} optimizer steps" if known else "optimizer steps as their configs say"
 
 
 def _words(text: str, place: str, *filled: str) -> list[str]:

@@ -33,7 +33,7 @@ from picochat.packs.profiles import load_profile
 from picochat.packs.rows import cluster_of
 from picochat.plugins import load_named
 from picochat.strict_json import read_json_object
-from picochat.study.arms import LaneRows, Run, all_lanes, flags_of, lane_files, lane_of, make_runs, training
+from picochat.study.arms import LaneRows, Run, all_lanes, lane_files, lane_of, make_runs, steps_said, training
 from picochat.study.design import Design, Precision, make_design, precision
 from picochat.study.effects import POINTS, Sums, by_lane
 from picochat.study.recommend import mean_blocks, proposal_blocks, propose
@@ -47,7 +47,6 @@ _QUESTIONS = {
     "rows": "A run without a lane is shorter, and has as many rows of the others: what does adding it do?",
     "pro_rata": "A lane that is out leaves its share to the others: what does it do that they would not?",
 }
-_STEPS = ("--steps", "--max-steps", "--trainer.max-steps")
 _IDLE = ("out_dir", "slots", "executor", "executor_args")  # settings that change no result
 
 
@@ -108,10 +107,8 @@ class Study(Settings):
         if corpus is None:
             raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
         if not tokenizer.is_file():
-            raise UserError(
-                f"checkpoint: {self.checkpoint} is not a model folder with a tokenizer; train the base first with "
-                "`picochat fit --config base.yaml`, or name another folder"
-            )
+            fault = f"checkpoint: {self.checkpoint} is not a model folder with a tokenizer"
+            raise UserError(f"{fault}; train the base (`picochat fit --config base.yaml`), or name another folder")
         (chat, asked), lanes = self.files, self.design.lanes
 
         def make(folder: Path) -> dict[str, LaneRows]:
@@ -231,9 +228,8 @@ class Study(Settings):
         if waiting := [folder for folder in self.runs if not is_finished(folder)]:
             others = sum(is_finished(one) for one in (self.folder / "runs").glob("*") if one not in self.runs)
             known = f" ({others} finished ones are of other settings, files or picochat code)" if others else ""
-            raise UserError(
-                f"{len(waiting)} of {len(self.runs)} runs are not finished{known}; `picochat study run` goes on"
-            )
+            missing = f"{len(waiting)} of {len(self.runs)} runs are not finished{known}"
+            raise UserError(f"{missing}; `picochat study run` goes on")
 
     def _next(self, scores: Mapping[str, Sums]) -> list[Block]:
         """What to train next, or which of the arms is better."""
@@ -284,10 +280,7 @@ class Study(Settings):
     @property
     def optimizer_steps(self) -> str:
         """ "720 optimizer steps" of all runs together, unless a line leaves them to a config or counts epochs."""
-        lines = [flags_of(stage) for run in self.runs.values() for stage in run.stages]
-        steps = [next((line[flag] for flag in _STEPS if flag in line), "") for line in lines]
-        known = all(map(str.isdecimal, steps))
-        return f"{sum(map(int, steps)):,} optimizer steps" if known else "optimizer steps as their configs say"
+        return steps_said(stage for run in self.runs.values() for stage in run.stages)
 
 
 def report_table(table: str | Path, evals: str | Path, folder: Path) -> Report:
