@@ -59,6 +59,7 @@ def closed_files() -> Iterator[None]:
 def open_stream() -> None:
     """Lightning logs to what stderr was when it was imported: perhaps to what a test captured, which is closed now."""
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).propagate = True  # to caplog; else only if pytest logged already when it was imported
         for handler in logging.getLogger(name).handlers:
             if type(handler) is logging.StreamHandler:  # and none of pytest's
                 handler.stream = sys.stderr  # setStream would flush the closed one
