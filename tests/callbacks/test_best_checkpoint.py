@@ -44,7 +44,7 @@ def saved_weight(root: Path, name: str = "best_checkpoint") -> float:
 def test_best_holds_the_weights_of_the_best_validation_and_last_those_of_the_end(
     tmp_path: Path, mode: str, best: int
 ) -> None:
-    module = Scripted([2.0, 1.0, 3.0, float("nan")])
+    module = Scripted([float("nan"), 1.0, 3.0, float("nan")])
     callback = BestCheckpoint(monitor="val/score", mode=mode)  # type: ignore[arg-type]
     fit(tmp_path, module, [callback, LastCheckpoint()], 4)
     assert len(set(module.at)) == 4

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picochat.datamodules.batches import draw_rows, render_row, split_rows, whole_rows
+from picochat.datamodules.loaders import EvalBatches
+from picochat.datamodules.packing import pack
+from picochat.datamodules.plan import Split
 from picochat.datamodules.store import Chunk, TokenStore, build_store
 from picochat.model.tokenizer import ChatTokenizer
 
@@ -41,6 +44,17 @@ def test_two_documents_in_a_row_of_eight_as_drawn_in_batch(tmp_path: Path) -> No
     padded = examples.batch([np.array([1]), np.array([], dtype=int)], 4, PAD)  # an empty bin is padding
     assert padded.input_ids.tolist() == [[BOS, 3, PAD, PAD], [PAD] * 4]
     assert padded.document_ids[1].tolist() == [0] * 4
+
+
+def test_two_ranks_read_five_rows_once_as_drawn_in_eval_batches(tmp_path: Path) -> None:
+    examples = whole_rows(store_of(tmp_path, [[BOS, n, END] for n in range(1, 6)]), np.arange(5), np.zeros(5, int))
+    bins = pack(examples.lengths, 2)
+    ranks = [EvalBatches(examples, PAD, bins, 2, Split(2, 1, 2), rank) for rank in (0, 1)]
+    read = [[[row[1] for row in batch.input_ids.tolist()] for batch in (one[0], one[1])] for one in ranks]
+    assert read == [[[1, 2], [5, PAD]], [[3, 4], [1, PAD]]]
+    assert [int(one[1].step_tokens) for one in ranks] == [2, 1]
+    assert [len(one[1].supervised) for one in ranks] == [2, 0]  # the first row again, of which nothing counts
+    assert (ranks[1][1].labels == -100).all()
 
 
 def test_a_long_document_is_split_as_drawn(tmp_path: Path) -> None:

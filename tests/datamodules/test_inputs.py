@@ -56,12 +56,13 @@ def test_files_get_exactly_their_shares_of_every_block(files: dict[str, str], th
     assert "sampling by mixture_component, shares" in dm.describe()
     places = dm.describe_step(1).split("; lines ")[1].split(", ")
     assert {place.partition(":")[0] for place in places[:5]} <= {"a.jsonl", "b.jsonl", "c.jsonl"}
-    root, all_named, without = (
+    root, all_named, one, without = (
         ready(files, chat_input=["a.jsonl", "b.jsonl", "c.jsonl"], block_size=20, shares=shares)
-        for shares in (None, {"a": 0.2, "b": 0.7, "c": 0.1}, {"b": 0})
+        for shares in (None, {"a": 0.2, "b": 0.7, "c": 0.1}, {"a": 0.2}, {"b": 0})
     )
     assert root.plan.quotas.tolist() == [9, 7, 4]  # roots 6.32 : 5.48 : 3.16, of twenty 8.45, 7.32 and 4.23
     assert all_named.plan.quotas.tolist() == [4, 14, 2]
+    assert one.plan.quotas.tolist() == [4, 10, 6]  # roots 5.48 : 3.16, of sixteen 10.14 and 5.86
     assert without.plan.quotas.tolist() == [13, 0, 7]  # roots 6.32 : 3.16, of twenty 13.33 and 6.67
     assert root.plan.fingerprint != all_named.plan.fingerprint
     assert without.steps_of(1, Split(1)) < root.steps_of(1, Split(1))  # an epoch of a and c alone
@@ -120,6 +121,9 @@ def met(files: dict[str, str], folder: Path, **more: Any) -> ChatDataModule:
 
 
 def test_eval_rows_that_training_asks_are_one_line_and_a_refusal(files: dict[str, str], three: Path) -> None:
+    write_jsonl(three / "train.jsonl", [chat_row("own", n, 3) for n in range(9)])  # before they were edited
+    write_jsonl(three / "eval.jsonl", [eval_row("own", 1, 3)])
+    ready(files, chat_input=f"{three}/train.jsonl", eval_input=f"{three}/eval.jsonl")
     line = r"39 of 40 eval rows ask what training asks \(37 the same, 2 nearly; line 1 as .*train\.jsonl:1\)"
     for _ in range(2):  # compared, and found compared
         with pytest.raises(UserError, match=line + "; take them out .* or set data.allow_overlap"):
