@@ -108,7 +108,7 @@ class Study(Settings):
             raise UserError(f"{self.dataset_pack} names no corpus, and the placebo is corpus text")
         if not tokenizer.is_file():
             fault = f"checkpoint: {self.checkpoint} is not a model folder with a tokenizer"
-            raise UserError(f"{fault}; train the base (`picochat fit --config base.yaml`), or name another folder")
+            raise UserError(f"{fault}; train the base first (`picochat fit --config base.yaml`), or name another")
         (chat, asked), lanes = self.files, self.design.lanes
 
         def make(folder: Path) -> dict[str, LaneRows]:
