@@ -52,17 +52,19 @@ class RunConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Not yet: a run that is refused for its checkpoint or its rows, or has no step left to do, changes nothing."""
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        settings = self.config.clone()
+        settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
+        self._text = self.parser.dump(settings, skip_none=False)  # null is a setting, too
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            logger.log_hyperparams(yaml.safe_load(self._text))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             root = Path(trainer.default_root_dir)
             if self.overwrite:
                 delete_run(root)
-            settings = self.config.clone()
-            settings.ckpt_path = None  # the config repeats the run from its start; it does not resume it
-            config = self.parser.dump(settings, skip_none=False)  # null is a setting, too
-            write_files({root / self.config_filename: config})
-            for logger in trainer.loggers:
-                logger.log_hyperparams(yaml.safe_load(config))
+            write_files({root / self.config_filename: self._text})
 
 
 class PicochatCLI(LightningCLI):
