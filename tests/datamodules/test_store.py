@@ -89,16 +89,17 @@ def test_changed_rows_tokenizer_or_suffix_make_another_store(tmp_path: Path, tok
 
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+TEMPLATE += "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 
 
 def test_what_the_template_reads_of_the_tokenizer_s_settings_makes_another_store(tokenizer: ChatTokenizer) -> None:
     def key(**settings: str) -> str:
-        template = TEMPLATE + "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-        files = {"tokenizer_config.json": json.dumps({"chat_template": template, **settings})}
+        files = {"tokenizer_config.json": json.dumps({"chat_template": TEMPLATE, **settings})}
         return store_key([], ChatTokenizer(tokenizer.content, files=files), "chat")
 
     assert key(bos_token="<|bos|>") == key(bos_token="<|bos|>", unk_token="<|pad|>")
     assert key(bos_token="<|bos|>") != key(bos_token="<|pad|>")
+    assert key(bos_token="<|bos|>") != key(bos_token="<|bos|>", chat_template=TEMPLATE + "{{ '' }}")
 
 
 def test_a_row_is_named_by_where_its_file_lies_now(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
