@@ -51,7 +51,6 @@ ONLY_PARSED = {  # what a command holds → why it is not run; tests/test_docs.p
     r"convert_hf_to_gguf": "runs in the folder of llama.cpp",
     r"next\.yaml": "wants a difference that is resolved; tests/study/test_recommend.py has one",
     r"^pip |^pip-audit|^source ": "changes the environment",
-    r"benchmarks/kill\.py": "kills processes for half an hour",
 }
 ANSWERS = "eval/capability-rows"
 OF_OTHER_PAGES = {  # what a page takes from other pages → what it is of the demo

@@ -20,7 +20,7 @@ from typing import Any
 from picochat.errors import UserError
 from picochat.evidence.evaluation import read_eval
 from picochat.evidence.lanes import Prediction
-from picochat.packs.records import iter_records
+from picochat.packs.records import LARGEST, iter_records
 from picochat.study.design import Design
 from picochat.study.effects import Result
 
@@ -31,6 +31,7 @@ _LM_EVAL = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT.*\.jsonl")
 
 def read_design(table: str | Path) -> tuple[list[str], Design]:
     """Names of runs, and which lanes they had; UserError names a line at fault."""
+    csv.field_size_limit(LARGEST)  # of the whole process: another reader may have set another
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, skipinitialspace=True)
