@@ -17,7 +17,6 @@ import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +64,6 @@ def export_lm_eval(input_path: str | Path, out_dir: str | Path, *, force: bool =
     if not tasks:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UserError(f"{input_path}: no row that lm-eval can check ({reasons}); rows need an answer or choices")
-    references = [row.get("reference") or "" for row in chain(*tasks.values())]
-    # As `eval chat` does, and every reference fits: a byte-level tokenizer makes a token a byte of it at most.
-    limit = max(Decoding().max_new_tokens, *(len(text.encode()) + 1 for text in references))
     forms = yaml.safe_load((resources.files("picochat.evidence") / "templates" / "lm_eval.yaml").read_text("utf-8"))
     names = sorted(tasks)
     checks = {"acc" if name.endswith("_choice") else "exact_match" for name in names}
@@ -77,16 +73,25 @@ def export_lm_eval(input_path: str | Path, out_dir: str | Path, *, force: bool =
         _write(building / f"{group}.yaml", {"group": group, **about})
         for name in names:
             (building / f"{name}.jsonl").write_text(dump_rows(map(_record, tasks[name])), encoding="utf-8")
-            settings = forms[name.rpartition("_")[2]]
+            form = name.rpartition("_")[2]
+            settings = forms[form]
             data = {"task": name, "dataset_kwargs": {"data_files": {"test": str(folder / f"{name}.jsonl")}}}
             if limits := settings.get("generation_kwargs"):
-                settings = {**settings, "generation_kwargs": {**limits, "max_gen_toks": limit}}
+                settings = {**settings, "generation_kwargs": {**limits, "max_gen_toks": _limit(tasks[name], form)}}
             _write(building / f"{name}.yaml", {**data, **forms["every"], **settings})
     command = (
         f"lm-eval run --model hf --model_args pretrained=CHECKPOINT,dtype=float32 --apply_chat_template \\\n"
         f"    --include_path {shlex.quote(str(out_dir))} --tasks {group} --batch_size 16"
     )
     return Exported(group, {name: len(tasks[name]) for name in names}, dict(left_out), command)
+
+
+def _limit(rows: list[Row], form: str) -> int:
+    """Tokens of a reply: a byte-level tokenizer makes a token a byte of the text at most. lm-eval takes them from the
+    context of the prompt, and refuses a model that has no more; so there are 256, as in `eval chat`, only where nothing
+    says how long a right reply with its working is."""
+    expected = [row.get("reference") or (row["answer"] if form == "direct" else None) for row in rows]
+    return max(Decoding().max_new_tokens if text is None else len(text.encode()) + 1 for text in expected)
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -69,11 +69,14 @@ def test_the_folder_holds_a_task_for_each_category_and_says_what_it_left_out(
     )
     group = yaml.safe_load((out / "picochat_capability.yaml").read_text())
     assert group["task"] == [f"picochat_capability_{name}" for name in names]
-    task = yaml.safe_load((out / "picochat_capability_bench_math_addition_scratchpad.yaml").read_text())
+    made = {name: yaml.safe_load((out / f"picochat_capability_{name}.yaml").read_text()) for name in names}
+    limits = {name: task["generation_kwargs"]["max_gen_toks"] for name, task in made.items() if name != "choice_choice"}
+    worked, direct = len("9 + 2 = 11\nFinal answer: 11") + 1, len("i am picochat") + 1
+    assert limits == {"bench_math_addition_scratchpad": worked, "clock_either": 256, "names_direct": direct}
+    task = made["bench_math_addition_scratchpad"]
     assert task["dataset_kwargs"] == {
         "data_files": {"test": str(out / "picochat_capability_bench_math_addition_scratchpad.jsonl")}
     }
-    assert task["generation_kwargs"]["max_gen_toks"] == 256  # as of `eval chat`; no reference is longer
     lines = (out / "picochat_capability_choice_choice.jsonl").read_text().splitlines()
     assert [json.loads(line)["target"] for line in lines] == [1, 0]
 
@@ -129,7 +132,7 @@ def test_rows_that_lm_eval_cannot_check_and_existing_folders_are_refused(tmp_pat
     importlib.util.find_spec("lm_eval") is None, reason="needs lm-eval: pip install 'picochat[interop]'"
 )
 def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, tmp_path: Path) -> None:
-    rows = [row for row in ROWS[:-1] if row.get("correct_choice") != "365"]  # without those that lm-eval cannot ask
+    rows = [row for row in ROWS[:-2] if row.get("correct_choice") != "365"]  # without those that lm-eval cannot ask
     write_rows(tmp_path / "eval.jsonl", rows)
     checkpoint = run_folder / "best_checkpoint"
     words = ["--input", str(tmp_path / "eval.jsonl"), "--checkpoint", str(checkpoint), "--device", "cpu"]
@@ -139,6 +142,7 @@ def test_lm_eval_counts_on_a_checkpoint_what_eval_chat_counts(run_folder: Path, 
         *[sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--apply_chat_template", "--device", "cpu"],
         *["--model_args", f"pretrained={checkpoint},dtype=float32", "--batch_size", "4"],
         *["--include_path", str(tmp_path / "tasks"), "--tasks", "picochat_capability"],
+        *["--gen_kwargs", "max_gen_toks=40"],  # the model's context is shorter than the 256 of clock_either
         *["--output_path", str(tmp_path / "theirs"), "--log_samples"],
     ]
     offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
