@@ -180,8 +180,9 @@ def test_a_bom_at_the_start_crlf_and_blank_lines_are_understood(
     assert "3 rows in" in capsys.readouterr().out
 
 
-def test_a_file_is_closed_when_a_line_of_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_closed_when_a_line_of_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, and not when a collector of cycles comes by: on a share, an open file cannot be replaced."""
+    monkeypatch.chdir(tmp_path)
     write("rows.jsonl", chat(GOOD), b"{", chat(GOOD))
     opened: list[IO[bytes]] = []
     plain = Path.open
