@@ -4,8 +4,8 @@
                     {"id": "row-7", "reply": "…", "finished": false}   in any order; cut off at a limit
 
 What `picochat generate --out` writes is such a file, and so is predictions.jsonl of an evaluation (whose `raw_reply` is
-judged for echoes). A model of
-transformers answers in model.any_lm, the module that is being trained in callbacks. Next: evidence.evaluation.
+judged for echoes). A model of transformers answers in model.any_lm, the module that is being trained in callbacks.
+Next: evidence.evaluation.
 """
 
 import json
